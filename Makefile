@@ -1,0 +1,45 @@
+# `make run` runs the main job, `make test` the tests; each sets up .venv first when it is missing or out of date.
+PYTHON ?= python3
+CORES ?= all
+UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.txt)
+STAMP := .venv/.up-to-date
+
+.PHONY: run test setup lint format lock clean-env
+.DELETE_ON_ERROR:
+
+run: $(STAMP)
+	.venv/bin/snakemake --profile profiles/local --cores $(CORES)
+
+test: $(STAMP)
+	.venv/bin/python -m pytest
+
+setup: $(STAMP)
+
+# uv comes into the environment with pip once and then installs everything else, hash by hash.
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else f"lacuna: Python 3.11, 3.12 or 3.13 is needed, this is {v[0]}.{v[1]}; choose one with: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	.venv/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes requirements.txt
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lint: $(STAMP)
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/snakefmt --check Snakefile workflow
+	.venv/bin/mypy
+	.venv/bin/snakemake --lint
+
+format: $(STAMP)
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+	.venv/bin/snakefmt Snakefile workflow
+
+# Pins every dependency again from pyproject.toml; the address of the package index is not recorded.
+lock: $(STAMP)
+	.venv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" --python-version 3.11 --extra dev pyproject.toml --output-file requirements.txt
+
+clean-env:
+	rm -rf .venv

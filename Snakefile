@@ -1,0 +1,38 @@
+# lacuna: does a sparse model forget better?  Targets and includes; nothing else.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/prune.smk"
+include: "workflow/rules/unlearn.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/aggregate.smk"
+include: "workflow/rules/figures.smk"
+
+
+localrules:
+    all,
+    tables,
+
+
+rule all:
+    default_target: True
+    input:
+        table_files(),
+        figure_files(),
+
+
+rule tables:
+    input:
+        table_files(),
+
+
+onsuccess:
+    print(
+        f"tables: results/tables/{EXPERIMENT.name}/   figures: results/figures/{EXPERIMENT.name}/",
+        file=sys.stderr,
+    )

@@ -1,0 +1,155 @@
+"""Files in and out: safetensors, npz and json, each written whole or not at all; nothing is unpickled.
+
+A reader that meets a damaged or foreign file raises LacunaError with the file and the remedy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from lacuna.errors import LacunaError
+
+Arrays = dict[str, np.ndarray]
+
+
+@contextlib.contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside `path` that replaces it on success and vanishes on failure."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp" + path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp made it 0600; give it the mode any new file of this user has
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _unusable(path: str | Path, kind: str, why: object) -> LacunaError:
+    return LacunaError(
+        f"{path}: not a usable {kind} file ({why}); delete it and run the same command again to make it anew"
+    )
+
+
+def sha256_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over names, types, shapes and bytes, in name order."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def write_tensors(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], **about: str) -> None:
+    """Write named arrays as safetensors; `kind` ("model", "images", ...) is checked when read back."""
+    contiguous = {k: np.ascontiguousarray(v).reshape(np.shape(v)) for k, v in arrays.items()}
+    metadata = {"lacuna": kind, "sha256": sha256_of_arrays(contiguous), **about}
+    with atomic(path) as temporary:
+        # save_file orders tensors itself and writes no time or path: same arrays, same bytes
+        safetensors.numpy.save_file(contiguous, temporary, metadata)
+
+
+def read_tensors(path: str | Path, kind: str, verify: bool = True) -> tuple[Arrays, dict[str, str]]:
+    """Arrays and metadata of a file that `write_tensors` wrote as `kind`.
+
+    `verify=False` skips the checksum (for image files of many gigabytes).
+    Raises LacunaError for a missing, truncated, altered or foreign file.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("lacuna") != kind:
+                raise _unusable(path, kind, f"it says it is {metadata.get('lacuna', 'no lacuna file')!r}")
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except FileNotFoundError:
+        raise _unusable(path, kind, "no such file") from None
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise _unusable(path, kind, error) from None
+    if verify and metadata.get("sha256") != sha256_of_arrays(arrays):
+        raise _unusable(path, kind, "its checksum does not match its content")
+    return arrays, metadata
+
+
+def write_npz(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays as a compressed npz, marked with its `kind`."""
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **{"lacuna": np.array(kind), **arrays})  # type: ignore[arg-type]
+
+
+def read_npz(path: str | Path, kind: str) -> Arrays:
+    """Arrays of a file that `write_npz` wrote as `kind`; never unpickles. Raises LacunaError as `read_tensors`."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise _unusable(path, kind, "it is not an npz archive")
+            arrays = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise _unusable(path, kind, "no such file") from None
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, AttributeError) as error:
+        raise _unusable(path, kind, error) from None
+    found = str(arrays.pop("lacuna", "no lacuna file"))
+    if found != kind:
+        raise _unusable(path, kind, f"it says it is {found!r}")
+    return arrays
+
+
+def pack_bits(masks: Mapping[str, np.ndarray]) -> Arrays:
+    """Bool arrays as one bit per entry: `bits/<name>` and `shape/<name>` for each."""
+    packed: Arrays = {}
+    for name, mask in masks.items():
+        packed[f"bits/{name}"] = np.packbits(mask.reshape(-1))
+        packed[f"shape/{name}"] = np.array(mask.shape, dtype=np.int64)
+    return packed
+
+
+def unpack_bits(packed: Mapping[str, np.ndarray]) -> Arrays:
+    """The bool arrays that `pack_bits` took."""
+    masks: Arrays = {}
+    for key in packed:
+        if key.startswith("bits/"):
+            name = key.removeprefix("bits/")
+            shape = packed[f"shape/{name}"]
+            masks[name] = np.unpackbits(packed[key], count=int(shape.prod())).astype(bool).reshape(shape)
+    return masks
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON with sorted keys; NaN and infinity are refused."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """The value of a JSON file. Raises LacunaError for a missing or damaged one."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _unusable(path, "json", "no such file") from None
+    except (OSError, ValueError) as error:
+        raise _unusable(path, "json", error) from None

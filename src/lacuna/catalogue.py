@@ -1,0 +1,87 @@
+"""What exists: every registry entry with the JSON Schema of its options and the facts a plan needs.
+
+Planning a grid must not load torch (seconds, and 0.8 GB), yet the schemas come from classes that do. So the
+catalogue is made once by a child process, and kept under a digest of lacuna's sources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from lacuna.artifacts import write_json
+from lacuna.errors import LacunaError
+
+Catalogue = dict[str, dict[str, Any]]
+
+
+def registries() -> dict[str, Any]:
+    """The public registries by the config key of their axis."""
+    from lacuna.data import DATASETS, SCENARIOS
+    from lacuna.evaluation import METRICS
+    from lacuna.models import MODELS
+    from lacuna.pruning import PRUNERS
+    from lacuna.reporting import FIGURES
+    from lacuna.training import RECIPES
+    from lacuna.unlearning import UNLEARNERS
+
+    return {
+        "datasets": DATASETS,
+        "scenarios": SCENARIOS,
+        "models": MODELS,
+        "recipes": RECIPES,
+        "pruners": PRUNERS,
+        "unlearners": UNLEARNERS,
+        "metrics": METRICS,
+        "figures": FIGURES,
+    }
+
+
+def describe() -> Catalogue:
+    """The catalogue, by importing everything."""
+    import dataclasses
+
+    from lacuna.fields import schema_of
+
+    catalogue: Catalogue = {}
+    for axis, registry in registries().items():
+        catalogue[axis] = {}
+        for name, entry in registry.items():
+            facts: dict[str, Any] = {"module": registry.module(name)}
+            if dataclasses.is_dataclass(entry):
+                facts["schema"] = schema_of(entry)
+            if axis == "unlearners":
+                facts |= {"oracle": entry.oracle, "scenarios": entry.scenarios}
+            catalogue[axis][name] = facts
+    return catalogue
+
+
+def load(cache: str | Path) -> Catalogue:
+    """The catalogue of the present sources, from the folder `cache` or made anew (a few seconds, once)."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    stored = Path(cache) / f"catalogue-{digest.hexdigest()[:16]}.json"
+    try:
+        return json.loads(stored.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        pass
+    child = subprocess.run([sys.executable, "-m", "lacuna.catalogue"], capture_output=True, text=True, check=False)
+    if child.returncode:
+        raise LacunaError("the methods of lacuna cannot be listed: " + child.stderr.strip().rpartition("\n")[2])
+    catalogue = json.loads(child.stdout)
+    try:
+        for old in stored.parent.glob("catalogue-*.json"):
+            old.unlink(missing_ok=True)
+        write_json(stored, catalogue)
+    except OSError:
+        pass  # a read-only working directory only costs the next start a few seconds
+    return catalogue
+
+
+if __name__ == "__main__":
+    print(json.dumps(describe()))

@@ -1,0 +1,263 @@
+"""The experiment: YAML files → a checked grid. Every mistake ends here, before a job starts, in one sentence."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lacuna.artifacts import read_json
+from lacuna.catalogue import Catalogue
+from lacuna.data import DATASETS, SCENARIOS
+from lacuna.errors import LacunaError
+from lacuna.fields import build, check, resolve
+
+# Singular wildcard of each axis that holds labelled entries, in the order of a path.
+AXES = {
+    "dataset": "datasets",
+    "model": "models",
+    "recipe": "recipes",
+    "scenario": "scenarios",
+    "pruner": "pruners",
+    "unlearner": "unlearners",
+}
+DENSE = "dense"
+# A recipe's label says nothing about how to train; there is one way so far.
+_DEFAULT_METHOD = {"recipes": "sgd"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One labelled entry of the grid: its method and the value of every option, defaults filled in."""
+
+    method: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A checked experiment; `axes` maps an axis to its entries by label, in the order of the file."""
+
+    name: str
+    device: str
+    seeds: tuple[int, ...]
+    states: tuple[str, ...]
+    axes: dict[str, dict[str, Entry]]
+    oracles: tuple[str, ...]
+    metrics: tuple[str, ...]
+    figures: tuple[str, ...]
+
+    def entry(self, axis: str, label: str) -> Entry:
+        return self.axes[axis][label]
+
+    def cells(self) -> Iterator[dict[str, str]]:
+        """Every cell of the grid, as wildcard values."""
+        a = self.axes
+        for dataset, model, recipe, seed, scenario, state, unlearner in itertools.product(
+            a["datasets"], a["models"], a["recipes"], self.seeds, a["scenarios"], self.states, a["unlearners"]
+        ):
+            yield {
+                "dataset": dataset,
+                "model": model,
+                "recipe": recipe,
+                "seed": str(seed),
+                "scenario": scenario,
+                "state": state,
+                "unlearner": unlearner,
+            }
+
+
+def split_state(state: str) -> tuple[str, str]:
+    """A sparse state's pruner label and sparsity: "omp-0.90" → ("omp", "0.90"); "dense" → ("dense", "0.00")."""
+    pruner, _, sparsity = state.rpartition("-")
+    return (pruner, sparsity) if pruner else (DENSE, "0.00")
+
+
+def load(
+    files: Sequence[str | Path],
+    overrides: Mapping[str, Any],
+    schema: str | Path,
+    catalogue: Catalogue,
+    data_folder: str | Path | None = None,
+) -> Experiment:
+    """Read, merge and check the files of an experiment.
+
+    files: the default first, then overlays; a later file replaces whole top-level keys of an earlier one, so
+    no method of the default grid leaks into an experiment. overrides: top-level values from the command line.
+    data_folder: where ingested datasets lie; with it, the user's data files are checked too, unless
+    they were ingested as they are.
+
+    Raises LacunaError naming the key, the value and what is allowed.
+    """
+    merged: dict[str, Any] = {}
+    for file in files:
+        merged |= read_yaml(file)
+    merged |= overrides
+    check(merged, read_yaml(schema), "")
+    grid = merged["grid"]
+    axes = {
+        axis: _entries(axis, grid[axis] or {}, catalogue) for axis in AXES.values()
+    }
+    experiment = Experiment(
+        name=merged["name"],
+        device=merged["device"],
+        seeds=tuple(int(s) for s in grid["seeds"]),
+        states=_states(grid["sparsities"], axes["pruners"]),
+        axes=axes,
+        oracles=tuple(k for k, e in axes["unlearners"].items() if catalogue["unlearners"][e.method]["oracle"]),
+        metrics=_chosen("metrics", merged, catalogue),
+        figures=_chosen("figures", merged, catalogue),
+    )
+    _check_meaning(experiment, catalogue, Path(data_folder) if data_folder is not None else None)
+    return experiment
+
+
+def _entries(axis: str, given: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Entry]:
+    entries = {}
+    for label, options in given.items():
+        where = f"grid.{axis}.{label}"
+        options = dict(options or {})
+        method = options.pop("method", _DEFAULT_METHOD.get(axis, label))
+        if method not in catalogue[axis]:
+            said = f"{where}.method: '{method}'" if method != label else f"{where}: '{label}'"
+            raise LacunaError(f"{said} is not known; allowed: {', '.join(catalogue[axis])}")
+        if axis == "unlearners" and catalogue[axis][method]["oracle"]:
+            # an oracle with other hyper-parameters than the original model would not be its oracle
+            if options:
+                raise LacunaError(
+                    f"{where}: {', '.join(options)} is not allowed; allowed: no keys, an oracle follows the recipe"
+                )
+            entries[label] = Entry(method, {})
+        else:
+            entries[label] = Entry(method, resolve(catalogue[axis][method]["schema"], options, where))
+    return entries
+
+
+def canonical_sparsity(value: str | float) -> str:
+    """One spelling for a sparsity, whatever was typed: 0.9, "0.9" and "0.90" → "0.90"."""
+    number = Decimal(str(value)).normalize()
+    decimals = max(2, -int(number.as_tuple().exponent))
+    return f"{number:.{decimals}f}"
+
+
+def _states(sparsities: Sequence[str | float], pruners: Mapping[str, Entry]) -> tuple[str, ...]:
+    levels: list[str] = []
+    for position, given in enumerate(sparsities):
+        level = DENSE if given == DENSE else canonical_sparsity(given)
+        where = f"grid.sparsities[{position}]"
+        if level != DENSE and (len(level) > 6 or float(level) == 0):
+            raise LacunaError(
+                f"{where}: {given} is not allowed; allowed: dense, or a number > 0 and < 1 with at most 4 decimals"
+            )
+        if level in levels:
+            raise LacunaError(f"{where}: {given} is listed twice ({level}); allowed: each sparsity once")
+        levels.append(level)
+    sparse = [s for s in levels if s != DENSE]
+    if sparse and not pruners:
+        raise LacunaError(f"grid.pruners: none is given for sparsity {sparse[0]}; allowed: at least one pruner")
+    dense = [DENSE] if DENSE in levels else []
+    return (*dense, *(f"{p}-{s}" for p in pruners for s in sparse))
+
+
+def _chosen(axis: str, merged: Mapping[str, Any], catalogue: Catalogue) -> tuple[str, ...]:
+    chosen = merged.get(axis, list(catalogue[axis]))
+    for position, name in enumerate(chosen):
+        if name not in catalogue[axis]:
+            raise LacunaError(f"{axis}[{position}]: '{name}' is not known; allowed: {', '.join(catalogue[axis])}")
+    return tuple(chosen)
+
+
+def _check_meaning(experiment: Experiment, catalogue: Catalogue, data_folder: Path | None) -> None:
+    """What a schema cannot say: entries that contradict each other."""
+    axes = experiment.axes
+    if not experiment.oracles:
+        oracles = [k for k, facts in catalogue["unlearners"].items() if facts["oracle"]]
+        raise LacunaError(f"grid.unlearners: no oracle to compare with; add one of: {', '.join(oracles)}")
+    if DENSE in axes["pruners"]:
+        raise LacunaError("grid.pruners.dense: this label is not allowed; it names the unpruned state")
+    for label, entry in axes["recipes"].items():
+        rewind, epochs = entry.values["rewind_epoch"], entry.values["epochs"]
+        if rewind >= epochs:
+            raise LacunaError(
+                f"grid.recipes.{label}.rewind_epoch: {rewind} is not allowed; "
+                f"allowed: 0 to {epochs - 1} (training has {epochs} epochs)"
+            )
+    for label, entry in axes["unlearners"].items():
+        suits = catalogue["unlearners"][entry.method]["scenarios"]
+        for scenario, other in axes["scenarios"].items():
+            if suits is not None and other.method not in suits:
+                raise LacunaError(
+                    f"grid.unlearners.{label}: {entry.method} cannot work on scenario '{scenario}' ({other.method}); "
+                    f"allowed: {', '.join(suits)}"
+                )
+    if data_folder is not None:
+        for label, entry in axes["datasets"].items():
+            classes = _classes(label, entry, data_folder)
+            for name, scenario in axes["scenarios"].items():
+                build(SCENARIOS[scenario.method], scenario.values).check(classes, f"grid.scenarios.{name}")
+
+
+def _classes(label: str, entry: Entry, data_folder: Path) -> int:
+    """The classes of a dataset; its files are read only if they changed since they were ingested."""
+    dataset = build(DATASETS[entry.method], entry.values)
+    stored = data_folder / label / "meta.json"
+    try:
+        ingested = stored.stat().st_mtime_ns
+        if all(file.stat().st_mtime_ns < ingested for file in dataset.files()):
+            meta = read_json(stored)
+            if meta["entry"] == {"method": entry.method, **entry.values}:
+                return int(meta["classes"])
+    except (OSError, LacunaError, KeyError):
+        pass  # nothing usable is stored: ask the dataset itself
+    return dataset.classes()
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice and reads 1e-4 as a number (YAML 1.1 makes it a text)."""
+
+
+def _mapping_without_duplicates(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    seen: dict[Any, Any] = {}
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str | int | float | bool) or key in seen:
+            what = f"key '{key}' is given twice" if isinstance(key, str | int | float | bool) else "a key is no text"
+            raise LacunaError(f"{key_node.start_mark.name}, line {key_node.start_mark.line + 1}: {what}; allowed: once")
+        seen[key] = None
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
+_Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises LacunaError naming the file (and line) if there is none."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise LacunaError(f"{path}: cannot be read ({reason}); allowed: a YAML file") from None
+    try:
+        stream = _Loader(text)
+        stream.name = str(path)
+        value = stream.get_single_data()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise LacunaError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    if not isinstance(value, dict):
+        raise LacunaError(f"{path}: holds no mapping; allowed: 'key: value' lines at the top level")
+    return value

@@ -1,0 +1,6 @@
+"""Datasets, splits and forget scenarios. Importing this package loads neither torch nor torchvision."""
+
+from lacuna.registry import Registry
+
+DATASETS: Registry = Registry("lacuna.data", "dataset", __path__[0])
+SCENARIOS: Registry = Registry("lacuna.data.scenarios", "scenario", __path__[0] + "/scenarios")

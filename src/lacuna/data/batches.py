@@ -1,0 +1,172 @@
+"""Images that stay on the device as uint8, and the batches drawn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lacuna.artifacts import sha256_of_arrays
+from lacuna.errors import LacunaError
+from lacuna.randomness import derive
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Training-time augmentation, drawn per sample: zero-padded random crop by `crop` pixels, mirror with p = 0.5."""
+
+    crop: int = 0
+    flip: bool = False
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch on the device.
+
+    x: float [n, channels, height, width], normalised; y: int64 [n]; index: int64 [n] into the dataset;
+    forgotten: bool [n], true for samples of D_f; classes: number of classes; generator: this step's random stream.
+    """
+
+    x: Tensor
+    y: Tensor
+    index: Tensor
+    forgotten: Tensor
+    classes: int
+    generator: torch.Generator
+
+
+@dataclass(frozen=True)
+class UnlearningData:
+    """Images, labels and the index sets of one split.
+
+    images: uint8 or float [n, channels, height, width] on the device (floats are taken as already normalised);
+    labels: int64 [n]; parts: index tensors by name, `retain` and, unless nothing is to be forgotten, `forget`;
+    others (`val`, `test`, ...) are only predicted on. mean, std: per channel, of images scaled to [0, 1].
+    shuffle: draw a new order each epoch (off, batches are consecutive slices of the given order).
+    """
+
+    images: Tensor
+    labels: Tensor
+    parts: Mapping[str, Tensor]
+    classes: int
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    augment: Augment = field(default_factory=Augment)
+    shuffle: bool = True
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], parts: Mapping[str, np.ndarray], **rest: Any
+    ) -> UnlearningData:
+        """From what `ingest` and `split` store: arrays `x` and `y`, the dataset's meta and index arrays."""
+        device = rest.pop("device", "cpu")
+        return cls(
+            images=torch.from_numpy(arrays["x"]).to(device),
+            labels=torch.from_numpy(arrays["y"]).to(device),
+            parts={k: torch.from_numpy(np.asarray(v, dtype=np.int64)).to(device) for k, v in parts.items()},
+            classes=meta["classes"],
+            mean=tuple(meta["mean"]),
+            std=tuple(meta["std"]),
+            **rest,
+        )
+
+    @classmethod
+    def from_tensors(cls, classes: int | None = None, augment: Augment | None = None, **parts: Any) -> UnlearningData:
+        """From the user's own tensors: from_tensors(retain=(x, y), forget=(x, y), test=(x, y), ...).
+
+        x: uint8 or normalised float [n, channels, height, width]; y: int64 [n]. `retain` must be given.
+        Raises LacunaError for a part that is empty, of unequal lengths, or of another image shape.
+        """
+        if "retain" not in parts:
+            raise LacunaError("from_tensors: no part 'retain'; allowed: retain=(x, y), forget=(x, y) and others")
+        index, start = {}, 0
+        shape = parts["retain"][0].shape[1:]
+        for name, (x, y) in parts.items():
+            if len(x) != len(y) or not len(x) or x.shape[1:] != shape:
+                raise LacunaError(
+                    f"from_tensors: part '{name}' has {len(x)} images of shape {tuple(x.shape[1:])} and {len(y)} labels; "
+                    f"allowed: at least one image of shape {tuple(shape)}, and one label for each"
+                )
+            index[name] = torch.arange(start, start + len(x), device=x.device)
+            start += len(x)
+        labels = torch.cat([y for _, y in parts.values()]).long()
+        return cls(
+            images=torch.cat([x for x, _ in parts.values()]),
+            labels=labels,
+            parts=index,
+            classes=classes or int(labels.max()) + 1,
+            augment=augment or Augment(),
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return self.images.device
+
+    def index(self, stream: str) -> Tensor:
+        """The dataset indices of a part; `mixed` is forget and retain together."""
+        if stream == "mixed":
+            return torch.cat([self.index("forget"), self.index("retain")])
+        if stream not in self.parts or not len(self.parts[stream]):
+            raise LacunaError(f"the data has no '{stream}' samples; it has: {', '.join(self.parts)}")
+        return self.parts[stream]
+
+    def steps(self, stream: str, batch_size: int) -> int:
+        """Batches in one pass; the last one may be short."""
+        return -(-len(self.index(stream)) // batch_size)
+
+    def train_batches(self, stream: str, batch_size: int, seed: int, epoch: int, dtype: torch.dtype) -> Iterator[Batch]:
+        """One epoch of augmented batches; order and augmentation depend on (seed, stream, epoch, step) alone."""
+        index = self.index(stream)
+        forgotten = torch.zeros(len(index), dtype=torch.bool, device=self.device)
+        if stream in ("forget", "mixed"):
+            forgotten[: len(self.index("forget"))] = True
+        if self.shuffle:
+            order = torch.randperm(len(index), generator=torch.Generator().manual_seed(derive(seed, stream, epoch)))
+            order = order.to(self.device)
+            index, forgotten = index[order], forgotten[order]
+        generator = torch.Generator(self.device)
+        for step, (chosen, flags) in enumerate(
+            zip(index.split(batch_size), forgotten.split(batch_size), strict=True)
+        ):
+            generator.manual_seed(derive(seed, stream, epoch, step))
+            x = self._augmented(self.images[chosen], generator)
+            yield Batch(self.normalised(x, dtype), self.labels[chosen], chosen, flags, self.classes, generator)
+
+    def plain_batches(self, stream: str, batch_size: int, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and labels in stored order, not augmented."""
+        for chosen in self.index(stream).split(batch_size):
+            yield self.normalised(self.images[chosen], dtype), self.labels[chosen]
+
+    def normalised(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """uint8 scaled to [0, 1] and standardised per channel; floats only cast."""
+        if x.dtype == torch.uint8:
+            shape = (1, -1, 1, 1)
+            mean = torch.tensor(self.mean, dtype=dtype, device=x.device).reshape(shape)
+            std = torch.tensor(self.std, dtype=dtype, device=x.device).reshape(shape)
+            x = (x.to(dtype) / 255 - mean) / std
+        return x.to(dtype, memory_format=torch.channels_last)
+
+    def _augmented(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        n, _, height, width = x.shape
+        crop = self.augment.crop
+        if crop:
+            padded = torch.nn.functional.pad(x, (crop,) * 4)
+            offsets = torch.randint(2 * crop + 1, (2, n, 1), generator=generator, device=x.device)
+            rows = offsets[0] + torch.arange(height, device=x.device)
+            columns = offsets[1] + torch.arange(width, device=x.device)
+            sample = torch.arange(n, device=x.device)[:, None, None]
+            # indices around a slice put the channel last: [n, height, width, channels]
+            x = padded[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        if self.augment.flip:
+            mirrored = torch.rand(n, 1, 1, 1, generator=generator, device=x.device) < 0.5
+            x = torch.where(mirrored, x.flip(3), x)
+        return x
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the labels and index sets: which samples play which part."""
+        arrays = {name: index.cpu().numpy() for name, index in self.parts.items()}
+        return sha256_of_arrays(arrays | {"labels": self.labels.cpu().numpy()})

@@ -1,0 +1,38 @@
+"""The embedded default dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lacuna.data.images import Dataset, Images
+from lacuna.randomness import numpy_generator
+from lacuna.registry import register
+
+
+@register("digits")
+@dataclass(frozen=True, kw_only=True)
+class Digits(Dataset):
+    """1,797 real handwritten digits, 8×8 grey, 10 classes, shipped with scikit-learn: nothing to download.
+
+    The test set is a fixed stratified 20 % (359 images), the same for every seed.
+    Source: Alpaydin & Kaynak, UCI Optical Recognition of Handwritten Digits, 1998.
+    """
+
+    def classes(self) -> int:
+        return 10
+
+    def load(self) -> Images:
+        from sklearn.datasets import load_digits
+
+        x, y = load_digits(return_X_y=True)
+        rng = numpy_generator("digits", "test")
+        groups = [rng.permutation(np.flatnonzero(y == k)) for k in range(10)]
+        cuts = [round(0.2 * len(g)) for g in groups]
+        test = np.sort(np.concatenate([g[:c] for g, c in zip(groups, cuts, strict=True)]))
+        train = np.sort(np.concatenate([g[c:] for g, c in zip(groups, cuts, strict=True)]))
+        order = np.concatenate([train, test])
+        # grey levels 0..16 become 0..255
+        pixels = np.rint(x.reshape(-1, 1, 8, 8)[order] * (255 / 16)).astype(np.uint8)
+        return Images(x=pixels, y=y[order].astype(np.int64), train=len(train), classes=10)

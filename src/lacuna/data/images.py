@@ -1,0 +1,107 @@
+"""What a dataset gives: checked uint8 images and labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lacuna.artifacts import sha256_of_arrays
+from lacuna.errors import LacunaError
+
+
+@dataclass(frozen=True)
+class Images:
+    """A dataset in memory: the training images first, then the test images.
+
+    x: uint8 [n, channels, height, width]; y: int64 [n] in 0..classes-1; the first `train` of them are for training.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    train: int
+    classes: int
+
+    def meta(self) -> dict[str, Any]:
+        """Classes, sizes, per-channel mean and std of the training images in [0, 1], and the SHA-256 of the content."""
+        channels = self.x.shape[1]
+        counts = [np.bincount(self.x[: self.train, c].reshape(-1), minlength=256) for c in range(channels)]
+        levels = np.arange(256) / 255
+        mean = [float(n @ levels / n.sum()) for n in counts]
+        std = [float(np.sqrt(n @ (levels - m) ** 2 / n.sum())) for n, m in zip(counts, mean, strict=True)]
+        return {
+            "classes": self.classes,
+            "train": self.train,
+            "test": len(self.y) - self.train,
+            "shape": list(self.x.shape[1:]),
+            "mean": mean,
+            # a constant channel carries nothing; 1 keeps it finite
+            "std": [s if s > 0 else 1.0 for s in std],
+            "sha256": sha256_of_arrays({"x": self.x, "y": self.y}),
+        }
+
+
+class Dataset:
+    """A dataset: its options are dataclass fields; subclasses say what it holds and load it."""
+
+    def files(self) -> list[Path]:
+        """The user's files that it reads (none for an embedded or a downloaded dataset)."""
+        return []
+
+    def classes(self) -> int:
+        """The number of classes, known before anything is loaded into the pipeline.
+
+        Raises LacunaError if the user's files are not usable.
+        """
+        raise NotImplementedError
+
+    def load(self) -> Images:
+        """The images. Raises LacunaError if the user's files are not usable."""
+        raise NotImplementedError
+
+
+def checked_labels(y: np.ndarray, where: str, n: int, classes: int | None = None) -> np.ndarray:
+    """Labels as int64 [n] in 0..classes-1, or LacunaError naming `where` and what is wrong."""
+    if y.ndim != 1 or len(y) != n:
+        raise LacunaError(f"{where}: shape {y.shape} is not allowed; allowed: ({n},), one label for each image")
+    if not np.issubdtype(y.dtype, np.integer):
+        raise LacunaError(f"{where}: type {y.dtype} is not allowed; allowed: whole numbers (any integer type)")
+    if n and (low := int(y.min())) < 0:
+        raise LacunaError(f"{where}: label {low} is out of range; allowed: 0 to classes - 1")
+    if n and classes is not None and (high := int(y.max())) >= classes:
+        raise LacunaError(f"{where}: label {high} is out of range; allowed: 0 to {classes - 1} ({classes} classes)")
+    return y.astype(np.int64)
+
+
+def checked_images(x: np.ndarray, where: str, layout: str) -> np.ndarray:
+    """Images as uint8 [n, channels, height, width], or LacunaError naming `where` and what is wrong.
+
+    Takes uint8, or floats in [0, 1], which are stored as round(255 x); [n, h, w] or a 1- or 3-channel `layout`.
+    """
+    if x.ndim == 3:
+        x = x[:, None]
+    elif x.ndim == 4:
+        last, first = x.shape[3] in (1, 3), x.shape[1] in (1, 3)
+        if layout == "nhwc" or (layout == "auto" and last and not first):
+            x = x.transpose(0, 3, 1, 2)
+        elif layout == "auto" and last and first:
+            raise LacunaError(f"{where}: shape {x.shape} may be NHWC or NCHW; set layout: nhwc or layout: nchw")
+    if x.ndim != 4 or x.shape[1] not in (1, 3) or 0 in x.shape:
+        raise LacunaError(
+            f"{where}: shape {x.shape} is not allowed; "
+            "allowed: (n, height, width), (n, height, width, 1 or 3) or (n, 1 or 3, height, width), none of them 0"
+        )
+    if x.dtype == np.uint8:
+        return np.ascontiguousarray(x)
+    if not np.issubdtype(x.dtype, np.floating):
+        raise LacunaError(f"{where}: type {x.dtype} is not allowed; allowed: uint8, or floats in [0, 1]")
+    if not np.isfinite(x).all():
+        bad = int((~np.isfinite(x)).reshape(len(x), -1).any(1).argmax())
+        raise LacunaError(f"{where}: image {bad} holds NaN or infinity; allowed: floats in [0, 1], or uint8")
+    if x.min() < 0 or x.max() > 1:
+        raise LacunaError(
+            f"{where}: values from {x.min():g} to {x.max():g} are not allowed; allowed: floats in [0, 1], or uint8"
+        )
+    return np.ascontiguousarray(np.rint(x * 255).astype(np.uint8))

@@ -1,0 +1,80 @@
+"""The user's own images in one npz file."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from lacuna.data.images import Dataset, Images, checked_images, checked_labels
+from lacuna.errors import LacunaError
+from lacuna.fields import Text
+from lacuna.registry import register
+
+_KEYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+@register("npz")
+@dataclass(frozen=True, kw_only=True)
+class Npz(Dataset):
+    """An npz file with `x_train`, `y_train`, `x_test`, `y_test`.
+
+    path: the file, relative to the working directory.
+    layout: how 4-dimensional images are stored: auto (the axis of size 1 or 3 is the channel), nhwc or nchw.
+    Images are uint8, or floats in [0, 1] (kept as 8 bits); labels are whole numbers from 0, every class in `y_train`.
+    """
+
+    path: Text
+    layout: Literal["auto", "nhwc", "nchw"] = "auto"
+
+    def files(self) -> list[Path]:
+        return [Path(self.path)]
+
+    def classes(self) -> int:
+        return self.load().classes
+
+    def load(self) -> Images:
+        arrays = self._arrays()
+        x_train, x_test = (checked_images(arrays[k], f"{self.path}: {k}", self.layout) for k in ("x_train", "x_test"))
+        if x_train.shape[1:] != x_test.shape[1:]:
+            raise LacunaError(
+                f"{self.path}: x_test: images of shape {x_test.shape[1:]} are not allowed; "
+                f"allowed: {x_train.shape[1:]}, the shape in x_train"
+            )
+        y_train = checked_labels(arrays["y_train"], f"{self.path}: y_train", len(x_train))
+        classes = int(y_train.max()) + 1
+        missing = np.setdiff1d(np.arange(classes), y_train)
+        if classes < 2 or len(missing):
+            what = "only one class" if classes < 2 else f"no image of class {missing[0]}"
+            raise LacunaError(
+                f"{self.path}: y_train: {what} is not allowed; allowed: labels 0 to classes - 1, each present"
+            )
+        y_test = checked_labels(arrays["y_test"], f"{self.path}: y_test", len(x_test), classes)
+        return Images(
+            x=np.concatenate([x_train, x_test]),
+            y=np.concatenate([y_train, y_test]),
+            train=len(x_train),
+            classes=classes,
+        )
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                if not isinstance(file, np.lib.npyio.NpzFile):
+                    raise LacunaError(f"{self.path}: not an npz archive; allowed: an npz file with {', '.join(_KEYS)}")
+                absent = [k for k in _KEYS if k not in file.files]
+                if absent:
+                    raise LacunaError(
+                        f"{self.path}: no array '{absent[0]}' (it holds {', '.join(file.files) or 'nothing'}); "
+                        f"needed: {', '.join(_KEYS)}"
+                    )
+                return {k: file[k] for k in _KEYS}
+        except FileNotFoundError:
+            raise LacunaError(
+                f"{self.path}: no such file; allowed: the path of an npz file with {', '.join(_KEYS)}"
+            ) from None
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise LacunaError(f"{self.path}: not a usable npz file ({error}); needed: {', '.join(_KEYS)}") from None

@@ -1,0 +1,1 @@
+"""Forget scenarios: which training samples are to be forgotten."""

@@ -1,0 +1,55 @@
+"""One split per seed, and the forget set that a scenario takes from it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lacuna.data.scenarios.base import Scenario
+from lacuna.errors import LacunaError
+from lacuna.randomness import numpy_generator
+
+VAL_FRACTION = 0.1
+Split = dict[str, np.ndarray]
+
+
+def split(y: np.ndarray, train: int, seed: int, dataset: str) -> Split:
+    """Split dataset indices into train, val (10 % of the training images, stratified) and test.
+
+    y: int [n] labels, training images first; train: how many of them are training images.
+    Returns sorted int64 index arrays `train`, `val`, `test`. Raises LacunaError if a class has fewer than two images.
+    """
+    rng = numpy_generator(seed, "split", dataset)
+    val = []
+    for k in np.unique(y[:train]):
+        members = np.flatnonzero(y[:train] == k)
+        if len(members) < 2:
+            raise LacunaError(f"class {k} has {len(members)} training image; allowed: at least 2 (one is for validation)")
+        val.append(rng.permutation(members)[: max(1, round(VAL_FRACTION * len(members)))])
+    held_out = np.sort(np.concatenate(val))
+    return {
+        "train": np.setdiff1d(np.arange(train), held_out),
+        "val": held_out,
+        "test": np.arange(train, len(y)),
+    }
+
+
+def forget_split(base: Split, y: np.ndarray, scenario: Scenario, seed: int, dataset: str, label: str) -> Split:
+    """Divide `train` of a seed's split into retain and forget as the scenario says.
+
+    Returns sorted int64 index arrays `retain`, `forget`, `val`, `test` and, where the scenario forgets
+    a part of the label space, `test_forgotten` (that part of the test set, then absent from `test`).
+    Raises LacunaError if nothing is left to forget, to retain or to test on.
+    """
+    rng = numpy_generator(seed, "forget", dataset, label)
+    forget = np.sort(scenario.forget(base["train"], y, rng))
+    gone = scenario.gone(base["test"], y)
+    parts = {
+        "retain": np.setdiff1d(base["train"], forget),
+        "forget": forget,
+        "val": base["val"],
+        "test": np.setdiff1d(base["test"], gone),
+    }
+    for part, index in parts.items():
+        if not len(index):
+            raise LacunaError(f"scenario '{label}' of dataset '{dataset}' leaves no image in '{part}'; allowed: at least 1")
+    return parts | ({"test_forgotten": gone} if len(gone) else {})

@@ -1,0 +1,208 @@
+"""Hyper-parameters: the kinds of values a dataclass field may take, and how they are checked.
+
+Every entry of the grid (dataset, model, recipe, scenario, pruner, unlearner) is a frozen dataclass.
+Its annotations are the schema: the config, the Python API and the generated docs read them from here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+import jsonschema
+
+from lacuna.errors import LacunaError
+
+
+
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """A JSON Schema keyword with its value, e.g. Bound("minimum", 0)."""
+
+    keyword: str
+    value: float
+
+
+Positive = Annotated[float, Bound("exclusiveMinimum", 0)]
+NonNegative = Annotated[float, Bound("minimum", 0)]
+Fraction = Annotated[float, Bound("exclusiveMinimum", 0), Bound("exclusiveMaximum", 1)]
+UnitHalfOpen = Annotated[float, Bound("minimum", 0), Bound("exclusiveMaximum", 1)]
+Count = Annotated[int, Bound("minimum", 1)]
+Index = Annotated[int, Bound("minimum", 0)]
+Text = Annotated[str, Bound("minLength", 1)]
+
+T = TypeVar("T")
+_PRIMITIVES: dict[Any, dict[str, Any]] = {
+    float: {"type": "number"},
+    int: {"type": "integer"},
+    bool: {"type": "boolean"},
+    str: {"type": "string"},
+    type(None): {"type": "null"},
+}
+
+
+def _schema_of_type(hint: Any) -> dict[str, Any]:
+    if hint in _PRIMITIVES:
+        return dict(_PRIMITIVES[hint])
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _schema_of_type(args[0]) | {b.keyword: b.value for b in args[1:]}
+    if origin is Literal:
+        return {"enum": list(args)}
+    if origin in (typing.Union, types.UnionType):
+        return {"anyOf": [_schema_of_type(a) for a in args]}
+    if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
+        return {"type": "array", "items": _schema_of_type(args[0])}
+    raise TypeError(f"no schema for the annotation {hint!r}; lacuna.fields lists the kinds that have one")
+
+
+@functools.cache
+def schema_of(cls: type) -> dict[str, Any]:
+    """JSON Schema of a dataclass: one property per field, with its default; nothing else is allowed."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    properties, required = {}, []
+    for field in dataclasses.fields(cls):
+        schema = _schema_of_type(hints[field.name])
+        if field.default is dataclasses.MISSING:
+            required.append(field.name)
+        else:
+            schema["default"] = to_json(field.default)
+        properties[field.name] = schema
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def to_json(value: Any) -> Any:
+    """The value as JSON would hold it (tuples become lists)."""
+    return [to_json(v) for v in value] if isinstance(value, tuple | list) else value
+
+
+def resolve(schema: Mapping[str, Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Checked values of every field: the given ones in canonical type, defaults for the rest.
+
+    Raises LacunaError naming `where`, the key, the value and what is allowed.
+    """
+    check(given, schema, where)
+    values = {}
+    for key, spec in schema["properties"].items():
+        value = given[key] if key in given else spec["default"]
+        values[key] = _canonical(to_json(value), spec)
+    return values
+
+
+def _canonical(value: Any, spec: Mapping[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [_canonical(v, spec.get("items", {})) for v in value]
+    kinds = [spec] + spec.get("anyOf", [])
+    # 1 and 1.0 must give the same path, the same parameters and so no rerun
+    if isinstance(value, int) and not isinstance(value, bool) and any(k.get("type") == "number" for k in kinds):
+        return float(value)
+    if isinstance(value, float) and not any(k.get("type") == "number" for k in kinds) and value.is_integer():
+        return int(value)
+    return value
+
+
+def build(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
+    """An instance of the dataclass `cls` from plain values, checked against its annotations.
+
+    Raises LacunaError for an unknown key, a missing one, a wrong type or a value out of range.
+    """
+    values = resolve(schema_of(cls), values, where or getattr(cls, "name", cls.__name__))
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def values_of(instance: Any) -> dict[str, Any]:
+    """The fields of a dataclass instance as JSON values."""
+    return {f.name: to_json(getattr(instance, f.name)) for f in dataclasses.fields(instance)}
+
+
+def check(value: Any, schema: Mapping[str, Any], where: str) -> None:
+    """Check a JSON-like value against a JSON Schema; the first error becomes one LacunaError sentence."""
+    _refuse_non_finite(value, where)
+    # A tuple is an array too, so that the Python API takes what the dataclasses hold.
+    validator = jsonschema.Draft202012Validator(schema)
+    errors = sorted(validator.iter_errors(_plain(value)), key=lambda e: (len(e.absolute_path), str(e.absolute_path)))
+    if errors:
+        raise LacunaError(_sentence(errors[0], where))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
+
+
+def _refuse_non_finite(value: Any, where: str) -> None:
+    if isinstance(value, Mapping):
+        for k, v in value.items():
+            _refuse_non_finite(v, f"{where}.{k}")
+    elif isinstance(value, tuple | list):
+        for i, v in enumerate(value):
+            _refuse_non_finite(v, f"{where}[{i}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise LacunaError(f"{where}: {value} is not allowed; allowed: a finite number")
+
+
+def _sentence(error: jsonschema.ValidationError, where: str) -> str:
+    place = where + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)
+    place = place.lstrip(".") or "config"
+    schema: Mapping[str, Any] = error.schema if isinstance(error.schema, Mapping) else {}
+    if error.validator == "additionalProperties":
+        allowed = schema.get("properties", {})
+        unknown = sorted(str(k) for k in error.instance if k not in allowed)
+        return f"{place}: unknown key {_quoted(unknown)}; allowed: {_listed(allowed) or 'no keys'}"
+    if error.validator == "propertyNames":
+        return f"{place}: {error.instance!r} is not a valid label; allowed: {schema.get('description', describe(schema))}"
+    if error.validator == "required":
+        missing = [k for k in error.validator_value if k not in error.instance]
+        return f"{place}: missing key {_quoted(missing)}; it must be given"
+    if error.validator == "uniqueItems":
+        twice = sorted({repr(v) for v in error.instance if error.instance.count(v) > 1})
+        return f"{place}: {', '.join(twice)} is listed twice; allowed: each value once"
+    return f"{place}: {_shown(error.instance)} is not allowed; allowed: {describe(schema)}"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"'{n}'" for n in names)
+
+
+def _listed(names: Iterable[Any]) -> str:
+    return ", ".join(str(n) for n in names)
+
+
+def describe(schema: Mapping[str, Any]) -> str:
+    """What a schema allows, in words: "a number > 0", "one of a, b"."""
+    if "description" in schema:
+        return str(schema["description"])
+    if "enum" in schema:
+        return "one of " + _listed(schema["enum"])
+    if "anyOf" in schema:
+        return " or ".join(describe(s) for s in schema["anyOf"])
+    kind = schema.get("type")
+    if kind == "array":
+        least = schema.get("minItems", 0)
+        return f"a list{f' of at least {least}' if least else ''}, each {describe(schema.get('items', {}))}"
+    if kind == "object":
+        return "a mapping with at least one entry" if schema.get("minProperties") else "a mapping"
+    words = {
+        "number": "a number",
+        "integer": "a whole number",
+        "string": "a text",
+        "boolean": "true or false",
+        "null": "null",
+    }.get(str(kind), "anything")
+    signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+    bounds = [f"{sign} {schema[key]}" for key, sign in signs.items() if key in schema]
+    if schema.get("minLength"):
+        bounds.append("that is not empty")
+    return " ".join([words, " and ".join(bounds)]).strip()

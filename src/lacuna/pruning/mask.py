@@ -1,0 +1,164 @@
+"""Masks: which weights exist. They live beside the weights and are enforced here and nowhere else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lacuna.artifacts import pack_bits, unpack_bits
+from lacuna.errors import LacunaError
+
+Scope = Literal["global", "layer"]
+
+
+def prunable(model: nn.Module, include_linear: bool = False) -> dict[str, nn.Parameter]:
+    """The weights that pruning may remove: every convolution's, by state name; never biases or batch norm.
+
+    include_linear adds Linear weights except the classifier (the last Linear).
+    Raises LacunaError if the model has none.
+    """
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][:-1]
+    weights = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d) or (include_linear and name in linear):
+            weights[f"{name}.weight"] = module.weight
+    if not weights:
+        raise LacunaError(f"{type(model).__name__} has no prunable weights: it holds no convolution")
+    return weights
+
+
+class Mask:
+    """A 0/1 mask over named weights: 1 (true) keeps, 0 (false) removes. Immutable."""
+
+    def __init__(self, kept: Mapping[str, Tensor]):
+        self._kept = {name: keep.detach().to("cpu", torch.bool).contiguous() for name, keep in kept.items()}
+
+    @classmethod
+    def full(cls, model: nn.Module) -> Mask:
+        """The mask of a dense model: every prunable weight kept."""
+        return cls({name: torch.ones_like(w, dtype=torch.bool) for name, w in prunable(model).items()})
+
+    @classmethod
+    def from_scores(cls, scores: Mapping[str, Tensor], sparsity: str | float, scope: Scope = "global") -> Mask:
+        """Remove the round(s·N) lowest scores (half to even), over all weights together or within each layer.
+
+        scores: one tensor per weight, higher is kept. sparsity: s in [0, 1); a text is taken exactly.
+        Among equal scores at the threshold the first in order go.
+        """
+        share = Fraction(str(sparsity))
+        if not 0 <= share < 1:
+            raise LacunaError(f"sparsity: {sparsity} is not allowed; allowed: 0 <= sparsity < 1")
+        flat = {name: s.detach().cpu().flatten() for name, s in scores.items()}
+        if scope == "layer":
+            kept = {name: _keep(s, round(share * len(s))) for name, s in flat.items()}
+        else:
+            together = torch.cat(list(flat.values()))
+            parts = _keep(together, round(share * len(together))).split([len(s) for s in flat.values()])
+            kept = dict(zip(flat, parts, strict=True))
+        return cls({name: keep.view(scores[name].shape) for name, keep in kept.items()})
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._kept[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mask) and self.digest() == other.digest()
+
+    def __hash__(self) -> int:
+        return hash(self.digest())
+
+    def pairs(self, model: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
+        """Each masked parameter of the model with its mask, on its device and in its type.
+
+        Raises LacunaError if the model has no such parameter or one of another shape.
+        """
+        parameters = dict(model.named_parameters())
+        pairs = []
+        for name, keep in self._kept.items():
+            if name not in parameters or parameters[name].shape != keep.shape:
+                found = tuple(parameters[name].shape) if name in parameters else "no such parameter"
+                raise LacunaError(f"mask of '{name}' {tuple(keep.shape)} does not fit the model: {found}")
+            weight = parameters[name]
+            pairs.append((weight, torch.empty_like(weight).copy_(keep)))
+        return pairs
+
+    @torch.no_grad()
+    def apply(self, model: nn.Module) -> None:
+        """Set masked weights to exactly 0, in place."""
+        for weight, keep in self.pairs(model):
+            weight.masked_fill_(keep == 0, 0.0)
+
+    @torch.no_grad()
+    def check(self, model: nn.Module) -> None:
+        """Raise LacunaError naming the tensor if a masked weight is not exactly 0."""
+        parameters = dict(model.named_parameters())
+        for name, keep in self._kept.items():
+            leaked = parameters[name].detach().cpu()[~keep]
+            if bool((leaked != 0).any()):
+                raise LacunaError(
+                    f"mask violated: '{name}' has {int((leaked != 0).sum())} masked weights that are not 0 "
+                    f"(largest {float(leaked.abs().max()):g}); the method changed weights behind the loop's back"
+                )
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the masked tensors' weights that are removed, in [0, 1]."""
+        total = sum(k.numel() for k in self._kept.values())
+        return 1 - sum(int(k.sum()) for k in self._kept.values()) / total
+
+    def sparsity_per_layer(self) -> dict[str, float]:
+        """The same for each tensor."""
+        return {name: 1 - float(k.double().mean()) for name, k in self._kept.items()}
+
+    def collapsed(self) -> list[str]:
+        """Tensors with no weight left (layer collapse)."""
+        return [name for name, k in self._kept.items() if not bool(k.any())]
+
+    def iou(self, other: Mask) -> float:
+        """Intersection over union of the kept weights of two masks over the same tensors, in [0, 1]."""
+        both = sum(int((k & other[name]).sum()) for name, k in self._kept.items())
+        either = sum(int((k | other[name]).sum()) for name, k in self._kept.items())
+        return both / either if either else 1.0
+
+    def bits(self) -> dict[str, np.ndarray]:
+        """The mask as bool arrays by name."""
+        return {name: k.numpy() for name, k in self._kept.items()}
+
+    def pack(self) -> dict[str, np.ndarray]:
+        """One bit per weight, for a file (`artifacts.pack_bits`)."""
+        return pack_bits(self.bits())
+
+    @classmethod
+    def unpack(cls, packed: Mapping[str, np.ndarray]) -> Mask:
+        """The mask that `pack` gave."""
+        return cls({name: torch.from_numpy(bits) for name, bits in unpack_bits(packed).items()})
+
+    def digest(self) -> str:
+        """SHA-256 over names, shapes and bits."""
+        digest = hashlib.sha256()
+        for name, k in sorted(self._kept.items()):
+            digest.update(f"{name}|{tuple(k.shape)}|".encode() + np.packbits(k.numpy().reshape(-1)).tobytes())
+        return digest.hexdigest()
+
+
+def _keep(scores: Tensor, removed: int) -> Tensor:
+    """True for all but the `removed` lowest of a score vector."""
+    keep = torch.ones(len(scores), dtype=torch.bool)
+    if removed:
+        threshold = scores.kthvalue(removed).values
+        keep = scores > threshold
+        ties = (scores == threshold).nonzero().flatten()
+        surplus = int((~keep).sum()) - removed
+        keep[ties[len(ties) - surplus :]] = True
+    return keep

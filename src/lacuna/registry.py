@@ -1,0 +1,88 @@
+"""Registries: a name in the config → the class or function that implements it.
+
+A new entry is one new file in the registry's package with one decorated definition:
+
+    @register("ga")
+    @dataclass(frozen=True, kw_only=True)
+    class GradientAscent(LossUnlearner): ...
+
+Names are found by reading the source files, so listing a registry imports nothing, using one entry
+imports that entry alone, and a new file changes no other entry's code digest.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from lacuna.errors import LacunaError
+
+T = TypeVar("T")
+
+
+def register(name: str, **about: Any) -> Callable[[T], T]:
+    """Give a class or function its public name; `about` holds further facts (a metric's unit, say)."""
+
+    def mark(obj: T) -> T:
+        obj.name = name  # type: ignore[attr-defined]
+        obj.about = about  # type: ignore[attr-defined]
+        return obj
+
+    return mark
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """The entries of one package, by name; an entry is imported when it is asked for.
+
+    Raises LacunaError for an unknown name and lists the known ones.
+    """
+
+    def __init__(self, package: str, kind: str, directory: str):
+        self.package, self.kind = package, kind
+        self._directory = Path(directory)
+        self._found: dict[str, tuple[str, str]] | None = None
+
+    def _entries(self) -> dict[str, tuple[str, str]]:
+        if self._found is None:
+            found: dict[str, tuple[str, str]] = {}
+            for path in sorted(self._directory.glob("*.py")):
+                for name, attribute in _registered(path):
+                    if name in found:
+                        raise LacunaError(f"{path}: the {self.kind} '{name}' is already defined in {found[name][0]}")
+                    found[name] = (f"{self.package}.{path.stem}", attribute)
+            self._found = dict(sorted(found.items()))
+        return self._found
+
+    def _where(self, name: str) -> tuple[str, str]:
+        if name not in self._entries():
+            raise LacunaError(f"unknown {self.kind} '{name}'; allowed: {', '.join(self)}")
+        return self._entries()[name]
+
+    def module(self, name: str) -> str:
+        """The module that defines `name`, without importing it."""
+        return self._where(name)[0]
+
+    def __getitem__(self, name: str) -> T:
+        module, attribute = self._where(name)
+        return getattr(importlib.import_module(module), attribute)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries())
+
+    def __len__(self) -> int:
+        return len(self._entries())
+
+
+def _registered(path: Path) -> Iterator[tuple[str, str]]:
+    for node in ast.parse(path.read_text(encoding="utf-8"), str(path)).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            for decorator in node.decorator_list:
+                match decorator:
+                    case ast.Call(func=ast.Name(id="register"), args=[ast.Constant(value=str(name)), *_]):
+                        yield name, node.name

@@ -1,0 +1,1 @@
+"""One figure per file: a function (summary, oracles) → matplotlib Figure."""

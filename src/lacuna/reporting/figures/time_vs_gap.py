@@ -1,0 +1,52 @@
+"""What closeness to the oracle costs."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lacuna.registry import register
+from lacuna.reporting import style
+
+
+@register("time_vs_gap")
+def time_vs_gap(summary: pd.DataFrame, oracles: list[str]) -> Figure:
+    """Average gap against the method's seconds; dense points are hollow, sparser points larger; lower left is better."""
+    summary = style.with_dense(summary)
+    methods = [m for m in summary["unlearner"].unique() if m not in oracles and m != "original"]
+    looks = style.style_of([m for m in summary["unlearner"].unique() if m not in oracles])
+    parts = style.panels(summary)
+    figure, axes = style.grid_of_axes(len(oracles), len(parts), 3.6, 2.6)
+    for column, (title, part) in enumerate(parts):
+        ticks = style.sparsity_ticks(part)
+        time = part[part["metric"] == "time_s"].set_index(["unlearner", "sparsity"])["mean"]
+        for row, oracle in enumerate(oracles):
+            ax = axes[row, column]
+            gap = part[part["metric"] == f"avg_gap/{oracle}"].set_index(["unlearner", "sparsity"])["mean"]
+            for method in methods:
+                points = [(s, time[method, s], gap[method, s]) for s in ticks if (method, s) in gap.index]
+                look = looks[method]
+                ax.plot([p[1] for p in points], [p[2] for p in points], color=look["color"], linewidth=0.8, alpha=0.6)
+                for s, seconds, value in points:
+                    ax.plot(
+                        seconds,
+                        value,
+                        marker=look["marker"],
+                        color=look["color"],
+                        markerfacecolor="white" if float(s) == 0 else look["color"],
+                        markersize=5 + 1.5 * ticks.index(s),
+                        linestyle="none",
+                        label=method if s == ticks[-1] else None,
+                    )
+            if (oracle, ticks[-1]) in time.index:
+                ax.axvline(time[oracle, ticks[-1]], color="#555555", linestyle=":", label="time of the oracle")
+            ax.set_xscale("log")
+            if row == 0:
+                ax.set_title(title, fontsize=9)
+            if row == len(oracles) - 1:
+                ax.set_xlabel("time of the method (s)")
+            if column == 0:
+                ax.set_ylabel(f"avg gap to {oracle}\n(percentage points)")
+    sparsities = ", ".join(style.label_of(s) for s in style.sparsity_ticks(summary))
+    heading = f"Time against gap — {style.subtitle(summary, style.setting_of(summary))}\nhollow to large: {sparsities}"
+    return style.finish(figure, heading, axes)

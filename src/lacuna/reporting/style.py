@@ -1,0 +1,125 @@
+"""How every figure looks: legible in print, safe for the colour-blind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+
+from lacuna.artifacts import atomic
+
+mpl.use("Agg")
+
+from matplotlib.axes import Axes  # noqa: E402 (the backend must be chosen first)
+from matplotlib.figure import Figure  # noqa: E402
+
+# Okabe & Ito (2008) without yellow, which is too light for lines; markers tell methods apart without colour.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+ORACLE_COLOURS = ("#555555", "#999999")
+ORACLE_LINES = ("-", (0, (4, 2)))
+# Where a panel stands: everything that is neither method, sparsity nor metric.
+PANEL = ("dataset", "model", "recipe", "scenario", "pruner")
+
+mpl.rcParams.update(
+    {
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.color": "#E5E5E5",
+        "axes.axisbelow": True,
+        "legend.frameon": False,
+        # the same input gives the same file
+        "svg.hashsalt": "lacuna",
+        "svg.fonttype": "none",
+    }
+)
+
+
+def style_of(methods: list[str]) -> dict[str, dict[str, Any]]:
+    """A colour and marker for each method, the same in every figure of an experiment."""
+    return {
+        method: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]}
+        for i, method in enumerate(methods)
+    }
+
+
+def with_dense(summary: pd.DataFrame) -> pd.DataFrame:
+    """The summary with the dense rows repeated under every pruner: sparsity 0 is where each curve begins."""
+    pruners = [p for p in summary["pruner"].unique() if p != "dense"]
+    if not pruners:
+        return summary
+    dense = summary[summary["pruner"] == "dense"]
+    return pd.concat([summary[summary["pruner"] != "dense"], *(dense.assign(pruner=p) for p in pruners)])
+
+
+def panels(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """One titled part of the summary per dataset, model, recipe, scenario and pruner; a title names what varies."""
+    varying = [c for c in PANEL if summary[c].nunique() > 1] or ["scenario"]
+    return [
+        (", ".join(f"{c}: {dict(zip(PANEL, key, strict=True))[c]}" for c in varying), part)
+        for key, part in summary.groupby(list(PANEL), sort=False)
+    ]
+
+
+def sparsity_ticks(part: pd.DataFrame) -> list[str]:
+    """The sparsities of a panel, ascending."""
+    return sorted(part["sparsity"].unique(), key=float)
+
+
+def label_of(sparsity: str) -> str:
+    """How a sparsity is written on an axis."""
+    return "dense" if float(sparsity) == 0 else f"{100 * float(sparsity):g} %"
+
+
+def subtitle(summary: pd.DataFrame, setting: str = "") -> str:
+    """What the numbers rest on: seeds, and whether there are intervals."""
+    low, high = int(summary["n"].min()), int(summary["n"].max())
+    seeds = f"{low} seed{'s' if high > 1 else ''}" if low == high else f"{low} to {high} seeds"
+    return ", ".join(filter(None, [setting, seeds, "no interval" if high < 3 else "95 % t intervals"]))
+
+
+def setting_of(summary: pd.DataFrame) -> str:
+    """Dataset, model and recipe, where the whole figure has but one."""
+    return ", ".join(summary[c].iloc[0] for c in ("dataset", "model", "recipe") if summary[c].nunique() == 1)
+
+
+def finish(figure: Figure, title: str, axes: np.ndarray, legend_columns: int = 6) -> Figure:
+    """Title above, one shared legend below."""
+    handles: dict[str, Any] = {}
+    for ax in axes.flat:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.suptitle(title, fontsize=10)
+    figure.legend(
+        list(handles.values()), list(handles), loc="outside lower center", ncols=min(legend_columns, len(handles))
+    )
+    return figure
+
+
+def grid_of_axes(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+    """A figure of rows × columns panels, each width × height inches."""
+    figure = Figure(figsize=(width * columns + 0.4, height * rows + 1.0), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def errorbar(ax: Axes, x: Any, rows: pd.DataFrame, **style: Any) -> None:
+    """Means with their intervals, where there are any."""
+    error = np.array([rows["mean"] - rows["ci_low"], rows["ci_high"] - rows["mean"]])
+    if np.isnan(error).all():
+        ax.plot(x, rows["mean"], **style)
+    else:
+        ax.errorbar(x, rows["mean"], yerr=np.nan_to_num(error), capsize=2, **style)
+
+
+def save(figure: Figure, *paths: str | Path) -> None:
+    """Write the figure to each path, atomically, in the format of its suffix."""
+    for path in paths:
+        suffix = Path(path).suffix.removeprefix(".")
+        with atomic(path) as temporary:
+            # no date inside: an unchanged figure stays the same file
+            figure.savefig(temporary, format=suffix, dpi=150, metadata={"Date": None} if suffix == "svg" else None)

@@ -1,0 +1,63 @@
+"""cells.csv, one row per cell and metric; summary.csv, one row per method and metric over the seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lacuna.errors import LacunaError
+from lacuna.evaluation.statistics import MIN_SEEDS, t_interval
+
+COORDINATES = ("dataset", "model", "recipe", "seed", "scenario", "pruner", "sparsity", "unlearner")
+GROUP = tuple(c for c in COORDINATES if c != "seed")
+
+
+def cells_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Long form of the results of `evaluate`: the coordinates of the cell, metric, value; in the given order."""
+    rows = [
+        (*(result["cell"][c] for c in COORDINATES), metric, value)
+        for result in results
+        for metric, value in result["metrics"].items()
+    ]
+    table = pd.DataFrame(rows, columns=[*COORDINATES, "metric", "value"])
+    if not np.isfinite(table["value"]).all():
+        bad = table[~np.isfinite(table["value"])].iloc[0]
+        raise LacunaError(f"metric '{bad['metric']}' of {'/'.join(map(str, bad[list(COORDINATES)]))} is {bad['value']}")
+    return table
+
+
+def summary_table(cells: pd.DataFrame, oracles: Sequence[str]) -> pd.DataFrame:
+    """Mean, 95 % t interval and n over seeds, and the gap to each oracle (value − oracle's, paired by seed).
+
+    oracles: labels of reference methods. Metrics that already compare with an oracle have no gap columns filled;
+    with fewer than 3 seeds the interval is empty and `note` says so.
+    """
+    columns = [*GROUP, "metric", "mean", "ci_low", "ci_high", "n"]
+    columns += [f"gap_{oracle}{end}" for oracle in oracles for end in ("", "_low", "_high")] + ["note"]
+    # one look-up of an oracle's value by everything but the method
+    where = [*(c for c in COORDINATES if c != "unlearner"), "metric"]
+    reference = {o: cells[cells["unlearner"] == o].set_index(where)["value"].to_dict() for o in oracles}
+    rows = []
+    for key, group in cells.groupby([*GROUP, "metric"], sort=False):
+        mean, low, high = t_interval(group["value"].to_numpy())
+        row: dict[str, Any] = dict(zip([*GROUP, "metric"], key, strict=True))
+        row |= {"mean": mean, "ci_low": low, "ci_high": high, "n": len(group)}
+        for oracle in oracles if "/" not in row["metric"] else ():
+            places = group[where].itertuples(index=False, name=None)
+            pairs = [
+                (value, reference[oracle][place])
+                for value, place in zip(group["value"], places, strict=True)
+                if place in reference[oracle]
+            ]
+            if pairs:
+                differences = np.array([value - other for value, other in pairs])
+                row |= dict(
+                    zip([f"gap_{oracle}{end}" for end in ("", "_low", "_high")], t_interval(differences), strict=True)
+                )
+        if len(group) < MIN_SEEDS:
+            row["note"] = f"{len(group)} seed{'s' if len(group) > 1 else ''}: no interval"
+        rows.append(row)
+    return pd.DataFrame(rows, columns=columns)

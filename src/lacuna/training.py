@@ -1,0 +1,441 @@
+"""The one training loop: steps, schedule, mask, checkpoint, progress. No method writes a loop of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import inspect
+import json
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+
+from lacuna.artifacts import read_tensors, sha256_of_arrays, write_tensors
+from lacuna.data.batches import Augment, Batch, UnlearningData
+from lacuna.errors import LacunaError
+from lacuna.fields import Count, Index, NonNegative, Positive, UnitHalfOpen, values_of
+from lacuna.registry import Registry, register
+
+if TYPE_CHECKING:
+    from lacuna.pruning.mask import Mask
+
+RECIPES: Registry = Registry("lacuna", "recipe", str(Path(__file__).parent))
+STREAMS = ("retain", "forget", "mixed")
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """A loss and the SGD that minimises it.
+
+    epochs: passes over the stream. lr: learning rate of the first epoch after warm-up. batch_size: samples.
+    momentum, weight_decay: of SGD, weight decay on every parameter (per step, added to the gradient).
+    schedule: constant; multistep (lr × gamma from each epoch in milestones on); cosine (to 0 at the last step).
+    warmup_epochs: linear rise from 0 per step. precision: bf16 runs the forward pass in bfloat16 autocast.
+
+    The parameters of `loss` name the streams it reads (retain, forget, mixed) and, if listed, `epoch` (from 0).
+    """
+
+    epochs: Count = 10
+    lr: Positive = 0.1
+    batch_size: Count = 256
+    momentum: UnitHalfOpen = 0.9
+    weight_decay: NonNegative = 5e-4
+    schedule: Literal["constant", "multistep", "cosine"] = "constant"
+    milestones: tuple[Index, ...] = ()
+    gamma: Positive = 0.1
+    warmup_epochs: Index = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    streams: ClassVar[tuple[str, ...]] = ()
+    wants_epoch: ClassVar[bool] = False
+    freezes_batchnorm: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "loss" in vars(cls):
+            wanted = list(inspect.signature(cls.loss).parameters)[2:]
+            cls.streams = tuple(p for p in wanted if p in STREAMS)
+            cls.wants_epoch = "epoch" in wanted
+            if unknown := set(wanted) - {*STREAMS, "epoch"}:
+                raise TypeError(f"{cls.__name__}.loss wants {sorted(unknown)}; it may name {STREAMS} and epoch")
+
+    loss: ClassVar[Callable[..., Tensor]]
+
+    def lr_at(self, step: int, steps_per_epoch: int) -> float:
+        """The learning rate of a step, counted from 0 over the whole run."""
+        epoch, total = step // steps_per_epoch, self.epochs * steps_per_epoch
+        lr = self.lr
+        if self.schedule == "multistep":
+            lr *= self.gamma ** sum(m <= epoch for m in self.milestones)
+        elif self.schedule == "cosine":
+            lr *= 0.5 * (1 + math.cos(math.pi * step / total))
+        return lr * min(1.0, (step + 1) / (self.warmup_epochs * steps_per_epoch)) if self.warmup_epochs else lr
+
+
+@register("sgd")
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Objective):
+    """Training from scratch with cross-entropy on the retained samples (all of them, for the original model).
+
+    The defaults are the published CIFAR setting: lr 0.1, batch 256, 182 epochs, × 0.1 at 91 and 136, crop 4, flip.
+    rewind_epoch: pruning restarts from the weights after this many epochs (0: the initialisation).
+    crop: pixels of padding for random crops; flip: mirror half of the images. Both also serve every unlearner.
+    """
+
+    epochs: Count = 182
+    schedule: Literal["constant", "multistep", "cosine"] = "multistep"
+    milestones: tuple[Index, ...] = (91, 136)
+    rewind_epoch: Index = 8
+    crop: Index = 4
+    flip: bool = True
+
+    @property
+    def augment(self) -> Augment:
+        return Augment(self.crop, self.flip)
+
+    def loss(self, model: nn.Module, retain: Batch) -> Tensor:
+        return cross_entropy(model(retain.x), retain.y)
+
+
+class Sgd:
+    """SGD with momentum and weight decay: v ← μv + (g + wd·θ), θ ← θ − lr·v (v starts at the first gradient).
+
+    Written out here because torch.optim loads the compiler when it is first used, which costs every short job
+    more than its training; and because this is the place where a mask must hold.
+    """
+
+    def __init__(self, parameters: list[nn.Parameter], momentum: float, weight_decay: float):
+        self.parameters, self.mu, self.weight_decay = parameters, momentum, weight_decay
+        self.momentum: dict[nn.Parameter, Tensor] = {}
+        self._kept: list[tuple[nn.Parameter, Tensor]] = []
+
+    def keep(self, pairs: list[tuple[nn.Parameter, Tensor]]) -> None:
+        """Hold the weights and their momentum at exactly 0 where the 0/1 mask of a pair is 0, after every step."""
+        self._kept = pairs
+
+    def zero_grad(self) -> None:
+        for p in self.parameters:
+            p.grad = None
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        active = [p for p in self.parameters if p.grad is not None]
+        if not active:
+            return
+        update = [p.grad for p in active if p.grad is not None]
+        if self.weight_decay:
+            update = list(torch._foreach_add(update, active, alpha=self.weight_decay))
+        if self.mu:
+            known = [(p, u) for p, u in zip(active, update, strict=True) if p in self.momentum]
+            if known:
+                velocities = [self.momentum[p] for p, _ in known]
+                torch._foreach_mul_(velocities, self.mu)
+                torch._foreach_add_(velocities, [u for _, u in known])
+            for p, u in zip(active, update, strict=True):
+                self.momentum.setdefault(p, u.clone())
+            update = [self.momentum[p] for p in active]
+        torch._foreach_add_(active, update, alpha=-lr)
+        if self._kept:
+            masks = [keep for _, keep in self._kept]
+            torch._foreach_mul_([weight for weight, _ in self._kept], masks)
+            moving = [(self.momentum[w], keep) for w, keep in self._kept if w in self.momentum]
+            if moving:
+                torch._foreach_mul_([v for v, _ in moving], [keep for _, keep in moving])
+
+
+class Interrupted(LacunaError):
+    """A signal asked the job to stop; the checkpoint is written."""
+
+    def __init__(self, name: str, where: str):
+        super().__init__(f"stopped by {name} {where}; the same command continues from there")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a long run keeps its state, and how often (seconds); the file is removed when the run is done."""
+
+    path: Path
+    every: float = 120.0
+
+
+@dataclass
+class Fit:
+    """What a run did: one history row per epoch, seconds of the steps alone, steps and samples seen, snapshot."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    steps: int = 0
+    samples: int = 0
+    snapshot: State | None = None
+
+
+def state_of(model: nn.Module) -> State:
+    """A copy of parameters and buffers on the CPU, contiguous, by name."""
+    return {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in model.state_dict().items()}
+
+
+def fit(
+    model: nn.Module,
+    objective: Objective,
+    data: UnlearningData,
+    *,
+    seed: int,
+    mask: Mask | None = None,
+    start_epoch: int = 0,
+    snapshot_epoch: int | None = None,
+    checkpoint: Checkpoint | None = None,
+    log: Callable[[str], None] | None = None,
+    name: str = "training",
+) -> Fit:
+    """Minimise `objective` on `data`, in place, keeping masked weights and their momentum at exactly 0.
+
+    seed: names the random stream of order and augmentation. start_epoch: epochs of the schedule already spent.
+    snapshot_epoch: keep a copy of the state after this many epochs. log: gets one line per epoch.
+    Ends with the same bits whether or not it was interrupted and resumed from `checkpoint` (CPU).
+
+    Raises LacunaError if the loss is no longer finite or a masked weight is not 0 at the end,
+    Interrupted after SIGTERM, SIGUSR1 or SIGINT once the checkpoint is written.
+    """
+    parameters = list(model.parameters())
+    dtype, device = parameters[0].dtype, parameters[0].device
+    pace = max(objective.streams, key=lambda s: data.steps(s, objective.batch_size))
+    per_epoch = data.steps(pace, objective.batch_size)
+    optimizer = Sgd(parameters, objective.momentum, objective.weight_decay)
+    if mask is not None:
+        mask.apply(model)
+        optimizer.keep(mask.pairs(model))
+    run = Fit(snapshot=state_of(model) if snapshot_epoch == start_epoch else None)
+    loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+    fingerprint = ""
+    if checkpoint is not None:
+        fingerprint = _fingerprint(model, objective, data, seed, start_epoch, mask)
+        resumed = _resume(checkpoint, fingerprint, model, optimizer, run)
+        if resumed is not None:
+            loss_sum += resumed
+            _say(log, f"{name}: continues after {run.steps} of {(objective.epochs - start_epoch) * per_epoch} steps")
+    done_before = run.seconds
+    clock = saved_at = time.perf_counter()
+    paused = 0.0  # seconds spent on what is not the method: validation, checkpoints
+
+    # 0 is not "no validation part" but "nothing to show": the loop never depends on val
+    validate = "val" in data.parts and len(data.parts["val"]) > 0
+    first_epoch, skip = start_epoch + run.steps // per_epoch, run.steps % per_epoch
+    bar = tqdm(
+        total=(objective.epochs - start_epoch) * per_epoch,
+        initial=run.steps,
+        desc=name,
+        unit="step",
+        leave=False,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar, _signals() as caught:
+        for epoch in range(first_epoch, objective.epochs):
+            _train_mode(model, objective)
+            streams = {s: _cycle(data, s, objective.batch_size, seed, epoch, dtype) for s in objective.streams}
+            extra = {"epoch": epoch} if objective.wants_epoch else {}
+            for step in range(per_epoch):
+                batches = {s: next(it) for s, it in streams.items()}
+                if step < skip:
+                    continue
+                lr = objective.lr_at(epoch * per_epoch + step, per_epoch)
+                optimizer.zero_grad()
+                with torch.autocast(device.type, torch.bfloat16, enabled=objective.precision == "bf16"):
+                    loss = objective.loss(model, **batches, **extra)
+                loss.backward()
+                optimizer.step(lr)
+                loss_sum += loss.detach()
+                run.steps += 1
+                run.samples += sum(len(b.y) for b in batches.values())
+                bar.update()
+                now = time.perf_counter()
+                if checkpoint is not None and (caught or now - saved_at > checkpoint.every):
+                    run.seconds = done_before + now - clock - paused
+                    _save(checkpoint, fingerprint, model, optimizer, run, loss_sum)
+                    saved_at = time.perf_counter()
+                    paused += saved_at - now
+                if caught:
+                    raise Interrupted(caught[0], f"in epoch {epoch + 1} of {name}")
+                # a look every 50 steps: each one waits for the device
+                if run.steps % 50 == 0:
+                    _refuse_divergence(loss_sum, name, epoch, objective)
+            skip = 0
+            _refuse_divergence(loss_sum, name, epoch, objective)
+            now = time.perf_counter()
+            row = {
+                "epoch": epoch + 1,
+                "lr": lr,
+                "loss": float(loss_sum) / per_epoch,
+                "val_accuracy": accuracy(model, data, "val") if validate else math.nan,
+                "seconds": done_before + now - clock - paused,
+            }
+            run.history.append(row)
+            loss_sum.zero_()
+            shown = f"loss {row['loss']:.4f}" + (f", val accuracy {row['val_accuracy']:.2f} %" if validate else "")
+            bar.set_postfix_str(f"epoch {epoch + 1}/{objective.epochs}, {shown}")
+            _say(log, f"{name}: epoch {epoch + 1}/{objective.epochs}, {shown}, {row['seconds']:.1f} s")
+            if snapshot_epoch == epoch + 1:
+                run.snapshot = state_of(model)
+            paused += time.perf_counter() - now
+    run.seconds = done_before + time.perf_counter() - clock - paused
+    if not all(bool(torch.isfinite(p).all()) for p in parameters):
+        raise _diverged(name, objective.epochs - 1, objective, "a weight is not finite")
+    if mask is not None:
+        mask.check(model)
+    if checkpoint is not None:
+        checkpoint.path.unlink(missing_ok=True)
+    return run
+
+
+def _cycle(
+    data: UnlearningData, stream: str, batch_size: int, seed: int, epoch: int, dtype: torch.dtype
+) -> Iterator[Batch]:
+    """Batches of a stream without end: a stream shorter than the epoch starts over in a new order."""
+    turn = 0
+    while True:
+        yield from data.train_batches(stream, batch_size, seed, epoch + 1_000_000 * turn, dtype)
+        turn += 1
+
+
+def _train_mode(model: nn.Module, objective: Objective) -> None:
+    model.train()
+    if objective.freezes_batchnorm:
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
+def _say(log: Callable[[str], None] | None, line: str) -> None:
+    if log is not None:
+        log(line)
+
+
+def _diverged(name: str, epoch: int, objective: Objective, what: str) -> LacunaError:
+    return LacunaError(
+        f"{name}: diverged in epoch {epoch + 1} ({what}) with lr {objective.lr:g}; try a smaller lr or fewer epochs"
+    )
+
+
+def _refuse_divergence(loss_sum: Tensor, name: str, epoch: int, objective: Objective) -> None:
+    if not math.isfinite(value := float(loss_sum)):
+        raise _diverged(name, epoch, objective, f"the loss is {value}")
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[str]]:
+    """Collects the names of signals that ask to stop, so that the loop can finish its step first."""
+    caught: list[str] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
+    before = {n: signal.signal(n, lambda number, _: caught.append(signal.Signals(number).name)) for n in numbers}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _fingerprint(
+    model: nn.Module, objective: Objective, data: UnlearningData, seed: int, start_epoch: int, mask: Mask | None
+) -> str:
+    """Names a run by all that decides its result: a checkpoint of any other run is not resumed."""
+    parts = [
+        type(objective).__name__,
+        json.dumps(values_of(objective), sort_keys=True),
+        sha256_of_arrays({k: v.numpy() for k, v in state_of(model).items()}),
+        data.fingerprint(),
+        mask.digest() if mask is not None else "no mask",
+        f"{seed} {start_epoch}",
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _save(
+    checkpoint: Checkpoint,
+    fingerprint: str,
+    model: nn.Module,
+    optimizer: Sgd,
+    run: Fit,
+    loss_sum: Tensor,
+) -> None:
+    tensors = {f"model/{k}": v for k, v in state_of(model).items()}
+    for name, parameter in model.named_parameters():
+        if parameter in optimizer.momentum:
+            tensors[f"momentum/{name}"] = optimizer.momentum[parameter].cpu()
+    tensors |= {f"snapshot/{k}": v for k, v in (run.snapshot or {}).items()}
+    tensors["loss_sum"] = loss_sum.cpu()
+    progress = {"history": run.history, "seconds": run.seconds, "steps": run.steps, "samples": run.samples}
+    write_tensors(
+        checkpoint.path,
+        "checkpoint",
+        {k: v.numpy() for k, v in tensors.items()},
+        fingerprint=fingerprint,
+        progress=json.dumps(progress),
+    )
+
+
+def _resume(
+    checkpoint: Checkpoint, fingerprint: str, model: nn.Module, optimizer: Sgd, run: Fit
+) -> float | None:
+    """Load the state of the same run, if there is one; the loss of the unfinished epoch so far."""
+    if not checkpoint.path.exists():
+        return None
+    try:
+        arrays, metadata = read_tensors(checkpoint.path, "checkpoint")
+    except LacunaError:
+        return None  # an unusable checkpoint only costs time
+    if metadata.get("fingerprint") != fingerprint:
+        return None
+    tensors = {k: torch.from_numpy(v.copy()) for k, v in arrays.items()}
+
+    def under(prefix: str) -> State:
+        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+    model.load_state_dict(under("model/"))
+    parameters = dict(model.named_parameters())
+    for name, momentum in under("momentum/").items():
+        parameter = parameters[name]
+        # the layout of the parameter, as the optimizer itself would have made it
+        optimizer.momentum[parameter] = torch.empty_like(parameter, requires_grad=False).copy_(momentum)
+    progress = json.loads(metadata["progress"])
+    run.history, run.seconds = progress["history"], progress["seconds"]
+    run.steps, run.samples = progress["steps"], progress["samples"]
+    run.snapshot = under("snapshot/") or run.snapshot
+    return float(tensors["loss_sum"])
+
+
+@torch.no_grad()
+def logits(model: nn.Module, data: UnlearningData, part: str, batch_size: int = 1000) -> Tensor:
+    """Logits in evaluation mode, float32 [n, classes] on the CPU, in the stored order of the part."""
+    was_training = {module: module.training for module in model.modules()}
+    dtype = next(model.parameters()).dtype
+    model.eval()
+    out = [model(x).float().cpu() for x, _ in data.plain_batches(part, batch_size, dtype)]
+    for module, mode in was_training.items():
+        module.training = mode
+    return torch.cat(out)
+
+
+def accuracy(model: nn.Module, data: UnlearningData, part: str) -> float:
+    """Accuracy on a part, in percent; ties go to the first class."""
+    predicted = logits(model, data, part).argmax(1)
+    return 100.0 * float((predicted == data.labels[data.parts[part]].cpu()).double().mean())
+
+
+def copy_of(model: nn.Module) -> nn.Module:
+    """A model that shares nothing with the given one."""
+    return copy.deepcopy(model)

@@ -1,0 +1,113 @@
+"""The two kinds of unlearner, and what running one means."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from torch import nn
+
+from lacuna.data.batches import UnlearningData
+from lacuna.fields import build
+from lacuna.pruning.mask import Mask
+from lacuna.registry import register as register
+from lacuna.training import Checkpoint, Fit, Objective, State, copy_of, fit
+
+BatchNorm = Literal["train", "frozen"]
+
+
+@dataclass
+class Run:
+    """What a method is given beside model and data; see `unlearn` for the meaning of each."""
+
+    mask: Mask | None = None
+    seed: int = 0
+    checkpoint: Checkpoint | None = None
+    log: Callable[[str], None] | None = None
+    name: str = "unlearning"
+    pruner: Any = None
+    sparsity: str | float | None = None
+    trained: tuple[State, State] | None = None
+
+
+@dataclass
+class Outcome:
+    """The unlearned model, its mask, and what the run did."""
+
+    model: nn.Module
+    mask: Mask | None
+    fit: Fit = field(default_factory=Fit)
+
+
+class Unlearner:
+    """A method with its hyper-parameters as dataclass fields; a subclass of one of the two kinds below.
+
+    oracle: true for a reference model that the others are compared with.
+    scenarios: the scenario methods that it can work on; None means any.
+    """
+
+    name: ClassVar[str]
+    oracle: ClassVar[bool] = False
+    scenarios: ClassVar[tuple[str, ...] | None] = None
+
+    def run(self, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossUnlearner(Objective, Unlearner):
+    """Gradient steps on a loss; the shared loop calls `loss` once per step and owns everything else.
+
+    batchnorm: train updates the running statistics and normalises by the batch; frozen uses the stored ones.
+    """
+
+    batchnorm: BatchNorm = "train"
+
+    @property
+    def freezes_batchnorm(self) -> bool:  # type: ignore[override]
+        return self.batchnorm == "frozen"
+
+    def run(self, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
+        done = fit(
+            model,
+            self,
+            data,
+            mask=run.mask,
+            seed=run.seed,
+            checkpoint=run.checkpoint,
+            log=run.log,
+            name=run.name,
+        )
+        return Outcome(model, run.mask, done)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditUnlearner(Unlearner):
+    """One edit of the parameters, without a training loop."""
+
+    def edit(self, model: nn.Module, data: UnlearningData, run: Run) -> None:
+        """Change the model in place; masked weights must stay 0."""
+        raise NotImplementedError
+
+    def run(self, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
+        start = time.perf_counter()
+        self.edit(model, data, run)
+        return Outcome(model, run.mask, Fit(seconds=time.perf_counter() - start))
+
+
+def run(method: type[Unlearner], model: nn.Module, data: UnlearningData, **options: Any) -> Outcome:
+    """Run a method class on a copy of `model`; options are Run's fields and the method's hyper-parameters."""
+    names = {f.name for f in dataclasses.fields(Run)}
+    given = Run(**{"name": method.name} | {k: v for k, v in options.items() if k in names})
+    unlearner = build(method, {k: v for k, v in options.items() if k not in names}, method.name)
+    model = copy_of(model)
+    if given.mask is not None:
+        given.mask.apply(model)
+    outcome = unlearner.run(model, data, given)
+    if outcome.mask is not None:
+        outcome.mask.check(outcome.model)
+    outcome.model.eval()
+    return outcome

@@ -1,0 +1,19 @@
+"""No unlearning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from lacuna.data.batches import UnlearningData
+from lacuna.unlearning.base import EditUnlearner, Run, register
+
+
+@register("original")
+@dataclass(frozen=True, kw_only=True)
+class Original(EditUnlearner):
+    """θ = θ_o: the model as it was trained on everything, the sanity row of every table."""
+
+    def edit(self, model: nn.Module, data: UnlearningData, run: Run) -> None:
+        pass

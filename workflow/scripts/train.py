@@ -1,0 +1,34 @@
+"""Images and split → the dense original model and its state at the rewind epoch."""
+
+from job import checkpoint_of, job, load_data, use_device, without_method, write_history, write_job
+
+from lacuna.fields import build
+from lacuna.models.init import reinitialise
+from lacuna.store import new_model, save_mask, save_state
+from lacuna.pruning.mask import Mask
+from lacuna.randomness import derive
+from lacuna.training import RECIPES, fit, state_of
+
+with job(snakemake) as say:
+    w, params = snakemake.wildcards, snakemake.params
+    device = use_device(snakemake.config["device"], snakemake.threads)
+    recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
+    data, meta = load_data(snakemake, device, recipe, dense=True)
+    seed = derive(int(w.seed), "train", w.dataset, w.model, w.recipe)
+    model = new_model(params.model, meta, device)
+    reinitialise(model, derive(seed, "init"))
+    run = fit(
+        model,
+        recipe,
+        data,
+        seed=seed,
+        snapshot_epoch=recipe.rewind_epoch,
+        checkpoint=checkpoint_of(snakemake),
+        log=say,
+        name=f"train {w.model} on {w.dataset}",
+    )
+    save_state(snakemake.output.rewind, run.snapshot)
+    save_mask(snakemake.output.mask, Mask.full(model))
+    write_history(snakemake.output.history, run.history)
+    write_job(snakemake, snakemake.output.job, run, device, seed)
+    save_state(snakemake.output.model, state_of(model))

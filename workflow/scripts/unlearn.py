@@ -1,0 +1,61 @@
+"""Original model and forget split → an unlearned model, its predictions and what it cost. Serves the oracles too."""
+
+from pathlib import Path
+
+from job import (
+    checkpoint_of,
+    job,
+    load_data,
+    use_device,
+    without_method,
+    write_history,
+    write_job,
+    write_predictions,
+)
+
+from lacuna.artifacts import read_json
+from lacuna.fields import build
+from lacuna.store import load_into, load_mask, load_state, new_model, save_mask, save_state
+from lacuna.pruning import PRUNERS
+from lacuna.pruning.mask import Mask
+from lacuna.randomness import derive
+from lacuna.training import RECIPES, state_of
+from lacuna.unlearning import unlearn
+
+with job(snakemake) as say:
+    w, params, given = snakemake.wildcards, snakemake.params, snakemake.input
+    device = use_device(snakemake.config["device"], snakemake.threads)
+    recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
+    data, meta = load_data(snakemake, device, recipe)
+    # .../{scenario}/{state}/{unlearner}/model.safetensors, whichever wildcards the rule makes the state of
+    state = Path(snakemake.output.model).parts[-3]
+    seed = derive(int(w.seed), "unlearn", w.dataset, w.model, w.recipe, w.scenario, state, w.unlearner)
+    model = new_model(params.model, meta, device)
+    options = without_method(params.unlearner)
+    if "model" in given.keys():
+        load_into(model, given.model)
+    if "mask" in given.keys():
+        options["mask"] = load_mask(given.mask)
+    if "trained" in given.keys():  # the dense exact oracle, to be pruned
+        options["trained"] = (load_state(given.trained), load_state(given.rewind))
+        options["pruner"] = build(PRUNERS[params.pruner["method"]], without_method(params.pruner))
+        options["sparsity"] = w.sparsity
+    outcome = unlearn(
+        params.unlearner["method"],
+        model,
+        data,
+        seed=seed,
+        checkpoint=checkpoint_of(snakemake),
+        log=say,
+        name=f"{w.unlearner} on {state}, {w.scenario}",
+        **options,
+    )
+    if "trained_job" in given.keys():  # an oracle from scratch costs its dense training too
+        outcome.fit.seconds += read_json(given.trained_job)["seconds"]
+    if "rewind" in snakemake.output.keys():
+        save_state(snakemake.output.rewind, outcome.fit.snapshot)
+    write_predictions(snakemake.output.predictions, outcome.model, data)
+    save_mask(snakemake.output.mask, outcome.mask or Mask.full(outcome.model))
+    write_history(snakemake.output.history, outcome.fit.history)
+    write_job(snakemake, snakemake.output.job, outcome.fit, device, seed)
+    save_state(snakemake.output.model, state_of(outcome.model))
