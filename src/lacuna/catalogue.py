@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -70,7 +71,11 @@ def load(cache: str | Path) -> Catalogue:
         return json.loads(stored.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         pass
-    child = subprocess.run([sys.executable, "-m", "lacuna.catalogue"], capture_output=True, text=True, check=False)
+    # these sources, installed or not
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    child = subprocess.run(
+        [sys.executable, "-m", "lacuna.catalogue"], capture_output=True, text=True, check=False, env=environment
+    )
     if child.returncode:
         raise LacunaError("the methods of lacuna cannot be listed: " + child.stderr.strip().rpartition("\n")[2])
     catalogue = json.loads(child.stdout)

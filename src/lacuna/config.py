@@ -73,10 +73,9 @@ class Experiment:
             }
 
 
-def split_state(state: str) -> tuple[str, str]:
-    """A sparse state's pruner label and sparsity: "omp-0.90" → ("omp", "0.90"); "dense" → ("dense", "0.00")."""
-    pruner, _, sparsity = state.rpartition("-")
-    return (pruner, sparsity) if pruner else (DENSE, "0.00")
+def gpus_for(device: str) -> int:
+    """GPUs that a job asks for: one where the config wants one and, with device: auto, this machine has one."""
+    return int(device == "cuda" or (device == "auto" and Path("/dev/nvidia0").exists()))
 
 
 def load(
@@ -101,9 +100,7 @@ def load(
     merged |= overrides
     check(merged, read_yaml(schema), "")
     grid = merged["grid"]
-    axes = {
-        axis: _entries(axis, grid[axis] or {}, catalogue) for axis in AXES.values()
-    }
+    axes = {axis: _entries(axis, grid[axis] or {}, catalogue) for axis in AXES.values()}
     experiment = Experiment(
         name=merged["name"],
         device=merged["device"],
@@ -190,10 +187,10 @@ def _check_meaning(experiment: Experiment, catalogue: Catalogue, data_folder: Pa
             )
     for label, entry in axes["unlearners"].items():
         suits = catalogue["unlearners"][entry.method]["scenarios"]
-        for scenario, other in axes["scenarios"].items():
-            if suits is not None and other.method not in suits:
+        for name, scenario in axes["scenarios"].items():
+            if suits is not None and scenario.method not in suits:
                 raise LacunaError(
-                    f"grid.unlearners.{label}: {entry.method} cannot work on scenario '{scenario}' ({other.method}); "
+                    f"grid.unlearners.{label}: {entry.method} cannot work on scenario '{name}' ({scenario.method}); "
                     f"allowed: {', '.join(suits)}"
                 )
     if data_folder is not None:

@@ -7,7 +7,6 @@ Its annotations are the schema: the config, the Python API and the generated doc
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import math
 import types
@@ -18,7 +17,6 @@ from typing import Annotated, Any, Literal, TypeVar
 import jsonschema
 
 from lacuna.errors import LacunaError
-
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +60,7 @@ def _schema_of_type(hint: Any) -> dict[str, Any]:
     raise TypeError(f"no schema for the annotation {hint!r}; lacuna.fields lists the kinds that have one")
 
 
-@functools.cache
-def schema_of(cls: type) -> dict[str, Any]:
+def schema_of(cls: Any) -> dict[str, Any]:
     """JSON Schema of a dataclass: one property per field, with its default; nothing else is allowed."""
     hints = typing.get_type_hints(cls, include_extras=True)
     properties, required = {}, []
@@ -98,7 +95,7 @@ def resolve(schema: Mapping[str, Any], given: Mapping[str, Any], where: str) -> 
 def _canonical(value: Any, spec: Mapping[str, Any]) -> Any:
     if isinstance(value, list):
         return [_canonical(v, spec.get("items", {})) for v in value]
-    kinds = [spec] + spec.get("anyOf", [])
+    kinds = [spec, *spec.get("anyOf", [])]
     # 1 and 1.0 must give the same path, the same parameters and so no rerun
     if isinstance(value, int) and not isinstance(value, bool) and any(k.get("type") == "number" for k in kinds):
         return float(value)
@@ -152,19 +149,18 @@ def _sentence(error: jsonschema.ValidationError, where: str) -> str:
     place = where + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)
     place = place.lstrip(".") or "config"
     schema: Mapping[str, Any] = error.schema if isinstance(error.schema, Mapping) else {}
+    instance: Any = error.instance
     if error.validator == "additionalProperties":
         allowed = schema.get("properties", {})
-        unknown = sorted(str(k) for k in error.instance if k not in allowed)
+        unknown = sorted(str(k) for k in instance if k not in allowed)
         return f"{place}: unknown key {_quoted(unknown)}; allowed: {_listed(allowed) or 'no keys'}"
-    if error.validator == "propertyNames":
-        return f"{place}: {error.instance!r} is not a valid label; allowed: {schema.get('description', describe(schema))}"
     if error.validator == "required":
-        missing = [k for k in error.validator_value if k not in error.instance]
+        missing = [k for k in schema["required"] if k not in instance]
         return f"{place}: missing key {_quoted(missing)}; it must be given"
     if error.validator == "uniqueItems":
-        twice = sorted({repr(v) for v in error.instance if error.instance.count(v) > 1})
+        twice = sorted({repr(v) for v in instance if instance.count(v) > 1})
         return f"{place}: {', '.join(twice)} is listed twice; allowed: each value once"
-    return f"{place}: {_shown(error.instance)} is not allowed; allowed: {describe(schema)}"
+    return f"{place}: {_shown(instance)} is not allowed; allowed: {describe(schema)}"
 
 
 def _shown(value: Any) -> str:

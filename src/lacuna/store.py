@@ -41,7 +41,9 @@ def load_into(model: nn.Module, path: str | Path) -> nn.Module:
         model.load_state_dict(load_state(path))
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise LacunaError(f"{path}: holds another architecture ({reason}); delete it and run the same command again") from None
+        raise LacunaError(
+            f"{path}: holds another architecture ({reason}); delete it and run the same command again"
+        ) from None
     return model
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -119,7 +119,7 @@ class Sgd:
 
     def __init__(self, parameters: list[nn.Parameter], momentum: float, weight_decay: float):
         self.parameters, self.mu, self.weight_decay = parameters, momentum, weight_decay
-        self.momentum: dict[nn.Parameter, Tensor] = {}
+        self.momentum: dict[Tensor, Tensor] = {}
         self._kept: list[tuple[nn.Parameter, Tensor]] = []
 
     def keep(self, pairs: list[tuple[nn.Parameter, Tensor]]) -> None:
@@ -132,7 +132,7 @@ class Sgd:
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
-        active = [p for p in self.parameters if p.grad is not None]
+        active: list[Tensor] = [p for p in self.parameters if p.grad is not None]
         if not active:
             return
         update = [p.grad for p in active if p.grad is not None]
@@ -388,9 +388,7 @@ def _save(
     )
 
 
-def _resume(
-    checkpoint: Checkpoint, fingerprint: str, model: nn.Module, optimizer: Sgd, run: Fit
-) -> float | None:
+def _resume(checkpoint: Checkpoint, fingerprint: str, model: nn.Module, optimizer: Sgd, run: Fit) -> float | None:
     """Load the state of the same run, if there is one; the loss of the unfinished epoch so far."""
     if not checkpoint.path.exists():
         return None

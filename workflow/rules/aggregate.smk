@@ -7,24 +7,32 @@ localrules:
 
 rule aggregate:
     input:
-        metrics=[
-            (CELLS + "{state}/{unlearner}/metrics.json").format(**cell)
-            for cell in EXPERIMENT.cells()
-        ],
+        metrics=[at("cells", "{state}/{unlearner}/metrics.json").format(**cell) for cell in EXPERIMENT.cells()],
     output:
         cells=report(
-            TABLES + "cells.csv",
+            at("tables", "cells.csv"),
             category="Tables",
             caption="../report/cells.rst",
             labels={"table": "cells"},
         ),
         summary=report(
-            TABLES + "summary.csv",
+            at("tables", "summary.csv"),
             category="Tables",
             caption="../report/summary.rst",
             labels={"table": "summary"},
         ),
-        experiment=TABLES + "experiment.json",
+        experiment=at("tables", "experiment.json"),
+    log:
+        log_at("tables", "aggregate"),
+    benchmark:
+        benchmark_at("tables", "aggregate")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=30,
+        gpu=0,
     params:
         oracles=EXPERIMENT.oracles,
         experiment={
@@ -35,17 +43,6 @@ rule aggregate:
             "grid": OPTIONS,
         },
         code=code_of("aggregate.py"),
-    log:
-        beside(TABLES + "aggregate", "log"),
-    benchmark:
-        beside(TABLES + "aggregate", "benchmark")
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=30,
-        gpu=0,
-    conda:
-        ENVIRONMENT
     message:
         "tables of {wildcards.experiment}"
     script:

@@ -1,23 +1,16 @@
 # The experiment, the one place that builds paths, and what rules ask of the grid.
-import os
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-# The library is found without being installed, here and in every script.
-SOURCES = str(Path(workflow.basedir) / "src")
-if SOURCES not in sys.path:
-    sys.path.insert(0, SOURCES)
-if SOURCES not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [SOURCES, os.environ.get("PYTHONPATH")])
-    )
+# The library is found without being installed; scripts/job.py does the same for the scripts.
+sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from lacuna import catalogue
 from lacuna.codedigest import code_digest
+from lacuna.config import gpus_for
 from lacuna.config import load as load_experiment
-from lacuna.config import split_state
 from lacuna.errors import LacunaError
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
@@ -25,21 +18,31 @@ ENVIRONMENT = "../envs/lacuna.yaml"
 
 # ---- paths ----------------------------------------------------------------------------------------------------------
 
-DATA = "results/data/{dataset}/"
-SPLITS = "results/splits/{dataset}/seed{seed}/"
-# Models that saw everything, by sparse state; and what became of them, by scenario and unlearner.
-TRAINED = "results/models/{dataset}/{model}/{recipe}/seed{seed}/"
-CELLS = "results/cells/{dataset}/{model}/{recipe}/seed{seed}/{scenario}/"
-TABLES = "results/tables/{experiment}/"
-FIGURES = "results/figures/{experiment}/"
-LOGS = "results/logs/"
-BENCHMARKS = "results/benchmarks/"
+# results/models holds models that saw everything, by sparse state; results/cells what became of them, by scenario
+# and unlearner. A helper takes a file's name inside its folder and gives the pattern.
+FOLDERS = {
+    "data": "results/data/{dataset}",
+    "splits": "results/splits/{dataset}/seed{seed}",
+    "models": "results/models/{dataset}/{model}/{recipe}/seed{seed}",
+    "cells": "results/cells/{dataset}/{model}/{recipe}/seed{seed}/{scenario}",
+    "tables": "results/tables/{experiment}",
+    "figures": "results/figures/{experiment}",
+}
 
 
-def beside(pattern, kind):
-    """The log or benchmark that belongs to an output pattern: the same path under another root."""
-    root, suffix = (LOGS, ".log") if kind == "log" else (BENCHMARKS, ".tsv")
-    return root + pattern.removeprefix("results/").removesuffix("/") + suffix
+def at(folder, name):
+    """The pattern of a file: at("cells", "{state}/{unlearner}/model.safetensors")."""
+    return f"{FOLDERS[folder]}/{name}"
+
+
+def log_at(folder, name):
+    """The log of what a job makes there: the same path under results/logs."""
+    return f"{FOLDERS[folder]}/{name}.log".replace("results/", "results/logs/", 1)
+
+
+def benchmark_at(folder, name):
+    """The benchmark of what a job makes there: the same path under results/benchmarks."""
+    return f"{FOLDERS[folder]}/{name}.tsv".replace("results/", "results/benchmarks/", 1)
 
 
 # ---- the experiment -------------------------------------------------------------------------------------------------
@@ -106,8 +109,7 @@ def options(entry):
 
 
 OPTIONS = {
-    axis: {label: options(entry) for label, entry in entries.items()}
-    for axis, entries in EXPERIMENT.axes.items()
+    axis: {label: options(entry) for label, entry in entries.items()} for axis, entries in EXPERIMENT.axes.items()
 }
 
 
@@ -130,8 +132,7 @@ def code_of(script, **axes):
 
     def digest(wildcards):
         chosen = tuple(
-            KNOWN[axis][EXPERIMENT.entry(axis, wildcards[wildcard]).method]["module"]
-            for axis, wildcard in axes.items()
+            KNOWN[axis][EXPERIMENT.entry(axis, wildcards[wildcard]).method]["module"] for axis, wildcard in axes.items()
         )
         if chosen not in cache:
             cache[chosen] = code_digest(SCRIPTS / script, *chosen)
@@ -140,14 +141,14 @@ def code_of(script, **axes):
     return digest
 
 
+def figure_code(wildcards):
+    """A param: the digest of one figure's code, so that changing it draws that figure alone."""
+    return code_digest(SCRIPTS / "figure.py", KNOWN["figures"][wildcards.figure]["module"])
+
+
 # ---- resources ------------------------------------------------------------------------------------------------------
 
-# A GPU is asked for where one is wanted and, with device: auto, seen.
-GPU = int(
-    EXPERIMENT.device == "cuda"
-    or EXPERIMENT.device == "auto"
-    and Path("/dev/nvidia0").exists()
-)
+GPU = gpus_for(EXPERIMENT.device)
 
 
 def memory(megabytes):
@@ -155,27 +156,38 @@ def memory(megabytes):
     return lambda wildcards, attempt: megabytes * attempt
 
 
+# ---- inputs -------------------------------------------------------------------------------------------------------
+
+
+def dataset_files(wildcards):
+    """The user's files that a dataset reads, so that a changed file is ingested again."""
+    from lacuna.data import DATASETS
+    from lacuna.fields import build
+
+    entry = EXPERIMENT.entry("datasets", wildcards.dataset)
+    return [str(path) for path in build(DATASETS[entry.method], entry.values).files()]
+
+
+def oracle_files(name):
+    """The files called `name` of every oracle of a cell's state."""
+    return lambda wildcards: [
+        at("cells", f"{{state}}/{label}/{name}").format(**wildcards) for label in EXPERIMENT.oracles
+    ]
+
+
 # ---- targets --------------------------------------------------------------------------------------------------------
 
 
 def table_files():
     return [
-        TABLES.format(experiment=EXPERIMENT.name) + name
+        at("tables", name).format(experiment=EXPERIMENT.name)
         for name in ("cells.csv", "summary.csv", "experiment.json")
     ]
 
 
 def figure_files():
     return [
-        FIGURES.format(experiment=EXPERIMENT.name) + f"{figure}.{suffix}"
+        at("figures", f"{figure}.{suffix}").format(experiment=EXPERIMENT.name)
         for figure in EXPERIMENT.figures
         for suffix in ("svg", "png")
-    ]
-
-
-def oracle_files(name):
-    """The files called `name` of every oracle of a cell's state."""
-    return lambda wildcards: [
-        (CELLS + "{state}/").format(**wildcards) + f"{label}/{name}"
-        for label in EXPERIMENT.oracles
     ]

@@ -6,35 +6,26 @@ localrules:
     forget,
 
 
-def dataset_files(wildcards):
-    """The user's files that a dataset reads, so that a changed file is ingested again."""
-    from lacuna.data import DATASETS
-    from lacuna.fields import build
-
-    entry = EXPERIMENT.entry("datasets", wildcards.dataset)
-    return [str(path) for path in build(DATASETS[entry.method], entry.values).files()]
-
-
 rule ingest:
     input:
         dataset_files,
     output:
-        images=DATA + "images.safetensors",
-        meta=DATA + "meta.json",
-    params:
-        entry=entry_of("datasets", "dataset"),
-        code=code_of("ingest.py", datasets="dataset"),
+        images=at("data", "images.safetensors"),
+        meta=at("data", "meta.json"),
     log:
-        beside(DATA + "ingest", "log"),
+        log_at("data", "ingest"),
     benchmark:
-        beside(DATA + "ingest", "benchmark")
+        benchmark_at("data", "ingest")
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=memory(2000),
         runtime=60,
         gpu=0,
-    conda:
-        ENVIRONMENT
+    params:
+        entry=entry_of("datasets", "dataset"),
+        code=code_of("ingest.py", datasets="dataset"),
     message:
         "ingest {wildcards.dataset}"
     script:
@@ -43,23 +34,23 @@ rule ingest:
 
 rule split:
     input:
-        images=DATA + "images.safetensors",
-        meta=DATA + "meta.json",
+        images=at("data", "images.safetensors"),
+        meta=at("data", "meta.json"),
     output:
-        split=SPLITS + "split.npz",
-    params:
-        code=code_of("split.py"),
+        split=at("splits", "split.npz"),
     log:
-        beside(SPLITS + "split", "log"),
+        log_at("splits", "split"),
     benchmark:
-        beside(SPLITS + "split", "benchmark")
+        benchmark_at("splits", "split")
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=memory(1000),
         runtime=10,
         gpu=0,
-    conda:
-        ENVIRONMENT
+    params:
+        code=code_of("split.py"),
     message:
         "split {wildcards.dataset}, seed {wildcards.seed}"
     script:
@@ -68,24 +59,24 @@ rule split:
 
 rule forget:
     input:
-        images=DATA + "images.safetensors",
-        split=SPLITS + "split.npz",
+        images=at("data", "images.safetensors"),
+        split=at("splits", "split.npz"),
     output:
-        split=SPLITS + "forget/{scenario}.npz",
-    params:
-        entry=entry_of("scenarios", "scenario"),
-        code=code_of("forget.py", scenarios="scenario"),
+        split=at("splits", "forget/{scenario}.npz"),
     log:
-        beside(SPLITS + "forget/{scenario}", "log"),
+        log_at("splits", "forget/{scenario}"),
     benchmark:
-        beside(SPLITS + "forget/{scenario}", "benchmark")
+        benchmark_at("splits", "forget/{scenario}")
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=memory(1000),
         runtime=10,
         gpu=0,
-    conda:
-        ENVIRONMENT
+    params:
+        entry=entry_of("scenarios", "scenario"),
+        code=code_of("forget.py", scenarios="scenario"),
     message:
         "choose what to forget: {wildcards.scenario} of {wildcards.dataset}, seed {wildcards.seed}"
     script:

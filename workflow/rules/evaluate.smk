@@ -3,14 +3,25 @@
 
 rule evaluate:
     input:
-        predictions=CELLS + "{state}/{unlearner}/predictions.npz",
-        mask=CELLS + "{state}/{unlearner}/mask.npz",
-        job=CELLS + "{state}/{unlearner}/job.json",
+        predictions=at("cells", "{state}/{unlearner}/predictions.npz"),
+        mask=at("cells", "{state}/{unlearner}/mask.npz"),
+        job=at("cells", "{state}/{unlearner}/job.json"),
         oracle_predictions=oracle_files("predictions.npz"),
         oracle_masks=oracle_files("mask.npz"),
         oracle_jobs=oracle_files("job.json"),
     output:
-        metrics=CELLS + "{state}/{unlearner}/metrics.json",
+        metrics=at("cells", "{state}/{unlearner}/metrics.json"),
+    log:
+        log_at("cells", "{state}/{unlearner}/metrics"),
+    benchmark:
+        benchmark_at("cells", "{state}/{unlearner}/metrics")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=60,
+        gpu=0,
     params:
         oracles=EXPERIMENT.oracles,
         metrics=EXPERIMENT.metrics,
@@ -18,17 +29,6 @@ rule evaluate:
             SCRIPTS / "evaluate.py",
             *(KNOWN["metrics"][name]["module"] for name in EXPERIMENT.metrics),
         ),
-    log:
-        beside(CELLS + "{state}/{unlearner}/metrics", "log"),
-    benchmark:
-        beside(CELLS + "{state}/{unlearner}/metrics", "benchmark")
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=60,
-        gpu=0,
-    conda:
-        ENVIRONMENT
     message:
         "evaluate {wildcards.unlearner}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
     script:

@@ -5,38 +5,31 @@ localrules:
     figure,
 
 
-def figure_code(wildcards):
-    """A param: the digest of one figure's code, so that changing it draws that figure alone."""
-    return code_digest(
-        SCRIPTS / "figure.py", KNOWN["figures"][wildcards.figure]["module"]
-    )
-
-
 rule figure:
     input:
-        summary=TABLES + "summary.csv",
+        summary=at("tables", "summary.csv"),
     output:
         svg=report(
-            FIGURES + "{figure}.svg",
+            at("figures", "{figure}.svg"),
             category="Figures",
             caption="../report/{figure}.rst",
             labels={"figure": "{figure}"},
         ),
-        png=FIGURES + "{figure}.png",
-    params:
-        oracles=EXPERIMENT.oracles,
-        code=figure_code,
+        png=at("figures", "{figure}.png"),
     log:
-        beside(FIGURES + "{figure}", "log"),
+        log_at("figures", "{figure}"),
     benchmark:
-        beside(FIGURES + "{figure}", "benchmark")
+        benchmark_at("figures", "{figure}")
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=memory(1000),
         runtime=10,
         gpu=0,
-    conda:
-        ENVIRONMENT
+    params:
+        oracles=EXPERIMENT.oracles,
+        code=figure_code,
     message:
         "figure {wildcards.figure} of {wildcards.experiment}"
     script:

@@ -3,32 +3,32 @@
 
 rule prune:
     input:
-        images=DATA + "images.safetensors",
-        meta=DATA + "meta.json",
-        split=SPLITS + "split.npz",
-        model=TRAINED + "dense/model.safetensors",
-        rewind=TRAINED + "dense/rewind.safetensors",
+        images=at("data", "images.safetensors"),
+        meta=at("data", "meta.json"),
+        split=at("splits", "split.npz"),
+        model=at("models", "dense/model.safetensors"),
+        rewind=at("models", "dense/rewind.safetensors"),
     output:
-        model=TRAINED + "{pruner}-{sparsity}/model.safetensors",
-        mask=TRAINED + "{pruner}-{sparsity}/mask.npz",
-        history=TRAINED + "{pruner}-{sparsity}/history.csv",
-        job=TRAINED + "{pruner}-{sparsity}/job.json",
-    params:
-        model=entry_of("models", "model"),
-        recipe=entry_of("recipes", "recipe"),
-        pruner=entry_of("pruners", "pruner"),
-        code=code_of("prune.py", models="model", pruners="pruner"),
+        model=at("models", "{pruner}-{sparsity}/model.safetensors"),
+        mask=at("models", "{pruner}-{sparsity}/mask.npz"),
+        history=at("models", "{pruner}-{sparsity}/history.csv"),
+        job=at("models", "{pruner}-{sparsity}/job.json"),
     log:
-        beside(TRAINED + "{pruner}-{sparsity}", "log"),
+        log_at("models", "{pruner}-{sparsity}"),
     benchmark:
-        beside(TRAINED + "{pruner}-{sparsity}", "benchmark")
+        benchmark_at("models", "{pruner}-{sparsity}")
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=memory(2000),
         runtime=720,
         gpu=GPU,
-    conda:
-        ENVIRONMENT
+    params:
+        model=entry_of("models", "model"),
+        recipe=entry_of("recipes", "recipe"),
+        pruner=entry_of("pruners", "pruner"),
+        code=code_of("prune.py", models="model", pruners="pruner"),
     message:
         "prune {wildcards.model} to {wildcards.pruner}-{wildcards.sparsity}, {wildcards.dataset}, seed {wildcards.seed}"
     script:

@@ -3,30 +3,30 @@
 
 rule train:
     input:
-        images=DATA + "images.safetensors",
-        meta=DATA + "meta.json",
-        split=SPLITS + "split.npz",
+        images=at("data", "images.safetensors"),
+        meta=at("data", "meta.json"),
+        split=at("splits", "split.npz"),
     output:
-        model=TRAINED + "dense/model.safetensors",
-        rewind=TRAINED + "dense/rewind.safetensors",
-        mask=TRAINED + "dense/mask.npz",
-        history=TRAINED + "dense/history.csv",
-        job=TRAINED + "dense/job.json",
-    params:
-        model=entry_of("models", "model"),
-        recipe=entry_of("recipes", "recipe"),
-        code=code_of("train.py", models="model"),
+        model=at("models", "dense/model.safetensors"),
+        rewind=at("models", "dense/rewind.safetensors"),
+        mask=at("models", "dense/mask.npz"),
+        history=at("models", "dense/history.csv"),
+        job=at("models", "dense/job.json"),
     log:
-        beside(TRAINED + "dense", "log"),
+        log_at("models", "dense"),
     benchmark:
-        beside(TRAINED + "dense", "benchmark")
+        benchmark_at("models", "dense")
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=memory(2000),
         runtime=720,
         gpu=GPU,
-    conda:
-        ENVIRONMENT
+    params:
+        model=entry_of("models", "model"),
+        recipe=entry_of("recipes", "recipe"),
+        code=code_of("train.py", models="model"),
     message:
         "train {wildcards.model} on {wildcards.dataset}, {wildcards.recipe}, seed {wildcards.seed}"
     script:

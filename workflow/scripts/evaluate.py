@@ -3,7 +3,6 @@
 from job import commit, job
 
 from lacuna.artifacts import read_json, read_npz, unpack_bits, write_json
-from lacuna.config import split_state
 from lacuna.evaluation import Cell, evaluate
 
 with job(snakemake) as say:
@@ -19,8 +18,10 @@ with job(snakemake) as say:
     triples = zip(given.oracle_predictions, given.oracle_masks, given.oracle_jobs, strict=True)
     oracles = {label: cell(*files)[0] for label, files in zip(params.oracles, triples, strict=True)}
     metrics = evaluate(own, oracles, params.metrics)
-    pruner, sparsity = split_state(w.state)
-    coordinates = {k: v for k, v in w.items() if k != "state"} | {"pruner": pruner, "sparsity": sparsity}
+    # "omp-0.90" → omp, 0.90; "dense" stands for itself
+    pruner, _, sparsity = w.state.rpartition("-")
+    coordinates = {k: v for k, v in w.items() if k != "state"}
+    coordinates |= {"pruner": pruner or w.state, "sparsity": sparsity if pruner else "0.00"}
     coordinates["seed"] = int(w.seed)
     result = {
         "cell": coordinates,

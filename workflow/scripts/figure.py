@@ -1,7 +1,8 @@
 """summary.csv → one figure, as SVG and PNG."""
 
-import pandas as pd
 from job import job
+
+import pandas as pd
 
 from lacuna.reporting import FIGURES
 from lacuna.reporting.style import save
@@ -10,7 +11,7 @@ from lacuna.reporting.tables import GROUP
 with job(snakemake) as say:
     # grid values are labels: "0.90" must not become 0.9, nor a label "NA" a missing value
     summary = pd.read_csv(
-        snakemake.input.summary, dtype={column: str for column in GROUP}, keep_default_na=False, na_values=[""]
+        snakemake.input.summary, dtype=dict.fromkeys(GROUP, str), keep_default_na=False, na_values=[""]
     )
     draw = FIGURES[snakemake.wildcards.figure]
     save(draw(summary, snakemake.params.oracles), snakemake.output.svg, snakemake.output.png)

@@ -1,11 +1,12 @@
 """Dense model and its rewind state → a sparse model, trained under its mask."""
 
-from job import checkpoint_of, job, load_data, use_device, without_method, write_history, write_job
+from job import job, without_method
+from model_job import checkpoint_of, load_data, use_device, write_history, write_job
 
 from lacuna.fields import build
-from lacuna.store import load_into, load_state, new_model, save_mask, save_state
 from lacuna.pruning import PRUNERS
 from lacuna.randomness import derive
+from lacuna.store import load_into, load_state, new_model, save_mask, save_state
 from lacuna.training import RECIPES, state_of
 
 with job(snakemake) as say:

@@ -1,12 +1,13 @@
 """Images and split → the dense original model and its state at the rewind epoch."""
 
-from job import checkpoint_of, job, load_data, use_device, without_method, write_history, write_job
+from job import job, without_method
+from model_job import checkpoint_of, load_data, use_device, write_history, write_job
 
 from lacuna.fields import build
 from lacuna.models.init import reinitialise
-from lacuna.store import new_model, save_mask, save_state
 from lacuna.pruning.mask import Mask
 from lacuna.randomness import derive
+from lacuna.store import new_model, save_mask, save_state
 from lacuna.training import RECIPES, fit, state_of
 
 with job(snakemake) as say:

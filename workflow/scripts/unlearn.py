@@ -2,28 +2,21 @@
 
 from pathlib import Path
 
-from job import (
-    checkpoint_of,
-    job,
-    load_data,
-    use_device,
-    without_method,
-    write_history,
-    write_job,
-    write_predictions,
-)
+from job import job, without_method
+from model_job import checkpoint_of, load_data, use_device, write_history, write_job, write_predictions
 
 from lacuna.artifacts import read_json
 from lacuna.fields import build
-from lacuna.store import load_into, load_mask, load_state, new_model, save_mask, save_state
 from lacuna.pruning import PRUNERS
 from lacuna.pruning.mask import Mask
 from lacuna.randomness import derive
+from lacuna.store import load_into, load_mask, load_state, new_model, save_mask, save_state
 from lacuna.training import RECIPES, state_of
 from lacuna.unlearning import unlearn
 
 with job(snakemake) as say:
-    w, params, given = snakemake.wildcards, snakemake.params, snakemake.input
+    w, params = snakemake.wildcards, snakemake.params
+    given, made = dict(snakemake.input.items()), dict(snakemake.output.items())
     device = use_device(snakemake.config["device"], snakemake.threads)
     recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
     data, meta = load_data(snakemake, device, recipe)
@@ -32,12 +25,12 @@ with job(snakemake) as say:
     seed = derive(int(w.seed), "unlearn", w.dataset, w.model, w.recipe, w.scenario, state, w.unlearner)
     model = new_model(params.model, meta, device)
     options = without_method(params.unlearner)
-    if "model" in given.keys():
-        load_into(model, given.model)
-    if "mask" in given.keys():
-        options["mask"] = load_mask(given.mask)
-    if "trained" in given.keys():  # the dense exact oracle, to be pruned
-        options["trained"] = (load_state(given.trained), load_state(given.rewind))
+    if "model" in given:
+        load_into(model, given["model"])
+    if "mask" in given:
+        options["mask"] = load_mask(given["mask"])
+    if "trained" in given:  # the dense exact oracle, to be pruned
+        options["trained"] = (load_state(given["trained"]), load_state(given["rewind"]))
         options["pruner"] = build(PRUNERS[params.pruner["method"]], without_method(params.pruner))
         options["sparsity"] = w.sparsity
     outcome = unlearn(
@@ -50,10 +43,10 @@ with job(snakemake) as say:
         name=f"{w.unlearner} on {state}, {w.scenario}",
         **options,
     )
-    if "trained_job" in given.keys():  # an oracle from scratch costs its dense training too
-        outcome.fit.seconds += read_json(given.trained_job)["seconds"]
-    if "rewind" in snakemake.output.keys():
-        save_state(snakemake.output.rewind, outcome.fit.snapshot)
+    if "trained_job" in given:  # an oracle from scratch costs its dense training too
+        outcome.fit.seconds += read_json(given["trained_job"])["seconds"]
+    if "rewind" in made:
+        save_state(made["rewind"], outcome.fit.snapshot)
     write_predictions(snakemake.output.predictions, outcome.model, data)
     save_mask(snakemake.output.mask, outcome.mask or Mask.full(outcome.model))
     write_history(snakemake.output.history, outcome.fit.history)

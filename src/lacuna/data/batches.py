@@ -88,7 +88,7 @@ class UnlearningData:
         for name, (x, y) in parts.items():
             if len(x) != len(y) or not len(x) or x.shape[1:] != shape:
                 raise LacunaError(
-                    f"from_tensors: part '{name}' has {len(x)} images of shape {tuple(x.shape[1:])} and {len(y)} labels; "
+                    f"from_tensors: part '{name}' has {len(x)} images of shape {tuple(x.shape[1:])}, {len(y)} labels; "
                     f"allowed: at least one image of shape {tuple(shape)}, and one label for each"
                 )
             index[name] = torch.arange(start, start + len(x), device=x.device)
@@ -129,9 +129,7 @@ class UnlearningData:
             order = order.to(self.device)
             index, forgotten = index[order], forgotten[order]
         generator = torch.Generator(self.device)
-        for step, (chosen, flags) in enumerate(
-            zip(index.split(batch_size), forgotten.split(batch_size), strict=True)
-        ):
+        for step, (chosen, flags) in enumerate(zip(index.split(batch_size), forgotten.split(batch_size), strict=True)):
             generator.manual_seed(derive(seed, stream, epoch, step))
             x = self._augmented(self.images[chosen], generator)
             yield Batch(self.normalised(x, dtype), self.labels[chosen], chosen, flags, self.classes, generator)

@@ -23,7 +23,9 @@ def split(y: np.ndarray, train: int, seed: int, dataset: str) -> Split:
     for k in np.unique(y[:train]):
         members = np.flatnonzero(y[:train] == k)
         if len(members) < 2:
-            raise LacunaError(f"class {k} has {len(members)} training image; allowed: at least 2 (one is for validation)")
+            raise LacunaError(
+                f"class {k} has {len(members)} training image; allowed: at least 2 (one is for validation)"
+            )
         val.append(rng.permutation(members)[: max(1, round(VAL_FRACTION * len(members)))])
     held_out = np.sort(np.concatenate(val))
     return {
@@ -51,5 +53,7 @@ def forget_split(base: Split, y: np.ndarray, scenario: Scenario, seed: int, data
     }
     for part, index in parts.items():
         if not len(index):
-            raise LacunaError(f"scenario '{label}' of dataset '{dataset}' leaves no image in '{part}'; allowed: at least 1")
+            raise LacunaError(
+                f"scenario '{label}' of dataset '{dataset}' leaves no image in '{part}'; allowed: at least 1"
+            )
     return parts | ({"test_forgotten": gone} if len(gone) else {})

@@ -70,8 +70,7 @@ def efficacy(cell: Cell, feature: Feature) -> float:
     rng = numpy_generator("membership", len(retain.labels), len(test.labels))
     shadow = [np.sort(rng.permutation(len(part.labels))[:n]) for part in (retain, test)]
     members, nonmembers = (
-        feature(part.probabilities[rows], part.labels[rows])
-        for part, rows in zip((retain, test), shadow, strict=True)
+        feature(part.probabilities[rows], part.labels[rows]) for part, rows in zip((retain, test), shadow, strict=True)
     )
     forget = feature(cell["forget"].probabilities, cell["forget"].labels)
     return 100.0 * float(1 - svc_attack(members, nonmembers)(forget).mean())

@@ -13,14 +13,17 @@ from lacuna.artifacts import atomic
 
 mpl.use("Agg")
 
-from matplotlib.axes import Axes  # noqa: E402 (the backend must be chosen first)
-from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 # Okabe & Ito (2008) without yellow, which is too light for lines; markers tell methods apart without colour.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-ORACLE_COLOURS = ("#555555", "#999999")
-ORACLE_LINES = ("-", (0, (4, 2)))
+# A second oracle must show where it lies upon the first.
+ORACLES: tuple[dict[str, Any], ...] = (
+    {"color": "#B0B0B0", "linewidth": 5, "linestyle": "-"},
+    {"color": "#303030", "linewidth": 1.4, "linestyle": (0, (4, 2))},
+)
 # Where a panel stands: everything that is neither method, sparsity nor metric.
 PANEL = ("dataset", "model", "recipe", "scenario", "pruner")
 

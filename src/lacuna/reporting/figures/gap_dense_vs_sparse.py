@@ -31,7 +31,8 @@ def gap_dense_vs_sparse(summary: pd.DataFrame, oracles: list[str]) -> Figure:
                 rows = gaps.loc[here]
                 x = np.array([methods.index(m) for m, _ in here]) + (i - (len(ticks) - 1) / 2) * width
                 shade = _SHADES[min(i, len(_SHADES) - 1)]
-                ax.bar(x, rows["mean"], width * 0.92, color=shade, label=style.label_of(sparsity))
+                bars = ax.bar(x, rows["mean"], width * 0.92, color=shade, label=style.label_of(sparsity))
+                ax.bar_label(bars, fmt="%.1f", fontsize=6, padding=1)
                 error = np.array([rows["mean"] - rows["ci_low"], rows["ci_high"] - rows["mean"]])
                 if not np.isnan(error).all():
                     ax.errorbar(x, rows["mean"], yerr=np.nan_to_num(error), fmt="none", ecolor="black", capsize=2)

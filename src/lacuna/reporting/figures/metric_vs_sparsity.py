@@ -32,9 +32,9 @@ def metric_vs_sparsity(summary: pd.DataFrame, oracles: list[str]) -> Figure:
             rows = part[part["metric"] == metric]
             for i, oracle in enumerate(oracles):
                 of = rows[rows["unlearner"] == oracle].sort_values("sparsity", key=lambda s: s.astype(float))
-                x = [ticks.index(s) for s in of["sparsity"]]
-                look = {"color": style.ORACLE_COLOURS[i % 2], "linestyle": style.ORACLE_LINES[i % 2]}
-                ax.plot(x, of["mean"], linewidth=3, alpha=0.7, label=f"{oracle} (oracle)", **look)
+                x = [float(ticks.index(s)) for s in of["sparsity"]]
+                look = style.ORACLES[i % len(style.ORACLES)]
+                ax.plot(x, of["mean"], label=f"{oracle} (oracle)", zorder=1.5, **look)
                 ax.fill_between(x, of["ci_low"], of["ci_high"], color=look["color"], alpha=0.2, linewidth=0)
             for j, method in enumerate(methods):
                 of = rows[rows["unlearner"] == method].sort_values("sparsity", key=lambda s: s.astype(float))

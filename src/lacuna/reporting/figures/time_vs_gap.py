@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lacuna.registry import register
 from lacuna.reporting import style
@@ -11,7 +12,7 @@ from lacuna.reporting import style
 
 @register("time_vs_gap")
 def time_vs_gap(summary: pd.DataFrame, oracles: list[str]) -> Figure:
-    """Average gap against the method's seconds; dense points are hollow, sparser points larger; lower left is better."""
+    """Average gap against the method's seconds; dense points are hollow, sparser ones larger; lower left is better."""
     summary = style.with_dense(summary)
     methods = [m for m in summary["unlearner"].unique() if m not in oracles and m != "original"]
     looks = style.style_of([m for m in summary["unlearner"].unique() if m not in oracles])
@@ -39,8 +40,11 @@ def time_vs_gap(summary: pd.DataFrame, oracles: list[str]) -> Figure:
                         label=method if s == ticks[-1] else None,
                     )
             if (oracle, ticks[-1]) in time.index:
-                ax.axvline(time[oracle, ticks[-1]], color="#555555", linestyle=":", label="time of the oracle")
+                ax.axvline(time[oracle, ticks[-1]], color="#555555", linestyle=":", label="time of the panel's oracle")
             ax.set_xscale("log")
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+            ax.xaxis.set_minor_formatter(NullFormatter())
             if row == 0:
                 ax.set_title(title, fontsize=9)
             if row == len(oracles) - 1:
