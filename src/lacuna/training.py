@@ -230,9 +230,9 @@ def fit(
     clock = saved_at = time.perf_counter()
     paused = 0.0  # seconds spent on what is not the method: validation, checkpoints
 
-    # 0 is not "no validation part" but "nothing to show": the loop never depends on val
     validate = "val" in data.parts and len(data.parts["val"]) > 0
-    first_epoch, skip = start_epoch + run.steps // per_epoch, run.steps % per_epoch
+    # a checkpoint after an epoch's last step has not closed that epoch yet: its row is still to be written
+    first_epoch, skip = start_epoch + len(run.history), run.steps - len(run.history) * per_epoch
     bar = tqdm(
         total=(objective.epochs - start_epoch) * per_epoch,
         initial=run.steps,
@@ -276,7 +276,7 @@ def fit(
             now = time.perf_counter()
             row = {
                 "epoch": epoch + 1,
-                "lr": lr,
+                "lr": objective.lr_at((epoch + 1) * per_epoch - 1, per_epoch),
                 "loss": float(loss_sum) / per_epoch,
                 "val_accuracy": accuracy(model, data, "val") if validate else math.nan,
                 "seconds": done_before + now - clock - paused,

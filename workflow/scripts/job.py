@@ -26,6 +26,9 @@ def job(snakemake: Any) -> Iterator[Callable[[str], None]]:
             sentence = f"lacuna: {name}: {error}"
             print(sentence, file=log)
             sys.exit(f"{sentence} (log: {path})")
+        except KeyboardInterrupt:
+            print(f"lacuna: {name}: interrupted", file=log)
+            sys.exit(130)
 
 
 def commit() -> str:

@@ -1,0 +1,55 @@
+"""Small networks and data: big enough to be wrong, small enough to train in milliseconds."""
+
+from collections import OrderedDict
+
+import numpy as np
+import torch
+from torch import nn
+
+from lacuna.data.batches import UnlearningData
+from lacuna.models.init import reinitialise
+
+State = dict[str, torch.Tensor]
+
+
+def network(channels: int = 1, widths: tuple[int, int] = (4, 6), classes: int = 3, seed: int = 0) -> nn.Module:
+    """conv-bn-relu twice, global average pool, linear: the network of the parity files, for any sizes."""
+    first, second = widths
+    model = nn.Sequential(
+        OrderedDict(
+            conv1=nn.Conv2d(channels, first, 3, 1, 1, bias=False),
+            bn1=nn.BatchNorm2d(first),
+            relu1=nn.ReLU(),
+            conv2=nn.Conv2d(first, second, 3, 2, 1, bias=False),
+            bn2=nn.BatchNorm2d(second),
+            relu2=nn.ReLU(),
+            pool=nn.AdaptiveAvgPool2d(1),
+            flatten=nn.Flatten(),
+            fc=nn.Linear(second, classes),
+        )
+    )
+    reinitialise(model, seed)
+    return model
+
+
+def data(retain: int = 40, forget: int = 12, seed: int = 0, classes: int = 3, size: int = 6, **rest) -> UnlearningData:
+    """uint8 images whose brightness pattern tells the class, with scattered indices for retain, forget, val and test."""
+    rng = np.random.default_rng(seed)
+    n = retain + forget + 20
+    y = rng.integers(0, classes, n)
+    patterns = rng.integers(0, 160, (classes, 1, size, size))
+    x = (patterns[y] + rng.integers(0, 96, (n, 1, size, size))).astype(np.uint8)
+    order = torch.from_numpy(rng.permutation(n))
+    cuts = dict(zip(("retain", "forget", "val", "test"), order.split([retain, forget, 10, 10]), strict=True))
+    rest = {"mean": (0.4,), "std": (0.3,)} | rest
+    return UnlearningData(torch.from_numpy(x), torch.from_numpy(y), cuts, classes, **rest)
+
+
+def state(model: nn.Module) -> State:
+    """A copy of parameters and buffers."""
+    return {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+
+def same(a: State, b: State) -> bool:
+    """Equal bit for bit, names included."""
+    return list(a) == list(b) and all(torch.equal(a[k], b[k]) for k in a)
