@@ -12,10 +12,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,25 @@ STREAMS = ("retain", "forget", "mixed")
 State = dict[str, Tensor]
 
 
+@dataclass
+class Work:
+    """What a run carries from step to step.
+
+    memory: whatever `begin` made (a teacher, a saliency mask). tensors: state that changes from step to step and
+    must survive an interruption. epoch, step: counted from 0 over the whole schedule; lr: of the present step.
+    """
+
+    seed: int
+    device: torch.device
+    classes: int
+    mask: Mask | None = None
+    memory: dict[str, Any] = field(default_factory=dict)
+    tensors: State = field(default_factory=dict)
+    epoch: int = 0
+    step: int = 0
+    lr: float = 0.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Objective:
     """A loss and the SGD that minimises it.
@@ -45,7 +64,7 @@ class Objective:
     schedule: constant; multistep (lr × gamma from each epoch in milestones on); cosine (to 0 at the last step).
     warmup_epochs: linear rise from 0 per step. precision: bf16 runs the forward pass in bfloat16 autocast.
 
-    The parameters of `loss` name the streams it reads (retain, forget, mixed) and, if listed, `epoch` (from 0).
+    The parameters of `loss` name what it reads: the streams retain, forget and mixed, `epoch` (from 0), `work`.
     """
 
     epochs: Count = 10
@@ -60,19 +79,67 @@ class Objective:
     precision: Literal["fp32", "bf16"] = "fp32"
 
     streams: ClassVar[tuple[str, ...]] = ()
-    wants_epoch: ClassVar[bool] = False
     freezes_batchnorm: ClassVar[bool] = False
+    _wants: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if "loss" in vars(cls):
-            wanted = list(inspect.signature(cls.loss).parameters)[2:]
-            cls.streams = tuple(p for p in wanted if p in STREAMS)
-            cls.wants_epoch = "epoch" in wanted
-            if unknown := set(wanted) - {*STREAMS, "epoch"}:
-                raise TypeError(f"{cls.__name__}.loss wants {sorted(unknown)}; it may name {STREAMS} and epoch")
+        for name in ("loss", "losses"):
+            if name in vars(cls):
+                wanted = tuple(inspect.signature(vars(cls)[name]).parameters)[2:]
+                cls.streams = tuple(p for p in wanted if p in STREAMS)
+                cls._wants = wanted
+                if unknown := set(wanted) - {*STREAMS, "epoch", "work"}:
+                    raise TypeError(
+                        f"{cls.__name__}.{name} wants {sorted(unknown)}; it may name {STREAMS}, epoch, work"
+                    )
 
     loss: ClassVar[Callable[..., Tensor]]
+
+    # ---- what a method may add to the loop; each does nothing unless a method says otherwise
+
+    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+        """Before the first step: change the model or `work.mask`, fill `work.memory`; returns the data to train on.
+
+        Must depend on its arguments and `work.seed` alone: a resumed run calls it again.
+        """
+        return data
+
+    def trainable(self, model: nn.Module, work: Work) -> set[str] | None:
+        """Names of the parameters that move (None: all); the others, and their batch norm, stay as they are."""
+        return None
+
+    def movable(self, model: nn.Module, data: UnlearningData, work: Work) -> dict[str, Tensor] | None:
+        """Bool tensors by parameter name: entries that are false keep the value they have at the first step."""
+        return None
+
+    def plan(self, epoch: int, passes: dict[str, int]) -> list[tuple[str, ...]]:
+        """The streams that each step of an epoch reads; passes: steps in one pass over each stream.
+
+        The default reads every stream at every step, as long as the longest lasts; a shorter one starts over.
+        """
+        return [self.streams] * max(passes.values())
+
+    def backward(self, model: nn.Module, batches: Mapping[str, Batch], work: Work) -> Tensor:
+        """Leave the gradient in the parameters; returns the loss that is shown. The default derives `loss` once."""
+        loss = self._call(self.loss, model, batches, work)
+        loss.backward()
+        return loss.detach()
+
+    def after_step(self, model: nn.Module, batches: Mapping[str, Batch], work: Work) -> None:
+        """After the weights moved and the mask was enforced; weights changed here are masked again."""
+
+    def after_epoch(self, model: nn.Module, data: UnlearningData, work: Work) -> None:
+        """After the last step of an epoch."""
+
+    def finish(self, model: nn.Module, data: UnlearningData, work: Work) -> None:
+        """After the last epoch: a final edit of the model or of `work.mask`."""
+
+    def _call(self, loss: Callable[..., Any], model: nn.Module, batches: Mapping[str, Batch], work: Work) -> Any:
+        """`loss` with what its parameters name; a stream that this step does not read is None."""
+        offered = {"epoch": work.epoch, "work": work, **dict.fromkeys(self.streams), **batches}
+        with torch.autocast(work.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            return loss(model, **{name: offered[name] for name in self._wants})
 
     def lr_at(self, step: int, steps_per_epoch: int) -> float:
         """The learning rate of a step, counted from 0 over the whole run."""
@@ -121,10 +188,15 @@ class Sgd:
         self.parameters, self.mu, self.weight_decay = parameters, momentum, weight_decay
         self.momentum: dict[Tensor, Tensor] = {}
         self._kept: list[tuple[nn.Parameter, Tensor]] = []
+        self._held: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def keep(self, pairs: list[tuple[nn.Parameter, Tensor]]) -> None:
         """Hold the weights and their momentum at exactly 0 where the 0/1 mask of a pair is 0, after every step."""
         self._kept = pairs
+
+    def hold(self, parameter: Tensor, movable: Tensor) -> None:
+        """Hold the entries where the bool tensor is false at the value they have now, bit for bit, momentum at 0."""
+        self._held.append((parameter, movable, parameter.detach().clone()))
 
     def zero_grad(self) -> None:
         for p in self.parameters:
@@ -148,6 +220,15 @@ class Sgd:
                 self.momentum.setdefault(p, u.clone())
             update = [self.momentum[p] for p in active]
         torch._foreach_add_(active, update, alpha=-lr)
+        self.enforce()
+
+    @torch.no_grad()
+    def enforce(self) -> None:
+        """Put masked and held entries where they belong."""
+        for parameter, movable, anchor in self._held:
+            parameter.copy_(torch.where(movable, parameter, anchor))
+            if parameter in self.momentum:
+                self.momentum[parameter].mul_(movable)
         if self._kept:
             masks = [keep for _, keep in self._kept]
             torch._foreach_mul_([weight for weight, _ in self._kept], masks)
@@ -173,13 +254,17 @@ class Checkpoint:
 
 @dataclass
 class Fit:
-    """What a run did: one history row per epoch, seconds of the steps alone, steps and samples seen, snapshot."""
+    """What a run did: one history row per epoch, seconds of the method alone, steps and samples seen, snapshot.
+
+    mask: the mask at the end (a method may have changed it).
+    """
 
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
     steps: int = 0
     samples: int = 0
     snapshot: State | None = None
+    mask: Mask | None = None
 
 
 def state_of(model: nn.Module) -> State:
@@ -209,61 +294,63 @@ def fit(
     Raises LacunaError if the loss is no longer finite or a masked weight is not 0 at the end,
     Interrupted after SIGTERM, SIGUSR1 or SIGINT once the checkpoint is written.
     """
-    parameters = list(model.parameters())
-    dtype, device = parameters[0].dtype, parameters[0].device
-    pace = max(objective.streams, key=lambda s: data.steps(s, objective.batch_size))
-    per_epoch = data.steps(pace, objective.batch_size)
-    optimizer = Sgd(parameters, objective.momentum, objective.weight_decay)
-    if mask is not None:
-        mask.apply(model)
-        optimizer.keep(mask.pairs(model))
-    run = Fit(snapshot=state_of(model) if snapshot_epoch == start_epoch else None)
-    loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-    fingerprint = ""
-    if checkpoint is not None:
-        fingerprint = _fingerprint(model, objective, data, seed, start_epoch, mask)
-        resumed = _resume(checkpoint, fingerprint, model, optimizer, run)
-        if resumed is not None:
-            loss_sum += resumed
-            _say(log, f"{name}: continues after {run.steps} of {(objective.epochs - start_epoch) * per_epoch} steps")
-    done_before = run.seconds
     clock = saved_at = time.perf_counter()
     paused = 0.0  # seconds spent on what is not the method: validation, checkpoints
+    first = next(model.parameters())
+    work = Work(seed, first.device, data.classes, mask)
+    fingerprint = "" if checkpoint is None else _fingerprint(model, objective, data, seed, start_epoch, mask)
+    data = objective.begin(model, data, work)
+    moving = objective.trainable(model, work)
+    parameters = [p for name, p in model.named_parameters() if moving is None or name in moving]
+    optimizer = Sgd(parameters, objective.momentum, objective.weight_decay)
+    if work.mask is not None:
+        work.mask.apply(model)
+        optimizer.keep([pair for pair in work.mask.pairs(model) if any(pair[0] is p for p in parameters)])
+    named = dict(model.named_parameters())
+    for name_of, movable in (objective.movable(model, data, work) or {}).items():
+        optimizer.hold(named[name_of], movable)
+
+    passes = {s: data.steps(s, objective.batch_size) for s in objective.streams}
+    per_epoch = len(objective.plan(start_epoch, passes))
+    plans = [objective.plan(epoch, passes) for epoch in range(start_epoch, objective.epochs)]
+    run = Fit(snapshot=state_of(model) if snapshot_epoch == start_epoch else None)
+    loss_sum = torch.zeros((), dtype=torch.float64, device=work.device)
+    resumed = None if checkpoint is None else _resume(checkpoint, fingerprint, model, optimizer, run, work)
+    total = sum(map(len, plans))
+    if resumed is not None:
+        loss_sum += resumed
+        clock = time.perf_counter()  # what `begin` took is in the stored seconds already
+        _say(log, f"{name}: continues after {run.steps} of {total} steps")
+    done_before = run.seconds
 
     validate = "val" in data.parts and len(data.parts["val"]) > 0
     # a checkpoint after an epoch's last step has not closed that epoch yet: its row is still to be written
-    first_epoch, skip = start_epoch + len(run.history), run.steps - len(run.history) * per_epoch
-    bar = tqdm(
-        total=(objective.epochs - start_epoch) * per_epoch,
-        initial=run.steps,
-        desc=name,
-        unit="step",
-        leave=False,
-        disable=not sys.stderr.isatty(),
-    )
+    first_epoch = start_epoch + len(run.history)
+    skip = run.steps - sum(len(plan) for plan in plans[: len(run.history)])
+    bar = tqdm(total=total, initial=run.steps, desc=name, unit="step", leave=False, disable=not sys.stderr.isatty())
     with bar, _signals() as caught:
         for epoch in range(first_epoch, objective.epochs):
-            _train_mode(model, objective)
-            streams = {s: _cycle(data, s, objective.batch_size, seed, epoch, dtype) for s in objective.streams}
-            extra = {"epoch": epoch} if objective.wants_epoch else {}
-            for step in range(per_epoch):
-                batches = {s: next(it) for s, it in streams.items()}
+            _train_mode(model, objective, moving)
+            work.epoch = epoch
+            streams = {s: _cycle(data, s, objective.batch_size, seed, epoch, first.dtype) for s in objective.streams}
+            for step, wanted in enumerate(plans[epoch - start_epoch]):
+                batches = {s: next(streams[s]) for s in wanted}
                 if step < skip:
                     continue
-                lr = objective.lr_at(epoch * per_epoch + step, per_epoch)
+                work.step = epoch * per_epoch + step
+                work.lr = objective.lr_at(work.step, per_epoch)
                 optimizer.zero_grad()
-                with torch.autocast(device.type, torch.bfloat16, enabled=objective.precision == "bf16"):
-                    loss = objective.loss(model, **batches, **extra)
-                loss.backward()
-                optimizer.step(lr)
-                loss_sum += loss.detach()
+                loss_sum += objective.backward(model, batches, work)
+                optimizer.step(work.lr)
+                objective.after_step(model, batches, work)
+                optimizer.enforce()
                 run.steps += 1
                 run.samples += sum(len(b.y) for b in batches.values())
                 bar.update()
                 now = time.perf_counter()
                 if checkpoint is not None and (caught or now - saved_at > checkpoint.every):
                     run.seconds = done_before + now - clock - paused
-                    _save(checkpoint, fingerprint, model, optimizer, run, loss_sum)
+                    _save(checkpoint, fingerprint, model, optimizer, run, work, loss_sum)
                     saved_at = time.perf_counter()
                     paused += saved_at - now
                 if caught:
@@ -272,12 +359,13 @@ def fit(
                 if run.steps % 50 == 0:
                     _refuse_divergence(loss_sum, name, epoch, objective)
             skip = 0
+            objective.after_epoch(model, data, work)
             _refuse_divergence(loss_sum, name, epoch, objective)
             now = time.perf_counter()
             row = {
                 "epoch": epoch + 1,
                 "lr": objective.lr_at((epoch + 1) * per_epoch - 1, per_epoch),
-                "loss": float(loss_sum) / per_epoch,
+                "loss": float(loss_sum) / len(plans[epoch - start_epoch]),
                 "val_accuracy": accuracy(model, data, "val") if validate else math.nan,
                 "seconds": done_before + now - clock - paused,
             }
@@ -289,11 +377,13 @@ def fit(
             if snapshot_epoch == epoch + 1:
                 run.snapshot = state_of(model)
             paused += time.perf_counter() - now
+    objective.finish(model, data, work)
     run.seconds = done_before + time.perf_counter() - clock - paused
-    if not all(bool(torch.isfinite(p).all()) for p in parameters):
+    run.mask = work.mask
+    if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
         raise _diverged(name, objective.epochs - 1, objective, "a weight is not finite")
-    if mask is not None:
-        mask.check(model)
+    if work.mask is not None:
+        work.mask.check(model)
     if checkpoint is not None:
         checkpoint.path.unlink(missing_ok=True)
     return run
@@ -309,11 +399,12 @@ def _cycle(
         turn += 1
 
 
-def _train_mode(model: nn.Module, objective: Objective) -> None:
+def _train_mode(model: nn.Module, objective: Objective, moving: set[str] | None) -> None:
     model.train()
-    if objective.freezes_batchnorm:
-        for module in model.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            still = moving is not None and not any(f"{name}.{p}" in moving for p, _ in module.named_parameters())
+            if objective.freezes_batchnorm or still:
                 module.eval()
 
 
@@ -370,6 +461,7 @@ def _save(
     model: nn.Module,
     optimizer: Sgd,
     run: Fit,
+    work: Work,
     loss_sum: Tensor,
 ) -> None:
     tensors = {f"model/{k}": v for k, v in state_of(model).items()}
@@ -377,6 +469,7 @@ def _save(
         if parameter in optimizer.momentum:
             tensors[f"momentum/{name}"] = optimizer.momentum[parameter].cpu()
     tensors |= {f"snapshot/{k}": v for k, v in (run.snapshot or {}).items()}
+    tensors |= {f"work/{k}": v.detach().cpu() for k, v in work.tensors.items()}
     tensors["loss_sum"] = loss_sum.cpu()
     progress = {"history": run.history, "seconds": run.seconds, "steps": run.steps, "samples": run.samples}
     write_tensors(
@@ -388,7 +481,9 @@ def _save(
     )
 
 
-def _resume(checkpoint: Checkpoint, fingerprint: str, model: nn.Module, optimizer: Sgd, run: Fit) -> float | None:
+def _resume(
+    checkpoint: Checkpoint, fingerprint: str, model: nn.Module, optimizer: Sgd, run: Fit, work: Work
+) -> float | None:
     """Load the state of the same run, if there is one; the loss of the unfinished epoch so far."""
     if not checkpoint.path.exists():
         return None
@@ -413,6 +508,7 @@ def _resume(checkpoint: Checkpoint, fingerprint: str, model: nn.Module, optimize
     run.history, run.seconds = progress["history"], progress["seconds"]
     run.steps, run.samples = progress["steps"], progress["samples"]
     run.snapshot = under("snapshot/") or run.snapshot
+    work.tensors = {k: v.to(work.device) for k, v in under("work/").items()}
     return float(tensors["loss_sum"])
 
 

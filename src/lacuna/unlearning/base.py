@@ -81,7 +81,7 @@ class LossUnlearner(Objective, Unlearner):
             log=run.log,
             name=run.name,
         )
-        return Outcome(model, run.mask, done)
+        return Outcome(model, done.mask, done)
 
 
 @dataclass(frozen=True, kw_only=True)
