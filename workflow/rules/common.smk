@@ -2,8 +2,6 @@
 import sys
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
 # The library is found without being installed; scripts/job.py does the same for the scripts.
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
@@ -64,7 +62,8 @@ def read_experiment():
             data_folder="results/data" if workflow.is_main_process else None,
         )
     except LacunaError as error:
-        raise WorkflowError(str(error)) from None
+        # the sentence alone: a WorkflowError would come with lines of this file
+        sys.exit(f"lacuna: {error}")
     return experiment, known
 
 
