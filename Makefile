@@ -4,7 +4,7 @@ CORES ?= all
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.txt)
 STAMP := .venv/.up-to-date
 
-.PHONY: run test setup lint format lock clean-env
+.PHONY: run test setup lint format lock docs clean-env
 .DELETE_ON_ERROR:
 
 run: $(STAMP)
@@ -30,6 +30,7 @@ lint: $(STAMP)
 	.venv/bin/snakefmt --check Snakefile workflow
 	.venv/bin/mypy
 	.venv/bin/snakemake --lint
+	.venv/bin/python -m lacuna.docs --check
 
 format: $(STAMP)
 	.venv/bin/ruff check --fix .
@@ -40,6 +41,10 @@ format: $(STAMP)
 lock: $(STAMP)
 	.venv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --python-version 3.11 --extra dev pyproject.toml --output-file requirements.txt
+
+# The pages that are generated from the sources.
+docs: $(STAMP)
+	.venv/bin/python -m lacuna.docs
 
 clean-env:
 	rm -rf .venv

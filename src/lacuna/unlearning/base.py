@@ -86,7 +86,12 @@ class LossUnlearner(Objective, Unlearner):
 
 @dataclass(frozen=True, kw_only=True)
 class EditUnlearner(Unlearner):
-    """One edit of the parameters, without a training loop."""
+    """One edit of the parameters, without a training loop.
+
+    reads: the data that `edit` looks at, in words.
+    """
+
+    reads: ClassVar[str] = "nothing"
 
     def edit(self, model: nn.Module, data: UnlearningData, run: Run) -> None:
         """Change the model in place; masked weights must stay 0."""

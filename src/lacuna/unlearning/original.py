@@ -13,7 +13,12 @@ from lacuna.unlearning.base import EditUnlearner, Run, register
 @register("original")
 @dataclass(frozen=True, kw_only=True)
 class Original(EditUnlearner):
-    """θ = θ_o: the model as it was trained on everything, the sanity row of every table."""
+    """Original model: θ = θ_o.
+
+    The model as it was trained on everything, the sanity row of every table.
+    Cost: nothing.
+    Source: definition.
+    """
 
     def edit(self, model: nn.Module, data: UnlearningData, run: Run) -> None:
         pass

@@ -19,9 +19,10 @@ from lacuna.unlearning.base import LossUnlearner, Outcome, Run, register
 @register("retrain")
 @dataclass(frozen=True, kw_only=True)
 class Retrain(Recipe, LossUnlearner):
-    """Retraining: train from a new initialisation on D_r with the training recipe, under the mask m found on all of D.
+    """Retraining: SGD on ℓ(D_r) from a new initialisation, under the mask m found on all of D.
 
     The weights know nothing of D_f; the mask still does. In the grid it follows the cell's recipe.
+    Cost: 1 forward, 1 backward a step, for the epochs of the recipe.
     Source: Jia et al., NeurIPS 2023 (their Retrain).
     """
 
@@ -35,10 +36,12 @@ class Retrain(Recipe, LossUnlearner):
 @register("retrain_exact")
 @dataclass(frozen=True, kw_only=True)
 class RetrainExact(Recipe, LossUnlearner):
-    """Exact retraining: train dense on D_r, prune on D_r, rewind, train on D_r: no trace of D_f, topology included.
+    """Exact retraining: train dense on D_r, prune on D_r, rewind, train on D_r; no trace of D_f, topology included.
 
-    With a pruner and a sparsity (`unlearn(..., pruner=, sparsity=)`); without, the dense oracle.
-    `trained`: the states (final, rewind) of a dense oracle trained before, to be pruned instead of trained again.
+    With a pruner and a sparsity, `unlearn(..., pruner=..., sparsity=...)`; without, the dense oracle. `trained` gives
+    the states (final, rewind) of a dense oracle trained before, to be pruned instead of trained again.
+    Cost: 1 forward, 1 backward a step, for the epochs of the recipe, twice on a sparse model.
+    Source: Xiao et al., 2025 (un-pruning), as the reference topology.
     """
 
     oracle: ClassVar[bool] = True

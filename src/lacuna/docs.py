@@ -1,0 +1,164 @@
+"""The generated pages: docs/methods.md from the unlearners' dataclasses.
+
+python -m lacuna.docs [--check]     write the pages, or only say whether they are up to date
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from lacuna.artifacts import atomic
+from lacuna.fields import describe, schema_of
+from lacuna.unlearning import UNLEARNERS
+from lacuna.unlearning.base import EditUnlearner, LossUnlearner
+
+PAGES = Path(__file__).resolve().parents[2] / "docs"
+_COMMON = {f.name for f in dataclasses.fields(LossUnlearner)}
+_NOTES = ("Published values", "Cost", "Source")
+
+
+def parts_of(cls: type) -> dict[str, Any]:
+    """A method's docstring taken apart: title, formula, text, what each field means, and the closing notes.
+
+    Raises ValueError if the docstring lacks a formula, a cost, a source or a line for one of the class's own fields.
+    """
+    first, _, rest = inspect.cleandoc(cls.__doc__ or "").partition("\n\n")
+    title, _, formula = first.replace("\n", " ").partition(": ")
+    fields = {f.name for f in dataclasses.fields(cls)}
+    found: dict[str, Any] = {"title": title, "formula": formula.rstrip("."), "text": [], "fields": {}, "notes": {}}
+    into: tuple[dict[str, str] | None, str] = (None, "")
+    for line in rest.splitlines():
+        start = re.match(r"([A-Za-z_0-9, ]+?)(?: \([^)]*\))?: ", line)
+        named = [n.strip() for n in start.group(1).split(",")] if start else []
+        if start and named and all(n in fields for n in named):
+            for name in named:
+                found["fields"][name] = line[start.end() :]
+            into = (found["fields"], named[-1])
+        elif start and start.group(1).startswith(_NOTES):
+            note = next(n for n in _NOTES if start.group(1).startswith(n))
+            found["notes"][note] = line if note == "Published values" else line[start.end() :]
+            into = (found["notes"], note)
+        elif into[0] is not None:
+            into[0][into[1]] += " " + line.strip()
+        else:
+            found["text"].append(line.strip())
+    own = own_fields(cls)
+    missing = [n for n in own if n not in found["fields"] and n not in _COMMON]
+    missing += [n for n in ("Cost", "Source") if n not in found["notes"]] + ([] if formula else ["a formula"])
+    if missing:
+        raise ValueError(f"{cls.__name__}: its docstring does not say {', '.join(missing)}")
+    return found
+
+
+def own_fields(cls: type) -> list[str]:
+    """The fields a method adds to its kind, or gives another default."""
+    kind = LossUnlearner if issubclass(cls, LossUnlearner) else EditUnlearner
+    before = {f.name: f.default for f in dataclasses.fields(kind)}
+    return [f.name for f in dataclasses.fields(cls) if before.get(f.name, ...) != f.default]
+
+
+def methods_page() -> str:
+    """docs/methods.md."""
+    lines = [
+        "# Methods",
+        "",
+        "Generated from the dataclasses in `src/lacuna/unlearning/` by `make docs`; edit those.",
+        "",
+        "θ_o is the original model, D_f the data to forget, D_r the retained data, ℓ mean cross-entropy, m the mask.",
+        "Every method keeps masked weights at exactly 0. Defaults are the published values; what an experiment in",
+        "`config/` uses instead, and how it was found, is said there.",
+        "",
+        "| name | reads | works with | own hyper-parameters |",
+        "|---|---|---|---|",
+    ]
+    entries = dict(UNLEARNERS.items())
+    for name, cls in entries.items():
+        shown = ", ".join(f"`{f}`" for f in own_fields(cls)) or "none"
+        if cls.oracle:
+            shown = "those of the recipe"
+        lines.append(f"| [`{name}`](#{name}) | {reads(cls)} | {works_with(cls)} | {shown} |")
+    lines += ["", "## Shared hyper-parameters", ""]
+    lines += ["Every method that takes gradient steps has these; a method's own default is in its table.", ""]
+    lines += table(LossUnlearner, list(_field_names(LossUnlearner)), _shared_meanings())
+    for name, cls in entries.items():
+        parts = parts_of(cls)
+        lines += ["", f"## {name}", "", f"**{parts['title']}.** {parts['formula']}.", ""]
+        if parts["text"]:
+            lines += [" ".join(parts["text"]).strip(), ""]
+        lines += [f"Reads {reads(cls)}; works with {works_with(cls)}. Cost: {parts['notes']['Cost']}", ""]
+        if own_fields(cls) and not cls.oracle:
+            meanings = _shared_meanings() | parts["fields"]
+            lines += [*table(cls, own_fields(cls), meanings), ""]
+        if "Published values" in parts["notes"]:
+            lines += [parts["notes"]["Published values"], ""]
+        lines += [f"Source: {parts['notes']['Source']}"]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def reads(cls: Any) -> str:
+    """The data streams of a method, in words."""
+    if issubclass(cls, LossUnlearner):
+        return " and ".join(cls.streams)
+    return cls.reads
+
+
+def works_with(cls: Any) -> str:
+    """The scenarios of a method, in words."""
+    return "any scenario" if cls.scenarios is None else ", ".join(cls.scenarios)
+
+
+def table(cls: type, names: list[str], meanings: dict[str, str]) -> list[str]:
+    """A Markdown table of fields: name, default, allowed values, meaning."""
+    properties = schema_of(cls)["properties"]
+    rows = ["| name | default | allowed | meaning |", "|---|---|---|---|"]
+    for name in names:
+        schema = properties[name]
+        default = schema.get("default", "must be given")
+        allowed = describe({k: v for k, v in schema.items() if k != "default"}).replace("|", "\\|")
+        rows.append(f"| `{name}` | `{default}` | {allowed} | {meanings.get(name, '').strip()} |")
+    return rows
+
+
+def _field_names(cls: Any) -> list[str]:
+    return [f.name for f in dataclasses.fields(cls)]
+
+
+def _shared_meanings() -> dict[str, str]:
+    return {
+        "epochs": "passes over the stream",
+        "lr": "learning rate",
+        "batch_size": "samples",
+        "momentum": "of SGD",
+        "weight_decay": "of SGD, per step, on every parameter",
+        "schedule": "of the learning rate over the run",
+        "milestones": "epochs from which lr × gamma holds (multistep)",
+        "gamma": "factor at each milestone",
+        "warmup_epochs": "linear rise from 0, per step",
+        "precision": "bf16 runs the forward pass in bfloat16 autocast",
+        "batchnorm": "frozen uses the stored statistics and leaves them",
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with --check only compare; the exit status says whether they were up to date."""
+    stale = []
+    for name, text in {"methods.md": methods_page()}.items():
+        path = PAGES / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(name)
+            if "--check" not in arguments:
+                with atomic(path) as temporary:
+                    temporary.write_text(text, encoding="utf-8")
+    if stale and "--check" in arguments:
+        print(f"docs/{', docs/'.join(stale)}: not what the sources say; run: make docs")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
