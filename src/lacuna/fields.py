@@ -30,6 +30,7 @@ class Bound:
 Positive = Annotated[float, Bound("exclusiveMinimum", 0)]
 NonNegative = Annotated[float, Bound("minimum", 0)]
 Fraction = Annotated[float, Bound("exclusiveMinimum", 0), Bound("exclusiveMaximum", 1)]
+Share = Annotated[float, Bound("exclusiveMinimum", 0), Bound("maximum", 1)]
 UnitHalfOpen = Annotated[float, Bound("minimum", 0), Bound("exclusiveMaximum", 1)]
 Count = Annotated[int, Bound("minimum", 1)]
 Index = Annotated[int, Bound("minimum", 0)]

@@ -42,6 +42,7 @@ class Work:
 
     memory: whatever `begin` made (a teacher, a saliency mask). tensors: state that changes from step to step and
     must survive an interruption. epoch, step: counted from 0 over the whole schedule; lr: of the present step.
+    facts: numbers about the run, set in `finish`, for whoever reads its result.
     """
 
     seed: int
@@ -50,6 +51,7 @@ class Work:
     mask: Mask | None = None
     memory: dict[str, Any] = field(default_factory=dict)
     tensors: State = field(default_factory=dict)
+    facts: dict[str, float] = field(default_factory=dict)
     epoch: int = 0
     step: int = 0
     lr: float = 0.0
@@ -256,7 +258,7 @@ class Checkpoint:
 class Fit:
     """What a run did: one history row per epoch, seconds of the method alone, steps and samples seen, snapshot.
 
-    mask: the mask at the end (a method may have changed it).
+    mask: the mask at the end (a method may have changed it). facts: numbers that the method tells of the run.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
@@ -265,6 +267,7 @@ class Fit:
     samples: int = 0
     snapshot: State | None = None
     mask: Mask | None = None
+    facts: dict[str, float] = field(default_factory=dict)
 
 
 def state_of(model: nn.Module) -> State:
@@ -333,12 +336,14 @@ def fit(
             _train_mode(model, objective, moving)
             work.epoch = epoch
             streams = {s: _cycle(data, s, objective.batch_size, seed, epoch, first.dtype) for s in objective.streams}
-            for step, wanted in enumerate(plans[epoch - start_epoch]):
+            plan = plans[epoch - start_epoch]
+            for step, wanted in enumerate(plan):
                 batches = {s: next(streams[s]) for s in wanted}
                 if step < skip:
                     continue
-                work.step = epoch * per_epoch + step
-                work.lr = objective.lr_at(work.step, per_epoch)
+                work.step = start_epoch * per_epoch + run.steps
+                # by the share of this epoch that is done: a plan may give epochs of unequal length
+                work.lr = objective.lr_at(epoch * len(plan) + step, len(plan))
                 optimizer.zero_grad()
                 loss_sum += objective.backward(model, batches, work)
                 optimizer.step(work.lr)
@@ -364,8 +369,8 @@ def fit(
             now = time.perf_counter()
             row = {
                 "epoch": epoch + 1,
-                "lr": objective.lr_at((epoch + 1) * per_epoch - 1, per_epoch),
-                "loss": float(loss_sum) / len(plans[epoch - start_epoch]),
+                "lr": objective.lr_at((epoch + 1) * len(plan) - 1, len(plan)),
+                "loss": float(loss_sum) / len(plan),
                 "val_accuracy": accuracy(model, data, "val") if validate else math.nan,
                 "seconds": done_before + now - clock - paused,
             }
@@ -379,7 +384,7 @@ def fit(
             paused += time.perf_counter() - now
     objective.finish(model, data, work)
     run.seconds = done_before + time.perf_counter() - clock - paused
-    run.mask = work.mask
+    run.mask, run.facts = work.mask, work.facts
     if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
         raise _diverged(name, objective.epochs - 1, objective, "a weight is not finite")
     if work.mask is not None:

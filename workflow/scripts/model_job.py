@@ -70,6 +70,7 @@ def write_job(snakemake: Any, path: str, fit: Fit, device: torch.device, seed: i
         "seconds": fit.seconds,
         "steps": fit.steps,
         "samples": fit.samples,
+        "facts": fit.facts,
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "peak_gpu_memory_mb": torch.cuda.max_memory_allocated() / 2**20 if gpu else None,
         "device": torch.cuda.get_device_name() if gpu else platform.processor() or platform.machine(),
