@@ -60,17 +60,17 @@ def diagonal_fisher(model: nn.Module, data: UnlearningData, part: str) -> Scores
     parameters = trained(model)
     total = {name: torch.zeros_like(p) for name, p in parameters.items()}
 
-    def loss(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return cross_entropy(functional_call(model, weights, (x[None],)), y[None])
+    def logits(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+        return functional_call(model, weights, (x[None],))[0]
 
     chunk = max(1, min(128, CHUNK // sum(p.numel() for p in parameters.values())))
     with evaluating(model):
         for x, y in data.plain_batches(part, chunk, next(model.parameters()).dtype):
-            # each sample has weights of its own; torch.func.grad would do, but its first use loads torch's compiler
+            # Each sample has weights of its own. Neither torch.func.grad nor a loss inside vmap: their first use costs
+            # seconds, it loads torch's compiler.
             weights = {name: p.detach().expand(len(y), *p.shape).requires_grad_() for name, p in parameters.items()}
-            gradients = torch.autograd.grad(
-                vmap(loss)(weights, x, y).sum(), list(weights.values()), allow_unused=True, materialize_grads=True
-            )
+            loss = cross_entropy(vmap(logits)(weights, x), y, reduction="sum")
+            gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True, materialize_grads=True)
             for sum_so_far, gradient in zip(total.values(), gradients, strict=True):
                 sum_so_far += gradient.square().sum(0)
     return {name: squares / len(data.index(part)) for name, squares in total.items()}
