@@ -1,0 +1,53 @@
+"""Convolution transpose: every kernel turned over its diagonal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from lacuna.data.batches import UnlearningData
+from lacuna.errors import LacunaError
+from lacuna.fields import Count, Positive
+from lacuna.pruning.mask import Mask, prunable
+from lacuna.training import Work
+from lacuna.unlearning.base import register
+from lacuna.unlearning.ft import FineTuning
+
+
+@register("conv_transpose")
+@dataclass(frozen=True, kw_only=True)
+class ConvTranspose(FineTuning):
+    """Convolution transpose: W[o, i, h, w] ← W[o, i, w, h] in every convolution, then SGD on ℓ(D_r).
+
+    The mask is transposed with its weights, so the outcome's mask is the transposed one. 1×1 kernels stay as they are.
+    Published values (ResNet-18, age of faces): lr 1e-3, cosine, 3 epochs, batch 64.
+    Cost: 1 forward, 1 backward a step.
+    Source: NeurIPS 2023 unlearning challenge, fifth place (arXiv 2406.09073); Cadet et al., arXiv 2410.01276.
+    """
+
+    lr: Positive = 1e-3
+    epochs: Count = 3
+    schedule: Literal["constant", "multistep", "cosine"] = "cosine"
+
+    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+        work.mask = transpose(model, work.mask)
+        return data
+
+
+@torch.no_grad()
+def transpose(model: nn.Module, mask: Mask | None) -> Mask | None:
+    """Transpose every convolution kernel in place; returns the mask that goes with it.
+
+    Raises LacunaError for a kernel that is not square: its transpose would not fit its layer.
+    """
+    kernels = prunable(model)
+    for name, kernel in kernels.items():
+        height, width = kernel.shape[2:]
+        if height != width:
+            raise LacunaError(f"conv_transpose: '{name}' has a {height}×{width} kernel; allowed: square kernels")
+    for kernel in kernels.values():
+        kernel.copy_(kernel.mT.clone())
+    return mask and Mask({name: mask[name].mT if name in kernels else mask[name] for name in mask})

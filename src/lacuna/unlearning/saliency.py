@@ -1,0 +1,97 @@
+"""Gradients of whole parts of the data, and the entries that rank lowest by a score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn.functional import cross_entropy
+
+from lacuna.data.batches import UnlearningData
+from lacuna.pruning.mask import Mask
+
+Scores = dict[str, Tensor]
+# numbers that the gradients of one chunk of samples may take: 256 MB in float32
+CHUNK = 64_000_000
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; every module gets its own mode back."""
+    was_training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in was_training.items():
+            module.training = mode
+
+
+def trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that take a gradient, by name."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def mean_gradient(model: nn.Module, data: UnlearningData, part: str, batch_size: int) -> Scores:
+    """∇ℓ over a whole part, by parameter: evaluation mode, images as stored.
+
+    The mean over samples, not over batch means: a short last batch weighs what it holds.
+    """
+    parameters = trained(model)
+    total = {name: torch.zeros_like(p) for name, p in parameters.items()}
+    with evaluating(model):
+        for x, y in data.plain_batches(part, batch_size, next(model.parameters()).dtype):
+            loss = cross_entropy(model(x), y, reduction="sum") / len(data.index(part))
+            gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True, materialize_grads=True)
+            for sum_so_far, gradient in zip(total.values(), gradients, strict=True):
+                sum_so_far += gradient
+    return total
+
+
+def diagonal_fisher(model: nn.Module, data: UnlearningData, part: str) -> Scores:
+    """The mean over a part of the squared gradient of each sample's ℓ, by parameter: evaluation mode, images as stored.
+
+    Per sample, as the Fisher information is defined: the square of a batch's mean gradient is another number.
+    """
+    parameters = trained(model)
+    total = {name: torch.zeros_like(p) for name, p in parameters.items()}
+
+    def logits(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+        return functional_call(model, weights, (x[None],))[0]
+
+    chunk = max(1, min(128, CHUNK // sum(p.numel() for p in parameters.values())))
+    with evaluating(model):
+        for x, y in data.plain_batches(part, chunk, next(model.parameters()).dtype):
+            # Each sample has weights of its own. Neither torch.func.grad nor a loss inside vmap: their first use costs
+            # seconds, it loads torch's compiler.
+            weights = {name: p.detach().expand(len(y), *p.shape).requires_grad_() for name, p in parameters.items()}
+            loss = cross_entropy(vmap(logits)(weights, x), y, reduction="sum")
+            gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True, materialize_grads=True)
+            for sum_so_far, gradient in zip(total.values(), gradients, strict=True):
+                sum_so_far += gradient.square().sum(0)
+    return {name: squares / len(data.index(part)) for name, squares in total.items()}
+
+
+def unmasked(scores: Mapping[str, Tensor], mask: Mask | None) -> dict[str, Tensor]:
+    """True where an entry exists, on the device of its score."""
+    return {
+        name: mask[name].to(s.device) if mask is not None and name in mask else torch.ones_like(s, dtype=torch.bool)
+        for name, s in scores.items()
+    }
+
+
+def lowest(scores: Mapping[str, Tensor], share: float, mask: Mask | None = None) -> dict[str, Tensor]:
+    """True for the ⌊share·N⌋ lowest of the N unmasked entries of all tensors together; of equal ones the first."""
+    flat = torch.cat([s.flatten() for s in scores.values()])
+    exists = torch.cat([e.flatten() for e in unmasked(scores, mask).values()])
+    order = torch.argsort(flat, stable=True)
+    order = order[exists[order]]
+    chosen = torch.zeros_like(exists)
+    # a share of 0.29 means 0.29, not the next binary number below
+    chosen[order[: int(Fraction(str(share)) * len(order))]] = True
+    parts = chosen.split([s.numel() for s in scores.values()])
+    return {name: part.view(s.shape) for (name, s), part in zip(scores.items(), parts, strict=True)}
