@@ -22,41 +22,62 @@ _COMMON = {f.name for f in dataclasses.fields(LossUnlearner)}
 _NOTES = ("Published values", "Cost", "Source")
 
 
-def parts_of(cls: type) -> dict[str, Any]:
+def parts_of(cls: Any) -> dict[str, Any]:
     """A method's docstring taken apart: title, formula, text, what each field means, and the closing notes.
 
+    A field that a base class explains need not be explained again.
     Raises ValueError if the docstring lacks a formula, a cost, a source or a line for one of the class's own fields.
     """
-    first, _, rest = inspect.cleandoc(cls.__doc__ or "").partition("\n\n")
-    title, _, formula = first.replace("\n", " ").partition(": ")
-    fields = {f.name for f in dataclasses.fields(cls)}
-    found: dict[str, Any] = {"title": title, "formula": formula.rstrip("."), "text": [], "fields": {}, "notes": {}}
-    into: tuple[dict[str, str] | None, str] = (None, "")
-    for line in rest.splitlines():
-        start = re.match(r"([A-Za-z_0-9, ]+?)(?: \([^)]*\))?: ", line)
-        named = [n.strip() for n in start.group(1).split(",")] if start else []
-        if start and named and all(n in fields for n in named):
-            for name in named:
-                found["fields"][name] = line[start.end() :]
-            into = (found["fields"], named[-1])
-        elif start and start.group(1).startswith(_NOTES):
-            note = next(n for n in _NOTES if start.group(1).startswith(n))
-            found["notes"][note] = line if note == "Published values" else line[start.end() :]
-            into = (found["notes"], note)
-        elif into[0] is not None:
-            into[0][into[1]] += " " + line.strip()
-        else:
-            found["text"].append(line.strip())
-    own = own_fields(cls)
-    missing = [n for n in own if n not in found["fields"] and n not in _COMMON]
-    missing += [n for n in ("Cost", "Source") if n not in found["notes"]] + ([] if formula else ["a formula"])
+    found = _taken_apart(cls, set(_field_names(cls))) | {"fields": meanings(cls)}
+    missing = [n for n in own_fields(cls) if n not in found["fields"] and n not in _COMMON]
+    missing += [n for n in ("Cost", "Source") if n not in found["notes"]] + ([] if found["formula"] else ["a formula"])
     if missing:
         raise ValueError(f"{cls.__name__}: its docstring does not say {', '.join(missing)}")
     return found
 
 
-def own_fields(cls: type) -> list[str]:
-    """The fields a method adds to its kind, or gives another default."""
+def meanings(cls: Any) -> dict[str, str]:
+    """What each field means, by the docstrings of the class and its bases; the nearest one counts."""
+    said: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(base):
+            said |= _taken_apart(base, set(_field_names(base)))["fields"]
+    return said
+
+
+def _taken_apart(cls: Any, fields: set[str]) -> dict[str, Any]:
+    first, _, rest = inspect.cleandoc(vars(cls).get("__doc__") or "").partition("\n\n")
+    title, _, formula = first.replace("\n", " ").partition(": ")
+    found: dict[str, Any] = {"title": title, "formula": formula.rstrip("."), "text": [], "fields": {}, "notes": {}}
+    into: tuple[dict[str, str] | None, str] = (None, "")
+    for line in rest.splitlines():
+        # "a: meaning. b: meaning." is one line for two fields, "a, b: meaning" one meaning for both
+        starts = [m for m in re.finditer(r"(?:^|(?<=\. ))([a-z_0-9, ]+): ", line) if _names(m) <= fields]
+        note = next((n for n in _NOTES if line.startswith(n)), None)
+        if starts and starts[0].start() == 0:
+            for i, start in enumerate(starts):
+                end = starts[i + 1].start() if i + 1 < len(starts) else len(line)
+                for name in _names(start):
+                    found["fields"][name] = line[start.end() : end].strip()
+                    into = (found["fields"], name)
+        elif note:
+            found["notes"][note] = line if note == "Published values" else line.partition(": ")[2]
+            into = (found["notes"], note)
+        elif into[0] is not None:
+            into[0][into[1]] += " " + line.strip()
+        else:
+            found["text"].append(line.strip())
+    return found
+
+
+def _names(match: re.Match[str]) -> set[str]:
+    return {name.strip() for name in match.group(1).split(",")}
+
+
+def own_fields(cls: Any) -> list[str]:
+    """The fields a method adds to its kind, or gives another default; none for an oracle, which follows the recipe."""
+    if cls.oracle:
+        return []
     kind = LossUnlearner if issubclass(cls, LossUnlearner) else EditUnlearner
     before = {f.name: f.default for f in dataclasses.fields(kind)}
     return [f.name for f in dataclasses.fields(cls) if before.get(f.name, ...) != f.default]
@@ -84,16 +105,15 @@ def methods_page() -> str:
         lines.append(f"| [`{name}`](#{name}) | {reads(cls)} | {works_with(cls)} | {shown} |")
     lines += ["", "## Shared hyper-parameters", ""]
     lines += ["Every method that takes gradient steps has these; a method's own default is in its table.", ""]
-    lines += table(LossUnlearner, list(_field_names(LossUnlearner)), _shared_meanings())
+    lines += table(LossUnlearner, _field_names(LossUnlearner))
     for name, cls in entries.items():
         parts = parts_of(cls)
         lines += ["", f"## {name}", "", f"**{parts['title']}.** {parts['formula']}.", ""]
         if parts["text"]:
             lines += [" ".join(parts["text"]).strip(), ""]
         lines += [f"Reads {reads(cls)}; works with {works_with(cls)}. Cost: {parts['notes']['Cost']}", ""]
-        if own_fields(cls) and not cls.oracle:
-            meanings = _shared_meanings() | parts["fields"]
-            lines += [*table(cls, own_fields(cls), meanings), ""]
+        if own_fields(cls):
+            lines += [*table(cls, own_fields(cls)), ""]
         if "Published values" in parts["notes"]:
             lines += [parts["notes"]["Published values"], ""]
         lines += [f"Source: {parts['notes']['Source']}"]
@@ -112,36 +132,20 @@ def works_with(cls: Any) -> str:
     return "any scenario" if cls.scenarios is None else ", ".join(cls.scenarios)
 
 
-def table(cls: type, names: list[str], meanings: dict[str, str]) -> list[str]:
+def table(cls: type, names: list[str]) -> list[str]:
     """A Markdown table of fields: name, default, allowed values, meaning."""
-    properties = schema_of(cls)["properties"]
+    properties, said = schema_of(cls)["properties"], meanings(cls)
     rows = ["| name | default | allowed | meaning |", "|---|---|---|---|"]
     for name in names:
         schema = properties[name]
         default = schema.get("default", "must be given")
         allowed = describe({k: v for k, v in schema.items() if k != "default"}).replace("|", "\\|")
-        rows.append(f"| `{name}` | `{default}` | {allowed} | {meanings.get(name, '').strip()} |")
+        rows.append(f"| `{name}` | `{default}` | {allowed} | {said[name].strip()} |")
     return rows
 
 
 def _field_names(cls: Any) -> list[str]:
     return [f.name for f in dataclasses.fields(cls)]
-
-
-def _shared_meanings() -> dict[str, str]:
-    return {
-        "epochs": "passes over the stream",
-        "lr": "learning rate",
-        "batch_size": "samples",
-        "momentum": "of SGD",
-        "weight_decay": "of SGD, per step, on every parameter",
-        "schedule": "of the learning rate over the run",
-        "milestones": "epochs from which lr × gamma holds (multistep)",
-        "gamma": "factor at each milestone",
-        "warmup_epochs": "linear rise from 0, per step",
-        "precision": "bf16 runs the forward pass in bfloat16 autocast",
-        "batchnorm": "frozen uses the stored statistics and leaves them",
-    }
 
 
 def main(arguments: list[str]) -> int:

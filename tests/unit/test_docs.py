@@ -1,0 +1,58 @@
+"""The generated pages say what the sources say."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import pytest
+
+from lacuna import docs
+from lacuna.fields import Positive
+from lacuna.unlearning import UNLEARNERS
+from lacuna.unlearning.base import LossUnlearner
+
+
+def test_methods_page_is_current():
+    """docs/methods.md is what the dataclasses give now (if not: make docs)."""
+    assert (docs.PAGES / "methods.md").read_text(encoding="utf-8") == docs.methods_page()
+
+
+def test_every_field_of_every_method_is_explained():
+    """Each method says its formula, cost, source and what each field of its own means."""
+    for name, cls in UNLEARNERS.items():
+        parts = docs.parts_of(cls)
+        assert parts["formula"] and parts["notes"]["Source"] and parts["notes"]["Cost"], name
+        assert set(docs.own_fields(cls)) <= set(parts["fields"]), name
+        assert set(parts["fields"]) <= {f.name for f in dataclasses.fields(cls)}, name
+
+
+def test_a_method_without_explanation_is_refused():
+    """A docstring that leaves out a field, the cost or the source does not pass."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Silent(LossUnlearner):
+        """Silent: SGD on nothing."""
+
+        strength: Positive = 1.0
+
+    with pytest.raises(ValueError, match="strength, Cost, Source"):
+        docs.parts_of(Silent)
+
+
+def test_two_fields_on_one_line():
+    """ "a: meaning. b: meaning." explains both, and a continued line belongs to the last."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Two(LossUnlearner):
+        """Two: SGD on two.
+
+        left: one side, ≥ 0. right: the other side,
+        and more of it.
+        Cost: none.
+        Source: definition.
+        """
+
+        left: Positive = 1.0
+        right: Positive = 1.0
+
+    fields = docs.parts_of(Two)["fields"]
+    assert fields["left"] == "one side, ≥ 0." and fields["right"] == "the other side, and more of it."
