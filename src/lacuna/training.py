@@ -61,10 +61,16 @@ class Work:
 class Objective:
     """A loss and the SGD that minimises it.
 
-    epochs: passes over the stream. lr: learning rate of the first epoch after warm-up. batch_size: samples.
-    momentum, weight_decay: of SGD, weight decay on every parameter (per step, added to the gradient).
-    schedule: constant; multistep (lr × gamma from each epoch in milestones on); cosine (to 0 at the last step).
-    warmup_epochs: linear rise from 0 per step. precision: bf16 runs the forward pass in bfloat16 autocast.
+    epochs: passes over the stream.
+    lr: learning rate after warm-up and before any decay.
+    batch_size: samples.
+    momentum: of SGD.
+    weight_decay: of SGD, added at each step to the gradient of every parameter.
+    schedule: constant; multistep, lr × gamma from each epoch in milestones on; cosine, to 0 at the last step.
+    milestones: epochs, counted from 0.
+    gamma: the factor at each milestone.
+    warmup_epochs: linear rise of lr from 0, step by step.
+    precision: bf16 runs the forward pass in bfloat16 autocast.
 
     The parameters of `loss` name what it reads: the streams retain, forget and mixed, `epoch` (from 0), `work`.
     """
