@@ -272,7 +272,7 @@ def test_model_without_linear_layer_has_no_shadow_class():
         unlearn("boundary_expand", model, SOURCE)
 
 
-@pytest.mark.parametrize("epsilon", [0.0, 0.03, 0.1, 0.5])
+@pytest.mark.parametrize("epsilon", [0.0, 0.03, 0.1, 0.5, 5.0])
 def test_nearest_class_is_the_wrong_one_that_wins_after_the_step(trained, epsilon):
     """Sample by sample, with the step taken on pixels in [0, 1]."""
     model = copy_of(trained)
@@ -297,6 +297,25 @@ def test_nearest_class_is_the_wrong_one_that_wins_after_the_step(trained, epsilo
         assert stayed > 0, "the true label wins somewhere, and yet it is never taken"
 
 
+def test_step_is_taken_on_pixels_and_clipped_to_their_range(trained):
+    model, seen = copy_of(trained).eval(), []
+    model.register_forward_pre_hook(lambda _, given: seen.append((given[0].detach() * 0.3 + 0.4).numpy()))
+    x, y = everything_of(SOURCE, "forget")
+    BoundaryShrink(epsilon=0.4).nearest(model, x, y, SOURCE)
+    before, after = seen
+    assert (before.min(), before.max()) != (after.min(), after.max()) == pytest.approx((0, 1), abs=1e-12)
+    inside = (after > 1e-9) & (after < 1 - 1e-9)
+    assert 0 < inside.mean() < 1
+    moved = np.abs(after - before)[inside]
+    assert ((np.abs(moved - 0.4) < 1e-9) | (moved < 1e-9)).all()
+    assert (moved > 0.1).any()
+    # images that are given as floats have no known range
+    floats = dataclasses.replace(SOURCE, images=x, mean=(0.0,), std=(1.0,))
+    seen.clear()
+    BoundaryShrink(epsilon=9.0).nearest(model, x, y, floats)
+    assert np.abs(seen[1] - seen[0]).max() == pytest.approx(9.0 * 0.3)
+
+
 def test_nearest_labels_are_those_of_theta_o_in_every_epoch(trained):
     seen = []
 
@@ -317,9 +336,11 @@ def test_nearest_labels_are_those_of_theta_o_in_every_epoch(trained):
 
 
 def test_noise_raises_the_loss_and_is_adam(trained):
-    model = copy_of(trained).eval()
+    model = copy_of(trained).train()
     start, labels = Unsir(noise_samples=4, noise_steps=0).noise(model, SOURCE, 3)
     found, _ = Unsir(noise_samples=4, noise_steps=12).noise(model, SOURCE, 3)
+    assert same(state(model), state(trained)), "the model itself stays"
+    model.eval()
     assert labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4, "this D_f holds all three classes"
     x, m, v = start.numpy().copy(), 0.0, 0.0
     for t in range(1, 13):
@@ -614,6 +635,8 @@ def test_lowest_counts_what_exists_and_takes_the_first_of_equals():
     masked = lowest(scores, 0.5, Mask({"a": torch.tensor([[1, 1], [0, 0]])}))
     assert masked["a"].tolist() == [[False, True], [False, False]]
     assert masked["b"].tolist() == [True, False]
+    tied = lowest({"a": torch.zeros(5000), "b": torch.zeros(5000)}, 0.6)
+    assert torch.cat(list(tied.values())).tolist() == [True] * 6000 + [False] * 4000
     hundred = {"a": torch.arange(100.0)}
     assert [int(lowest(hundred, share)["a"].sum()) for share in (0.29, 0.57, 0.58)] == [29, 57, 58]
 
