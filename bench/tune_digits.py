@@ -5,7 +5,7 @@ Original models of seeds that no experiment uses (100, 101), dense and omp-0.90,
   random: 100 − |accuracy(D_f) − val accuracy| − what val accuracy lost against the original.
 A value's score is the mean over seeds, states and scenarios. Prints JSON: every value tried, best first.
 
-    python bench/tune_digits.py > tuning.json     (about 15 minutes on one core)
+    python bench/tune_digits.py > tuning.json     (about 30 minutes on one core)
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def main() -> None:
             tried.append({"values": hyper, **means, "score": round(float(np.mean(list(means.values()))), 3)})
             print(method, tried[-1], file=sys.stderr, flush=True)
         found[method] = sorted(tried, key=lambda t: -t["score"])
-    json.dump({"seeds": SEEDS, "sparsity": SPARSITY, "found": found}, sys.stdout, indent=1)
+    json.dump({"seeds": SEEDS, "sparsity": SPARSITY, "found": found}, sys.stdout)
 
 
 if __name__ == "__main__":
