@@ -1,15 +1,17 @@
-"""Choose the default experiment's unlearning hyper-parameters on the validation split, blind to oracles and test set.
+"""Choose unlearning hyper-parameters on the validation split, blind to oracles and to the test set.
 
-Original models of seeds that no experiment uses (100, 101), dense and omp-0.90, both scenarios. Scores, in points:
+Original models of seeds that no experiment uses, dense and omp-0.90. Scores, in points:
   class:  mean of val accuracy on the kept classes and val error on the forgotten class;
   random: 100 − |accuracy(D_f) − val accuracy| − what val accuracy lost against the original.
 A value's score is the mean over seeds, states and scenarios. Prints JSON: every value tried, best first.
 
-    python bench/tune_digits.py > tuning.json     (about 30 minutes on one core)
+    python bench/tune_digits.py > tuning.json                  default experiment: about 30 minutes on one core
+    python bench/tune_digits.py --all-methods > tuning.json    every method, class scenario, equal budget
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import sys
@@ -27,9 +29,9 @@ from lacuna.models import MODELS
 from lacuna.models.init import reinitialise
 from lacuna.pruning import PRUNERS
 from lacuna.training import RECIPES, accuracy, copy_of, fit, logits
-from lacuna.unlearning import unlearn
+from lacuna.unlearning import UNLEARNERS, unlearn
+from lacuna.unlearning.base import LossUnlearner
 
-SEEDS = (100, 101)
 SPARSITY = "0.90"
 SEARCH: dict[str, dict[str, list[Any]]] = {
     "ft": {"schedule": ["constant", "cosine"], "lr": [0.01, 0.1, 0.2, 0.3], "epochs": [5, 10]},
@@ -37,6 +39,24 @@ SEARCH: dict[str, dict[str, list[Any]]] = {
     "rl": {"schedule": ["constant", "cosine"], "lr": [0.01, 0.013, 0.03, 0.1], "epochs": [5, 10]},
     "l1_sparse": {"schedule": ["constant", "cosine"], "lr": [0.01, 0.1, 0.2], "penalty": [1e-4, 2e-4, 5e-4, 1e-3]},
 }
+
+
+# Every method gets eight values: its published default and seven more, on the axis that decides how hard it acts.
+_RATES = [1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 2e-1, 3e-1]
+_STRENGTH: dict[str, tuple[str, list[float]]] = {
+    "ff": ("alpha", [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2]),
+    "iu": ("alpha", [2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0]),
+    "ssd": ("alpha", [0.1, 0.5, 1.0, 2.0, 5.0, 20.0, 50.0]),
+    "lfssd": ("alpha", [0.1, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0]),
+    "ga": ("lr", [3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2, 2e-2]),
+    "l1_sparse_ga": ("lr", [3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2, 2e-2]),
+}
+
+
+def eight_values(method: str) -> list[dict[str, Any]]:
+    """The published default, and seven values of the axis that decides how hard the method acts."""
+    axis, values = _STRENGTH.get(method, ("lr", _RATES))
+    return [{}, *({axis: value} for value in values)]
 
 
 def score(model: torch.nn.Module, data: UnlearningData, scenario: str, forgotten: int, before: float) -> float:
@@ -51,12 +71,27 @@ def score(model: torch.nn.Module, data: UnlearningData, scenario: str, forgotten
 
 def main() -> None:
     torch.set_num_threads(1)
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--all-methods", action="store_true", help="every method, class scenario, one seed")
+    arguments.add_argument("--only", nargs="*", help="these methods alone")
+    chosen = arguments.parse_args()
     grid = read_yaml("config/config.yaml")["grid"]
+    if chosen.all_methods:
+        seeds, scenarios = (100,), ["class"]
+        search = {name: eight_values(name) for name, cls in UNLEARNERS.items() if not cls.oracle and name != "original"}
+    else:
+        seeds, scenarios = (100, 101), list(grid["scenarios"])
+        search = {
+            name: [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+            for name, axes in SEARCH.items()
+        }
+    if chosen.only:
+        search = {name: search[name] for name in chosen.only}
     recipe = build(RECIPES["sgd"], grid["recipes"]["short"])
     images = build(DATASETS["digits"], {}).load()
     arrays, meta = {"x": images.x, "y": images.y}, images.meta()
     starts = []
-    for seed in SEEDS:
+    for seed in seeds:
         base = split(images.y, images.train, seed, "digits")
         everything = UnlearningData.from_arrays(
             arrays, meta, {"retain": base["train"], "val": base["val"]}, augment=recipe.augment
@@ -66,22 +101,22 @@ def main() -> None:
         run = fit(dense, recipe, everything, seed=seed, snapshot_epoch=recipe.rewind_epoch)
         sparse = copy_of(dense)
         mask, _ = build(PRUNERS["omp"], {}).prune(sparse, run.snapshot, SPARSITY, recipe, everything, seed=seed)
-        for label, options in grid["scenarios"].items():
-            scenario = build(SCENARIOS[label], options)
+        for label in scenarios:
+            scenario = build(SCENARIOS[label], grid["scenarios"][label])
             parts = forget_split(base, images.y, scenario, seed, "digits", label)
             data = UnlearningData.from_arrays(arrays, meta, parts, augment=recipe.augment)
             for model, keep in ((dense, None), (sparse, mask)):
                 starts.append((model, keep, data, label, seed, accuracy(model, data, "val")))
     forgotten = grid["scenarios"]["class"]["forget_class"]
     found: dict[str, list[dict[str, Any]]] = {}
-    for method, axes in SEARCH.items():
+    for method, candidates in search.items():
         tried = []
-        for values in itertools.product(*axes.values()):
-            hyper = dict(zip(axes, values, strict=True))
+        batch = {"batch_size": 64} if issubclass(UNLEARNERS[method], LossUnlearner) else {}
+        for hyper in candidates:
             by_scenario: dict[str, list[float]] = {}
             for model, keep, data, label, seed, before in starts:
                 try:
-                    done = unlearn(method, model, data, mask=keep, seed=seed, batch_size=64, **hyper).model
+                    done = unlearn(method, model, data, mask=keep, seed=seed, **batch, **hyper).model
                     value = score(done, data, label, forgotten, before)
                 except Exception as error:  # a diverged value is the worst value
                     print(f"{method} {hyper}: {error}", file=sys.stderr)
@@ -91,7 +126,7 @@ def main() -> None:
             tried.append({"values": hyper, **means, "score": round(float(np.mean(list(means.values()))), 3)})
             print(method, tried[-1], file=sys.stderr, flush=True)
         found[method] = sorted(tried, key=lambda t: -t["score"])
-    json.dump({"seeds": SEEDS, "sparsity": SPARSITY, "found": found}, sys.stdout)
+    json.dump({"seeds": seeds, "scenarios": scenarios, "sparsity": SPARSITY, "found": found}, sys.stdout)
 
 
 if __name__ == "__main__":
