@@ -22,7 +22,14 @@ NEAR_ZERO = 1e-4
 
 @dataclass(frozen=True, kw_only=True)
 class _Penalised(LossUnlearner):
-    """A loss with γ_e ‖θ‖₁ added, and an optional pruning at the end."""
+    """A loss with γ_e ‖θ‖₁ added, and an optional pruning at the end.
+
+    penalty: γ, the weight of the norm, ≥ 0.
+    penalty_schedule: constant; linear_decay, γ_e = γ(1 − e/T); linear_increase, γ_e = γ e/T; T epochs have the penalty.
+    no_l1_epochs: this many epochs at the end without penalty, so T = epochs − no_l1_epochs.
+    l1_on: all parameters, batch norm and biases included (as published), or weights (tensors of two or more axes).
+    threshold_to: prune to this sparsity at the end, by global |θ|; at least the model's own; null: the mask stays.
+    """
 
     penalty: NonNegative = 5e-4
     penalty_schedule: Literal["constant", "linear_decay", "linear_increase"] = "constant"
@@ -85,11 +92,6 @@ class L1Sparse(_Penalised):
     """ℓ1-sparse unlearning: SGD on ℓ(D_r) + γ_e ‖θ‖₁ over all unmasked parameters.
 
     The penalty alone gives no exact zeros; the share of prunable weights below 1e-4 is reported as realised_sparsity.
-    penalty: γ, the weight of the norm, ≥ 0.
-    penalty_schedule: constant; linear_decay, γ_e = γ(1 − e/T); linear_increase, γ_e = γ e/T; T epochs have the penalty.
-    no_l1_epochs: this many epochs at the end without penalty, so T = epochs − no_l1_epochs.
-    l1_on: all parameters, batch norm and biases included (as published), or weights (tensors of two or more axes).
-    threshold_to: prune to this sparsity at the end, by global |θ|; at least the model's own; null: the mask stays.
     Published values (CIFAR-10, ResNet-18): γ 5e-4 to 1e-4, lr 0.01, 10 epochs.
     Cost: 1 forward, 1 backward a step.
     Source: Jia et al., NeurIPS 2023.
@@ -106,11 +108,6 @@ class L1Sparse(_Penalised):
 class L1SparseGradientAscent(_Penalised):
     """ℓ1-sparse gradient ascent: SGD on −ℓ(D_f) + γ_e ‖θ‖₁ over all unmasked parameters.
 
-    penalty: γ, the weight of the norm, ≥ 0.
-    penalty_schedule: constant; linear_decay, γ_e = γ(1 − e/T); linear_increase, γ_e = γ e/T; T epochs have the penalty.
-    no_l1_epochs: this many epochs at the end without penalty, so T = epochs − no_l1_epochs.
-    l1_on: all parameters, batch norm and biases included (as published), or weights (tensors of two or more axes).
-    threshold_to: prune to this sparsity at the end, by global |θ|; at least the model's own; null: the mask stays.
     Published values (CIFAR-10, ResNet-18): γ 5e-4 to 1e-4; lr and epochs as gradient ascent, 1e-4 and 5.
     Cost: 1 forward, 1 backward a step.
     Source: Jia et al., NeurIPS 2023; Thudi et al., EuroS&P 2022.

@@ -58,7 +58,10 @@ def _opened(module: nn.Module, total: int, prefix: str = "") -> Iterator[tuple[s
 
 @dataclass(frozen=True, kw_only=True)
 class _LastBlocks(LossUnlearner):
-    """SGD on ℓ(D_r) of the parameters in the last k blocks and the classifier."""
+    """SGD on ℓ(D_r) of the parameters in the last k blocks and the classifier.
+
+    k: blocks before the classifier: residual blocks, or layers with their norm (lacuna's stem is one); 0: none.
+    """
 
     lr: Positive = 0.01
     k: Index = 1
@@ -100,7 +103,6 @@ class CatastrophicForgetting(_LastBlocks):
     """CF-k: SGD on ℓ(D_r) of the last k blocks and the classifier; all before them stay bit for bit.
 
     The batch norm of the blocks that stay normalises by its stored statistics.
-    k: blocks before the classifier: residual blocks, or layers with their norm (lacuna's stem is one); 0: none.
     Published values (CIFAR-10, ResNet-18): k 1, lr 0.01, 10 epochs.
     Cost: 1 forward, 1 backward a step, the backward pass through the last blocks only.
     Source: Goel et al., arXiv 2201.06640 (2022).
@@ -113,7 +115,6 @@ class ExactUnlearning(_LastBlocks):
     """EU-k: the last k blocks and the classifier start from a new initialisation, then SGD on ℓ(D_r) of them alone.
 
     What they knew of D_f is gone; what the blocks before them and the mask know stays.
-    k: blocks before the classifier: residual blocks, or layers with their norm (lacuna's stem is one); 0: none.
     Published values (CIFAR-10, ResNet-18): k 1, lr 0.01, 10 epochs.
     Cost: 1 forward, 1 backward a step, the backward pass through the last blocks only.
     Source: Goel et al., arXiv 2201.06640 (2022).

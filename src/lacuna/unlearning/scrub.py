@@ -26,7 +26,8 @@ class Scrub(LossUnlearner):
     Teacher p_o: the original model in evaluation mode. Max and min steps share one SGD and its momentum.
     msteps: epochs, from the first, that have max steps; 0 is distillation on D_r alone.
     temperature: T, > 0.
-    ce_weight: γ, ≥ 0. kl_weight: α, ≥ 0.
+    ce_weight: γ, ≥ 0.
+    kl_weight: α, ≥ 0.
     order: interleaved spreads the max steps evenly between the min steps; passes is published: D_f, then D_r.
     rewind: SCRUB+R: end with the epoch whose error on D_f is closest to the last epoch's on held-out samples like D_f.
     Published values (CIFAR-10, ResNet-18): T 4, γ 1 (0.99), α 0.5 (0.001), msteps 3 (2), lr 5e-4, 10 epochs (3).
