@@ -33,7 +33,7 @@ def network(channels: int = 1, widths: tuple[int, int] = (4, 6), classes: int = 
 
 
 def data(retain: int = 40, forget: int = 12, seed: int = 0, classes: int = 3, size: int = 6, **rest) -> UnlearningData:
-    """uint8 images whose brightness pattern tells the class, with scattered indices for retain, forget, val and test."""
+    """uint8 images whose pattern tells the class, with scattered indices for retain, forget, val and test."""
     rng = np.random.default_rng(seed)
     n = retain + forget + 20
     y = rng.integers(0, classes, n)
@@ -52,4 +52,4 @@ def state(model: nn.Module) -> State:
 
 def same(a: State, b: State) -> bool:
     """Equal bit for bit, names included."""
-    return list(a) == list(b) and all(torch.equal(a[k], b[k]) for k in a)
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)

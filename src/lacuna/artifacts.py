@@ -11,6 +11,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,20 @@ import safetensors.numpy
 from lacuna.errors import LacunaError
 
 Arrays = dict[str, np.ndarray]
+_CHANGED = "its checksum does not match its content"
+# All that NumPy and zipfile raise for a damaged npz or for another file in its place.
+NOT_AN_NPZ = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @contextlib.contextmanager
@@ -69,53 +84,64 @@ def sha256_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
 def write_tensors(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], **about: str) -> None:
     """Write named arrays as safetensors; `kind` ("model", "images", ...) is checked when read back."""
     contiguous = {k: np.ascontiguousarray(v).reshape(np.shape(v)) for k, v in arrays.items()}
-    metadata = {"lacuna": kind, "sha256": sha256_of_arrays(contiguous), **about}
+    facts = {"kind": kind, "sha256": _checksum(contiguous, about), **about}
     with atomic(path) as temporary:
-        # save_file orders tensors itself and writes no time or path: same arrays, same bytes
-        safetensors.numpy.save_file(contiguous, temporary, metadata)
+        # save_file orders tensors itself and writes no time or path: same arrays, same bytes;
+        # metadata it writes in random order, hence the one entry
+        safetensors.numpy.save_file(contiguous, temporary, {"lacuna": json.dumps(facts, sort_keys=True)})
+
+
+def _checksum(arrays: Mapping[str, np.ndarray], about: Mapping[str, str]) -> str:
+    """SHA-256 over arrays and the facts beside them."""
+    return hashlib.sha256((sha256_of_arrays(arrays) + json.dumps(about, sort_keys=True)).encode()).hexdigest()
 
 
 def read_tensors(path: str | Path, kind: str, verify: bool = True) -> tuple[Arrays, dict[str, str]]:
-    """Arrays and metadata of a file that `write_tensors` wrote as `kind`.
+    """Arrays and facts (`about`) of a file that `write_tensors` wrote as `kind`.
 
     `verify=False` skips the checksum (for image files of many gigabytes).
     Raises LacunaError for a missing, truncated, altered or foreign file.
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("lacuna") != kind:
-                raise _unusable(path, kind, f"it says it is {metadata.get('lacuna', 'no lacuna file')!r}")
+            about = json.loads((file.metadata() or {}).get("lacuna", "{}"))
+            found, checksum = about.pop("kind", "no lacuna file"), about.pop("sha256", "")
+            if found != kind:
+                raise _unusable(path, kind, f"it says it is {found!r}")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except FileNotFoundError:
         raise _unusable(path, kind, "no such file") from None
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise _unusable(path, kind, error) from None
-    if verify and metadata.get("sha256") != sha256_of_arrays(arrays):
-        raise _unusable(path, kind, "its checksum does not match its content")
-    return arrays, metadata
+    if verify and checksum != _checksum(arrays, about):
+        raise _unusable(path, kind, _CHANGED)
+    return arrays, about
 
 
 def write_npz(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays as a compressed npz, marked with its `kind`."""
+    """Write named arrays as a compressed npz, marked with its `kind` and a checksum."""
+    mark = np.array(f"{kind} {sha256_of_arrays(arrays)}")
     with atomic(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **{"lacuna": np.array(kind), **arrays})  # type: ignore[arg-type]
+        np.savez_compressed(file, **{"lacuna": mark, **arrays})  # type: ignore[arg-type]
 
 
 def read_npz(path: str | Path, kind: str) -> Arrays:
     """Arrays of a file that `write_npz` wrote as `kind`; never unpickles. Raises LacunaError as `read_tensors`."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise _unusable(path, kind, "it is not an npz archive")
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise _unusable(path, kind, "it is not an npz archive")
+        with file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise _unusable(path, kind, "no such file") from None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, AttributeError) as error:
+    except NOT_AN_NPZ as error:
         raise _unusable(path, kind, error) from None
-    found = str(arrays.pop("lacuna", "no lacuna file"))
+    found, _, checksum = str(arrays.pop("lacuna", "")).partition(" ")
     if found != kind:
-        raise _unusable(path, kind, f"it says it is {found!r}")
+        raise _unusable(path, kind, f"it says it is {found or 'no lacuna file'!r}")
+    if checksum != sha256_of_arrays(arrays):
+        raise _unusable(path, kind, _CHANGED)
     return arrays
 
 

@@ -107,7 +107,8 @@ def load(
         seeds=tuple(int(s) for s in grid["seeds"]),
         states=_states(grid["sparsities"], axes["pruners"]),
         axes=axes,
-        oracles=tuple(k for k, e in axes["unlearners"].items() if catalogue["unlearners"][e.method]["oracle"]),
+        # sorted: another order in the file is no other comparison
+        oracles=tuple(sorted(k for k, e in axes["unlearners"].items() if catalogue["unlearners"][e.method]["oracle"])),
         metrics=_chosen("metrics", merged, catalogue),
         figures=_chosen("figures", merged, catalogue),
     )
@@ -220,9 +221,10 @@ class _Loader(yaml.SafeLoader):
 
 
 def _mapping_without_duplicates(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    loader.flatten_mapping(node)
     seen: dict[Any, Any] = {}
     for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue  # `<<: *anchor`: what it brings may be given again
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str | int | float | bool) or key in seen:
             what = f"key '{key}' is given twice" if isinstance(key, str | int | float | bool) else "a key is no text"

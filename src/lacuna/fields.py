@@ -138,7 +138,7 @@ def _plain(value: Any) -> Any:
 def _refuse_non_finite(value: Any, where: str) -> None:
     if isinstance(value, Mapping):
         for k, v in value.items():
-            _refuse_non_finite(v, f"{where}.{k}")
+            _refuse_non_finite(v, f"{where}.{k}".lstrip("."))
     elif isinstance(value, tuple | list):
         for i, v in enumerate(value):
             _refuse_non_finite(v, f"{where}[{i}]")
@@ -186,6 +186,8 @@ def describe(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(describe(s) for s in schema["anyOf"])
     kind = schema.get("type")
+    if isinstance(kind, list):
+        return " or ".join(describe({**schema, "type": k}) for k in kind)
     if kind == "array":
         least = schema.get("minItems", 0)
         return f"a list{f' of at least {least}' if least else ''}, each {describe(schema.get('items', {}))}"

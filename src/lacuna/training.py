@@ -225,7 +225,8 @@ class Sgd:
                 torch._foreach_mul_(velocities, self.mu)
                 torch._foreach_add_(velocities, [u for _, u in known])
             for p, u in zip(active, update, strict=True):
-                self.momentum.setdefault(p, u.clone())
+                if p not in self.momentum:
+                    self.momentum[p] = u.clone()
             update = [self.momentum[p] for p in active]
         torch._foreach_add_(active, update, alpha=-lr)
         self.enforce()

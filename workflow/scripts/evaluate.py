@@ -1,14 +1,9 @@
 """Predictions of a cell and of its oracles → metrics.json."""
 
-import sys
-
 from job import commit, job
 
 from lacuna.artifacts import read_json, read_npz, unpack_bits, write_json
 from lacuna.evaluation import Cell, evaluate
-
-# scikit-learn loads pandas wherever it can: a second for each cell, and nothing here needs it
-sys.modules["pandas"] = None  # type: ignore[assignment]
 
 with job(snakemake) as say:
     w, given, params = snakemake.wildcards, snakemake.input, snakemake.params

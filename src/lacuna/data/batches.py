@@ -165,6 +165,8 @@ class UnlearningData:
         return x
 
     def fingerprint(self) -> str:
-        """SHA-256 over the labels and index sets: which samples play which part."""
-        arrays = {name: index.cpu().numpy() for name, index in self.parts.items()}
-        return sha256_of_arrays(arrays | {"labels": self.labels.cpu().numpy()})
+        """SHA-256 over images, labels, index sets and settings: all that batches are made of."""
+        settings = repr((self.classes, self.mean, self.std, self.augment, self.shuffle))
+        arrays = {f"part/{name}": index.cpu().numpy() for name, index in self.parts.items()}
+        arrays |= {"images": self.images.cpu().numpy(), "labels": self.labels.cpu().numpy()}
+        return sha256_of_arrays(arrays | {"settings": np.array(settings)})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from lacuna.artifacts import NOT_AN_NPZ
 from lacuna.data.images import Dataset, Images, checked_images, checked_labels
 from lacuna.errors import LacunaError
 from lacuna.fields import Text
@@ -46,7 +46,8 @@ class Npz(Dataset):
             )
         y_train = checked_labels(arrays["y_train"], f"{self.path}: y_train", len(x_train))
         classes = int(y_train.max()) + 1
-        missing = np.setdiff1d(np.arange(classes), y_train)
+        # n images leave one of the first n + 1 classes empty, should a stray label make `classes` huge
+        missing = np.setdiff1d(np.arange(min(classes, len(y_train) + 1)), y_train)
         if classes < 2 or len(missing):
             what = "only one class" if classes < 2 else f"no image of class {missing[0]}"
             raise LacunaError(
@@ -62,9 +63,10 @@ class Npz(Dataset):
 
     def _arrays(self) -> dict[str, np.ndarray]:
         try:
-            with np.load(self.path, allow_pickle=False) as file:
-                if not isinstance(file, np.lib.npyio.NpzFile):
-                    raise LacunaError(f"{self.path}: not an npz archive; allowed: an npz file with {', '.join(_KEYS)}")
+            file = np.load(self.path, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise LacunaError(f"{self.path}: not an npz archive; allowed: an npz file with {', '.join(_KEYS)}")
+            with file:
                 absent = [k for k in _KEYS if k not in file.files]
                 if absent:
                     raise LacunaError(
@@ -76,5 +78,5 @@ class Npz(Dataset):
             raise LacunaError(
                 f"{self.path}: no such file; allowed: the path of an npz file with {', '.join(_KEYS)}"
             ) from None
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except NOT_AN_NPZ as error:
             raise LacunaError(f"{self.path}: not a usable npz file ({error}); needed: {', '.join(_KEYS)}") from None

@@ -37,7 +37,7 @@ class Mask:
     """A 0/1 mask over named weights: 1 (true) keeps, 0 (false) removes. Immutable."""
 
     def __init__(self, kept: Mapping[str, Tensor]):
-        self._kept = {name: keep.detach().to("cpu", torch.bool).contiguous() for name, keep in kept.items()}
+        self._kept = {name: keep.detach().to("cpu", torch.bool, copy=True).contiguous() for name, keep in kept.items()}
 
     @classmethod
     def full(cls, model: nn.Module) -> Mask:

@@ -1,0 +1,44 @@
+"""The SVC membership attack against the reference code."""
+
+import numpy as np
+import pytest
+
+from lacuna.evaluation import membership
+
+FEATURES = {
+    "correctness": membership.correctness,
+    "confidence": membership.confidence,
+    "entropy": membership.entropy,
+    "m_entropy": membership.modified_entropy,
+    "prob": membership.probabilities,
+}
+SETS = ("members", "nonmembers", "forget")
+
+
+def features(file, feature):
+    return {s: FEATURES[feature](file[f"prob/{s}"], file[f"y/{s}"]) for s in SETS}
+
+
+@pytest.mark.parametrize("subset", SETS)
+@pytest.mark.parametrize("feature", [f for f in FEATURES if f != "prob"])
+def test_feature_of_each_sample(reference, feature, subset):
+    file = reference("05_svc_mia")
+    found = features(file, feature)[subset]
+    assert found.shape == (len(file[f"y/{subset}"]), 1)
+    np.testing.assert_allclose(found[:, 0], file[f"feature/{feature}/{subset}"], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_efficacy_is_the_reference_fraction(reference, feature):
+    file = reference("05_svc_mia")
+    of = features(file, feature)
+    member = membership.svc_attack(of["members"], of["nonmembers"])(of["forget"])
+    assert 1 - member.mean() == pytest.approx(float(file[f"efficacy/{feature}"]), abs=1e-12)
+
+
+@pytest.mark.parametrize("subset", SETS)
+def test_modified_entropy_does_not_share_the_defect_of_the_reference(reference, subset):
+    file = reference("05_svc_mia")
+    found = features(file, "m_entropy")[subset][:, 0]
+    assert np.abs(found - file[f"feature/m_entropy_reference/{subset}"]).max() > 0.1
+    assert file["efficacy/m_entropy"] != file["efficacy_reference/m_entropy"]

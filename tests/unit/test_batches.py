@@ -1,0 +1,232 @@
+"""Batches: augmentation is what it says, and a function of (seed, stream, epoch, step) alone."""
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+from tiny import data
+
+from lacuna.data.batches import Augment, UnlearningData
+from lacuna.errors import LacunaError
+
+F32 = torch.float32
+
+
+def pictures(n=50, channels=2, height=5, width=4, augment=None, forget=0, **rest):
+    """Images whose pixels are all different, so that every window can be told from every other."""
+    size = channels * height * width
+    x = (torch.arange(n * size).reshape(n, channels, height, width) + 1).to(torch.int32)
+    index = torch.arange(n)
+    parts = {"retain": index[forget:], **({"forget": index[:forget]} if forget else {})}
+    return UnlearningData(x, index % 3, parts, classes=3, augment=augment or Augment(), **rest)
+
+
+def windows(image, crop):
+    """All crops of the zero-padded image, by offset."""
+    channels, height, width = image.shape
+    padded = np.zeros((channels, height + 2 * crop, width + 2 * crop), image.dtype)
+    padded[:, crop : crop + height, crop : crop + width] = image
+    return {
+        (i, j): padded[:, i : i + height, j : j + width]
+        for i, j in itertools.product(range(2 * crop + 1), range(2 * crop + 1))
+    }
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("crop", [0, 1, 2])
+def test_augmented_image_is_a_window_of_the_padded_image_perhaps_mirrored(crop, flip):
+    source = pictures(augment=Augment(crop, flip), n=400)
+    seen = Counter()
+    for batch in source.train_batches("retain", 64, seed=0, epoch=0, dtype=torch.float64):
+        for x, index in zip(batch.x.numpy(), batch.index, strict=True):
+            image = source.images[index].numpy()
+            candidates = {(*offset, False): w for offset, w in windows(image, crop).items()}
+            if flip:
+                candidates |= {(*o, True): w[:, :, ::-1] for o, w in windows(image, crop).items()}
+            found = [key for key, window in candidates.items() if np.array_equal(window, x)]
+            assert len(found) == 1
+            seen[found[0]] += 1
+        assert len(seen) > 1 or crop == flip == 0, "drawn per sample, not per batch"
+    # every window comes about equally often
+    kinds = (2 * crop + 1) ** 2 * (1 + flip)
+    assert len(seen) == kinds
+    assert chisquare(list(seen.values())).pvalue > 1e-3 or kinds == 1
+
+
+def test_augmentation_of_uint8_is_exact_and_normalised_after():
+    source = data(augment=Augment(1, True))
+    batch = next(source.train_batches("retain", 8, 0, 0, torch.float64))
+    for x, index in zip(batch.x, batch.index, strict=True):
+        image = source.images[index].numpy()
+        options = [v for w in windows(image, 1).values() for v in (w, w[:, :, ::-1])]
+        assert any(np.allclose(x, (w / 255 - 0.4) / 0.3, rtol=0, atol=1e-12) for w in options)
+
+
+@pytest.mark.parametrize("stream", ["retain", "forget", "mixed"])
+@pytest.mark.parametrize("batch_size", [1, 16, 1000])
+def test_epoch_is_a_permutation_with_the_right_labels_and_flags(stream, batch_size):
+    source = data()
+    batches = list(source.train_batches(stream, batch_size, seed=0, epoch=0, dtype=F32))
+    assert len(batches) == source.steps(stream, batch_size)
+    assert [len(b.y) for b in batches[:-1]] == [batch_size] * (len(batches) - 1)
+    index = torch.cat([b.index for b in batches])
+    assert sorted(index.tolist()) == sorted(source.index(stream).tolist())
+    assert torch.equal(torch.cat([b.y for b in batches]), source.labels[index])
+    x = torch.cat([b.x for b in batches])
+    assert torch.equal(x, source.normalised(source.images[index], F32))
+    forgotten = set(source.parts["forget"].tolist())
+    assert torch.cat([b.forgotten for b in batches]).tolist() == [i in forgotten for i in index.tolist()]
+    assert all(b.classes == 3 for b in batches)
+
+
+def test_order_changes_with_seed_stream_and_epoch_only():
+    source = data(retain=40, forget=40)
+
+    def order(seed, stream, epoch):
+        return tuple(torch.cat([b.index for b in source.train_batches(stream, 8, seed, epoch, F32)]).tolist())
+
+    orders = {order(seed, "retain", epoch) for seed in range(3) for epoch in range(3)}
+    assert len(orders) == 9
+    assert order(1, "retain", 2) == order(1, "retain", 2)
+    ranks = [tuple(source.index(s).tolist().index(i) for i in order(0, s, 0)) for s in ("retain", "forget")]
+    assert ranks[0] != ranks[1]
+
+
+def test_batch_depends_on_nothing_but_its_place():
+    source = data(augment=Augment(1, True))
+
+    def batch(step, disturb):
+        stream = source.train_batches("mixed", 8, seed=5, epoch=2, dtype=F32)
+        for _ in range(step):
+            earlier = next(stream)
+            if disturb:
+                torch.rand(7)
+                torch.randint(9, (100,), generator=earlier.generator)
+        if disturb:
+            torch.manual_seed(123)
+        found = next(stream)
+        return found.x, found.index, torch.rand(5, generator=found.generator)
+
+    for step in range(4):
+        assert all(torch.equal(a, b) for a, b in zip(batch(step, False), batch(step, True), strict=True))
+
+
+def test_random_stream_of_each_step_is_its_own():
+    source = data(retain=40, forget=40)
+    draws = [
+        tuple(torch.rand(3, generator=batch.generator).tolist())
+        for seed in (0, 1)
+        for stream in ("retain", "forget")
+        for epoch in (0, 1)
+        for batch in source.train_batches(stream, 16, seed, epoch, F32)
+    ]
+    assert len(set(draws)) == len(draws) == 2 * 2 * 2 * 3
+
+
+def test_global_random_state_is_left_alone():
+    before = torch.get_rng_state()
+    list(data(augment=Augment(2, True)).train_batches("mixed", 8, 0, 0, F32))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_without_shuffling_batches_are_slices_of_the_given_order():
+    source = data(shuffle=False)
+    batches = list(source.train_batches("mixed", 16, seed=3, epoch=4, dtype=F32))
+    index = torch.cat([b.index for b in batches])
+    assert index.tolist() == source.parts["forget"].tolist() + source.parts["retain"].tolist()
+    assert [b.forgotten.sum().item() for b in batches] == [12, 0, 0, 0]
+
+
+def test_plain_batches_are_neither_shuffled_nor_augmented():
+    source = data(augment=Augment(2, True))
+    x, y = (torch.cat(parts) for parts in zip(*source.plain_batches("test", 3, torch.float64), strict=True))
+    index = source.parts["test"]
+    np.testing.assert_allclose(x, (source.images[index].numpy() / 255 - 0.4) / 0.3, rtol=0, atol=1e-12)
+    assert torch.equal(y, source.labels[index])
+
+
+def test_normalisation_is_per_channel_and_for_bytes_only():
+    x = torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 3, 1, 1)
+    source = UnlearningData(x, torch.zeros(1), {}, 2, mean=(0.0, 0.1, 0.5), std=(1.0, 0.2, 0.25))
+    assert source.normalised(x, torch.float64).flatten().tolist() == pytest.approx([0.0, 0.5, 2.0])
+    floats = torch.tensor([-3.0, 0.5, 7.0]).reshape(1, 3, 1, 1)
+    assert torch.equal(source.normalised(floats, F32), floats)
+
+
+def test_missing_part_is_named():
+    source = pictures(n=4)
+    with pytest.raises(LacunaError, match=r"^the data has no 'forget' samples; it has: retain$"):
+        source.index("forget")
+    with pytest.raises(LacunaError, match="the data has no 'forget' samples"):
+        source.steps("mixed", 2)
+    empty = UnlearningData(source.images, source.labels, {"retain": torch.arange(0)}, 3)
+    with pytest.raises(LacunaError, match="the data has no 'retain' samples"):
+        empty.index("retain")
+
+
+# ---- from the user's own tensors -------------------------------------------------------------------------------------
+
+
+def test_from_tensors_keeps_parts_apart():
+    x = {name: torch.full((n, 1, 2, 2), float(n)) for name, n in (("retain", 5), ("forget", 2), ("test", 3))}
+    y = {name: torch.full((len(v),), i) for i, (name, v) in enumerate(x.items())}
+    source = UnlearningData.from_tensors(**{name: (x[name], y[name]) for name in x})
+    assert source.classes == 3
+    assert list(source.parts) == ["retain", "forget", "test"]
+    for name in x:
+        assert torch.equal(source.images[source.index(name)], x[name])
+        assert torch.equal(source.labels[source.index(name)], y[name])
+    assert UnlearningData.from_tensors(classes=7, retain=(x["retain"], y["retain"])).classes == 7
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"forget": (2, 2, (1, 4, 4))}, "no part 'retain'"),
+        ({"retain": (0, 0, (1, 4, 4))}, "part 'retain' has 0 images of shape (1, 4, 4), 0 labels"),
+        ({"retain": (3, 2, (1, 4, 4))}, "part 'retain' has 3 images of shape (1, 4, 4), 2 labels"),
+        (
+            {"retain": (3, 3, (1, 4, 4)), "forget": (2, 2, (3, 4, 4))},
+            "part 'forget' has 2 images of shape (3, 4, 4), 2 labels; allowed: at least one image of shape (1, 4, 4)",
+        ),
+        ({"retain": (3, 3, (1, 4, 4)), "test": (0, 0, (1, 4, 4))}, "part 'test' has 0 images"),
+    ],
+)
+def test_from_tensors_refuses_what_does_not_fit(parts, said):
+    tensors = {k: (torch.zeros(n, *shape), torch.zeros(m, dtype=torch.long)) for k, (n, m, shape) in parts.items()}
+    with pytest.raises(LacunaError) as caught:
+        UnlearningData.from_tensors(**tensors)
+    assert f"from_tensors: {said}" in str(caught.value)
+
+
+def test_from_arrays_takes_what_the_pipeline_stores():
+    arrays = {"x": np.full((4, 2, 3, 3), 255, np.uint8), "y": np.array([0, 1, 1, 0])}
+    meta = {"classes": 2, "mean": [0.5, 0.0], "std": [0.5, 2.0]}
+    source = UnlearningData.from_arrays(arrays, meta, {"retain": np.array([2, 0], np.int32)}, augment=Augment(1))
+    batch = next(source.plain_batches("retain", 9, F32))
+    assert batch[0][:, :, 0, 0].tolist() == [[1.0, 0.5], [1.0, 0.5]]
+    assert batch[1].tolist() == [1, 0]
+    assert source.augment == Augment(1)
+
+
+def test_fingerprint_tells_apart_what_plays_another_part_or_looks_different():
+    source = data()
+    swapped = {**source.parts, "retain": source.parts["retain"].flip(0)}
+    relabelled = source.labels.clone()
+    relabelled[0] += 1
+    others = [
+        UnlearningData(source.images, source.labels, swapped, 3),
+        UnlearningData(source.images, relabelled, source.parts, 3),
+        UnlearningData(source.images, source.labels, {k: v for k, v in source.parts.items() if k != "val"}, 3),
+        UnlearningData(source.images, source.labels, source.parts, 3, mean=(0.1,)),
+        UnlearningData(source.images, source.labels, source.parts, 3, augment=Augment(1)),
+        UnlearningData(source.images, source.labels, source.parts, 3, shuffle=False),
+        UnlearningData(source.images.flip(3), source.labels, source.parts, 3),
+    ]
+    same = UnlearningData(source.images.clone(), source.labels.clone(), dict(source.parts), 3)
+    assert len({d.fingerprint() for d in (same, *others)}) == 1 + len(others)
+    again = UnlearningData(source.images, source.labels, source.parts, 3)
+    assert again.fingerprint() == same.fingerprint()

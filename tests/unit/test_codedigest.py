@@ -1,0 +1,140 @@
+"""A code digest changes with the code that a script can reach, and with nothing else."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lacuna import codedigest
+from lacuna.codedigest import code_digest
+
+SOURCES = codedigest._SOURCES
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A copy of the library with a script of its own: tree.digest(), tree.edit(file, old, new)."""
+
+    class Tree:
+        script = tmp_path / "scripts" / "script.py"
+
+        def path(self, name: str) -> Path:
+            return tmp_path / "scripts" / name if "/" not in name else tmp_path / "src" / name
+
+        def edit(self, name: str, old: str, new: str) -> None:
+            text = self.path(name).read_text()
+            assert text.count(old) >= 1, f"{old!r} is not in {name}"
+            self.path(name).write_text(text.replace(old, new, 1))
+            codedigest._read.cache_clear()
+
+        def digest(self, *modules: str) -> str:
+            return code_digest(self.script, *modules)
+
+    shutil.copytree(SOURCES / "lacuna", tmp_path / "src" / "lacuna", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(codedigest, "_SOURCES", tmp_path / "src")
+    Tree.script.parent.mkdir()
+    Tree.script.write_text(
+        '"""A script."""\n\nimport neighbour\nfrom lacuna.data.splits import split\n\nsplit(neighbour.f)\n'
+    )
+    (Tree.script.parent / "neighbour.py").write_text("def f():\n    return 1\n")
+    (Tree.script.parent / "stranger.py").write_text("def g():\n    return 1\n")
+    codedigest._read.cache_clear()
+    yield Tree()
+    codedigest._read.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("script.py", "A script.", "Another description."),
+        ("script.py", "import neighbour\n", "# a comment\n\n\nimport neighbour  # and one more\n"),
+        ("lacuna/data/splits.py", '"""One split per seed', '"""Exactly one split per seed'),
+        ("lacuna/data/splits.py", '"""Split dataset indices', '"""Divide dataset indices'),
+        ("lacuna/randomness.py", "    digest = hashlib", "    # why\n    digest = hashlib"),
+        (
+            "lacuna/randomness.py",
+            'derive(*parts: str | int) -> int:\n    """',
+            'derive(\n    *parts: str | int\n) -> int:\n    """',
+        ),
+    ],
+)
+def test_comments_docstrings_and_layout_do_not_count(tree, name, old, new):
+    before = tree.digest()
+    tree.edit(name, old, new)
+    assert tree.digest() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("script.py", "split(neighbour.f)", "split(neighbour.f, 1)"),
+        ("neighbour.py", "return 1", "return 2"),
+        ("lacuna/data/splits.py", "VAL_FRACTION = 0.1", "VAL_FRACTION = 0.2"),
+        # reached through splits only
+        ("lacuna/randomness.py", ">> 1", ">> 2"),
+        ("lacuna/errors.py", "LacunaError(Exception)", "LacunaError(ValueError)"),
+        # importing a module runs its packages
+        ("lacuna/data/__init__.py", '"dataset"', '"data set"'),
+        ("lacuna/__init__.py", '"0.1.0"', '"0.1.1"'),
+    ],
+)
+def test_code_that_the_script_reaches_counts(tree, name, old, new):
+    before = tree.digest()
+    tree.edit(name, old, new)
+    assert tree.digest() != before
+    tree.edit(name, new, old)
+    assert tree.digest() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [("stranger.py", "return 1", "return 2"), ("lacuna/unlearning/ga.py", "return -cross", "return +cross")],
+)
+def test_code_out_of_reach_does_not_count(tree, name, old, new):
+    before = tree.digest()
+    tree.edit(name, old, new)
+    assert tree.digest() == before
+
+
+def test_new_file_of_a_registry_does_not_count(tree):
+    before = tree.digest("lacuna.unlearning.ga")
+    ga = tree.path("lacuna/unlearning/ga.py")
+    ga.with_name("newcomer.py").write_text(ga.read_text().replace('"ga"', '"newcomer"'))
+    codedigest._read.cache_clear()
+    assert tree.digest("lacuna.unlearning.ga") == before
+
+
+def test_module_found_through_a_registry_counts_when_it_is_named(tree):
+    before = {m: tree.digest(f"lacuna.unlearning.{m}") for m in ("ga", "ft")}
+    assert len({tree.digest(), *before.values()}) == 3
+    tree.edit("lacuna/unlearning/ga.py", "return -cross", "return +cross")
+    assert tree.digest("lacuna.unlearning.ga") != before["ga"]
+    assert tree.digest("lacuna.unlearning.ft") == before["ft"]
+    # what the named module imports counts too
+    tree.edit("lacuna/training.py", "-lr)", "-2 * lr)")
+    assert tree.digest("lacuna.unlearning.ft") != before["ft"]
+
+
+def test_imports_for_type_checkers_only_do_not_count(tree):
+    tree.edit(
+        "neighbour.py", "def f", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import stranger\ndef f"
+    )
+    before = tree.digest()
+    tree.edit("stranger.py", "return 1", "return 2")
+    assert tree.digest() == before
+    tree.edit("neighbour.py", "def f", "if TYPE_CHECKING:\n    pass\nelse:\n    import stranger\ndef f")
+    before = tree.digest()
+    tree.edit("stranger.py", "return 2", "return 3")
+    assert tree.digest() != before, "the other branch is imported"
+
+
+def test_import_inside_a_function_counts(tree):
+    tree.edit("neighbour.py", "return 1", "from lacuna.evaluation import gap\n    return gap")
+    before = tree.digest()
+    tree.edit("lacuna/evaluation/gap.py", "/ len(GAP_METRICS)", "/ 4")
+    assert tree.digest() != before
+
+
+def test_circular_imports_end(tree):
+    tree.edit("neighbour.py", "def f", "import script\ndef f")
+    assert tree.digest() == tree.digest()

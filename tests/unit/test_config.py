@@ -1,0 +1,420 @@
+"""The experiment: what is accepted, and the one sentence for everything that is not."""
+
+import copy
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lacuna import catalogue
+from lacuna.config import canonical_sparsity, load, read_yaml
+from lacuna.errors import LacunaError
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+GRID = {
+    "datasets": {"digits": {}},
+    "models": {"resnet8": {}},
+    "recipes": {"short": {"epochs": 5, "rewind_epoch": 1}},
+    "seeds": [0, 1],
+    "scenarios": {"class": {"forget_class": 3}, "random": {"fraction": 0.1}},
+    "pruners": {"omp": {}},
+    "sparsities": ["dense", 0.9],
+    "unlearners": {"retrain": {}, "ga": {}, "slow": {"method": "ga", "lr": 1e-5}},
+}
+BASE = {"name": "mine", "device": "cpu", "grid": GRID}
+
+
+@pytest.fixture(scope="session")
+def known():
+    """The catalogue, as it comes out of its file."""
+    return json.loads(json.dumps(catalogue.describe()))
+
+
+@pytest.fixture
+def resolve(tmp_path, known):
+    """resolve(config, overlay, ...) → the experiment of these files; a text is a file's content as it is."""
+
+    def run(*files, overrides=None, data_folder=None):
+        paths = []
+        for i, content in enumerate(files):
+            paths.append(tmp_path / f"{i}.yaml")
+            paths[-1].write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
+        return load(paths, overrides or {}, SCHEMA, known, data_folder)
+
+    return run
+
+
+def changed(path, value):
+    """The base config with one value replaced (or, for ..., removed)."""
+    config = copy.deepcopy(BASE)
+    *way, last = path.split("/")
+    place = config
+    for key in way:
+        place = place[key]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return config
+
+
+# ---- what is accepted ------------------------------------------------------------------------------------------------
+
+
+def test_default_experiment_and_its_overlays_are_valid(known):
+    default = ROOT / "config/config.yaml"
+    experiments = [load([default], {}, SCHEMA, known)]
+    experiments += [load([default, f], {}, SCHEMA, known) for f in sorted((ROOT / "config/experiments").glob("*.yaml"))]
+    assert len({e.name for e in experiments}) == len(experiments), "each writes its own tables"
+
+
+def test_every_value_is_filled_in(resolve, known):
+    experiment = resolve(BASE)
+    assert (experiment.name, experiment.device, experiment.seeds) == ("mine", "cpu", (0, 1))
+    assert experiment.states == ("dense", "omp-0.90")
+    assert experiment.oracles == ("retrain",)
+    slow, ga = (experiment.entry("unlearners", label) for label in ("slow", "ga"))
+    schema = known["unlearners"]["ga"]["schema"]["properties"]
+    assert slow.method == ga.method == "ga"
+    assert ga.values == {k: v["default"] for k, v in schema.items()}
+    assert slow.values == ga.values | {"lr": 1e-5}
+    assert experiment.entry("recipes", "short").method == "sgd"
+    assert experiment.entry("unlearners", "retrain").values == {}
+    assert set(experiment.metrics) == set(known["metrics"])
+
+
+def test_cells_are_the_product_of_the_axes(resolve):
+    cells = list(resolve(BASE).cells())
+    assert len(cells) == 2 * 2 * 2 * 3
+    assert len({tuple(c.items()) for c in cells}) == len(cells)
+    assert {c["state"] for c in cells} == {"dense", "omp-0.90"}
+    assert {c["seed"] for c in cells} == {"0", "1"}
+    assert list(cells[0]) == ["dataset", "model", "recipe", "seed", "scenario", "state", "unlearner"]
+
+
+def test_order_of_keys_in_an_entry_does_not_matter(resolve):
+    one, other = (
+        resolve(changed("grid/recipes", {"short": dict(order)})).entry("recipes", "short")
+        for order in (
+            [("epochs", 5), ("lr", 1), ("rewind_epoch", 1)],
+            [("rewind_epoch", 1), ("epochs", 5.0), ("lr", 1.0)],
+        )
+    )
+    assert json.dumps(one.values) == json.dumps(other.values)
+
+
+def test_one_key_changes_one_entry_only(resolve):
+    before, after = resolve(BASE), resolve(changed("grid/unlearners/slow/lr", 2e-5))
+    differing = [
+        (axis, label)
+        for axis, entries in before.axes.items()
+        for label in entries
+        if before.entry(axis, label) != after.entry(axis, label)
+    ]
+    assert differing == [("unlearners", "slow")]
+
+
+def test_overlay_replaces_the_grid_as_a_whole(resolve):
+    overlay = {"name": "other", "grid": GRID | {"unlearners": {"retrain": {}}, "sparsities": ["0.5"]}}
+    experiment = resolve(BASE, overlay)
+    assert (experiment.name, experiment.device) == ("other", "cpu"), "other keys stay"
+    assert list(experiment.axes["unlearners"]) == ["retrain"]
+    assert experiment.states == ("omp-0.50",)
+    with pytest.raises(LacunaError, match=r"^grid: missing key 'datasets'"):
+        resolve(BASE, {"grid": {k: v for k, v in GRID.items() if k != "datasets"}})
+
+
+def test_command_line_comes_last(resolve):
+    assert resolve(BASE, {"device": "auto"}, overrides={"device": "cuda"}).device == "cuda"
+
+
+def test_grid_without_pruners_is_dense(resolve):
+    for none in (None, {}):
+        experiment = resolve({**BASE, "grid": GRID | {"pruners": none, "sparsities": ["dense"]}})
+        assert experiment.states == ("dense",)
+
+
+def test_empty_entry_means_defaults(resolve):
+    assert resolve(changed("grid/unlearners/ga", None)).axes == resolve(BASE).axes
+
+
+# ---- sparsities ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "canonical"),
+    [
+        (0.9, "0.90"),
+        ("0.9", "0.90"),
+        ("0.90", "0.90"),
+        ("0.900", "0.90"),
+        (0.95, "0.95"),
+        (0.999, "0.999"),
+        (1e-4, "0.0001"),
+        (0.5, "0.50"),
+    ],
+)
+def test_one_sparsity_has_one_spelling(given, canonical):
+    assert canonical_sparsity(given) == canonical
+
+
+@given(st.integers(1, 9999))
+def test_spelling_is_a_fixed_point_and_exact(n):
+    spelled = canonical_sparsity(n / 10_000)
+    assert canonical_sparsity(spelled) == canonical_sparsity(float(spelled)) == spelled
+    assert float(spelled) == n / 10_000
+    assert re.fullmatch(r"0\.\d{2,4}", spelled)
+
+
+def test_dense_comes_first_and_only_once(resolve):
+    config = changed("grid/sparsities", [0.95, "dense", "0.9"])
+    config["grid"]["pruners"] = {"omp": {}, "rnd": {"method": "random"}}
+    assert resolve(config).states == ("dense", "omp-0.95", "omp-0.90", "rnd-0.95", "rnd-0.90")
+
+
+# ---- what is refused -------------------------------------------------------------------------------------------------
+
+SPARSITY = "dense, or a number > 0 and < 1 with at most 4 decimals"
+LABEL = "a label of letters, digits, '_' and '.'"
+# path in the config, bad value, then what the sentence must hold: place, value, what is allowed
+MISTAKES = [
+    ("grid/unlearners", {"retrain": {}, "gaa": {}}, "grid.unlearners.gaa: 'gaa' is not known", "ft, ga, l1_sparse"),
+    ("grid/unlearners/slow/method", "x", "grid.unlearners.slow.method: 'x' is not known", "ft, ga, l1_sparse"),
+    ("grid/unlearners/slow/method", 3, "grid.unlearners.slow.method: 3 is", "a text"),
+    ("grid/unlearners/ga", {"lr": -0.1}, "grid.unlearners.ga.lr: -0.1 is", "a number > 0"),
+    ("grid/unlearners/ga", {"lr": "fast"}, 'grid.unlearners.ga.lr: "fast" is', "a number > 0"),
+    ("grid/unlearners/ga", {"lr": float("inf")}, "grid.unlearners.ga.lr: inf is", "a finite number"),
+    ("grid/unlearners/ga", {"epochs": 1.5}, "grid.unlearners.ga.epochs: 1.5 is", "a whole number >= 1"),
+    ("grid/unlearners/ga", {"learning_rate": 1}, "grid.unlearners.ga: unknown key 'learning_rate'", "lr, "),
+    ("grid/unlearners/ga", [1], "grid.unlearners.ga: [1] is", "a mapping or null"),
+    ("grid/unlearners/retrain", {"lr": 1}, "grid.unlearners.retrain: lr is", "no keys, an oracle follows the recipe"),
+    ("grid/unlearners", {"ga": {}}, "grid.unlearners: no oracle", "retrain, retrain_exact"),
+    ("grid/unlearners", {}, "grid.unlearners: {} is", "at least one entry"),
+    ("grid/datasets", {"cifar": {}}, "grid.datasets.cifar: 'cifar' is not known", "digits, npz"),
+    ("grid/datasets", {"mine": {"method": "npz"}}, "grid.datasets.mine: missing key 'path'", "must be given"),
+    ("grid/datasets", {"../x": {}}, 'grid.datasets: "../x" is', LABEL),
+    ("grid/unlearners", {"retrain": {}, "a/b": {"method": "ga"}}, 'grid.unlearners: "a/b" is', LABEL),
+    ("grid/pruners", {"omp-1": {"method": "omp"}}, 'grid.pruners: "omp-1" is', LABEL),
+    ("grid/pruners", {"x" * 65: {"method": "omp"}}, "grid.pruners: ", LABEL),
+    ("grid/pruners", {"dense": {"method": "omp"}}, "grid.pruners.dense: this label is", "names the unpruned state"),
+    ("grid/pruners", {}, "grid.pruners: none is given for sparsity 0.90", "at least one pruner"),
+    ("grid/models/resnet8", {"width": 0}, "grid.models.resnet8.width: 0 is", "a whole number >= 1"),
+    ("grid/recipes/short/rewind_epoch", 5, "grid.recipes.short.rewind_epoch: 5 is", "0 to 4 (training has 5 epochs)"),
+    ("grid/recipes/short/rewind_epoch", 9, "grid.recipes.short.rewind_epoch: 9 is", "0 to 4 (training has 5 epochs)"),
+    ("grid/recipes/short/schedule", "cos", 'grid.recipes.short.schedule: "cos" is', "constant, multistep, cosine"),
+    ("grid/recipes/short/milestones", [3, -1], "grid.recipes.short.milestones[1]: -1 is", "a whole number >= 0"),
+    ("grid/recipes/short/momentum", 1, "grid.recipes.short.momentum: 1 is", "a number >= 0 and < 1"),
+    ("grid/seeds", [], "grid.seeds: [] is", "a list of at least 1"),
+    ("grid/seeds", [0, 0], "grid.seeds: 0 is listed twice", "each value once"),
+    ("grid/seeds", [-1], "grid.seeds[0]: -1 is", "a whole number >= 0"),
+    ("grid/seeds", [0, "1"], 'grid.seeds[1]: "1" is', "a whole number"),
+    ("grid/seeds", 3, "grid.seeds: 3 is", "a list"),
+    ("grid/scenarios/class/forget_class", -1, "grid.scenarios.class.forget_class: -1 is", "a whole number >= 0"),
+    ("grid/scenarios/random/fraction", 0, "grid.scenarios.random.fraction: 0 is", "a number > 0 and < 1"),
+    ("grid/scenarios/random/fraction", 1, "grid.scenarios.random.fraction: 1 is", "a number > 0 and < 1"),
+    ("grid/scenarios/random", {}, "grid.scenarios.random: missing key 'fraction'", "must be given"),
+    ("grid/sparsities", [1.5], "grid.sparsities[0]: 1.5 is", SPARSITY),
+    ("grid/sparsities", [0.5, 0], "grid.sparsities[1]: 0 is", SPARSITY),
+    ("grid/sparsities", ["0.00"], "grid.sparsities[0]: 0.00 is", SPARSITY),
+    ("grid/sparsities", [-0.1], "grid.sparsities[0]: -0.1 is", SPARSITY),
+    ("grid/sparsities", ["90%"], 'grid.sparsities[0]: "90%" is', SPARSITY),
+    ("grid/sparsities", [0.12345], "grid.sparsities[0]: 0.12345 is", SPARSITY),
+    ("grid/sparsities", [1e-9], "grid.sparsities[0]: 1e-09 is", SPARSITY),
+    ("grid/sparsities", [True], "grid.sparsities[0]: true is", SPARSITY),
+    ("grid/sparsities", [0.9, "0.90"], "grid.sparsities[1]: 0.90 is listed twice (0.90)", "each sparsity once"),
+    ("grid/sparsities", ["dense", 0.5, "dense"], "grid.sparsities[2]: dense is listed twice", "each sparsity once"),
+    ("grid/sparsities", [], "grid.sparsities: [] is", "a list of at least 1"),
+    ("grid/sparsity", [0.5], "grid: unknown key 'sparsity'", "sparsities"),
+    ("gird", {}, "config: unknown key 'gird'", "name, device, metrics, figures, grid"),
+    ("grid", ..., "config: missing key 'grid'", "must be given"),
+    ("grid/seeds", ..., "grid: missing key 'seeds'", "must be given"),
+    ("device", "gpu", 'device: "gpu" is', "one of auto, cpu, cuda"),
+    ("name", "a b", 'name: "a b" is', LABEL),
+    ("name", "..", 'name: ".." is', LABEL),
+    ("metrics", ["UA", "ua"], "metrics[1]: 'ua' is not known", "UA"),
+    ("metrics", [], "metrics: [] is", "at least 1"),
+    ("metrics", ["UA", "UA"], "metrics: 'UA' is listed twice", "each value once"),
+    ("figures", ["pie"], "figures[0]: 'pie' is not known", "time_vs_gap"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said", "allowed"), MISTAKES, ids=[f"{p}={v}"[:60] for p, v, _, _ in MISTAKES]
+)
+def test_mistake_is_one_sentence_with_key_value_and_what_is_allowed(resolve, path, value, said, allowed):
+    with pytest.raises(LacunaError) as caught:
+        resolve(changed(path, value))
+    sentence = str(caught.value)
+    assert sentence.startswith(said)
+    assert allowed in sentence.removeprefix(said)
+    assert "\n" not in sentence
+
+
+def test_scenario_must_suit_the_dataset(resolve, tmp_path):
+    with pytest.raises(LacunaError) as caught:
+        resolve(changed("grid/scenarios/class/forget_class", 12), data_folder=tmp_path)
+    sentence = "grid.scenarios.class.forget_class: 12 is not allowed; allowed: 0 to 9 (the dataset has 10 classes)"
+    assert str(caught.value) == sentence
+    assert resolve(BASE, data_folder=tmp_path)
+
+
+def test_files_of_the_user_are_checked_before_any_job(resolve, tmp_path):
+    config = changed("grid/datasets", {"mine": {"method": "npz", "path": str(tmp_path / "my.npz")}})
+    with pytest.raises(LacunaError, match=r"my.npz: no such file; allowed: the path of an npz file"):
+        resolve(config, data_folder=tmp_path)
+    images, labels = np.zeros((4, 8, 8), np.uint8), np.array([0, 1, 2, 0])
+    np.savez(tmp_path / "my.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    with pytest.raises(LacunaError, match=r"forget_class: 3 is not allowed; allowed: 0 to 2"):
+        resolve(config, data_folder=tmp_path)
+    config["grid"]["scenarios"]["class"]["forget_class"] = 2
+    assert resolve(config, data_folder=tmp_path)
+
+
+def test_ingested_files_are_not_read_again_unless_they_changed(resolve, tmp_path):
+    path = tmp_path / "my.npz"
+    path.write_text("not read")
+    config = changed("grid/datasets", {"mine": {"method": "npz", "path": str(path)}})
+    entry = {"method": "npz", **resolve(config).entry("datasets", "mine").values}
+    meta = tmp_path / "data/mine/meta.json"
+    meta.parent.mkdir(parents=True)
+    meta.write_text(json.dumps({"classes": 10, "entry": entry}))
+    os.utime(path, (1, 1))
+    assert resolve(config, data_folder=tmp_path / "data")
+    for stale in ({"classes": 10, "entry": entry | {"layout": "nhwc"}}, {"classes": 10}):
+        meta.write_text(json.dumps(stale))
+        with pytest.raises(LacunaError, match="not a usable npz file"):
+            resolve(config, data_folder=tmp_path / "data")
+    meta.write_text(json.dumps({"classes": 10, "entry": entry}))
+    os.utime(path, (2e9, 2e9))
+    with pytest.raises(LacunaError, match="not a usable npz file"):
+        resolve(config, data_folder=tmp_path / "data")
+
+
+def test_unlearner_must_suit_the_scenario(resolve, known, monkeypatch):
+    monkeypatch.setitem(known["unlearners"]["ga"], "scenarios", ["class"])
+    with pytest.raises(
+        LacunaError, match=r"^grid.unlearners.ga: ga cannot work on scenario 'random' \(random\); allowed: class"
+    ):
+        resolve(BASE)
+
+
+# ---- YAML ------------------------------------------------------------------------------------------------------------
+
+
+def test_key_given_twice_is_refused_with_its_line(resolve, tmp_path):
+    text = yaml.safe_dump(BASE, sort_keys=False).replace("    slow:", "    ga:")
+    line = 1 + max(i for i, row in enumerate(text.splitlines()) if row.startswith("    ga:"))
+    with pytest.raises(LacunaError) as caught:
+        resolve(text)
+    assert str(caught.value) == f"{tmp_path / '0.yaml'}, line {line}: key 'ga' is given twice; allowed: once"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-4", 1e-4),
+        ("1E5", 1e5),
+        ("-2e+3", -2e3),
+        (".5e1", 5.0),
+        ("1.e2", 100.0),
+        ("5e-4", 5e-4),
+        ("'1e-4'", "1e-4"),
+        ("e5", "e5"),
+        ("0.90", 0.9),
+    ],
+)
+def test_numbers_in_scientific_notation_are_numbers(tmp_path, text, value):
+    (tmp_path / "a.yaml").write_text(f"lr: {text}\n")
+    found = read_yaml(tmp_path / "a.yaml")["lr"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_anchors_and_merges_work(tmp_path):
+    (tmp_path / "a.yaml").write_text("a: &a {lr: 1, epochs: 2}\nb: {<<: *a, lr: 3}\nc:\n  <<: *a\n  decay: 4\nd: *a\n")
+    found = read_yaml(tmp_path / "a.yaml")
+    assert found["b"] == {"lr": 3, "epochs": 2}
+    assert found["c"] == {"lr": 1, "epochs": 2, "decay": 4}
+    assert found["d"] == found["a"] == {"lr": 1, "epochs": 2}
+    (tmp_path / "a.yaml").write_text("a: &a {lr: 1}\nb: {<<: *a, lr: 3, lr: 4}\n")
+    with pytest.raises(LacunaError, match="line 2: key 'lr' is given twice"):
+        read_yaml(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "holds no mapping; allowed: 'key: value' lines"),
+        ("- a\n- b\n", "holds no mapping"),
+        ("a: 1\nb: [1\nc: 2\n", "line 3: not valid YAML"),
+        ("a: 1\n---\nb: 2\n", "not valid YAML"),
+        ("a: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
+        ("a: *nothing\n", "not valid YAML"),
+        ("? [1, 2]\n: 3\n", "line 1: a key is no text"),
+        ("~: 3\n", "line 1: a key is no text"),
+        ("a: \x07\n", "not valid YAML"),
+    ],
+)
+def test_file_that_is_no_mapping_is_refused_by_name(tmp_path, text, said):
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(LacunaError) as caught:
+        read_yaml(path)
+    assert str(caught.value).startswith(str(path))
+    assert said in str(caught.value)
+
+
+def test_file_that_cannot_be_read_is_refused_by_name(tmp_path):
+    (tmp_path / "latin.yaml").write_bytes(b"a: \xff\n")
+    for path, said in (
+        (tmp_path / "no.yaml", "No such file"),
+        (tmp_path, "directory"),
+        (tmp_path / "latin.yaml", "not UTF-8"),
+    ):
+        with pytest.raises(
+            LacunaError, match=rf"^{re.escape(str(path))}: cannot be read .*{said}.*; allowed: a YAML file$"
+        ):
+            read_yaml(path)
+
+
+# ---- the catalogue ---------------------------------------------------------------------------------------------------
+
+
+def test_catalogue_is_made_once_and_anew_when_a_source_changes(tmp_path, monkeypatch, known):
+    calls = []
+
+    class Child:
+        returncode, stderr, stdout = 0, "", json.dumps(known)
+
+    monkeypatch.setattr(catalogue.subprocess, "run", lambda *a, **k: calls.append(a) or Child)
+    assert catalogue.load(tmp_path / "cache") == catalogue.load(tmp_path / "cache") == known
+    assert len(calls) == 1
+    (stored,) = (tmp_path / "cache").iterdir()
+    stored.rename(stored.with_name("catalogue-0123456789abcdef.json"))
+    assert catalogue.load(tmp_path / "cache") == known
+    assert len(calls) == 2
+    assert len(list((tmp_path / "cache").iterdir())) == 1, "the old one is gone"
+    stored.write_text("{damaged")
+    assert catalogue.load(tmp_path / "cache") == known
+    monkeypatch.setattr(Child, "returncode", 1)
+    monkeypatch.setattr(Child, "stderr", "Traceback ...\nSyntaxError: invalid syntax\n")
+    with pytest.raises(LacunaError, match=r"^the methods of lacuna cannot be listed: SyntaxError: invalid syntax$"):
+        catalogue.load(tmp_path / "elsewhere")
+
+
+def test_catalogue_holds_what_a_plan_needs(known):
+    assert known["unlearners"]["retrain"]["oracle"]
+    assert not known["unlearners"]["ga"]["oracle"]
+    assert known["unlearners"]["ga"]["module"] == "lacuna.unlearning.ga"
+    assert all(
+        "schema" in e
+        for axis in ("datasets", "models", "recipes", "scenarios", "pruners", "unlearners")
+        for e in known[axis].values()
+    )

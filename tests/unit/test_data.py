@@ -1,0 +1,330 @@
+"""Datasets are checked before they are used; splits are disjoint, stratified and a function of the seed."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lacuna.data import DATASETS, SCENARIOS
+from lacuna.data.digits import Digits
+from lacuna.data.images import Images
+from lacuna.data.npz import Npz
+from lacuna.data.scenarios.random_fraction import RandomFraction
+from lacuna.data.scenarios.whole_class import WholeClass
+from lacuna.data.splits import VAL_FRACTION, forget_split, split
+from lacuna.errors import LacunaError
+
+# ---- the embedded dataset --------------------------------------------------------------------------------------------
+
+
+def test_digits_are_the_1797_of_scikit_learn():
+    from sklearn.datasets import load_digits
+
+    images = Digits().load()
+    assert images.x.shape == (1797, 1, 8, 8)
+    assert images.x.dtype == np.uint8
+    assert images.y.dtype == np.int64
+    assert (images.train, images.classes) == (1438, Digits().classes())
+    x, y = load_digits(return_X_y=True)
+    # the same images, each with its own label, in another order; grey levels 0..16 become 0..255
+    theirs = sorted((bytes(np.rint(a * 255 / 16).astype(np.uint8)), int(b)) for a, b in zip(x, y, strict=True))
+    assert sorted((bytes(a.reshape(-1)), int(b)) for a, b in zip(images.x, images.y, strict=True)) == theirs
+
+
+def test_digits_test_set_is_a_fixed_stratified_fifth():
+    images, again = Digits().load(), Digits().load()
+    np.testing.assert_array_equal(images.x, again.x)
+    np.testing.assert_array_equal(images.y, again.y)
+    per_class, tested = np.bincount(images.y), np.bincount(images.y[images.train :])
+    assert tested.tolist() == [round(0.2 * n) for n in per_class]
+
+
+def test_meta_describes_the_training_images_only():
+    x = np.zeros((4, 2, 1, 1), np.uint8)
+    x[:, 0, 0, 0] = [0, 255, 255, 7]
+    meta = Images(x, np.array([0, 1, 1, 0]), train=2, classes=2).meta()
+    assert meta["mean"] == pytest.approx([0.5, 0.0])
+    assert meta["std"] == pytest.approx([0.5, 1.0]), "a constant channel has std 1"
+    assert {k: meta[k] for k in ("classes", "train", "test", "shape")} == {
+        "classes": 2,
+        "train": 2,
+        "test": 2,
+        "shape": [2, 1, 1],
+    }
+
+
+def test_meta_agrees_with_numpy_and_its_digest_with_the_content():
+    images = Digits().load()
+    meta = images.meta()
+    pixels = images.x[: images.train] / 255
+    assert meta["mean"] == pytest.approx([pixels.mean()])
+    assert meta["std"] == pytest.approx([pixels.std()])
+    changed = images.x.copy()
+    changed[-1, 0, 0, 0] ^= 1
+    assert Images(changed, images.y, images.train, 10).meta()["sha256"] != meta["sha256"]
+
+
+# ---- the user's own images -------------------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (6, 5, 4), dtype=np.uint8)
+COLOUR = RNG.integers(0, 256, (6, 3, 5, 4), dtype=np.uint8)
+LABELS = np.array([0, 1, 2, 0, 1, 2])
+
+
+def npz(tmp_path, layout="auto", **changes):
+    """A valid file with some arrays changed; None leaves one out."""
+    arrays = {"x_train": GREY, "y_train": LABELS, "x_test": GREY[:2], "y_test": LABELS[:2]} | changes
+    np.savez(tmp_path / "my.npz", **{k: v for k, v in arrays.items() if v is not None})
+    return Npz(path=str(tmp_path / "my.npz"), layout=layout)
+
+
+@pytest.mark.parametrize(
+    ("layout", "images", "expected"),
+    [
+        ("auto", GREY, GREY[:, None]),
+        ("auto", GREY[:, None], GREY[:, None]),
+        ("auto", GREY[..., None], GREY[:, None]),
+        ("auto", COLOUR, COLOUR),
+        ("auto", COLOUR.transpose(0, 2, 3, 1), COLOUR),
+        ("nchw", COLOUR, COLOUR),
+        ("nhwc", COLOUR.transpose(0, 2, 3, 1), COLOUR),
+        ("nchw", COLOUR[..., :3], COLOUR[..., :3]),
+        ("nhwc", COLOUR[..., :3], COLOUR[..., :3].transpose(0, 3, 1, 2)),
+        ("auto", COLOUR / 255, COLOUR),
+        ("auto", (COLOUR / 255).astype(np.float32), COLOUR),
+        ("auto", np.full((6, 2, 2), 0.5), np.full((6, 1, 2, 2), 128)),
+        ("auto", np.asfortranarray(COLOUR), COLOUR),
+    ],
+)
+def test_every_layout_becomes_uint8_nchw(tmp_path, layout, images, expected):
+    loaded = npz(tmp_path, layout, x_train=images, x_test=images[:2]).load()
+    np.testing.assert_array_equal(loaded.x, np.concatenate([expected, expected[:2]]))
+    assert loaded.x.dtype == np.uint8
+    assert loaded.x.flags.c_contiguous
+    np.testing.assert_array_equal(loaded.y, np.concatenate([LABELS, LABELS[:2]]))
+    assert (loaded.train, loaded.classes, loaded.y.dtype) == (6, 3, np.int64)
+
+
+def test_labels_of_any_integer_type_are_taken(tmp_path):
+    dataset = npz(tmp_path, y_train=LABELS.astype(np.uint8), y_test=LABELS[:2].astype(np.int32))
+    assert dataset.classes() == 3
+    assert [str(f) for f in dataset.files()] == [str(tmp_path / "my.npz")]
+
+
+MISTAKES = [
+    (
+        {"x_test": None},
+        "no array 'x_test' (it holds x_train, y_train, y_test)",
+        "needed: x_train, y_train, x_test, y_test",
+    ),
+    ({"x_train": GREY[:, 0]}, "x_train: shape (6, 4) is", "(n, height, width)"),
+    ({"x_train": GREY[0, 0, 0]}, "x_train: shape () is", "(n, height, width)"),
+    ({"x_train": RNG.random((6, 5, 4, 2))}, "x_train: shape (6, 5, 4, 2) is", "(n, height, width, 1 or 3)"),
+    ({"x_train": RNG.random((6, 3, 5, 3))}, "x_train: shape (6, 3, 5, 3) may be NHWC or NCHW", "layout: nhwc or"),
+    ({"x_train": GREY[:0]}, "x_train: shape (0, 1, 5, 4) is", "none of them 0"),
+    ({"x_train": GREY.astype(np.int64)}, "x_train: type int64 is", "uint8, or floats in [0, 1]"),
+    ({"x_train": GREY > 3}, "x_train: type bool is", "uint8, or floats in [0, 1]"),
+    ({"x_train": GREY / 100}, "x_train: values from 0 to 2.48 are", "floats in [0, 1]"),
+    ({"x_train": GREY / 255 - 0.5}, "x_train: values from -0.5 to 0.472549 are", "floats in [0, 1]"),
+    (
+        {"x_train": np.where(np.arange(6)[:, None, None] == 4, np.nan, GREY / 255)},
+        "x_train: image 4 holds NaN",
+        "floats",
+    ),
+    (
+        {"x_train": np.where(np.arange(6)[:, None, None] == 2, np.inf, GREY / 255)},
+        "x_train: image 2 holds NaN",
+        "floats",
+    ),
+    ({"x_test": GREY[:2, :4]}, "x_test: images of shape (1, 4, 4) are", "(1, 5, 4), the shape in x_train"),
+    ({"x_test": COLOUR[:2]}, "x_test: images of shape (3, 5, 4) are", "(1, 5, 4)"),
+    ({"y_train": LABELS[:5]}, "y_train: shape (5,) is", "(6,), one label for each image"),
+    ({"y_train": LABELS[:, None]}, "y_train: shape (6, 1) is", "(6,), one label for each image"),
+    ({"y_train": LABELS.astype(float)}, "y_train: type float64 is", "whole numbers"),
+    ({"y_train": LABELS - 1}, "y_train: label -1 is out of range", "0 to classes - 1"),
+    ({"y_train": LABELS * 2}, "y_train: no image of class 1 is", "labels 0 to classes - 1, each present"),
+    ({"y_train": LABELS * 10**12}, "y_train: no image of class 1 is", "labels 0 to classes - 1, each present"),
+    ({"y_train": LABELS * 0}, "y_train: only one class is", "labels 0 to classes - 1, each present"),
+    ({"y_test": np.array([0, 3])}, "y_test: label 3 is out of range", "0 to 2 (3 classes)"),
+    ({"y_test": np.array([0, -1])}, "y_test: label -1 is out of range", "0 to classes - 1"),
+]
+
+
+@pytest.mark.parametrize(("change", "said", "allowed"), MISTAKES)
+def test_bad_arrays_are_refused_with_file_array_and_remedy(tmp_path, change, said, allowed):
+    with pytest.raises(LacunaError) as caught:
+        npz(tmp_path, **change).classes()
+    sentence = str(caught.value)
+    assert sentence.startswith(f"{tmp_path / 'my.npz'}: {said}")
+    assert allowed in sentence
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+def test_layout_that_does_not_fit_is_refused(tmp_path, layout):
+    images = COLOUR if layout == "nhwc" else COLOUR.transpose(0, 2, 3, 1)
+    with pytest.raises(LacunaError, match=r"x_train: shape .* is not allowed"):
+        npz(tmp_path, layout, x_train=images).load()
+
+
+def a_pickle(path):
+    path.write_bytes(pickle.dumps({"x_train": GREY}))
+
+
+def half_a_file(path):
+    np.savez_compressed(path, x_train=GREY, y_train=LABELS, x_test=GREY, y_test=LABELS)
+    path.write_bytes(path.read_bytes()[:300])
+
+
+def a_damaged_file(path):
+    np.savez_compressed(path, x_train=GREY, y_train=LABELS, x_test=GREY, y_test=LABELS)
+    content = bytearray(path.read_bytes())
+    content[70:100] = bytes(30)
+    path.write_bytes(content)
+
+
+def objects(path):
+    np.savez(path, x_train=np.array([None, {}]), y_train=LABELS, x_test=GREY, y_test=LABELS)
+
+
+def one_array(path):
+    with open(path, "wb") as file:
+        np.save(file, GREY)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda p: None, "no such file"),
+        (lambda p: p.write_text("hello"), "not a usable npz file"),
+        (lambda p: p.mkdir(), "not a usable npz file"),
+        (a_pickle, "not a usable npz file"),
+        (half_a_file, "not a usable npz file"),
+        (a_damaged_file, "not a usable npz file"),
+        (objects, "not a usable npz file"),
+        (one_array, "not an npz archive"),
+    ],
+)
+def test_unusable_file_is_refused_with_its_name(tmp_path, make, said):
+    path = tmp_path / "my.npz"
+    make(path)
+    with pytest.raises(LacunaError) as caught:
+        Npz(path=str(path)).classes()
+    assert str(caught.value).startswith(f"{path}: {said}")
+    assert "x_train, y_train, x_test, y_test" in str(caught.value)
+
+
+# ---- splits ----------------------------------------------------------------------------------------------------------
+
+Y = np.concatenate([np.repeat([0, 1, 2], [40, 25, 5]), np.repeat([0, 1, 2], 4)])
+TRAIN = 70
+
+
+@given(
+    y=st.lists(st.integers(0, 3), min_size=40, max_size=120).map(np.array),
+    seed=st.integers(0, 999),
+    test=st.integers(1, 9),
+)
+def test_split_is_a_stratified_partition(y, seed, test):
+    train = len(y) - test
+    counts = np.bincount(y[:train], minlength=4)
+    if (counts == 1).any():
+        with pytest.raises(LacunaError, match="has 1 training image; allowed: at least 2"):
+            split(y, train, seed, "d")
+        return
+    parts = split(y, train, seed, "d")
+    assert list(parts) == ["train", "val", "test"]
+    np.testing.assert_array_equal(np.sort(np.concatenate(list(parts.values()))), np.arange(len(y)))
+    np.testing.assert_array_equal(parts["test"], np.arange(train, len(y)))
+    for k in np.flatnonzero(counts):
+        assert (y[parts["val"]] == k).sum() == max(1, round(VAL_FRACTION * counts[k]))
+    assert all((np.diff(index) > 0).all() for index in parts.values()), "sorted"
+    again = split(y, train, seed, "d")
+    assert all(np.array_equal(parts[k], again[k]) for k in parts)
+
+
+def test_smallest_class_has_an_image_for_validation():
+    parts = split(Y, TRAIN, 0, "d")
+    assert np.bincount(Y[parts["val"]]).tolist() == [4, 2, 1], "a tenth of 40, 25 and 5"
+
+
+def test_split_depends_on_seed_and_dataset():
+    found = {tuple(split(Y, TRAIN, seed, name)["val"]) for seed in range(5) for name in ("a", "b")}
+    assert len(found) == 10
+
+
+SCENES = {"class": WholeClass(forget_class=1), "random": RandomFraction(fraction=0.3)}
+
+
+@pytest.mark.parametrize("label", SCENES)
+@pytest.mark.parametrize("seed", range(3))
+def test_forget_split_divides_the_training_part_and_nothing_else(label, seed):
+    base = split(Y, TRAIN, seed, "d")
+    parts = forget_split(base, Y, SCENES[label], seed, "d", label)
+    np.testing.assert_array_equal(np.sort(np.concatenate([parts["retain"], parts["forget"]])), base["train"])
+    np.testing.assert_array_equal(parts["val"], base["val"])
+    tests = [parts["test"], parts.get("test_forgotten", np.array([], int))]
+    np.testing.assert_array_equal(np.sort(np.concatenate(tests)), base["test"])
+    assert all((np.diff(index) > 0).all() for index in parts.values()), "sorted"
+
+
+def test_whole_class_leaves_training_and_test():
+    base = split(Y, TRAIN, 0, "d")
+    parts = forget_split(base, Y, SCENES["class"], 0, "d", "class")
+    assert set(Y[parts["forget"]]) == set(Y[parts["test_forgotten"]]) == {1}
+    assert 1 not in Y[parts["retain"]]
+    assert 1 not in Y[parts["test"]]
+
+
+def test_random_fraction_has_the_exact_size_and_follows_the_seed():
+    base = split(Y, TRAIN, 0, "d")
+    sizes, sets = set(), set()
+    for seed in range(4):
+        parts = forget_split(base, Y, SCENES["random"], seed, "d", "random")
+        assert "test_forgotten" not in parts
+        sizes.add(len(parts["forget"]))
+        sets.add(tuple(parts["forget"]))
+    assert sizes == {round(0.3 * len(base["train"]))}
+    assert len(sets) == 4
+    a, b = (forget_split(base, Y, SCENES["random"], 0, "d", label)["forget"] for label in ("a", "b"))
+    assert not np.array_equal(a, b), "two labels with the same fraction are two draws"
+
+
+def test_random_fraction_draws_every_sample_alike():
+    base = split(Y, TRAIN, 0, "d")
+    drawn = np.zeros(len(Y))
+    for seed in range(400):
+        drawn[forget_split(base, Y, SCENES["random"], seed, "d", "r")["forget"]] += 1
+    share = drawn[base["train"]] / 400
+    assert share.mean() == pytest.approx(0.3, abs=0.01)
+    assert np.abs(share - 0.3).max() < 0.1  # 4 standard deviations
+
+
+@pytest.mark.parametrize(
+    ("scenario", "y", "part"),
+    [
+        (RandomFraction(fraction=0.001), Y, "forget"),
+        (RandomFraction(fraction=0.999), Y, "retain"),
+        (WholeClass(forget_class=1), np.where(np.arange(len(Y)) < TRAIN, Y, 1), "test"),
+        (WholeClass(forget_class=7), Y, "forget"),
+    ],
+)
+def test_empty_part_is_refused_by_name(scenario, y, part):
+    base = split(Y, TRAIN, 0, "d")
+    with pytest.raises(LacunaError, match=f"^scenario 'mine' of dataset 'd' leaves no image in '{part}'; allowed: at"):
+        forget_split(base, y, scenario, 0, "d", "mine")
+
+
+def test_scenario_checks_the_number_of_classes():
+    WholeClass(forget_class=9).check(10, "here")
+    sentence = "^here.forget_class: 12 is not allowed; allowed: 0 to 9 .the dataset has 10 classes.$"
+    with pytest.raises(LacunaError, match=sentence):
+        WholeClass(forget_class=12).check(10, "here")
+
+
+def test_registries_hold_them():
+    assert {"digits", "npz"} <= set(DATASETS)
+    assert {"class", "random"} <= set(SCENARIOS)

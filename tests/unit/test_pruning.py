@@ -1,0 +1,135 @@
+"""Pruners: what is removed, and that training restarts from the rewind point."""
+
+import pytest
+import torch
+from tiny import data, network, same, state
+from torch import nn
+
+from lacuna.data.batches import Augment
+from lacuna.fields import build
+from lacuna.pruning import PRUNERS, criteria
+from lacuna.pruning.mask import Mask
+from lacuna.training import Recipe, fit
+
+RECIPE = Recipe(
+    epochs=3, rewind_epoch=1, lr=0.1, batch_size=16, schedule="multistep", milestones=(2,), crop=1, flip=False
+)
+SOURCE = data(augment=Augment(1))
+
+
+@pytest.fixture(scope="module")
+def dense():
+    """A trained dense model and its state at the rewind epoch."""
+    model = network()
+    run = fit(model, RECIPE, SOURCE, seed=0, snapshot_epoch=RECIPE.rewind_epoch)
+    return state(model), run.snapshot
+
+
+def prune(dense, pruner, sparsity="0.70", recipe=RECIPE, seed=0, model=None, **options):
+    final, rewind = dense
+    model = model or network()
+    model.load_state_dict(final)
+    lines = []
+    mask, run = build(PRUNERS[pruner], options).prune(
+        model, rewind, sparsity, recipe, SOURCE, seed=seed, log=lines.append, name="mine"
+    )
+    return model, mask, run, lines
+
+
+def without_training(recipe=RECIPE):
+    """Nothing is left to train after the rewind epoch."""
+    return Recipe(epochs=recipe.rewind_epoch, rewind_epoch=recipe.rewind_epoch, crop=1, flip=False)
+
+
+@pytest.mark.parametrize("pruner", list(PRUNERS))
+def test_training_restarts_from_the_masked_rewind_state(dense, pruner):
+    model, mask, run, _ = prune(dense, pruner, recipe=without_training())
+    assert run.steps == 0
+    for name, value in state(model).items():
+        expected = dense[1][name] * mask[name] if name in mask else dense[1][name]
+        assert torch.equal(value, expected), f"{name} (batch norm statistics rewind too)"
+
+
+@pytest.mark.parametrize("pruner", list(PRUNERS))
+def test_training_continues_the_schedule_with_a_fresh_optimizer(dense, pruner):
+    model, mask, run, _ = prune(dense, pruner, seed=5)
+    assert [(row["epoch"], row["lr"]) for row in run.history] == [(2, pytest.approx(0.1)), (3, pytest.approx(0.01))]
+    by_hand = network()
+    by_hand.load_state_dict(dense[1])
+    mask.apply(by_hand)
+    fit(by_hand, RECIPE, SOURCE, seed=5, mask=mask, start_epoch=1)
+    assert same(state(model), state(by_hand))
+    mask.check(model)
+
+
+@pytest.mark.parametrize("pruner", list(PRUNERS))
+@pytest.mark.parametrize("scope", ["global", "layer"])
+@pytest.mark.parametrize("sparsity", ["0.50", "0.95"])
+def test_requested_sparsity_is_reached(dense, pruner, scope, sparsity):
+    _, mask, _, _ = prune(dense, pruner, sparsity, recipe=without_training(), scope=scope)
+    sizes = [mask[name].numel() for name in mask]
+    wanted = [n * float(sparsity) for n in (sizes if scope == "layer" else [sum(sizes)])]
+    gone = [int((~mask[name]).sum()) for name in mask]
+    found = gone if scope == "layer" else [sum(gone)]
+    assert all(abs(f - w) <= 0.5 + 1e-9 for f, w in zip(found, wanted, strict=True))
+
+
+def test_omp_keeps_the_largest_weights_of_the_trained_model(dense):
+    _, mask, _, _ = prune(dense, "omp", recipe=without_training())
+    final, rewind = dense
+    kept = torch.cat([final[name][mask[name]].abs() for name in mask])
+    gone = torch.cat([final[name][~mask[name]].abs() for name in mask])
+    assert kept.min() > gone.max()
+    rewound = Mask.from_scores({name: rewind[name].abs() for name in mask}, "0.70")
+    assert rewound != mask, "the weights at the end count, not those at the rewind epoch"
+
+
+def test_random_knows_nothing_but_its_seed(dense):
+    _, mask, _, _ = prune(dense, "random", recipe=without_training())
+    strange = {k: torch.randn(v.shape) if v.is_floating_point() else v for k, v in dense[0].items()}
+    torch.manual_seed(99)
+    _, again, _, _ = prune((strange, dense[1]), "random", recipe=without_training())
+    assert mask == again
+    _, other, _, _ = prune(dense, "random", recipe=without_training(), seed=1)
+    # two independent masks that keep a share d have IoU d / (2 − d)
+    assert mask.iou(other) == pytest.approx(0.3 / 1.7, abs=0.1)
+
+
+def test_random_scores_are_uniform():
+    scores = criteria.random(network(widths=(30, 40)), seed=0)
+    together = torch.cat([s.flatten() for s in scores.values()])
+    assert together.min() >= 0
+    assert together.max() < 1
+    assert together.mean().item() == pytest.approx(0.5, abs=0.01)
+    assert together.std().item() == pytest.approx(12**-0.5, abs=0.01)
+
+
+class Deep(nn.Module):
+    """A convolution, a hidden linear layer and a classifier."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.hidden = nn.Linear(4, 30)
+        self.classifier = nn.Linear(30, 3)
+
+    def forward(self, x):
+        return self.classifier(self.hidden(self.conv(x).mean((2, 3))).relu())
+
+
+@pytest.mark.parametrize("pruner", list(PRUNERS))
+def test_linear_weights_are_pruned_on_request_but_never_the_classifier(pruner):
+    model = Deep()
+    both = state(model), state(model)
+    names = {}
+    for include in (False, True):
+        _, mask, _, _ = prune(both, pruner, recipe=without_training(), model=model, include_linear=include)
+        names[include] = list(mask)
+    assert names == {False: ["conv.weight"], True: ["conv.weight", "hidden.weight"]}
+
+
+def test_collapsed_layer_is_warned_of(dense):
+    final = {k: v * 1e-3 if k == "conv1.weight" else v for k, v in dense[0].items()}
+    lines = prune((final, dense[1]), "omp", recipe=without_training())[3]
+    assert lines == ["warning: mine: layer collapse, no weight of 'conv1.weight' is left at sparsity 0.70"]
+    assert prune(dense, "omp", recipe=without_training())[3] == []

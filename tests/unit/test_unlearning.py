@@ -1,0 +1,407 @@
+"""What makes each unlearner right, and what holds for all of them."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+from tiny import data, network, same, state
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+import lacuna
+from lacuna.data.batches import Augment, Batch, UnlearningData
+from lacuna.errors import LacunaError
+from lacuna.pruning.criteria import magnitude
+from lacuna.pruning.mask import Mask
+from lacuna.pruning.one_shot import MagnitudePruning
+from lacuna.training import Recipe, fit
+from lacuna.unlearning import UNLEARNERS, base, unlearn
+from lacuna.unlearning.l1_sparse import L1Sparse
+from lacuna.unlearning.rl import RandomLabels
+
+METHODS = list(UNLEARNERS)
+SOURCE = data(augment=Augment(1))
+# fields that every method with a loop has, set for speed
+QUICK = {"epochs": 2, "batch_size": 16, "lr": 0.05, "rewind_epoch": 1}
+
+
+def options(method, **more):
+    known = {f.name for f in dataclasses.fields(UNLEARNERS[method])}
+    return {k: v for k, v in QUICK.items() if k in known} | more
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A model trained on everything; copy it, do not change it."""
+    model = network()
+    everything = {"retain": SOURCE.index("mixed")}
+    source = UnlearningData(SOURCE.images, SOURCE.labels, everything, 3, SOURCE.mean, SOURCE.std, SOURCE.augment)
+    fit(model, Recipe(epochs=4, lr=0.1, batch_size=16, schedule="constant", crop=1, flip=False), source, seed=0)
+    model.zero_grad(set_to_none=True)
+    return model
+
+
+def half(model):
+    return Mask.from_scores(magnitude(model, 0), "0.5")
+
+
+def own(outcome):
+    return state(outcome.model)
+
+
+# ---- every method ----------------------------------------------------------------------------------------------------
+
+
+def run(method, model, source=SOURCE, sparse=True, seed=0, **more):
+    """The method on a sparse or dense model, however it takes its mask."""
+    if sparse and method == "retrain_exact":
+        more |= {"pruner": MagnitudePruning(), "sparsity": "0.5"}
+    elif sparse:
+        more |= {"mask": half(model)}
+    return unlearn(method, model, source, seed=seed, **options(method, **more))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_masked_weights_stay_exactly_zero(trained, method):
+    outcome = run(method, trained)
+    assert outcome.mask.sparsity == pytest.approx(0.5, abs=0.01)
+    weights = own(outcome)
+    for name in outcome.mask:
+        assert not weights[name][~outcome.mask[name]].any()
+        assert weights[name][outcome.mask[name]].all()
+    assert not outcome.model.training
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_given_model_is_not_touched(trained, method, sparse):
+    before, modes = state(trained), [m.training for m in trained.modules()]
+    outcome = run(method, trained, sparse=sparse)
+    assert same(state(trained), before)
+    assert [m.training for m in trained.modules()] == modes
+    assert all(p.grad is None and p.requires_grad for p in trained.parameters())
+    ours = {p.data_ptr() for p in trained.parameters()} | {b.data_ptr() for b in trained.buffers()}
+    theirs = {p.data_ptr() for p in outcome.model.parameters()} | {b.data_ptr() for b in outcome.model.buffers()}
+    assert not ours & theirs
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_result_is_a_function_of_the_seed(trained, method):
+    torch.manual_seed(1)
+    one = own(run(method, trained))
+    torch.manual_seed(2)
+    assert same(own(run(method, trained)), one)
+    assert same(own(run(method, trained, seed=1)), one) == (method == "original")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_it_cost_is_told(trained, method):
+    outcome = run(method, trained, sparse=False)
+    if method == "original":
+        assert (outcome.fit.steps, outcome.fit.seconds < 0.1) == (0, True)
+    else:
+        assert outcome.fit.steps == 2 * SOURCE.steps(*(UNLEARNERS[method].streams), 16)
+        assert outcome.fit.seconds > 0
+        assert [row["epoch"] for row in outcome.fit.history] == [1, 2]
+
+
+def altered(part, labels=False):
+    """The same data with other images, or labels, in one part."""
+    images, y = SOURCE.images.clone(), SOURCE.labels.clone()
+    index = SOURCE.parts[part]
+    if labels:
+        y[index] = (y[index] + 1) % 3
+    else:
+        images[index] = 255 - images[index]
+    return dataclasses.replace(SOURCE, images=images, labels=y)
+
+
+# what each method must not look at, and what it must
+BLIND_TO = {
+    "original": ("forget", "retain"),
+    "retrain": ("forget",),
+    "retrain_exact": ("forget",),
+    "ft": ("forget",),
+    "l1_sparse": ("forget",),
+    "ga": ("retain",),
+    "rl": (),
+}
+
+
+def test_every_method_is_listed_above():
+    assert set(BLIND_TO) == set(METHODS)
+
+
+@pytest.mark.parametrize("labels", [False, True])
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_only_the_right_samples_have_influence(trained, method, sparse, labels):
+    reference = run(method, trained, sparse=sparse)
+    for part in ("forget", "retain", "val", "test"):
+        outcome = run(method, trained, altered(part, labels), sparse=sparse)
+        unmoved = part in (*BLIND_TO[method], "val", "test")
+        if method == "rl" and part == "forget" and labels:
+            continue  # it draws labels other than the true ones: they matter
+        assert same(own(outcome), own(reference)) == unmoved, f"{part} {'labels' if labels else 'images'}"
+        if unmoved and outcome.mask is not None:
+            assert outcome.mask == reference.mask
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_unknown_hyper_parameter_is_refused_with_the_known_ones(trained, method):
+    with pytest.raises(LacunaError) as caught:
+        unlearn(method, trained, SOURCE, learning_rate=0.1)
+    known = ", ".join(f.name for f in dataclasses.fields(UNLEARNERS[method])) or "no keys"
+    assert str(caught.value) == f"{method}: unknown key 'learning_rate'; allowed: {known}"
+
+
+def test_bad_value_and_unknown_method_are_refused(trained):
+    with pytest.raises(LacunaError, match=r"^ga\.lr: -0.1 is not allowed; allowed: a number > 0$"):
+        unlearn("ga", trained, SOURCE, lr=-0.1)
+    with pytest.raises(LacunaError, match=rf"^unknown unlearner 'gaa'; allowed: {', '.join(METHODS)}$"):
+        unlearn("gaa", trained, SOURCE)
+
+
+def test_data_without_forget_set_is_refused_where_one_is_needed(trained):
+    source = dataclasses.replace(SOURCE, parts={"retain": SOURCE.parts["retain"]})
+    for method in ("ga", "rl"):
+        with pytest.raises(LacunaError, match="the data has no 'forget' samples; it has: retain"):
+            run(method, trained, source)
+    assert run("ft", trained, source).fit.steps == 6
+
+
+def test_mask_of_another_model_is_refused(trained):
+    with pytest.raises(LacunaError, match="does not fit the model"):
+        unlearn("ft", trained, SOURCE, mask=Mask.full(network(widths=(5, 6))))
+
+
+def test_public_names_are_the_real_ones(trained):
+    assert lacuna.unlearn is unlearn
+    assert lacuna.Mask is Mask
+    assert lacuna.UnlearningData is UnlearningData
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = lacuna.nothing
+
+
+def test_edit_that_writes_behind_the_mask_fails(trained):
+    @dataclass(frozen=True, kw_only=True)
+    class Careless(base.EditUnlearner):
+        name: ClassVar[str] = "careless"
+
+        def edit(self, model, data, run):
+            with torch.no_grad():
+                model.conv2.weight.add_(0.1)
+
+    with pytest.raises(LacunaError, match=r"^mask violated: 'conv2.weight'"):
+        base.run(Careless, trained, SOURCE, mask=half(trained))
+
+
+# ---- one by one ------------------------------------------------------------------------------------------------------
+
+
+def test_original_is_identical(trained):
+    assert same(own(run("original", trained, sparse=False)), state(trained))
+    masked = own(run("original", trained))
+    mask = half(trained)
+    assert all(
+        torch.equal(v, state(trained)[k] * mask[k] if k in mask else state(trained)[k]) for k, v in masked.items()
+    )
+
+
+def test_ga_raises_the_loss_on_the_forget_set_and_ft_lowers_it_on_the_retain_set(trained):
+    def loss(model, part):
+        with torch.no_grad():
+            x, y = next(SOURCE.plain_batches(part, 1000, torch.float32))
+            return cross_entropy(model.eval()(x), y).item()
+
+    copy = network()
+    copy.load_state_dict(state(trained))
+    assert loss(run("ga", trained, sparse=False, epochs=10).model, "forget") > loss(copy, "forget") + 0.1
+    assert loss(run("ft", trained, sparse=False).model, "retain") < loss(copy, "retain")
+
+
+def test_ga_leaves_batch_norm_statistics_alone_unless_asked(trained):
+    statistics = {k for k in state(trained) if "running" in k or "num_batches" in k}
+    frozen = own(run("ga", trained, sparse=False))
+    assert all(torch.equal(frozen[k], state(trained)[k]) for k in statistics)
+    assert not torch.equal(frozen["bn1.weight"], state(trained)["bn1.weight"]), "its parameters are trained"
+    updated = own(run("ga", trained, sparse=False, batchnorm="train"))
+    assert all(not torch.equal(updated[k], state(trained)[k]) for k in statistics)
+
+
+def test_frozen_batch_norm_normalises_by_the_stored_statistics(trained):
+    """One ascent step by hand, in evaluation mode."""
+    model = network()
+    model.load_state_dict(state(trained))
+    source = dataclasses.replace(SOURCE, augment=Augment())
+    x, y = next(source.plain_batches("forget", 100, torch.float32))
+    (-cross_entropy(model.eval()(x), y)).backward()
+    with torch.no_grad():
+        expected = {k: p - 0.01 * (p.grad + 0.1 * p) for k, p in model.named_parameters()}
+    found = unlearn("ga", trained, source, lr=0.01, epochs=1, batch_size=100, weight_decay=0.1).model
+    for name, parameter in found.named_parameters():
+        torch.testing.assert_close(parameter, expected[name], rtol=1e-4, atol=1e-6)
+
+
+def batch(n, classes, forgotten, seed=0):
+    y = torch.arange(n) % classes
+    generator = torch.Generator().manual_seed(seed)
+    return Batch(torch.zeros(n, 1, 2, 2), y, torch.arange(n), torch.full((n,), forgotten), classes, generator)
+
+
+def test_random_labels_are_never_true_and_uniform_on_the_others():
+    given = batch(50_000, 5, True)
+    drawn = RandomLabels().draw(given)
+    assert (drawn.min(), drawn.max()) == (0, 4)
+    for label in range(5):
+        counts = np.bincount(drawn[given.y == label], minlength=5)
+        assert counts[label] == 0
+        assert chisquare(np.delete(counts, label)).pvalue > 1e-3
+
+
+def test_random_labels_may_be_true_if_wanted():
+    given = batch(50_000, 5, True)
+    drawn = RandomLabels(exclude_true=False).draw(given)
+    for label in range(5):
+        assert chisquare(np.bincount(drawn[given.y == label], minlength=5)).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("forgotten", [True, False])
+def test_random_labels_replace_those_of_forgotten_samples_only(forgotten):
+    logits = torch.randn(60, 3, generator=torch.Generator().manual_seed(1))
+    labels = RandomLabels().draw(batch(60, 3, forgotten)) if forgotten else torch.arange(60) % 3
+    loss = RandomLabels().loss(lambda x: logits, batch(60, 3, forgotten))
+    torch.testing.assert_close(loss, cross_entropy(logits, labels))
+
+
+def test_random_labels_are_drawn_anew_each_epoch(trained, monkeypatch):
+    steps = []
+    draw = RandomLabels.draw
+
+    def record(self, given):
+        labels = draw(self, given)
+        steps.append(dict(zip(given.index[given.forgotten].tolist(), labels[given.forgotten].tolist(), strict=True)))
+        return labels
+
+    monkeypatch.setattr(RandomLabels, "draw", record)
+    run("rl", trained, epochs=3)
+    epochs = [{i: label for step in steps[k : k + 4] for i, label in step.items()} for k in (0, 4, 8)]
+    assert [sorted(e) for e in epochs] == [sorted(SOURCE.parts["forget"].tolist())] * 3
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert all(e[i] != SOURCE.labels[i] for e in epochs for i in e)
+
+
+def test_penalty_schedules_have_their_closed_forms():
+    epochs, without, gamma = 10, 3, 2e-3
+    terms = epochs - without
+    closed = {
+        "constant": lambda e: gamma,
+        "linear_decay": lambda e: gamma * (1 - e / terms),
+        "linear_increase": lambda e: gamma * e / terms,
+    }
+    for schedule, at in closed.items():
+        method = L1Sparse(epochs=epochs, penalty=gamma, penalty_schedule=schedule, no_l1_epochs=without)
+        found = [method.penalty_at(e) for e in range(epochs)]
+        assert found == pytest.approx([at(e) for e in range(terms)] + [0.0] * without, rel=1e-12)
+
+
+def test_penalty_of_no_epoch_is_none():
+    assert [L1Sparse(epochs=2, no_l1_epochs=5).penalty_at(e) for e in range(2)] == [0, 0]
+
+
+@pytest.mark.parametrize("on", ["all", "weights"])
+def test_gradient_of_the_penalty_is_gamma_times_the_sign(trained, on):
+    gamma = 0.03
+    model = network().double()
+    model.load_state_dict(state(trained))
+    with torch.no_grad():
+        model.conv1.weight[0] = 0.0  # as if masked
+    source = dataclasses.replace(SOURCE, augment=Augment())
+    given = next(source.train_batches("retain", 16, 0, 0, torch.float64))
+    gradients = []
+    for penalty in (0.0, gamma):
+        model.zero_grad()
+        L1Sparse(penalty=penalty, l1_on=on).loss(model.eval(), given, epoch=0).backward()
+        gradients.append({k: p.grad.clone() for k, p in model.named_parameters()})
+    for name, parameter in model.named_parameters():
+        penalised = on == "all" or parameter.dim() > 1
+        expected = gamma * parameter.sign() * penalised
+        torch.testing.assert_close(gradients[1][name] - gradients[0][name], expected, rtol=0, atol=1e-12)
+
+
+def test_penalty_shrinks_the_weights(trained):
+    def size(model):
+        return sum(p.abs().sum().item() for p in model.parameters())
+
+    sizes = [size(run("l1_sparse", trained, penalty=penalty).model) for penalty in (0.0, 0.01, 0.05)]
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
+# ---- oracles ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("method", ["retrain", "retrain_exact"])
+def test_oracles_ignore_what_the_given_model_has_learned(trained, method, sparse):
+    mask = {"mask": half(trained)} if sparse and method == "retrain" else {}
+    exact = {"pruner": MagnitudePruning(), "sparsity": "0.5"} if sparse and method == "retrain_exact" else {}
+    strange = network(seed=9)
+    with torch.no_grad():
+        for buffer in strange.buffers():
+            buffer.add_(3)
+    one, other = (unlearn(method, m, SOURCE, seed=0, **options(method), **mask, **exact) for m in (trained, strange))
+    assert same(own(one), own(other))
+
+
+def test_oracle_starts_from_another_initialisation_than_its_seed_of_order(trained):
+    """Two oracle seeds are two initialisations: the noise floor is not only the order of the batches."""
+    nothing = {"epochs": 1, "batch_size": 1000, "lr": 1e-12, "weight_decay": 0.0, "warmup_epochs": 0}
+    starts = [own(unlearn("retrain", trained, SOURCE, seed=seed, **nothing)) for seed in (0, 1)]
+    assert not torch.allclose(starts[0]["conv1.weight"], starts[1]["conv1.weight"], atol=0.01)
+
+
+def test_exact_oracle_finds_its_own_mask(trained):
+    outcome = run("retrain_exact", trained)
+    assert outcome.mask.sparsity == pytest.approx(0.5, abs=0.01)
+    assert outcome.mask != half(trained)
+    # dense on D_r, magnitude of its last weights, rewound and trained again
+    dense = unlearn("retrain_exact", trained, SOURCE, seed=0, **options("retrain_exact"))
+    assert dense.mask == Mask.full(trained)
+    assert outcome.mask == Mask.from_scores(magnitude(dense.model, 0), "0.5")
+    assert outcome.fit.seconds > dense.fit.seconds / 10
+    assert [row["epoch"] for row in outcome.fit.history] == [2], "the rewind epoch is not trained twice"
+
+
+def test_exact_oracle_can_reuse_its_dense_model(trained):
+    dense = unlearn("retrain_exact", trained, SOURCE, seed=0, **options("retrain_exact"))
+    states = (own(dense), dense.fit.snapshot)
+    short = run("retrain_exact", network(seed=5), trained=states)
+    whole = run("retrain_exact", trained)
+    assert same(own(short), own(whole))
+    assert short.mask == whole.mask
+
+
+def test_exact_oracle_wants_pruner_and_sparsity_together_and_no_mask(trained):
+    for wrong in ({"pruner": MagnitudePruning()}, {"sparsity": 0.5}):
+        with pytest.raises(LacunaError, match=r"^retrain_exact: pruner and sparsity belong together"):
+            unlearn("retrain_exact", trained, SOURCE, **wrong)
+    with pytest.raises(LacunaError, match=r"^retrain_exact: a mask cannot be given"):
+        unlearn("retrain_exact", trained, SOURCE, mask=half(trained))
+
+
+def test_oracles_are_marked():
+    assert {name for name, method in UNLEARNERS.items() if method.oracle} == {"retrain", "retrain_exact"}
+
+
+def test_user_model_of_any_kind_can_be_unlearned():
+    """From plain tensors, a model that is not lacuna's, defaults only."""
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 16, 3))
+    x, y = torch.randn(30, 1, 6, 6), torch.arange(30) % 3
+    source = UnlearningData.from_tensors(retain=(x[:20], y[:20]), forget=(x[20:], y[20:]))
+    for method in METHODS:
+        outcome = unlearn(method, model, source, **({"epochs": 1} if method != "original" else {}))
+        assert outcome.model(x).shape == (30, 3)

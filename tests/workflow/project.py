@@ -1,0 +1,159 @@
+"""A clone of the pipeline with a tiny experiment of its own, driven by the real Snakemake."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PIPELINE = ("Snakefile", ".gitignore", "workflow", "src", "config", "profiles")
+# An overlay replaces the whole grid, so this is all there is.
+EXPERIMENT: dict[str, Any] = {
+    "name": "tiny",
+    "device": "cpu",
+    "grid": {
+        "datasets": {"digits": {}},
+        "models": {"resnet8": {"width": 4}},
+        "recipes": {
+            "brief": {"epochs": 2, "lr": 0.1, "batch_size": 64, "schedule": "cosine", "rewind_epoch": 1, "crop": 1}
+        },
+        "seeds": [0],
+        "scenarios": {"class": {"forget_class": 3}},
+        "pruners": {"omp": {}},
+        "sparsities": ["dense", 0.9],
+        "unlearners": {"original": {}, "retrain": {}, "retrain_exact": {}, "ga": {"epochs": 2, "lr": 1e-3}},
+    },
+}
+STATES = ("dense", "omp-0.90")
+UNLEARNERS = tuple(EXPERIMENT["grid"]["unlearners"])
+# A hang must end; no test looks at how long anything took.
+PATIENCE = 600
+
+
+def changed(**grid: Any) -> dict[str, Any]:
+    """The tiny experiment with some axes of its grid replaced; a dict is merged into the axis."""
+    experiment = copy.deepcopy(EXPERIMENT)
+    for axis, value in grid.items():
+        if isinstance(value, dict) and isinstance(experiment["grid"][axis], dict):
+            value = experiment["grid"][axis] | value
+        experiment["grid"][axis] = value
+    return experiment
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """How a command ended and what it said."""
+
+    code: int
+    output: str
+
+    @property
+    def jobs(self) -> set[str]:
+        """The jobs that ran or would run, by their messages."""
+        return set(re.findall(r"^Job \d+: (.+)$", self.output, re.MULTILINE))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The table of job statistics: how many jobs of each rule."""
+        table = re.search(r"^job +count\n[- ]+\n((?:\w+ +\d+\n)+)", self.output, re.MULTILINE)
+        rows = [line.split() for line in table[1].splitlines()] if table else []
+        return {rule: int(count) for rule, count in rows if rule not in ("all", "total")}
+
+    @property
+    def nothing_to_do(self) -> bool:
+        return self.code == 0 and "Nothing to be done" in self.output and not self.jobs
+
+
+@dataclasses.dataclass(frozen=True)
+class Project:
+    """A folder with the pipeline's own files and `experiment.yaml`."""
+
+    folder: Path
+
+    @classmethod
+    def new(cls, folder: Path) -> Project:
+        """A clone of the working tree: a repository with one commit, without caches or results."""
+        for name in PIPELINE:
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        who = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+        for command in (["init", "--quiet"], ["add", "--all"], [*who, "commit", "--quiet", "--message", "clone"]):
+            subprocess.run(["git", *command], cwd=folder, check=True)
+        project = cls(folder)
+        project.choose(EXPERIMENT)
+        return project
+
+    def copy(self, folder: Path) -> Project:
+        """The same tree elsewhere, Snakemake's records and every time stamp included."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Project(folder)
+
+    def __truediv__(self, path: str) -> Path:
+        return self.folder / path
+
+    def choose(self, experiment: dict[str, Any] | str) -> None:
+        """Write the experiment, given as a mapping or as the text of the file."""
+        text = experiment if isinstance(experiment, str) else yaml.safe_dump(experiment, sort_keys=False)
+        (self / "experiment.yaml").write_text(text, encoding="utf-8")
+
+    def edit(self, path: str, change: Callable[[str], str]) -> None:
+        """Change a file's text; a change that changes nothing is a mistake of the test."""
+        before = (self / path).read_text(encoding="utf-8")
+        after = change(before)
+        assert after != before, f"{path} is as it was"
+        (self / path).write_text(after, encoding="utf-8")
+
+    def command(self, *arguments: str) -> list[str]:
+        """Snakemake with the profile of `make run` and the project's experiment; targets go first."""
+        return [
+            *(sys.executable, "-m", "snakemake", *arguments, "--cores", "1", "--profile", "profiles/local"),
+            *(() if "--configfile" in arguments else ("--configfile", "experiment.yaml")),
+        ]
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a run in a process group of its own."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            env={k: v for k, v in os.environ.items() if k != "SNAKEMAKE_PROFILE"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str) -> Done:
+        """Run to the end."""
+        process = self.start(*arguments)
+        try:
+            output, _ = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+        return Done(process.returncode, output)
+
+    def plan(self, *arguments: str) -> Done:
+        """A dry run."""
+        return self.run("--dry-run", *arguments)
+
+    def made(self, pattern: str) -> dict[str, Path]:
+        """The result files that match a pattern, by their path under results/."""
+        results = self / "results"
+        return {str(path.relative_to(results)): path for path in sorted(results.glob(pattern)) if path.is_file()}
+
+    def times(self) -> dict[str, int]:
+        """When each result file was last written."""
+        return {name: path.stat().st_mtime_ns for name, path in self.made("**/*").items()}

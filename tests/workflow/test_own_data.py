@@ -1,0 +1,96 @@
+"""A user's own npz file goes all the way to metrics, and a changed file is noticed."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from lacuna.artifacts import read_npz, read_tensors
+
+from .project import EXPERIMENT, Done, Project
+
+CELL = "results/cells/own/resnet8/brief/seed0/random/dense/original"
+EXPERIMENT_ON_OWN = EXPERIMENT | {
+    "grid": EXPERIMENT["grid"]
+    | {
+        "datasets": {"own": {"method": "npz", "path": "images/own.npz"}},
+        "scenarios": {"random": {"fraction": 0.2}},
+        "unlearners": {"original": {}, "retrain": {}},
+    }
+}
+
+
+def arrays() -> dict[str, np.ndarray]:
+    """Colour images of three classes, rows first, as many libraries store them."""
+    rng = np.random.default_rng(0)
+    return {
+        "x_train": rng.integers(0, 256, (90, 8, 10, 3), dtype=np.uint8),
+        "y_train": np.arange(90) % 3,
+        "x_test": rng.integers(0, 256, (12, 8, 10, 3), dtype=np.uint8),
+        "y_test": np.arange(12) % 3,
+    }
+
+
+@pytest.fixture(scope="module")
+def run(fresh: Project, workers: ThreadPoolExecutor, tmp_path_factory: pytest.TempPathFactory) -> Future:
+    """One cell on the user's images; then a dry run with the file as it was, and one with an image changed."""
+
+    def work() -> tuple[Project, Done, Done, Done]:
+        project = fresh.copy(tmp_path_factory.mktemp("own") / "clone")
+        project.choose(EXPERIMENT_ON_OWN)
+        (project / "images").mkdir()
+        np.savez(project / "images/own.npz", **arrays())
+        done = project.run(f"{CELL}/metrics.json")
+        same = project.plan(f"{CELL}/metrics.json")
+        np.savez(project / "images/own.npz", **arrays() | {"x_train": 255 - arrays()["x_train"]})
+        return project, done, same, project.plan(f"{CELL}/metrics.json")
+
+    return workers.submit(work)
+
+
+def test_own_images_become_metrics(run: Future) -> None:
+    """One cell of a user's data: its images and labels arrive as they are, and every metric is finite."""
+    project, done, _, _ = run.result()
+    assert done.code == 0, done.output
+    given = arrays()
+    stored, _ = read_tensors(project / "results/data/own/images.safetensors", "images")
+    assert np.array_equal(stored["x"][:90], given["x_train"].transpose(0, 3, 1, 2))
+    assert np.array_equal(stored["y"], np.concatenate([given["y_train"], given["y_test"]]))
+    meta = json.loads((project / "results/data/own/meta.json").read_text())
+    assert (meta["classes"], meta["train"], meta["test"], meta["shape"]) == (3, 90, 12, [3, 8, 10])
+    predictions = read_npz(project / CELL / "predictions.npz", "predictions")
+    assert np.array_equal(predictions["labels/test"], given["y_test"])
+    assert predictions["logits/test"].shape == (12, 3)
+    assert np.isin(predictions["index/forget"], np.arange(90)).all()
+    assert not np.intersect1d(predictions["index/forget"], predictions["index/retain"]).size
+    metrics = json.loads((project / CELL / "metrics.json").read_text())["metrics"]
+    assert np.isfinite(list(metrics.values())).all()
+    assert {"UA", "RA", "TA", "MIA", "avg_gap/retrain"} <= set(metrics)
+    assert "TA_forgotten" not in metrics  # no class was forgotten
+
+
+def test_only_the_asked_cell_was_made(run: Future) -> None:
+    """A target makes itself and what it needs: the dense model, the oracle, and no table."""
+    project, done, _, _ = run.result()
+    place = "random, dense, own, seed 0"
+    assert done.jobs == {
+        "ingest own",
+        "split own, seed 0",
+        "choose what to forget: random of own, seed 0",
+        "train resnet8 on own, brief, seed 0",
+        f"original: {place}",
+        f"retrain: {place}",
+        f"evaluate original: {place}",
+    }
+    assert not project.made("tables/**/*")
+
+
+def test_a_changed_file_is_ingested_again(run: Future) -> None:
+    """With the user's file as it was there is nothing to do; after a change everything that hangs on it runs."""
+    _, done, same, after = run.result()
+    assert same.nothing_to_do, same.output
+    assert after.code == 0, after.output
+    assert after.jobs == done.jobs

@@ -1,0 +1,248 @@
+"""What one run leaves: every cell and figure, files that say how they came about, and the same bytes in every clone."""
+
+import json
+import math
+import re
+from collections import Counter
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from lacuna.artifacts import read_npz, read_tensors, unpack_bits
+from lacuna.evaluation import METRICS
+from lacuna.reporting import FIGURES
+
+from .project import ROOT, STATES, UNLEARNERS, Project, changed
+
+ORACLES = ("retrain", "retrain_exact")
+COORDINATES = ["dataset", "model", "recipe", "seed", "scenario", "pruner", "sparsity", "unlearner"]
+MODELS = "models/digits/resnet8/brief/seed0"
+CELLS = "cells/digits/resnet8/brief/seed0/class"
+# Wall-clock seconds and what is made of them: all that two runs may differ in.
+TIMES = ("time_s", "speedup")
+
+
+def table(project: Project, name: str) -> pd.DataFrame:
+    """A table with its labels as they stand in the file."""
+    labels = dict.fromkeys(COORDINATES, str)
+    return pd.read_csv(project / "results/tables/tiny" / name, dtype=labels, keep_default_na=False, na_values=[""])
+
+
+def job_files(project: Project) -> dict[str, dict]:
+    """Every job.json by its folder."""
+    return {str(Path(name).parent): json.loads(path.read_text()) for name, path in project.made("**/job.json").items()}
+
+
+def expected_metrics(unlearner: str) -> set[str]:
+    """All registered metrics; a method that takes no time has no speed-up."""
+    names = set()
+    for name, metric in METRICS.items():
+        names |= {f"{name}/{oracle}" for oracle in ORACLES} if metric.about["oracle"] else {name}
+    return {name for name in names if unlearner != "original" or not name.startswith("speedup")}
+
+
+def test_cells_are_complete(finished: Project) -> None:
+    """cells.csv has every metric of every cell of the grid once, finite, and nothing else."""
+    cells = table(finished, "cells.csv")
+    assert list(cells.columns) == [*COORDINATES, "metric", "value"]
+    assert np.isfinite(cells["value"]).all()
+    found = {key: list(rows["metric"]) for key, rows in cells.groupby(COORDINATES)}
+    states = {"dense": ("dense", "0.00"), "omp-0.90": ("omp", "0.90")}
+    assert set(found) == {
+        ("digits", "resnet8", "brief", "0", "class", *states[state], unlearner)
+        for state in STATES
+        for unlearner in UNLEARNERS
+    }
+    for key, metrics in found.items():
+        assert Counter(metrics) == Counter(expected_metrics(key[-1])), key
+
+
+def test_metrics_are_in_their_range(finished: Project) -> None:
+    """Every value lies within the range that its metric declares."""
+    for name, value in table(finished, "cells.csv")[["metric", "value"]].itertuples(index=False):
+        about = METRICS[name.partition("/")[0]].about
+        assert about["low"] is None or value >= about["low"], name
+        assert about["high"] is None or value <= about["high"], name
+
+
+def test_an_oracle_is_at_no_distance_from_itself(finished: Project) -> None:
+    """The gap of an oracle to itself is 0, its masks overlap wholly, its speed-up is 1."""
+    cells = table(finished, "cells.csv")
+    for oracle in ORACLES:
+        own = cells[cells["unlearner"] == oracle]
+        for metric, value in (("avg_gap", 0.0), ("mask_iou", 1.0), ("speedup", 1.0)):
+            values = own[own["metric"] == f"{metric}/{oracle}"]["value"]
+            assert len(values) == len(STATES)
+            assert (values == value).all()
+
+
+def test_summary_is_of_the_cells(finished: Project) -> None:
+    """summary.csv has the mean of each group, its gap to each oracle, and says that one seed gives no interval."""
+    cells, summary = table(finished, "cells.csv"), table(finished, "summary.csv")
+    groups = [c for c in COORDINATES if c != "seed"]
+    gaps = [f"gap_{oracle}{end}" for oracle in ORACLES for end in ("", "_low", "_high")]
+    assert list(summary.columns) == [*groups, "metric", "mean", "ci_low", "ci_high", "n", *gaps, "note"]
+    merged = summary.merge(cells, on=[*groups, "metric"], validate="one_to_one")
+    assert len(merged) == len(summary) == len(cells)
+    assert (merged["mean"] == merged["value"]).all()
+    assert (summary["n"] == 1).all()
+    assert (summary["note"] == "1 seed: no interval").all()
+    assert summary[["ci_low", "ci_high"]].isna().all(axis=None)
+    where = [c for c in [*groups, "metric"] if c != "unlearner"]
+    for oracle in ORACLES:
+        reference = summary[summary["unlearner"] == oracle].set_index(where)["mean"]
+        for row in summary.to_dict("records"):
+            gap = row[f"gap_{oracle}"]
+            if "/" in row["metric"]:  # already a comparison
+                assert math.isnan(gap)
+            else:
+                assert gap == row["mean"] - reference[tuple(row[c] for c in where)]
+
+
+def test_figures_are_images(finished: Project) -> None:
+    """Every registered figure is there twice, as well-formed SVG and as PNG."""
+    made = finished.made("figures/tiny/*")
+    assert {Path(name).name for name in made} == {f"{figure}.{kind}" for figure in FIGURES for kind in ("svg", "png")}
+    for path in made.values():
+        if path.suffix == ".svg":
+            assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+        else:
+            content = path.read_bytes()
+            assert content.startswith(b"\x89PNG\r\n\x1a\n")
+            assert content.endswith(b"IEND\xaeB`\x82")
+
+
+def test_models_load_and_are_as_sparse_as_their_masks(finished: Project) -> None:
+    """Every model has finite weights, exactly 0 where the mask beside it is 0; that is 90 % where the path says so."""
+    models = finished.made("**/model.safetensors")
+    assert set(models) == {f"{MODELS}/{state}/model.safetensors" for state in STATES} | {
+        f"{CELLS}/{state}/{unlearner}/model.safetensors" for state in STATES for unlearner in UNLEARNERS
+    }
+    for name, path in models.items():
+        weights, _ = read_tensors(path, "model")
+        mask = unpack_bits(read_npz(path.with_name("mask.npz"), "mask"))
+        assert all(np.isfinite(w).all() for w in weights.values()), name
+        assert all((weights[layer][~kept] == 0).all() for layer, kept in mask.items()), name
+        removed, total = sum(int((~kept).sum()) for kept in mask.values()), sum(kept.size for kept in mask.values())
+        assert removed == (round(0.9 * total) if "omp-0.90" in name else 0), name
+
+
+def test_an_unlearner_keeps_the_mask_that_it_was_given(finished: Project) -> None:
+    """Every cell of a sparse state has the mask of that state, but for the oracle that finds its own."""
+    given = finished.made(f"{MODELS}/omp-0.90/mask.npz").popitem()[1].read_bytes()
+    for unlearner in UNLEARNERS:
+        own = finished.made(f"{CELLS}/omp-0.90/{unlearner}/mask.npz").popitem()[1].read_bytes()
+        assert (own == given) == (unlearner != "retrain_exact")
+
+
+def test_job_files_say_what_happened(finished: Project) -> None:
+    """job.json has the method's cost, the seed, device, commit, versions and every hyper-parameter of the job."""
+    facts = job_files(finished)
+    assert len(facts) == len(STATES) * (1 + len(UNLEARNERS))
+    for place, job in facts.items():
+        assert job["cell"]["seed"] == "0", place
+        assert 0 < job["seconds"] < math.inf, place
+        assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", job["commit"]), place
+        assert set(job["versions"]) >= {"lacuna", "python", "torch", "numpy"}, place
+        assert job["threads"] == 1, place
+        assert job["device"], place
+        assert job["peak_memory_mb"] > 0, place
+        assert job["parameters"]["model"] == {"method": "resnet8", "width": 4}, place
+        assert job["parameters"]["recipe"]["weight_decay"] == 5e-4, place  # a default, not in the experiment
+        assert (job["steps"] > 0) == (not place.endswith("/original")), place
+    ga = facts[f"{CELLS}/omp-0.90/ga"]
+    assert ga["parameters"]["unlearner"]["lr"] == 1e-3
+    assert ga["parameters"]["unlearner"]["epochs"] == 2
+    forgotten = read_npz(finished / "results/splits/digits/seed0/forget/class.npz", "split")["forget"]
+    assert ga["steps"] == 2 * math.ceil(len(forgotten) / ga["parameters"]["unlearner"]["batch_size"])
+    assert ga["samples"] == 2 * len(forgotten)
+    assert len({job["random_stream"] for job in facts.values()}) == len(facts)
+
+
+def test_an_exact_oracle_costs_its_dense_training_too(finished: Project) -> None:
+    """The seconds of a sparse retrain_exact include those of the dense one that it was pruned from."""
+    facts = job_files(finished)
+    dense, sparse = (facts[f"{CELLS}/{state}/retrain_exact"]["seconds"] for state in STATES)
+    assert sparse > dense
+
+
+def test_experiment_is_stored_as_it_was_resolved(finished: Project) -> None:
+    """experiment.json beside the tables has every axis with its defaults filled in."""
+    stored = json.loads((finished / "results/tables/tiny/experiment.json").read_text())
+    assert stored["seeds"] == [0]
+    assert stored["states"] == list(STATES)
+    assert stored["grid"]["recipes"]["brief"]["momentum"] == 0.9
+    assert list(stored["grid"]["unlearners"]) == sorted(UNLEARNERS)
+
+
+def test_no_debris_and_nothing_pickled(finished: Project) -> None:
+    """Results are of known kinds, none of them pickled, and no temporary file is left."""
+    made = finished.made("**/*")
+    kinds = {".safetensors", ".npz", ".json", ".csv", ".svg", ".png", ".log", ".tsv"}
+    assert {Path(name).suffix for name in made} == kinds
+    assert not [name for name in made if Path(name).name.startswith(".")]
+
+
+def test_two_clones_give_the_same_bytes(finished: Project, second: Project) -> None:
+    """In two clones every model is the same file, and every metric but time is the same number."""
+    for pattern in ("**/model.safetensors", "**/rewind.safetensors", "data/*/*", "**/mask.npz"):
+        ours, theirs = ({k: v.read_bytes() for k, v in clone.made(pattern).items()} for clone in (finished, second))
+        assert ours, pattern
+        assert ours == theirs, pattern
+    ours, theirs = (table(clone, "cells.csv") for clone in (finished, second))
+    timed = ours["metric"].str.startswith(TIMES)
+    assert timed.any()
+    pd.testing.assert_frame_equal(ours[~timed], theirs[~timed], check_exact=True)
+    pd.testing.assert_frame_equal(ours[timed].drop(columns="value"), theirs[timed].drop(columns="value"))
+
+
+@pytest.mark.parametrize(
+    ("grid", "planned"),
+    [
+        pytest.param(
+            {"sparsities": [0.9]},
+            {"train": 1, "prune": 1, "unlearn": 2, "retrain": 1, "retrain_exact_dense": 1, "retrain_exact": 1},
+            id="no dense state",
+        ),
+        pytest.param(
+            {"sparsities": ["dense"], "pruners": None},
+            {"train": 1, "unlearn": 2, "retrain": 1, "retrain_exact_dense": 1},
+            id="no sparse state",
+        ),
+    ],
+)
+def test_a_grid_needs_no_dense_and_no_sparse_state(fresh: Project, tmp_path: Path, grid: dict, planned: dict) -> None:
+    """A grid of sparse states alone, or of the dense one alone, plans what its cells need and no other cell."""
+    project = fresh.copy(tmp_path / "clone")
+    project.choose(changed(**grid))
+    plan = project.plan()
+    assert plan.code == 0, plan.output
+    always = {"ingest": 1, "split": 1, "forget": 1, "evaluate": 4, "aggregate": 1, "figure": len(FIGURES)}
+    assert plan.counts == planned | always
+
+
+def test_lint_is_clean(fresh: Project) -> None:
+    """snakemake --lint has nothing to say about the default experiment."""
+    done = fresh.run("--lint", "--configfile", "config/config.yaml")
+    assert done.code == 0, done.output
+
+
+def test_conda_environment_is_the_pinned_one() -> None:
+    """workflow/envs/lacuna.yaml names the versions that requirements.txt pins."""
+    conda = yaml.safe_load((ROOT / "workflow/envs/lacuna.yaml").read_text())["dependencies"]
+    python = next(item for item in conda if isinstance(item, str) and item.startswith("python ")).partition("=")[2]
+    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+    pinned = {}
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
+        if re.match(r"[a-z]", line):
+            requirement = Requirement(line.rstrip("\\ "))
+            if requirement.marker is None or requirement.marker.evaluate(environment):
+                pinned[requirement.name] = str(requirement.specifier)
+    named = [Requirement(item) for item in next(item["pip"] for item in conda if isinstance(item, dict))]
+    assert {"torch", "numpy", "safetensors"} <= {requirement.name for requirement in named}
+    assert {r.name: str(r.specifier) for r in named} == {r.name: pinned[r.name] for r in named}
