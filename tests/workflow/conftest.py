@@ -35,13 +35,14 @@ def clones(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> list[Future[tuple[Project, Done]]]:
     """Clones in which the experiment runs: one, and another beside it if a selected test compares the two."""
-    wanted = 1 + any("second" in getattr(item, "fixturenames", ()) for item in request.session.items)
+    compared = any("second" in getattr(item, "fixturenames", ()) for item in request.session.items)
 
-    def run(project: Project) -> tuple[Project, Done]:
-        return project, project.run()
+    def run(name: str, *targets: str) -> tuple[Project, Done]:
+        project = fresh.copy(tmp_path_factory.mktemp(name) / "clone")
+        return project, project.run(*targets)
 
-    folders = [tmp_path_factory.mktemp(name) / "clone" for name in ("first", "second")[:wanted]]
-    return [workers.submit(run, fresh.copy(folder)) for folder in folders]
+    first = workers.submit(run, "first")
+    return [first, workers.submit(run, "second", "tables")] if compared else [first]
 
 
 def _finished(clone: Future[tuple[Project, Done]]) -> Project:
@@ -58,5 +59,5 @@ def finished(clones: list[Future[tuple[Project, Done]]]) -> Project:
 
 @pytest.fixture(scope="session")
 def second(clones: list[Future[tuple[Project, Done]]]) -> Project:
-    """Another such clone."""
+    """Another clone in which it ran, as far as the tables."""
     return _finished(clones[1])

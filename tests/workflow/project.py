@@ -36,6 +36,8 @@ EXPERIMENT: dict[str, Any] = {
 }
 STATES = ("dense", "omp-0.90")
 UNLEARNERS = tuple(EXPERIMENT["grid"]["unlearners"])
+# Settings of the caller's that would change a run, or make each of its processes compile all that it imports again.
+NOT_PASSED_ON = ("SNAKEMAKE_PROFILE", "PYTHONDONTWRITEBYTECODE")
 # A hang must end; no test looks at how long anything took.
 PATIENCE = 600
 
@@ -128,7 +130,7 @@ class Project:
         return subprocess.Popen(
             self.command(*arguments),
             cwd=self.folder,
-            env={k: v for k, v in os.environ.items() if k != "SNAKEMAKE_PROFILE"},
+            env={k: v for k, v in os.environ.items() if k not in NOT_PASSED_ON},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
