@@ -302,7 +302,7 @@ def fit(
     Ends with the same bits whether or not it was interrupted and resumed from `checkpoint` (CPU).
 
     Raises LacunaError if the loss is no longer finite or a masked weight is not 0 at the end,
-    Interrupted after SIGTERM, SIGUSR1 or SIGINT once the checkpoint is written.
+    with a checkpoint Interrupted after SIGTERM, SIGUSR1 or SIGINT, once it is written.
     """
     clock = saved_at = time.perf_counter()
     paused = 0.0  # seconds spent on what is not the method: validation, checkpoints
@@ -338,7 +338,7 @@ def fit(
     first_epoch = start_epoch + len(run.history)
     skip = run.steps - sum(len(plan) for plan in plans[: len(run.history)])
     bar = tqdm(total=total, initial=run.steps, desc=name, unit="step", leave=False, disable=not sys.stderr.isatty())
-    with bar, _signals() as caught:
+    with bar, _signals(checkpoint is not None) as caught:
         for epoch in range(first_epoch, objective.epochs):
             _train_mode(model, objective, moving)
             work.epoch = epoch
@@ -437,10 +437,13 @@ def _refuse_divergence(loss_sum: Tensor, name: str, epoch: int, objective: Objec
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[list[str]]:
-    """Collects the names of signals that ask to stop, so that the loop can finish its step first."""
+def _signals(catch: bool) -> Iterator[list[str]]:
+    """Collects the names of signals that ask to stop, so that the loop can finish its step first and keep its state.
+
+    Without a place for the state (catch false), and outside the main thread, signals do what they always do.
+    """
     caught: list[str] = []
-    if threading.current_thread() is not threading.main_thread():
+    if not catch or threading.current_thread() is not threading.main_thread():
         yield caught
         return
     numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]

@@ -230,3 +230,9 @@ def test_fingerprint_tells_apart_what_plays_another_part_or_looks_different():
     assert len({d.fingerprint() for d in (same, *others)}) == 1 + len(others)
     again = UnlearningData(source.images, source.labels, source.parts, 3)
     assert again.fingerprint() == same.fingerprint()
+
+
+@pytest.mark.parametrize(("labels", "said"), [([0, -1], "label -1"), ([0, 3], "label 3")])
+def test_from_tensors_refuses_a_label_out_of_range(labels, said):
+    with pytest.raises(LacunaError, match=rf"^from_tensors: {said} is out of range; allowed: 0 to 2$"):
+        UnlearningData.from_tensors(retain=(torch.zeros(2, 1, 4, 4), torch.tensor(labels)), classes=3)

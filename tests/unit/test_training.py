@@ -581,3 +581,16 @@ def test_copy_shares_nothing():
         for tensor in (*other.parameters(), *other.buffers()):
             tensor.add_(1)
     assert same(state(model), state(network()))
+
+
+def test_without_a_checkpoint_an_interrupt_is_an_ordinary_one():
+    """In a notebook Ctrl-C raises KeyboardInterrupt at once; nothing promises to continue."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Stopped(Recipe):
+        def loss(self, model, retain):
+            os.kill(os.getpid(), signal.SIGINT)
+            return cross_entropy(model(retain.x), retain.y)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(network(), Stopped(epochs=1, batch_size=16, rewind_epoch=0, crop=0, flip=False), data(), seed=0)

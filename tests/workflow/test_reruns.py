@@ -199,7 +199,7 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)  # under way beside the dry runs
 def real(finished: Project, workers: ThreadPoolExecutor, tmp_path_factory: pytest.TempPathFactory) -> Future:
     """A real second run with a new method, and a third with no change."""
 

@@ -1,6 +1,5 @@
 # The experiment, the one place that builds paths, and what rules ask of the grid.
 import fcntl
-import json
 import platform
 import sys
 from pathlib import Path
@@ -94,9 +93,9 @@ def take_away_stale_locks(folder):
     alive.truncate(0)
     alive.write(platform.node())
     alive.flush()
-    jobs = [json.loads(path.read_text()) for path in (folder / "incomplete").glob("*") if path.is_file()]
     stale = list((folder / "locks").glob("*.lock"))
-    if stale and here and not any(job.get("external_jobid") for job in jobs):
+    started = (path.read_text(errors="replace") for path in (folder / "incomplete").glob("*") if path.is_file())
+    if stale and here and not any('"external_jobid": "' in record for record in started):
         print("lacuna: the last run here was killed; its lock is taken away", file=sys.stderr)
         for lock in stale:
             lock.unlink(missing_ok=True)

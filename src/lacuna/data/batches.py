@@ -79,7 +79,7 @@ class UnlearningData:
         """From the user's own tensors: from_tensors(retain=(x, y), forget=(x, y), test=(x, y), ...).
 
         x: uint8 or normalised float [n, channels, height, width]; y: int64 [n]. `retain` must be given.
-        Raises LacunaError for a part that is empty, of unequal lengths, or of another image shape.
+        Raises LacunaError for a part that is empty, of unequal lengths or another image shape; for a bad label.
         """
         if "retain" not in parts:
             raise LacunaError("from_tensors: no part 'retain'; allowed: retain=(x, y), forget=(x, y) and others")
@@ -94,11 +94,15 @@ class UnlearningData:
             index[name] = torch.arange(start, start + len(x), device=x.device)
             start += len(x)
         labels = torch.cat([y for _, y in parts.values()]).long()
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or (classes is not None and high >= classes):
+            allowed = f"0 to {classes - 1}" if classes is not None else "0 to classes - 1"
+            raise LacunaError(f"from_tensors: label {low if low < 0 else high} is out of range; allowed: {allowed}")
         return cls(
             images=torch.cat([x for x, _ in parts.values()]),
             labels=labels,
             parts=index,
-            classes=classes or int(labels.max()) + 1,
+            classes=classes or high + 1,
             augment=augment or Augment(),
         )
 
