@@ -68,7 +68,8 @@ class EUPMU(_Implicit):
 
     Unilateral gradient surgery (`ungrad`) without its second backward pass: if θ stood still, λ would converge to the
     closed form's. L_r(θ_{t+1}) is that of the same samples, augmented and normalised by the batch as before the step;
-    running statistics are not touched. The difference is small: bf16 would drown it in rounding.
+    running statistics are not touched. With momentum the difference tells of the step that was really taken, with
+    precision bf16 mostly of rounding.
     variant: paper, as above; released, as in the code: losses' logarithms, no division by η, λ by Adam (step β, decay
     0.01) and counted as 0 below 0.
     epsilon: ε, tolerated rise of the retain loss per unit of η (released: of its logarithm per step, −`error` of the
@@ -105,7 +106,7 @@ class EUPMUFast(_Implicit):
     as 0 below 0. (The code also divides both weights by 1 + λ, takes the losses themselves and starts at λ_0 1.)
     epsilon: ε, tolerated rise of the retain loss per unit of η (released: of its logarithm per step, −`error` of the
     code), any number; below 0 a decrease is demanded.
-    beta: β, step of λ, > 0.
+    beta: β, step of λ, > 0; 1 suits variant released.
     weight_init: λ_0, ≥ 0.
     log_losses: log L_f and log L_r instead of L_f and L_r; always with variant released.
     forget_loss: L_f, cross-entropy with random labels, drawn anew at every visit, or ascent, −ℓ(D_f).
@@ -116,6 +117,8 @@ class EUPMUFast(_Implicit):
     Cost: 1 forward, 1 backward a step.
     Source: Zhou et al., NeurIPS 2025 (arXiv 2510.22124).
     """
+
+    beta: Positive = 0.01
 
     def weighted(self, l_f: Tensor, l_r: Tensor, work: Work) -> Tensor:
         last = work.tensors.get("last")

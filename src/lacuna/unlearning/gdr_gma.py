@@ -20,8 +20,8 @@ class GDRGMA(GradientSurgery):
     """Direction-rectified, magnitude-adjusted gradients: d = (1 − λ) g_r' + λ g_f', λ = 1/(1 + e^{γ(L_r − ε)}).
 
     g_i' is g_i without its component along the other one if they conflict. While the retain loss is below ε, d forgets;
-    above, it repairs. The published code rectifies each parameter tensor on its own, takes the second projection of a
-    pair from the first one's result, and on the last tensor also from a bank of earlier gradients; here, the formula.
+    above, it repairs. The published code rectifies each parameter tensor on its own, makes the second projection along
+    the first one's result, and rectifies the last tensor with a bank of earlier gradients too; here, the formula.
     sharpness: γ, how suddenly λ falls at ε, > 0.
     tolerance: ε, the retain loss at which both gradients weigh the same, > 0.
     forget_loss: L_f, ascent, −ℓ(D_f), as published, or cross-entropy with random labels, drawn anew at every visit.

@@ -25,7 +25,7 @@ class UnilateralGradientSurgery(GradientSurgery):
     epoch_of: a pass over the longest set (the other starts over), as published, or over the forget set.
     Published values (CIFAR-10, ResNet-18): 5 epochs, lr 1e-3 to 3e-3 (class, random 10 %), 1e-2 (30 %), 3e-2 (50 %).
     Cost: 1 forward, 2 backward a step.
-    Source: Zhou et al., NeurIPS 2025 (arXiv 2510.22124), proposition 3.2.
+    Source: Zhou et al., NeurIPS 2025 (arXiv 2510.22124).
     """
 
     epsilon: float = 0.0
