@@ -24,6 +24,7 @@ from lacuna.config import read_yaml
 from lacuna.data import DATASETS, SCENARIOS
 from lacuna.data.batches import UnlearningData
 from lacuna.data.splits import forget_split, split
+from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.models import MODELS
 from lacuna.models.init import reinitialise
@@ -118,7 +119,7 @@ def main() -> None:
                 try:
                     done = unlearn(method, model, data, mask=keep, seed=seed, **batch, **hyper).model
                     value = score(done, data, label, forgotten, before)
-                except Exception as error:  # a diverged value is the worst value
+                except LacunaError as error:  # a diverged value is the worst value
                     print(f"{method} {hyper}: {error}", file=sys.stderr)
                     value = 0.0
                 by_scenario.setdefault(label, []).append(value)

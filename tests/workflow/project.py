@@ -52,6 +52,15 @@ def changed(**grid: Any) -> dict[str, Any]:
     return experiment
 
 
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file or a tree with its time stamps; caches stay behind."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    else:
+        shutil.copy2(source, target)
+
+
 @dataclasses.dataclass(frozen=True)
 class Done:
     """How a command ended and what it said."""
@@ -86,13 +95,10 @@ class Project:
     def new(cls, folder: Path) -> Project:
         """A clone of the working tree: a repository with one commit, without caches or results."""
         for name in PIPELINE:
-            if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-            else:
-                folder.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
+            _copy(ROOT / name, folder / name)
         who = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-        for command in (["init", "--quiet"], ["add", "--all"], [*who, "commit", "--quiet", "--message", "clone"]):
+        init = ["init", "--quiet", "--template="]
+        for command in (init, ["add", "--all"], [*who, "commit", "--quiet", "--message", "clone"]):
             subprocess.run(["git", *command], cwd=folder, check=True)
         project = cls(folder)
         project.choose(EXPERIMENT)
@@ -100,8 +106,25 @@ class Project:
 
     def copy(self, folder: Path) -> Project:
         """The same tree elsewhere, Snakemake's records and every time stamp included."""
-        shutil.copytree(self.folder, folder, symlinks=True)
+        _copy(self.folder, folder)
         return Project(folder)
+
+    def view(self, folder: Path) -> Project:
+        """The same tree elsewhere, for dry runs: links, until something is changed by the methods of this class."""
+        (folder / ".snakemake").mkdir(parents=True)
+        _copy(self / ".snakemake/lacuna", folder / ".snakemake/lacuna")
+        for name in (*PIPELINE, "experiment.yaml", "results", ".snakemake/metadata"):
+            if (self / name).exists():
+                (folder / name).symlink_to(self / name)
+        return Project(folder)
+
+    def own(self, *names: str) -> None:
+        """Make links into copies."""
+        for name in names:
+            if (self / name).is_symlink():
+                target = (self / name).readlink()
+                (self / name).unlink()
+                _copy(target, self / name)
 
     def __truediv__(self, path: str) -> Path:
         return self.folder / path
@@ -109,10 +132,12 @@ class Project:
     def choose(self, experiment: dict[str, Any] | str) -> None:
         """Write the experiment, given as a mapping or as the text of the file."""
         text = experiment if isinstance(experiment, str) else yaml.safe_dump(experiment, sort_keys=False)
+        self.own("experiment.yaml")
         (self / "experiment.yaml").write_text(text, encoding="utf-8")
 
     def edit(self, path: str, change: Callable[[str], str]) -> None:
         """Change a file's text; a change that changes nothing is a mistake of the test."""
+        self.own(path.partition("/")[0])
         before = (self / path).read_text(encoding="utf-8")
         after = change(before)
         assert after != before, f"{path} is as it was"

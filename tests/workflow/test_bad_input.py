@@ -125,7 +125,7 @@ def refusals(
     """The dry runs of the selected cases, all under way at once."""
 
     def refuse(case: Case) -> tuple[Project, Done]:
-        project = fresh.copy(tmp_path_factory.mktemp("wrong") / "clone")
+        project = fresh.view(tmp_path_factory.mktemp("wrong") / "clone")
         case.prepare(project.folder)
         project.choose(case.experiment)
         return project, project.plan(*case.arguments)

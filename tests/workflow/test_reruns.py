@@ -12,7 +12,7 @@ import yaml
 
 from lacuna.reporting import FIGURES
 
-from .project import EXPERIMENT, STATES, UNLEARNERS, Done, Project, changed
+from .project import EXPERIMENT, PIPELINE, STATES, UNLEARNERS, Done, Project, changed
 
 GRID = EXPERIMENT["grid"]
 # A whole new method, in one new file.
@@ -121,6 +121,14 @@ def words_only(project: Project) -> None:
     project.edit("workflow/rules/unlearn.smk", lambda before: "# A comment.\n" + before)
 
 
+def touched(project: Project) -> None:
+    """The time stamps that a git checkout gives: now, for every source file."""
+    project.own(*PIPELINE)
+    for name in PIPELINE:
+        for path in (project / name, *(project / name).rglob("*")):
+            path.touch()
+
+
 def keys_reordered(before: str) -> str:
     """The same mappings, each from its last key to its first, but for the labels of the grid."""
 
@@ -148,6 +156,7 @@ def numbers_respelled(before: str) -> str:
 
 def new_method(project: Project) -> None:
     """A method that nobody knew, in one new file, and in the grid."""
+    project.own("src")
     (project / "src/lacuna/unlearning/shrink.py").write_text(SHRINK, encoding="utf-8")
     project.choose(changed(unlearners={"shrink": {}}))
 
@@ -160,7 +169,7 @@ ALL_CELLS = with_report(*UNLEARNERS)
 CASES = [
     Case("nothing", lambda project: None, set()),
     Case("comments, docstrings and layout", words_only, set()),
-    Case("time stamps of all sources", lambda project: [p.touch() for p in project.folder.glob("[Sws]*/**/*")], set()),
+    Case("time stamps of all sources", touched, set()),
     Case("order of keys", text(keys_reordered), set()),
     Case("spelling of numbers", text(numbers_respelled), set()),
     # rows and legends follow the file
@@ -222,10 +231,10 @@ def plans(
     workers: ThreadPoolExecutor,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Future[Done]]:
-    """The dry runs of the selected cases, all under way at once, each in a changed copy of the finished tree."""
+    """The dry runs of the selected cases, all under way at once, each on a changed view of the finished tree."""
 
     def plan(case: Case) -> Done:
-        project = finished.copy(tmp_path_factory.mktemp("changed") / "clone")
+        project = finished.view(tmp_path_factory.mktemp("changed") / "clone")
         case.change(project)
         return project.plan()
 

@@ -218,7 +218,7 @@ def test_two_clones_give_the_same_bytes(finished: Project, second: Project) -> N
 )
 def test_a_grid_needs_no_dense_and_no_sparse_state(fresh: Project, tmp_path: Path, grid: dict, planned: dict) -> None:
     """A grid of sparse states alone, or of the dense one alone, plans what its cells need and no other cell."""
-    project = fresh.copy(tmp_path / "clone")
+    project = fresh.view(tmp_path / "clone")
     project.choose(changed(**grid))
     plan = project.plan()
     assert plan.code == 0, plan.output
