@@ -15,12 +15,13 @@ test: $(STAMP)
 
 setup: $(STAMP)
 
-# uv comes into the environment with pip once and then installs everything else, hash by hash.
+# uv comes into the environment with pip once and then installs everything else, hash by hash. Compiled at once: hundreds
+# of short jobs import it, and where Python may not write bytecode each would compile torch anew.
 $(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else f"lacuna: Python 3.11, 3.12 or 3.13 is needed, this is {v[0]}.{v[1]}; choose one with: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	.venv/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes requirements.txt
+	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes requirements.txt
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
 

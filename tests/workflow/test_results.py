@@ -180,6 +180,24 @@ def test_experiment_is_stored_as_it_was_resolved(finished: Project) -> None:
     assert list(stored["grid"]["unlearners"]) == sorted(UNLEARNERS)
 
 
+def test_report_holds_tables_and_captioned_figures(finished: Project, tmp_path: Path) -> None:
+    """snakemake --report makes one page, offline, with both tables and a caption of its own for every figure."""
+    project = finished.view(tmp_path / "clone")
+    done = project.run("--report", "report.html")
+    assert done.code == 0, done.output
+    page = (project / "report.html").read_text(encoding="utf-8")
+    for name in ("cells.csv", "summary.csv", *(f"{figure}.svg" for figure in FIGURES)):
+        assert name in page
+    for words in (
+        "in long form",
+        "95 % t interval",
+        "dense beside sparse",
+        "against sparsity",
+        "Seconds of the method",
+    ):
+        assert words in page
+
+
 def test_no_debris_and_nothing_pickled(finished: Project) -> None:
     """Results are of known kinds, none of them pickled, and no temporary file is left."""
     made = finished.made("**/*")

@@ -12,7 +12,8 @@ rule figure:
         svg=report(
             at("figures", "{figure}.svg"),
             category="Figures",
-            caption="../report/{figure}.rst",
+            # one caption for all: a path takes no wildcards
+            caption="../report/figure.rst",
             labels={"figure": "{figure}"},
         ),
         png=at("figures", "{figure}.png"),

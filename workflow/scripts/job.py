@@ -3,6 +3,7 @@
 import contextlib
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ def job(snakemake: Any) -> Iterator[Callable[[str], None]]:
             sentence = f"lacuna: {name}: {error}"
             print(sentence, file=log)
             sys.exit(f"{sentence} (log: {path})")
+        except Exception:
+            traceback.print_exc(file=log)
+            raise
         except KeyboardInterrupt:
             print(f"lacuna: {name}: interrupted", file=log)
             sys.exit(130)
