@@ -176,6 +176,12 @@ def oracle_files(name):
     ]
 
 
+def figure_tables(wildcards):
+    """The tables that a figure reads, by name; unpacked."""
+    names = KNOWN["figures"][wildcards.figure]["reads"]
+    return {name: at("tables", f"{name}.csv").format(**wildcards) for name in names}
+
+
 # ---- targets --------------------------------------------------------------------------------------------------------
 
 
