@@ -1,6 +1,6 @@
 """One figure per file: a function of the tables that it names → matplotlib Figure.
 
 `@register("mine", reads=("summary", "cells"))` over `def mine(summary, cells, oracles)`: the workflow hands over
-results/tables/<experiment>/summary.csv and cells.csv, whichever rule writes them, and the labels of the oracles. A figure
-is drawn again when one of its own tables changed.
+summary.csv and cells.csv of results/tables/<experiment>, whichever rule writes them, and the labels of the oracles.
+A figure is drawn again when one of its own tables changed.
 """
