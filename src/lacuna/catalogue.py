@@ -47,6 +47,7 @@ def describe() -> Catalogue:
     import dataclasses
 
     from lacuna.fields import schema_of
+    from lacuna.unpruning import Unpruning
 
     catalogue: Catalogue = {}
     for axis, registry in registries().items():
@@ -60,6 +61,8 @@ def describe() -> Catalogue:
             elif axis == "figures":
                 facts["reads"] = entry.about["reads"]
             catalogue[axis][name] = facts
+    # no registry: there is one way to un-prune
+    catalogue["unprune"] = {"unprune": {"module": Unpruning.__module__, "schema": schema_of(Unpruning)}}
     return catalogue
 
 

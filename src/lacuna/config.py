@@ -44,6 +44,9 @@ class Entry:
 class Experiment:
     """A checked experiment; `axes` maps an axis to its entries by label, in the order of the file.
 
+    axes["unprune"] holds an entry for each combination of values in grid.unprune, which is a cell beside the unlearners
+    of every sparse state.
+
     oracles: the label that every cell is compared with, one for each oracle method. twins: further entries of an oracle
     method, by label, with the oracle that they repeat on another random stream: its noise floor.
     """
@@ -64,18 +67,19 @@ class Experiment:
     def cells(self) -> Iterator[dict[str, str]]:
         """Every cell of the grid, as wildcard values."""
         a = self.axes
-        for dataset, model, recipe, seed, scenario, state, unlearner in itertools.product(
-            a["datasets"], a["models"], a["recipes"], self.seeds, a["scenarios"], self.states, a["unlearners"]
+        for dataset, model, recipe, seed, scenario, state in itertools.product(
+            a["datasets"], a["models"], a["recipes"], self.seeds, a["scenarios"], self.states
         ):
-            yield {
-                "dataset": dataset,
-                "model": model,
-                "recipe": recipe,
-                "seed": str(seed),
-                "scenario": scenario,
-                "state": state,
-                "unlearner": unlearner,
-            }
+            for unlearner in (*a["unlearners"], *(a["unprune"] if state != DENSE else ())):
+                yield {
+                    "dataset": dataset,
+                    "model": model,
+                    "recipe": recipe,
+                    "seed": str(seed),
+                    "scenario": scenario,
+                    "state": state,
+                    "unlearner": unlearner,
+                }
 
 
 def gpus_for(device: str) -> int:
@@ -107,11 +111,13 @@ def load(
     grid = merged["grid"]
     axes = {axis: _entries(axis, grid[axis] or {}, catalogue) for axis in AXES.values()}
     oracles, twins = _oracles(axes["unlearners"], catalogue)
+    states = _states(grid["sparsities"], axes["pruners"])
+    axes["unprune"] = _unprunings(grid.get("unprune") or [], axes["unlearners"], states, catalogue)
     experiment = Experiment(
         name=merged["name"],
         device=merged["device"],
         seeds=tuple(int(s) for s in grid["seeds"]),
-        states=_states(grid["sparsities"], axes["pruners"]),
+        states=states,
         axes=axes,
         oracles=oracles,
         twins=twins,
@@ -152,6 +158,44 @@ def _oracles(unlearners: Mapping[str, Entry], catalogue: Catalogue) -> tuple[tup
             by_method.setdefault(entry.method, []).append(label)
     oracles = tuple(sorted(first for first, *_ in by_method.values()))
     return oracles, {twin: first for first, *others in by_method.values() for twin in others}
+
+
+def _unprunings(
+    given: Sequence[Mapping[str, Any]], unlearners: Mapping[str, Entry], states: Sequence[str], catalogue: Catalogue
+) -> dict[str, Entry]:
+    """An entry for each combination of the listed values, under a label made of what is not a default."""
+    if given and set(states) <= {DENSE}:
+        raise LacunaError("grid.unprune: no state is sparse, there is nothing to grow; allowed with a sparsity > 0")
+    schema = catalogue["unprune"]["unprune"]["schema"]
+    allowed = [label for label, e in unlearners.items() if not catalogue["unlearners"][e.method]["oracle"]]
+    entries: dict[str, Entry] = {}
+    for position, options in enumerate(given):
+        where = f"grid.unprune[{position}]"
+        swept = {key: value if isinstance(value, list) else [value] for key, value in options.items()}
+        for key, values in swept.items():
+            if not values:
+                raise LacunaError(f"{where}.{key}: [] is not allowed; allowed: a value, or a list of at least one")
+        for unlearner, *chosen in itertools.product(swept.pop("unlearner"), *swept.values()):
+            if unlearner not in allowed:
+                raise LacunaError(
+                    f"{where}.unlearner: '{unlearner}' is not known; allowed: a label of grid.unlearners that is "
+                    f"no oracle: {', '.join(allowed) or 'there is none'}"
+                )
+            resolved = resolve(schema, dict(zip(swept, chosen, strict=True)), where)
+            label = _unprune_label(unlearner, resolved, schema["properties"])
+            if label in entries or label in unlearners:
+                raise LacunaError(f"{where}: '{label}' is there twice; allowed: each combination once")
+            entries[label] = Entry("unprune", {"unlearner": unlearner} | resolved)
+    return entries
+
+
+def _unprune_label(unlearner: str, values: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
+    """unprune.ft.p10.r3, and behind it the other options that are no default: .when_each_round"""
+    text = {
+        k: f"{Decimal(repr(v)):f}".removesuffix(".0") if isinstance(v, float) else str(v) for k, v in values.items()
+    }
+    others = [f"{k}_{text[k]}" for k, v in values.items() if k not in ("p", "rounds") and v != properties[k]["default"]]
+    return ".".join(["unprune", unlearner, f"p{text['p']}", f"r{text['rounds']}", *others])
 
 
 def canonical_sparsity(value: str | float) -> str:

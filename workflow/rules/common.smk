@@ -128,14 +128,26 @@ def unlearner_entry(wildcards):
     return entry
 
 
+def unpruned(wildcards):
+    """The label of the unlearner that a cell un-prunes around."""
+    return OPTIONS["unprune"][wildcards.unlearner]["unlearner"]
+
+
+def unpruned_entry(wildcards):
+    """A param: the entry of that unlearner."""
+    return OPTIONS["unlearners"][unpruned(wildcards)]
+
+
 def code_of(script, **axes):
-    """A param: the digest of what a script runs, with the modules of the entries that its wildcards name."""
+    """A param: the digest of what a script runs, with the modules of the entries that its wildcards name.
+
+    A wildcard's place may be taken by a function of the wildcards that gives the label.
+    """
     cache = {}
 
     def digest(wildcards):
-        chosen = tuple(
-            KNOWN[axis][EXPERIMENT.entry(axis, wildcards[wildcard]).method]["module"] for axis, wildcard in axes.items()
-        )
+        labels = {axis: by(wildcards) if callable(by) else wildcards[by] for axis, by in axes.items()}
+        chosen = tuple(KNOWN[axis][EXPERIMENT.entry(axis, label).method]["module"] for axis, label in labels.items())
         if chosen not in cache:
             cache[chosen] = code_digest(SCRIPTS / script, *chosen)
         return cache[chosen]

@@ -15,7 +15,10 @@ from lacuna import __version__
 from lacuna.artifacts import atomic, read_json, read_npz, read_tensors, write_json, write_npz
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
-from lacuna.training import Checkpoint, Fit, Recipe, logits
+from lacuna.pruning.mask import Mask
+from lacuna.store import save_mask, save_state
+from lacuna.training import Checkpoint, Fit, Recipe, logits, state_of
+from lacuna.unlearning.base import Outcome
 
 
 def use_device(name: str, threads: int) -> torch.device:
@@ -87,3 +90,12 @@ def write_job(snakemake: Any, path: str, fit: Fit, device: torch.device, seed: i
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
     write_json(path, facts | more)
+
+
+def write_cell(snakemake: Any, outcome: Outcome, data: UnlearningData, device: torch.device, seed: int) -> None:
+    """The files of an unlearned model or an oracle; the model last, whoever sees it sees all."""
+    write_predictions(snakemake.output.predictions, outcome.model, data)
+    save_mask(snakemake.output.mask, outcome.mask or Mask.full(outcome.model))
+    write_history(snakemake.output.history, outcome.fit.history)
+    write_job(snakemake, snakemake.output.job, outcome.fit, device, seed)
+    save_state(snakemake.output.model, state_of(outcome.model))

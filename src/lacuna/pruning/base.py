@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import nn
 
 from lacuna.data.batches import UnlearningData
-from lacuna.pruning.criteria import Criterion
+from lacuna.pruning.criteria import Criterion, Scores
 from lacuna.pruning.mask import Mask, Scope, Sparsity
 from lacuna.pruning.rounds import rounds_to, sparsity_of
 from lacuna.randomness import derive
@@ -43,6 +45,7 @@ class Pruner:
     include_linear: bool = False
 
     criterion: ClassVar[Criterion]
+    structured: ClassVar[bool] = False
     before_training: ClassVar[bool] = False
     rate: ClassVar[float | None] = None
 
@@ -55,6 +58,22 @@ class Pruner:
         """
         scores = type(self).criterion(model, derive(seed, "scores"), data, self.include_linear)
         return Mask.from_scores(scores, sparsity, self.scope, within=mask)
+
+    def grow(
+        self, mask: Mask, initial: State, share: str | float | Fraction, generator: torch.Generator | None = None
+    ) -> Mask:
+        """The mask with this share of its removed weights kept again, ranked within the scope.
+
+        Those of the largest |θ_0|, or any that `generator` draws. A structured pruner grows whole filters, by L2 norm.
+        """
+        if not self.structured:
+            weights = {name: initial[name].abs() for name in mask}
+            return mask.grown(_drawn(weights, generator), share, self.scope)
+        filters = Mask({name: mask[name].flatten(1).any(1) for name in mask})
+        norms = {name: initial[name].flatten(1).norm(dim=1) for name in mask}
+        grown = filters.grown(_drawn(norms, generator), share, self.scope)
+        new = {name: (grown[name] & ~filters[name]).view(-1, *[1] * (mask[name].dim() - 1)) for name in mask}
+        return Mask({name: mask[name] | new[name] for name in mask})
 
     def start(self, origin: Origin, recipe: Recipe) -> tuple[State, int]:
         """The weights that training goes on from, and the epochs of the schedule that they have behind them."""
@@ -113,6 +132,13 @@ class Pruner:
             model, recipe, data, mask=mask, seed=seed, start_epoch=epoch, checkpoint=checkpoint, log=log, name=name
         )
         return mask, run
+
+
+def _drawn(scores: Scores, generator: torch.Generator | None) -> Scores:
+    """The scores, or uniform draws in their place."""
+    if generator is None:
+        return scores
+    return {name: torch.rand(s.shape, generator=generator) for name, s in scores.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
