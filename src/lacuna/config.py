@@ -163,7 +163,7 @@ def _oracles(unlearners: Mapping[str, Entry], catalogue: Catalogue) -> tuple[tup
 def _unprunings(
     given: Sequence[Mapping[str, Any]], unlearners: Mapping[str, Entry], states: Sequence[str], catalogue: Catalogue
 ) -> dict[str, Entry]:
-    """An entry for each combination of the listed values, under a label made of what is not a default."""
+    """An entry for each combination of the listed values, under a label made of them."""
     if given and set(states) <= {DENSE}:
         raise LacunaError("grid.unprune: no state is sparse, there is nothing to grow; allowed with a sparsity > 0")
     schema = catalogue["unprune"]["unprune"]["schema"]
@@ -171,6 +171,8 @@ def _unprunings(
     entries: dict[str, Entry] = {}
     for position, options in enumerate(given):
         where = f"grid.unprune[{position}]"
+        options = dict(options)
+        name = options.pop("label", None)
         swept = {key: value if isinstance(value, list) else [value] for key, value in options.items()}
         for key, values in swept.items():
             if not values:
@@ -182,20 +184,22 @@ def _unprunings(
                     f"no oracle: {', '.join(allowed) or 'there is none'}"
                 )
             resolved = resolve(schema, dict(zip(swept, chosen, strict=True)), where)
-            label = _unprune_label(unlearner, resolved, schema["properties"])
+            label = _unprune_label(name, unlearner, resolved, schema["properties"])
             if label in entries or label in unlearners:
-                raise LacunaError(f"{where}: '{label}' is there twice; allowed: each combination once")
+                raise LacunaError(f"{where}: '{label}' is there twice; allowed: each once, or with a label of its own")
             entries[label] = Entry("unprune", {"unlearner": unlearner} | resolved)
     return entries
 
 
-def _unprune_label(unlearner: str, values: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
-    """unprune.ft.p10.r3, and behind it the other options that are no default: .when_each_round"""
-    text = {
-        k: f"{Decimal(repr(v)):f}".removesuffix(".0") if isinstance(v, float) else str(v) for k, v in values.items()
-    }
-    others = [f"{k}_{text[k]}" for k, v in values.items() if k not in ("p", "rounds") and v != properties[k]["default"]]
-    return ".".join(["unprune", unlearner, f"p{text['p']}", f"r{text['rounds']}", *others])
+def _unprune_label(name: str | None, unlearner: str, values: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
+    """unprune.ft.p10.r3, and behind it the other options that are no default (.when_each_round); or name.p10.r3."""
+
+    def text(value: Any) -> str:
+        return f"{Decimal(repr(value)):f}".removesuffix(".0") if isinstance(value, float) else str(value)
+
+    told = [] if name else [k for k in values if k not in ("p", "rounds") and values[k] != properties[k]["default"]]
+    parts = [name or f"unprune.{unlearner}", f"p{text(values['p'])}", f"r{text(values['rounds'])}"]
+    return ".".join([*parts, *(f"{k}_{text(values[k])}" for k in told)])
 
 
 def canonical_sparsity(value: str | float) -> str:
