@@ -48,7 +48,8 @@ class Experiment:
     of every sparse state.
 
     oracles: the label that every cell is compared with, one for each oracle method. twins: further entries of an oracle
-    method, by label, with the oracle that they repeat on another random stream: its noise floor.
+    method, by label, with the oracle that they repeat on another random stream: its noise floor. missing: allow makes
+    tables of the cells that are there, refuse of all cells.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Experiment:
     twins: dict[str, str]
     metrics: tuple[str, ...]
     figures: tuple[str, ...]
+    missing: str
 
     def entry(self, axis: str, label: str) -> Entry:
         return self.axes[axis][label]
@@ -123,6 +125,7 @@ def load(
         twins=twins,
         metrics=_chosen("metrics", merged, catalogue),
         figures=_chosen("figures", merged, catalogue),
+        missing=merged.get("missing", "refuse"),
     )
     _check_meaning(experiment, catalogue, Path(data_folder) if data_folder is not None else None)
     return experiment
