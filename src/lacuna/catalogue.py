@@ -42,6 +42,13 @@ def registries() -> dict[str, Any]:
     }
 
 
+def settings() -> dict[str, Any]:
+    """The dataclasses of the config's own sections, by key."""
+    from lacuna.relearning import Relearning
+
+    return {"relearning": Relearning}
+
+
 def describe() -> Catalogue:
     """The catalogue, by importing everything."""
     import dataclasses
@@ -57,7 +64,10 @@ def describe() -> Catalogue:
                 facts["schema"] = schema_of(entry)
             if axis == "unlearners":
                 facts |= {"oracle": entry.oracle, "scenarios": entry.scenarios}
+            if axis == "metrics":
+                facts |= {"needs": entry.about.get("needs", ()), "default": entry.about.get("default", True)}
             catalogue[axis][name] = facts
+    catalogue["settings"] = {key: {"schema": schema_of(cls)} for key, cls in settings().items()}
     return catalogue
 
 

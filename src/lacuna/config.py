@@ -52,6 +52,7 @@ class Experiment:
     oracles: tuple[str, ...]
     metrics: tuple[str, ...]
     figures: tuple[str, ...]
+    relearning: dict[str, Any]
 
     def entry(self, axis: str, label: str) -> Entry:
         return self.axes[axis][label]
@@ -111,6 +112,7 @@ def load(
         oracles=tuple(sorted(k for k, e in axes["unlearners"].items() if catalogue["unlearners"][e.method]["oracle"])),
         metrics=_chosen("metrics", merged, catalogue),
         figures=_chosen("figures", merged, catalogue),
+        relearning=resolve(catalogue["settings"]["relearning"]["schema"], merged.get("relearning") or {}, "relearning"),
     )
     _check_meaning(experiment, catalogue, Path(data_folder) if data_folder is not None else None)
     return experiment
@@ -164,7 +166,7 @@ def _states(sparsities: Sequence[str | float], pruners: Mapping[str, Entry]) -> 
 
 
 def _chosen(axis: str, merged: Mapping[str, Any], catalogue: Catalogue) -> tuple[str, ...]:
-    chosen = merged.get(axis, list(catalogue[axis]))
+    chosen = merged.get(axis, [name for name, facts in catalogue[axis].items() if facts.get("default", True)])
     for position, name in enumerate(chosen):
         if name not in catalogue[axis]:
             raise LacunaError(f"{axis}[{position}]: '{name}' is not known; allowed: {', '.join(catalogue[axis])}")

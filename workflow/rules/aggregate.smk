@@ -7,7 +7,10 @@ localrules:
 
 rule aggregate:
     input:
-        metrics=[at("cells", "{state}/{unlearner}/metrics.json").format(**cell) for cell in EXPERIMENT.cells()],
+        metrics=[
+            at("cells", "{state}/{unlearner}/metrics/{experiment}.json").format(**cell, experiment=EXPERIMENT.name)
+            for cell in EXPERIMENT.cells()
+        ],
     output:
         cells=report(
             at("tables", "cells.csv"),

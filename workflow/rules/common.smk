@@ -169,11 +169,24 @@ def dataset_files(wildcards):
     return [str(path) for path in build(DATASETS[entry.method], entry.values).files()]
 
 
-def oracle_files(name):
-    """The files called `name` of every oracle of a cell's state."""
+def oracle_files(pattern):
+    """The files of a pattern for every oracle of a cell's state."""
     return lambda wildcards: [
-        at("cells", f"{{state}}/{label}/{name}").format(**wildcards) for label in EXPERIMENT.oracles
+        pattern.format(**dict(wildcards.items()) | {"unlearner": label}) for label in EXPERIMENT.oracles
     ]
+
+
+# What a metric may need beside predictions, mask and job, by the name that it declares: the file that a rule makes.
+NEEDS = {
+    "random_init": at("models", "random_init.npz"),
+    "relearn": at("cells", "{state}/{unlearner}/relearn.json"),
+}
+
+
+def needed():
+    """The needs of the experiment's metrics; what every cell has anyway is none."""
+    declared = {need for name in EXPERIMENT.metrics for need in KNOWN["metrics"][name]["needs"]}
+    return sorted(declared & set(NEEDS))
 
 
 # ---- targets --------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from job import job, without_method
 from model_job import checkpoint_of, load_data, use_device, write_history, write_job, write_predictions
 
 from lacuna.artifacts import read_json
+from lacuna.energy import EnergyMeter, sum_of
 from lacuna.fields import build
 from lacuna.pruning import PRUNERS
 from lacuna.pruning.mask import Mask
@@ -33,22 +34,26 @@ with job(snakemake) as say:
         options["trained"] = (load_state(given["trained"]), load_state(given["rewind"]))
         options["pruner"] = build(PRUNERS[params.pruner["method"]], without_method(params.pruner))
         options["sparsity"] = w.sparsity
-    outcome = unlearn(
-        params.unlearner["method"],
-        model,
-        data,
-        seed=seed,
-        checkpoint=checkpoint_of(snakemake),
-        log=say,
-        name=f"{w.unlearner} on {state}, {w.scenario}",
-        **options,
-    )
+    with EnergyMeter(device) as meter:
+        outcome = unlearn(
+            params.unlearner["method"],
+            model,
+            data,
+            seed=seed,
+            checkpoint=checkpoint_of(snakemake),
+            log=say,
+            name=f"{w.unlearner} on {state}, {w.scenario}",
+            **options,
+        )
+    energy = meter.facts
     if "trained_job" in given:  # an oracle from scratch costs its dense training too
-        outcome.fit.seconds += read_json(given["trained_job"])["seconds"]
+        trained = read_json(given["trained_job"])
+        outcome.fit.add(trained)
+        energy = sum_of(energy, trained)
     if "rewind" in made:
         save_state(made["rewind"], outcome.fit.snapshot)
-    write_predictions(snakemake.output.predictions, outcome.model, data)
+    write_predictions(snakemake.output.predictions, outcome.model, data, meta)
     save_mask(snakemake.output.mask, outcome.mask or Mask.full(outcome.model))
     write_history(snakemake.output.history, outcome.fit.history)
-    write_job(snakemake, snakemake.output.job, outcome.fit, device, seed)
+    write_job(snakemake, snakemake.output.job, outcome.fit, device, seed, **energy)
     save_state(snakemake.output.model, state_of(outcome.model))

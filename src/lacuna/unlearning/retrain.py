@@ -12,7 +12,7 @@ from lacuna.errors import LacunaError
 from lacuna.models.init import reinitialise
 from lacuna.pruning.mask import Mask
 from lacuna.randomness import derive
-from lacuna.training import Recipe, fit
+from lacuna.training import Fit, Recipe, fit
 from lacuna.unlearning.base import LossUnlearner, Outcome, Run, register
 
 
@@ -65,11 +65,11 @@ class RetrainExact(Recipe, LossUnlearner):
             )
             if run.pruner is None:
                 return Outcome(model, Mask.full(model), dense)
-            rewind, seconds = dense.snapshot, dense.seconds
+            rewind = dense.snapshot
         else:
             final, rewind = run.trained
             model.load_state_dict(final)
-            seconds = 0.0
+            dense = Fit()
         assert rewind is not None, "the loop snapshots the rewind epoch"
         mask, sparse = run.pruner.prune(
             model,
@@ -82,5 +82,5 @@ class RetrainExact(Recipe, LossUnlearner):
             log=run.log,
             name=run.name,
         )
-        sparse.seconds += seconds
+        sparse.add(vars(dense))
         return Outcome(model, mask, sparse)
