@@ -28,7 +28,7 @@ def relearn_epochs(cell: Cell) -> float | Absent:
     return _epochs(cell, "the model")
 
 
-@register("AIN", **_ABOUT, unit="1", better="oracle", oracle=True, source="Chundawat et al., IEEE TIFS 2023")
+@register("AIN", **_ABOUT, unit="1", better="none", oracle=True, source="Chundawat et al., IEEE TIFS 2023")
 def anamnesis_index(cell: Cell, oracle: Cell) -> float | Absent:
     """Anamnesis index: relearn time divided by the oracle's; 1 at the oracle, below 1 where knowledge is left."""
     own, its = _epochs(cell, "the model"), _epochs(oracle, "the oracle")
