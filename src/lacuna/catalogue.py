@@ -19,6 +19,9 @@ from lacuna.errors import LacunaError
 
 Catalogue = dict[str, dict[str, Any]]
 
+# what a plan needs to know of a metric, with what holds if it does not say
+_OF_METRICS: dict[str, Any] = {"better": "none", "needs": (), "default": True}
+
 
 def registries() -> dict[str, Any]:
     """The public registries by the config key of their axis."""
@@ -42,12 +45,19 @@ def registries() -> dict[str, Any]:
     }
 
 
+def settings() -> dict[str, Any]:
+    """The dataclasses of the config's own sections, by key."""
+    from lacuna.relearning import Relearning
+    from lacuna.unpruning import Unpruning
+
+    return {"relearning": Relearning, "unprune": Unpruning}
+
+
 def describe() -> Catalogue:
     """The catalogue, by importing everything."""
     import dataclasses
 
     from lacuna.fields import schema_of
-    from lacuna.unpruning import Unpruning
 
     catalogue: Catalogue = {}
     for axis, registry in registries().items():
@@ -59,12 +69,11 @@ def describe() -> Catalogue:
             if axis == "unlearners":
                 facts |= {"oracle": entry.oracle, "scenarios": entry.scenarios}
             elif axis == "metrics":
-                facts["better"] = entry.about["better"]
+                facts |= {key: entry.about.get(key, default) for key, default in _OF_METRICS.items()}
             elif axis == "figures":
                 facts["reads"] = entry.about["reads"]
             catalogue[axis][name] = facts
-    # no registry: there is one way to un-prune
-    catalogue["unprune"] = {"unprune": {"module": Unpruning.__module__, "schema": schema_of(Unpruning)}}
+    catalogue["settings"] = {key: {"schema": schema_of(cls)} for key, cls in settings().items()}
     return catalogue
 
 

@@ -62,6 +62,7 @@ class Experiment:
     metrics: tuple[str, ...]
     figures: tuple[str, ...]
     missing: str
+    relearning: dict[str, Any]
 
     def entry(self, axis: str, label: str) -> Entry:
         return self.axes[axis][label]
@@ -126,6 +127,7 @@ def load(
         metrics=_chosen("metrics", merged, catalogue),
         figures=_chosen("figures", merged, catalogue),
         missing=merged.get("missing", "refuse"),
+        relearning=resolve(catalogue["settings"]["relearning"]["schema"], merged.get("relearning") or {}, "relearning"),
     )
     _check_meaning(experiment, catalogue, Path(data_folder) if data_folder is not None else None)
     return experiment
@@ -169,7 +171,7 @@ def _unprunings(
     """An entry for each combination of the listed values, under a label made of them."""
     if given and set(states) <= {DENSE}:
         raise LacunaError("grid.unprune: no state is sparse, there is nothing to grow; allowed with a sparsity > 0")
-    schema = catalogue["unprune"]["unprune"]["schema"]
+    schema = catalogue["settings"]["unprune"]["schema"]
     allowed = [label for label, e in unlearners.items() if not catalogue["unlearners"][e.method]["oracle"]]
     entries: dict[str, Entry] = {}
     for position, options in enumerate(given):
@@ -232,7 +234,7 @@ def _states(sparsities: Sequence[str | float], pruners: Mapping[str, Entry]) -> 
 
 
 def _chosen(axis: str, merged: Mapping[str, Any], catalogue: Catalogue) -> tuple[str, ...]:
-    chosen = merged.get(axis, list(catalogue[axis]))
+    chosen = merged.get(axis, [name for name, facts in catalogue[axis].items() if facts.get("default", True)])
     for position, name in enumerate(chosen):
         if name not in catalogue[axis]:
             raise LacunaError(f"{axis}[{position}]: '{name}' is not known; allowed: {', '.join(catalogue[axis])}")

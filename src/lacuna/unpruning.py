@@ -22,7 +22,7 @@ from lacuna.fields import Count, Index, Percent, Positive, build, values_of
 from lacuna.models.init import reinitialise
 from lacuna.pruning.mask import Mask
 from lacuna.randomness import derive
-from lacuna.training import Fit, State, copy_of, state_of
+from lacuna.training import Fit, Passes, State, copy_of, state_of
 from lacuna.unlearning import unlearn
 from lacuna.unlearning.base import Outcome, Run
 
@@ -145,9 +145,13 @@ class _Course:
         clock = time.perf_counter()
         if self.how.rounds and (self.how.when == "each_round" or number == self.how.rounds):
             pruner, sparsity = self.given.pruner, self.given.sparsity
-            self.mask = pruner.find_mask(
-                self.model, sparsity, self.data, seed=derive(seed, "prune", number), mask=self.mask
-            )
+            with Passes(self.model) as passes:
+                self.mask = pruner.find_mask(
+                    self.model, sparsity, self.data, seed=derive(seed, "prune", number), mask=self.mask
+                )
+            self.fit.samples += passes.samples
+            self.fit.forwards += passes.forwards
+            self.fit.backwards += passes.backwards
             self.mask.apply(self.model)
         self.fit.seconds += time.perf_counter() - clock
 
@@ -179,9 +183,7 @@ class _Course:
         self.fit.history += [
             row | {"epoch": row["epoch"] + epochs, "seconds": row["seconds"] + seconds} for row in outcome.fit.history
         ]
-        self.fit.seconds += outcome.fit.seconds
-        self.fit.steps += outcome.fit.steps
-        self.fit.samples += outcome.fit.samples
+        self.fit.add(vars(outcome.fit))
 
     def _fingerprint(self) -> str:
         """Names the procedure by all that decides its result."""
@@ -210,8 +212,7 @@ class _Store:
         arrays = {f"model/{k}": v.numpy() for k, v in state_of(course.model).items()}
         arrays |= {f"mask/{k}": v for k, v in course.mask.bits().items()}
         fit = course.fit
-        progress = {"rounds": course.rounds, "history": fit.history, "seconds": fit.seconds, "facts": fit.facts}
-        progress |= {"steps": fit.steps, "samples": fit.samples}
+        progress = {"rounds": course.rounds} | {k: v for k, v in vars(fit).items() if k not in ("snapshot", "mask")}
         write_tensors(self.path, "unpruning", arrays, fingerprint=self.fingerprint, progress=json.dumps(progress))
 
     def load(self, course: _Course) -> None:

@@ -195,10 +195,10 @@ def from_previous(folder, name):
     return lambda wildcards: at(folder, name).format(previous=previous_state(wildcards), **wildcards)
 
 
-def oracle_files(name):
-    """The files called `name` of every oracle of a cell's state."""
+def oracle_files(pattern):
+    """The files of a pattern for every oracle of a cell's state."""
     return lambda wildcards: [
-        at("cells", f"{{state}}/{label}/{name}").format(**wildcards) for label in EXPERIMENT.oracles
+        pattern.format(**dict(wildcards.items()) | {"unlearner": label}) for label in EXPERIMENT.oracles
     ]
 
 
@@ -206,6 +206,19 @@ def figure_tables(wildcards):
     """The tables that a figure reads, by name; unpacked."""
     names = KNOWN["figures"][wildcards.figure]["reads"]
     return {name: at("tables", f"{name}.csv").format(**wildcards) for name in names}
+
+
+# What a metric may need beside predictions, mask and job, by the name that it declares: the file that a rule makes.
+NEEDS = {
+    "random_init": at("models", "random_init.npz"),
+    "relearn": at("cells", "{state}/{unlearner}/relearn.json"),
+}
+
+
+def needed():
+    """The needs of the experiment's metrics; what every cell has anyway is none."""
+    declared = {need for name in EXPERIMENT.metrics for need in KNOWN["metrics"][name]["needs"]}
+    return sorted(declared & set(NEEDS))
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------------
@@ -216,7 +229,7 @@ def steps_of(cell):
     names = [("models", "{state}/model.safetensors", "{state}")]
     for label in (cell["unlearner"], *EXPERIMENT.oracles):
         names.append(("cells", f"{{state}}/{label}/predictions.npz", f"{{state}}/{label}"))
-    names.append(("cells", "{state}/{unlearner}/metrics.json", "{state}/{unlearner}/metrics"))
+    names.append(("cells", f"{{state}}/{{unlearner}}/metrics/{EXPERIMENT.name}.json", f"{{state}}/{{unlearner}}/metrics/{EXPERIMENT.name}"))
     return [(at(folder, name).format(**cell), log_at(folder, log).format(**cell)) for folder, name, log in names]
 
 
