@@ -86,8 +86,9 @@ def unprune(
     for name in given.mask:
         if name not in initial or initial[name].shape != given.mask[name].shape:
             raise LacunaError(f"unprune: initial: '{name}' does not fit the mask; allowed: the state θ_0 of this model")
-    course = _Course(how, method, dict(hyperparameters or {}), data, given, initial, copy_of(model), given.mask)
-    return course.run()
+    model = copy_of(model)
+    given.mask.apply(model)
+    return _Course(how, method, dict(hyperparameters or {}), data, given, initial, model, given.mask).run()
 
 
 @dataclass
