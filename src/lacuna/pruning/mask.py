@@ -31,7 +31,11 @@ def prunable(model: nn.Module, include_linear: bool = False) -> dict[str, nn.Par
         if isinstance(module, nn.Conv2d) or (include_linear and name in linear):
             weights[f"{name}.weight"] = module.weight
     if not weights:
-        raise LacunaError(f"{type(model).__name__} has no prunable weights: it holds no convolution")
+        kinds = "convolution, and no Linear but the classifier" if include_linear else "convolution"
+        raise LacunaError(
+            f"{type(model).__name__} has no prunable weights, it holds no {kinds}; "
+            "allowed: a model with convolutions, or with include_linear one with hidden Linear layers"
+        )
     return weights
 
 
