@@ -266,6 +266,7 @@ class Fit:
     """What a run did: one history row per epoch, seconds of the method alone, steps and samples seen, snapshot.
 
     mask: the mask at the end (a method may have changed it). facts: numbers that the method tells of the run.
+    network: what ran, if it was the given model without its removed filters.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
@@ -275,6 +276,7 @@ class Fit:
     snapshot: State | None = None
     mask: Mask | None = None
     facts: dict[str, float] = field(default_factory=dict)
+    network: nn.Module | None = None
 
 
 def state_of(model: nn.Module) -> State:

@@ -14,12 +14,15 @@ from lacuna.registry import register
 def intersection_over_union(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> float:
     """|a∧b| / |a∨b| over the kept weights of two masks (bool arrays by tensor name), in [0, 1]; 1 if both are empty.
 
+    Tensors of one axis (the bias and batch norm of a removed filter) do not count.
+
     Raises LacunaError if the masks are not over the same tensors.
     """
     if {k: v.shape for k, v in a.items()} != {k: v.shape for k, v in b.items()}:
         raise LacunaError("mask_iou: the masks are not over the same tensors")
-    both = sum(int((a[k] & b[k]).sum()) for k in a)
-    either = sum(int((a[k] | b[k]).sum()) for k in a)
+    weights = [k for k in a if a[k].ndim > 1]
+    both = sum(int((a[k] & b[k]).sum()) for k in weights)
+    either = sum(int((a[k] | b[k]).sum()) for k in weights)
     return both / either if either else 1.0
 
 
@@ -38,4 +41,5 @@ def realised_sparsity(cell: Cell) -> float | None:
     """Share of the prunable weights that the cell's mask removes."""
     if cell.mask is None:
         return None
-    return 1 - sum(int(m.sum()) for m in cell.mask.values()) / sum(m.size for m in cell.mask.values())
+    weights = [m for m in cell.mask.values() if m.ndim > 1]
+    return 1 - sum(int(m.sum()) for m in weights) / sum(m.size for m in weights)

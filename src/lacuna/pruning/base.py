@@ -13,7 +13,7 @@ from torch import nn
 
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
-from lacuna.pruning.criteria import Criterion
+from lacuna.pruning.criteria import Criterion, Scores
 from lacuna.pruning.mask import Mask, Scope, Sparsity, prunable
 from lacuna.pruning.rounds import rounds_to, sparsity_of
 from lacuna.randomness import derive
@@ -40,12 +40,15 @@ class Pruner:
 
     scope: rank all prunable weights together (global) or within each layer.
     include_linear: Linear weights except the classifier are prunable too.
+
+    structured: whole filters are removed, not single weights.
     """
 
     scope: Scope = "global"
     include_linear: bool = False
 
     criterion: ClassVar[Criterion]
+    structured: ClassVar[bool] = False
     before_training: ClassVar[bool] = False
     rate: ClassVar[float | None] = None
 
@@ -68,8 +71,11 @@ class Pruner:
 
         Raises LacunaError if the sparsity cannot be reached.
         """
-        scores = type(self).criterion(model, derive(seed, "scores"), data, self.include_linear)
-        return Mask.from_scores(scores, sparsity, self.scope, within=mask)
+        return Mask.from_scores(self.scores(model, data, seed), sparsity, self.scope, within=mask)
+
+    def scores(self, model: nn.Module, data: UnlearningData, seed: int) -> Scores:
+        """What the criterion says of each prunable weight; the lowest are removed."""
+        return type(self).criterion(model, derive(seed, "scores"), data, self.include_linear)
 
     def start(self, origin: Origin, recipe: Recipe) -> tuple[State, int]:
         """The weights that training goes on from, and the epochs of the schedule that they have behind them."""
@@ -126,10 +132,12 @@ class Pruner:
                 log(f"warning: {name}: layer collapse, no weight of '{layer}' is left at {level}")
         weights, epoch = self.start(origin, recipe)
         model.load_state_dict(weights)
-        run = fit(
-            model, recipe, data, mask=mask, seed=seed, start_epoch=epoch, checkpoint=checkpoint, log=log, name=name
-        )
-        return mask, run
+        options: dict[str, Any] = {"seed": seed, "start_epoch": epoch, "checkpoint": checkpoint, "log": log, "name": name}
+        return mask, self.train(model, recipe, data, mask, **options)
+
+    def train(self, model: nn.Module, recipe: Recipe, data: UnlearningData, mask: Mask, **options: Any) -> Fit:
+        """Train under the mask, in place."""
+        return fit(model, recipe, data, mask=mask, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
