@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,7 +69,10 @@ class Pruner:
 
         Raises LacunaError if the sparsity cannot be reached.
         """
-        scores = type(self).criterion(model, derive(seed, "scores"), data, self.include_linear)
+        criterion = type(self).criterion
+        offered = {"seed": derive(seed, "scores"), "data": data} | vars(self)
+        wanted = list(inspect.signature(criterion).parameters)[1:]
+        scores = criterion(model, **{name: offered[name] for name in wanted})
         return Mask.from_scores(scores, sparsity, self.scope, within=mask)
 
     def start(self, origin: Origin, recipe: Recipe) -> tuple[State, int]:
