@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,7 +76,10 @@ class Pruner:
 
     def scores(self, model: nn.Module, data: UnlearningData, seed: int) -> Scores:
         """What the criterion says of each prunable weight; the lowest are removed."""
-        return type(self).criterion(model, derive(seed, "scores"), data, self.include_linear)
+        criterion = type(self).criterion
+        offered = {"seed": derive(seed, "scores"), "data": data} | vars(self)
+        wanted = list(inspect.signature(criterion).parameters)[1:]
+        return criterion(model, **{name: offered[name] for name in wanted})
 
     def start(self, origin: Origin, recipe: Recipe) -> tuple[State, int]:
         """The weights that training goes on from, and the epochs of the schedule that they have behind them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Literal
@@ -75,22 +74,24 @@ class Mask:
         flat = {name: s.detach().cpu().flatten() for name, s in scores.items()}
         if bad := [name for name, s in flat.items() if bool(s.isnan().any())]:
             raise LacunaError(f"the pruning scores of '{bad[0]}' are not numbers; try a smaller learning rate")
+        there = {
+            name: within[name].flatten() if within is not None and name in within else torch.ones(len(s)).bool()
+            for name, s in flat.items()
+        }
+        kept: dict[str, Tensor] = {}
+        for names in [[name] for name in flat] if scope == "layer" else [list(flat)]:
+            left = torch.cat([there[name] for name in names])
+            surplus = int(left.count_nonzero()) - (len(left) - round(share * len(left)))
+            if within is not None and surplus < 0:
+                raise LacunaError(
+                    f"sparsity: {float(share):g} is not allowed; allowed: at least {within.sparsity:g}, "
+                    "which is removed already"
+                )
+            keep = _keep(torch.cat([flat[name] for name in names]), left, surplus)
+            kept |= zip(names, keep.split([len(flat[name]) for name in names]), strict=True)
         if within is not None:
-            gone = {name: ~within[name].flatten() for name in flat if name in within}
-            flat |= {name: flat[name].masked_fill(removed, -math.inf) for name, removed in gone.items()}
-        if scope == "layer":
-            kept = {name: _keep(s, round(share * len(s))) for name, s in flat.items()}
-        else:
-            together = torch.cat(list(flat.values()))
-            parts = _keep(together, round(share * len(together))).split([len(s) for s in flat.values()])
-            kept = dict(zip(flat, parts, strict=True))
-        if within is not None and any(bool((kept[name] & removed).any()) for name, removed in gone.items()):
-            raise LacunaError(
-                f"sparsity: {float(share):g} is not allowed; allowed: at least {within.sparsity:g}, "
-                "which is removed already"
-            )
-        unranked = {name: keep for name, keep in (within._kept if within is not None else {}).items() if name not in flat}
-        return cls({name: keep.view(scores[name].shape) for name, keep in kept.items()} | unranked)
+            kept |= {name: within[name] for name in within if name not in scores}
+        return cls({name: keep.view(scores[name].shape) if name in scores else keep for name, keep in kept.items()})
 
     def __getitem__(self, name: str) -> Tensor:
         return self._kept[name]
@@ -149,7 +150,7 @@ class Mask:
     def sparsity(self) -> float:
         """Share of the weights that are removed, in [0, 1]."""
         total = sum(k.numel() for k in self.weights.values())
-        return 1 - sum(int(k.sum()) for k in self.weights.values()) / total
+        return 1 - sum(int(k.count_nonzero()) for k in self.weights.values()) / total
 
     def sparsity_per_layer(self) -> dict[str, float]:
         """The same for each tensor of weights."""
@@ -186,13 +187,15 @@ class Mask:
         return digest.hexdigest()
 
 
-def _keep(scores: Tensor, removed: int) -> Tensor:
-    """True for all but the `removed` lowest of a score vector."""
-    keep = torch.ones(len(scores), dtype=torch.bool)
-    if removed:
-        threshold = scores.kthvalue(removed).values
-        keep = scores > threshold
-        ties = (scores == threshold).nonzero().flatten()
-        surplus = int((~keep).sum()) - removed
-        keep[ties[len(ties) - surplus :]] = True
-    return keep
+def _keep(scores: Tensor, left: Tensor, removed: int) -> Tensor:
+    """True for all that are left but the `removed` lowest of them."""
+    if not removed:
+        return left
+    # only the survivors are ranked: SynFlow asks a hundred times
+    ranked = scores[left]
+    threshold = ranked.kthvalue(removed).values
+    keep = ranked > threshold
+    ties = (ranked == threshold).nonzero().flatten()
+    surplus = len(keep) - int(keep.count_nonzero()) - removed
+    keep[ties[len(ties) - surplus :]] = True
+    return left.masked_scatter(left, keep)
