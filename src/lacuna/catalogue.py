@@ -19,6 +19,9 @@ from lacuna.errors import LacunaError
 
 Catalogue = dict[str, dict[str, Any]]
 
+# what a plan needs to know of a metric, with what holds if it does not say
+_OF_METRICS: dict[str, Any] = {"better": "none", "needs": (), "default": True}
+
 
 def registries() -> dict[str, Any]:
     """The public registries by the config key of their axis."""
@@ -42,6 +45,14 @@ def registries() -> dict[str, Any]:
     }
 
 
+def settings() -> dict[str, Any]:
+    """The dataclasses of the config's own sections, by key."""
+    from lacuna.relearning import Relearning
+    from lacuna.unpruning import Unpruning
+
+    return {"relearning": Relearning, "unprune": Unpruning}
+
+
 def describe() -> Catalogue:
     """The catalogue, by importing everything."""
     import dataclasses
@@ -57,7 +68,12 @@ def describe() -> Catalogue:
                 facts["schema"] = schema_of(entry)
             if axis == "unlearners":
                 facts |= {"oracle": entry.oracle, "scenarios": entry.scenarios}
+            elif axis == "metrics":
+                facts |= {key: entry.about.get(key, default) for key, default in _OF_METRICS.items()}
+            elif axis == "figures":
+                facts["reads"] = entry.about["reads"]
             catalogue[axis][name] = facts
+    catalogue["settings"] = {key: {"schema": schema_of(cls)} for key, cls in settings().items()}
     return catalogue
 
 

@@ -44,7 +44,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A checked experiment; `axes` maps an axis to its entries by label, in the order of the file."""
+    """A checked experiment; `axes` maps an axis to its entries by label, in the order of the file.
+
+    axes["unprune"] holds an entry for each combination of values in grid.unprune, which is a cell beside the unlearners
+    of every sparse state.
+
+    oracles: the label that every cell is compared with, one for each oracle method. twins: further entries of an oracle
+    method, by label, with the oracle that they repeat on another random stream: its noise floor. missing: allow makes
+    tables of the cells that are there, refuse of all cells.
+    """
 
     name: str
     device: str
@@ -52,8 +60,11 @@ class Experiment:
     states: tuple[str, ...]
     axes: dict[str, dict[str, Entry]]
     oracles: tuple[str, ...]
+    twins: dict[str, str]
     metrics: tuple[str, ...]
     figures: tuple[str, ...]
+    missing: str
+    relearning: dict[str, Any]
 
     def entry(self, axis: str, label: str) -> Entry:
         return self.axes[axis][label]
@@ -61,18 +72,19 @@ class Experiment:
     def cells(self) -> Iterator[dict[str, str]]:
         """Every cell of the grid, as wildcard values."""
         a = self.axes
-        for dataset, model, recipe, seed, scenario, state, unlearner in itertools.product(
-            a["datasets"], a["models"], a["recipes"], self.seeds, a["scenarios"], self.states, a["unlearners"]
+        for dataset, model, recipe, seed, scenario, state in itertools.product(
+            a["datasets"], a["models"], a["recipes"], self.seeds, a["scenarios"], self.states
         ):
-            yield {
-                "dataset": dataset,
-                "model": model,
-                "recipe": recipe,
-                "seed": str(seed),
-                "scenario": scenario,
-                "state": state,
-                "unlearner": unlearner,
-            }
+            for unlearner in (*a["unlearners"], *(a["unprune"] if state != DENSE else ())):
+                yield {
+                    "dataset": dataset,
+                    "model": model,
+                    "recipe": recipe,
+                    "seed": str(seed),
+                    "scenario": scenario,
+                    "state": state,
+                    "unlearner": unlearner,
+                }
 
 
 def gpus_for(device: str) -> int:
@@ -105,16 +117,21 @@ def load(
     check(merged, read_yaml(schema), "")
     grid = merged["grid"]
     axes = {axis: _entries(axis, grid[axis] or {}, catalogue) for axis in AXES.values()}
+    oracles, twins = _oracles(axes["unlearners"], catalogue)
+    states = _states(grid["sparsities"], axes["pruners"])
+    axes["unprune"] = _unprunings(grid.get("unprune") or [], axes["unlearners"], states, catalogue)
     experiment = Experiment(
         name=merged["name"],
         device=merged["device"],
         seeds=tuple(int(s) for s in grid["seeds"]),
-        states=_states(grid["sparsities"], axes["pruners"]),
+        states=states,
         axes=axes,
-        # sorted: another order in the file is no other comparison
-        oracles=tuple(sorted(k for k, e in axes["unlearners"].items() if catalogue["unlearners"][e.method]["oracle"])),
+        oracles=oracles,
+        twins=twins,
         metrics=_chosen("metrics", merged, catalogue),
         figures=_chosen("figures", merged, catalogue),
+        missing=merged.get("missing", "refuse"),
+        relearning=resolve(catalogue["settings"]["relearning"]["schema"], merged.get("relearning") or {}, "relearning"),
     )
     _check_meaning(experiment, catalogue)
     if data_folder is not None:
@@ -148,6 +165,59 @@ def _entries(axis: str, given: Mapping[str, Any], catalogue: Catalogue) -> dict[
     return entries
 
 
+def _oracles(unlearners: Mapping[str, Entry], catalogue: Catalogue) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The oracles that cells are compared with, and the twins of each."""
+    by_method: dict[str, list[str]] = {}
+    # sorted: another order in the file is no other comparison; the entry that bears the method's name comes first
+    for label, entry in sorted(unlearners.items(), key=lambda item: (item[0] != item[1].method, item[0])):
+        if catalogue["unlearners"][entry.method]["oracle"]:
+            by_method.setdefault(entry.method, []).append(label)
+    oracles = tuple(sorted(first for first, *_ in by_method.values()))
+    return oracles, {twin: first for first, *others in by_method.values() for twin in others}
+
+
+def _unprunings(
+    given: Sequence[Mapping[str, Any]], unlearners: Mapping[str, Entry], states: Sequence[str], catalogue: Catalogue
+) -> dict[str, Entry]:
+    """An entry for each combination of the listed values, under a label made of them."""
+    if given and set(states) <= {DENSE}:
+        raise LacunaError("grid.unprune: no state is sparse, there is nothing to grow; allowed with a sparsity > 0")
+    schema = catalogue["settings"]["unprune"]["schema"]
+    allowed = [label for label, e in unlearners.items() if not catalogue["unlearners"][e.method]["oracle"]]
+    entries: dict[str, Entry] = {}
+    for position, options in enumerate(given):
+        where = f"grid.unprune[{position}]"
+        options = dict(options)
+        name = options.pop("label", None)
+        swept = {key: value if isinstance(value, list) else [value] for key, value in options.items()}
+        for key, values in swept.items():
+            if not values:
+                raise LacunaError(f"{where}.{key}: [] is not allowed; allowed: a value, or a list of at least one")
+        for unlearner, *chosen in itertools.product(swept.pop("unlearner"), *swept.values()):
+            if unlearner not in allowed:
+                raise LacunaError(
+                    f"{where}.unlearner: '{unlearner}' is not known; allowed: a label of grid.unlearners that is "
+                    f"no oracle: {', '.join(allowed) or 'there is none'}"
+                )
+            resolved = resolve(schema, dict(zip(swept, chosen, strict=True)), where)
+            label = _unprune_label(name, unlearner, resolved, schema["properties"])
+            if label in entries or label in unlearners:
+                raise LacunaError(f"{where}: '{label}' is there twice; allowed: each once, or with a label of its own")
+            entries[label] = Entry("unprune", {"unlearner": unlearner} | resolved)
+    return entries
+
+
+def _unprune_label(name: str | None, unlearner: str, values: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
+    """unprune.ft.p10.r3, and behind it the other options that are no default (.when_each_round); or name.p10.r3."""
+
+    def text(value: Any) -> str:
+        return f"{Decimal(repr(value)):f}".removesuffix(".0") if isinstance(value, float) else str(value)
+
+    told = [] if name else [k for k in values if k not in ("p", "rounds") and values[k] != properties[k]["default"]]
+    parts = [name or f"unprune.{unlearner}", f"p{text(values['p'])}", f"r{text(values['rounds'])}"]
+    return ".".join([*parts, *(f"{k}_{text(values[k])}" for k in told)])
+
+
 def canonical_sparsity(value: str | float) -> str:
     """One spelling for a sparsity, whatever was typed: 0.9, "0.9" and "0.90" → "0.90"."""
     number = Decimal(str(value)).normalize()
@@ -175,7 +245,7 @@ def _states(sparsities: Sequence[str | float], pruners: Mapping[str, Entry]) -> 
 
 
 def _chosen(axis: str, merged: Mapping[str, Any], catalogue: Catalogue) -> tuple[str, ...]:
-    chosen = merged.get(axis, list(catalogue[axis]))
+    chosen = merged.get(axis, [name for name, facts in catalogue[axis].items() if facts.get("default", True)])
     for position, name in enumerate(chosen):
         if name not in catalogue[axis]:
             raise LacunaError(f"{axis}[{position}]: '{name}' is not known; allowed: {', '.join(catalogue[axis])}")

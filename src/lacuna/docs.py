@@ -1,4 +1,4 @@
-"""The generated pages: docs/methods.md from the unlearners' dataclasses.
+"""The generated pages: docs/methods.md from the unlearners' dataclasses, docs/metrics.md from the metrics' registry.
 
 python -m lacuna.docs [--check]     write the pages, or only say whether they are up to date
 """
@@ -6,13 +6,16 @@ python -m lacuna.docs [--check]     write the pages, or only say whether they ar
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
+import itertools
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from lacuna.artifacts import atomic
+from lacuna.evaluation import METRICS
 from lacuna.fields import describe, schema_of
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning.base import EditUnlearner, LossUnlearner
@@ -144,6 +147,53 @@ def table(cls: type, names: list[str]) -> list[str]:
     return rows
 
 
+_METRICS_HEAD = """\
+# Metrics
+
+Generated from the functions in `src/lacuna/evaluation/` by `make docs`; edit those.
+
+Every metric is a function of stored predictions: logits on D_r (retain), D_f (forget), validation and test set. p(x) is
+the softmax of the logits, u the unlearned model, Δ a difference to an oracle. Under class forgetting the test set is
+without the forgotten class. `metrics: [UA, MIA, ZRF]` in the config chooses; without it all are computed but those on
+request. A metric against an oracle appears once for each, as `KL_forget/retrain`. One that has no value for a cell is
+left out of the tables, and the cell's metrics file says why under `absent`.
+
+"better" is what unlearning should make of it: lower, higher, or as the oracle has it.
+"""
+
+
+def metrics_page() -> str:
+    """docs/metrics.md."""
+    lines = [_METRICS_HEAD]
+    for module, names in itertools.groupby(sorted(METRICS, key=METRICS.module), METRICS.module):
+        title, _, text = inspect.cleandoc(importlib.import_module(module).__doc__ or "").partition("\n\n")
+        lines += [f"## {title.rstrip('.')}", "", *([text, ""] if text else [])]
+        lines += ["| name | what it is | unit | range | better | source |", "|---|---|---|---|---|---|"]
+        lines += [metric_row(name) for name in names] + [""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def metric_row(name: str) -> str:
+    """A metric's row of the table.
+
+    Raises ValueError if its docstring or its registration lacks something.
+    """
+    metric = METRICS[name]
+    about = metric.about
+    lacking = [key for key in ("unit", "low", "high", "better", "oracle", "source") if key not in about]
+    if lacking or not metric.__doc__:
+        raise ValueError(f"metric '{name}' does not say {', '.join(lacking) or 'what it is'}")
+    low, high = (f"{about[key]:.4g}" if about[key] is not None else None for key in ("low", "high"))
+    words = " ".join(inspect.cleandoc(metric.__doc__).split()).replace("|", "\\|")
+    needs = ", ".join(f"`{need}`" for need in about.get("needs", ()))
+    words += f" Needs {needs}." if needs else ""
+    words += "" if about.get("default", True) else " On request."
+    shown = f"`{name}`" + (" (oracle)" if about["oracle"] else "")
+    better = {"oracle": "as the oracle", "none": ""}.get(about["better"], about["better"])
+    scale = f"{'−∞' if low is None else low} to {'∞' if high is None else high}"
+    return f"| {shown} | {words} | {about['unit']} | {scale} | {better} | {about['source']} |"
+
+
 def _field_names(cls: Any) -> list[str]:
     return [f.name for f in dataclasses.fields(cls)]
 
@@ -151,7 +201,7 @@ def _field_names(cls: Any) -> list[str]:
 def main(arguments: list[str]) -> int:
     """Write the pages, or with --check only compare; the exit status says whether they were up to date."""
     stale = []
-    for name, text in {"methods.md": methods_page()}.items():
+    for name, text in {"methods.md": methods_page(), "metrics.md": metrics_page()}.items():
         path = PAGES / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(name)

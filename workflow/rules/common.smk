@@ -73,6 +73,8 @@ def read_experiment():
 
 EXPERIMENT, KNOWN = read_experiment()
 config["device"] = EXPERIMENT.device
+# the oracles and their twins
+RETRAINED = {*EXPERIMENT.oracles, *EXPERIMENT.twins}
 
 
 def one_of(labels):
@@ -81,12 +83,12 @@ def one_of(labels):
 
 
 def unlearners_by(method):
-    """The labels of the unlearners with this method; None: of all that are no oracle."""
+    """The labels of the unlearners with this method; None: of all that start from the original model."""
     entries = EXPERIMENT.axes["unlearners"]
     return [
         label
         for label, entry in entries.items()
-        if (label not in EXPERIMENT.oracles if method is None else entry.method == method)
+        if (label not in RETRAINED if method is None else entry.method == method)
     ]
 
 
@@ -124,19 +126,31 @@ def entry_of(axis, wildcard):
 def unlearner_entry(wildcards):
     """A param: the unlearner's entry; an oracle follows the recipe."""
     entry = OPTIONS["unlearners"][wildcards.unlearner]
-    if wildcards.unlearner in EXPERIMENT.oracles:
+    if wildcards.unlearner in RETRAINED:
         return OPTIONS["recipes"][wildcards.recipe] | {"method": entry["method"]}
     return entry
 
 
+def unpruned(wildcards):
+    """The label of the unlearner that a cell un-prunes around."""
+    return OPTIONS["unprune"][wildcards.unlearner]["unlearner"]
+
+
+def unpruned_entry(wildcards):
+    """A param: the entry of that unlearner."""
+    return OPTIONS["unlearners"][unpruned(wildcards)]
+
+
 def code_of(script, **axes):
-    """A param: the digest of what a script runs, with the modules of the entries that its wildcards name."""
+    """A param: the digest of what a script runs, with the modules of the entries that its wildcards name.
+
+    A wildcard's place may be taken by a function of the wildcards that gives the label.
+    """
     cache = {}
 
     def digest(wildcards):
-        chosen = tuple(
-            KNOWN[axis][EXPERIMENT.entry(axis, wildcards[wildcard]).method]["module"] for axis, wildcard in axes.items()
-        )
+        labels = {axis: by(wildcards) if callable(by) else wildcards[by] for axis, by in axes.items()}
+        chosen = tuple(KNOWN[axis][EXPERIMENT.entry(axis, label).method]["module"] for axis, label in labels.items())
         if chosen not in cache:
             cache[chosen] = code_digest(SCRIPTS / script, *chosen)
         return cache[chosen]
@@ -182,11 +196,58 @@ def from_previous(folder, name):
     return lambda wildcards: at(folder, name).format(previous=previous_state(wildcards), **wildcards)
 
 
-def oracle_files(name):
-    """The files called `name` of every oracle of a cell's state."""
+def oracle_files(pattern):
+    """The files of a pattern for every oracle of a cell's state."""
     return lambda wildcards: [
-        at("cells", f"{{state}}/{label}/{name}").format(**wildcards) for label in EXPERIMENT.oracles
+        pattern.format(**dict(wildcards.items()) | {"unlearner": label}) for label in EXPERIMENT.oracles
     ]
+
+
+def figure_tables(wildcards):
+    """The tables that a figure reads, by name; unpacked."""
+    names = KNOWN["figures"][wildcards.figure]["reads"]
+    return {name: at("tables", f"{name}.csv").format(**wildcards) for name in names}
+
+
+# What a metric may need beside predictions, mask and job, by the name that it declares: the file that a rule makes.
+NEEDS = {
+    "random_init": at("models", "random_init.npz"),
+    "relearn": at("cells", "{state}/{unlearner}/relearn.json"),
+}
+
+
+def needed():
+    """The needs of the experiment's metrics; what every cell has anyway is none."""
+    declared = {need for name in EXPERIMENT.metrics for need in KNOWN["metrics"][name]["needs"]}
+    return sorted(declared & set(NEEDS))
+
+
+# ---- tables ---------------------------------------------------------------------------------------------------------
+
+
+def steps_of(cell):
+    """The files that a cell's metrics are made of, each with its log, in the order of their making."""
+    names = [("models", "{state}/model.safetensors", "{state}")]
+    for label in (cell["unlearner"], *EXPERIMENT.oracles):
+        names.append(("cells", f"{{state}}/{label}/predictions.npz", f"{{state}}/{label}"))
+    names.append(("cells", f"{{state}}/{{unlearner}}/metrics/{EXPERIMENT.name}.json", f"{{state}}/{{unlearner}}/metrics/{EXPERIMENT.name}"))
+    return [(at(folder, name).format(**cell), log_at(folder, log).format(**cell)) for folder, name, log in names]
+
+
+def split_cells():
+    """The metrics that the tables are made of, and the cells that they leave out, as `missing: allow` permits."""
+    metrics, missing = [], []
+    for cell in EXPERIMENT.cells():
+        steps = steps_of(cell)
+        if EXPERIMENT.missing == "allow" and not all(Path(file).exists() for file, _ in steps):
+            missing.append(cell | {"steps": steps})
+        else:
+            metrics.append(steps[-1][0])
+    return metrics, missing
+
+
+# once: what is there must not change between the inputs and the params of a rule
+METRICS, MISSING = split_cells()
 
 
 # ---- targets --------------------------------------------------------------------------------------------------------
@@ -195,7 +256,14 @@ def oracle_files(name):
 def table_files():
     return [
         at("tables", name).format(experiment=EXPERIMENT.name)
-        for name in ("cells.csv", "summary.csv", "experiment.json")
+        for name in (
+            "cells.csv",
+            "summary.csv",
+            "ranks.csv",
+            "disagreement.csv",
+            "missing.csv",
+            "experiment.json",
+        )
     ]
 
 

@@ -1,4 +1,4 @@
-"""Predictions of a cell and of its oracles → metrics.json."""
+"""Predictions of a cell and of its oracles → its metrics."""
 
 from job import commit, job
 
@@ -8,25 +8,36 @@ from lacuna.evaluation import Cell, evaluate
 with job(snakemake) as say:
     w, given, params = snakemake.wildcards, snakemake.input, snakemake.params
 
-    def cell(predictions: str, mask: str, job_file: str) -> tuple[Cell, dict]:
-        facts = read_json(job_file)
-        return Cell.from_arrays(
-            read_npz(predictions, "predictions"), unpack_bits(read_npz(mask, "mask")), facts["seconds"]
-        ), facts
+    def read(path: str, kind: str) -> dict:
+        return read_json(path) if path.endswith(".json") else read_npz(path, kind)
 
-    own, facts = cell(given.predictions, given.mask, given.job)
-    triples = zip(given.oracle_predictions, given.oracle_masks, given.oracle_jobs, strict=True)
-    oracles = {label: cell(*files)[0] for label, files in zip(params.oracles, triples, strict=True)}
+    def cell(predictions: str, mask: str, job_file: str, *needs: str) -> Cell:
+        extra = {"job": read_json(job_file)}
+        extra |= {name: read(path, name) for name, path in zip(params.needs, needs, strict=True)}
+        return Cell.from_arrays(
+            read_npz(predictions, "predictions"), unpack_bits(read_npz(mask, "mask")), extra["job"]["seconds"], extra
+        )
+
+    own = cell(given.predictions, given.mask, given.job, *(given[f"need_{name}"] for name in params.needs))
+    of_oracles = zip(
+        given.oracle_predictions,
+        given.oracle_masks,
+        given.oracle_jobs,
+        *(given[f"oracle_need_{name}"] for name in params.needs),
+        strict=True,
+    )
+    oracles = {label: cell(*files) for label, files in zip(params.oracles, of_oracles, strict=True)}
     metrics = evaluate(own, oracles, params.metrics)
     # "omp-0.90" → omp, 0.90; "dense" stands for itself
     pruner, _, sparsity = w.state.rpartition("-")
-    coordinates = {k: v for k, v in w.items() if k != "state"}
+    coordinates = {k: v for k, v in w.items() if k not in ("state", "experiment")}
     coordinates |= {"pruner": pruner or w.state, "sparsity": sparsity if pruner else "0.00"}
     coordinates["seed"] = int(w.seed)
     result = {
         "cell": coordinates,
         "metrics": metrics,
-        "trained_at_commit": facts["commit"],
+        "absent": metrics.absent,
+        "trained_at_commit": own.extra["job"]["commit"],
         "evaluated_at_commit": commit(),
         "job": given.job,
     }

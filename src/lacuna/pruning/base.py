@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import nn
 
 from lacuna.data.batches import UnlearningData
@@ -81,6 +82,21 @@ class Pruner:
         wanted = list(inspect.signature(criterion).parameters)[1:]
         return criterion(model, **{name: offered[name] for name in wanted})
 
+    def grow(
+        self,
+        mask: Mask,
+        model: nn.Module,
+        data: UnlearningData,
+        initial: State,
+        share: str | float | Fraction,
+        generator: torch.Generator | None = None,
+    ) -> Mask:
+        """The mask with this share of its removed weights kept again, ranked within the scope.
+
+        Those of the largest |θ_0|, or any that `generator` draws. A structured pruner grows whole filters, by L2 norm.
+        """
+        return mask.grown(drawn(magnitudes(initial, mask), generator), share, self.scope)
+
     def start(self, origin: Origin, recipe: Recipe) -> tuple[State, int]:
         """The weights that training goes on from, and the epochs of the schedule that they have behind them."""
         return origin.initial, 0
@@ -142,6 +158,18 @@ class Pruner:
     def train(self, model: nn.Module, recipe: Recipe, data: UnlearningData, mask: Mask, **options: Any) -> Fit:
         """Train under the mask, in place."""
         return fit(model, recipe, data, mask=mask, **options)
+
+
+def magnitudes(initial: State, mask: Mask) -> Scores:
+    """|θ_0| of the weights that a mask is over."""
+    return {name: initial[name].abs() for name in mask.weights}
+
+
+def drawn(scores: Scores, generator: torch.Generator | None) -> Scores:
+    """The scores, or uniform draws in their place."""
+    if generator is None:
+        return scores
+    return {name: torch.rand(s.shape, generator=generator) for name, s in scores.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

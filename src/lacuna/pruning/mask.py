@@ -93,6 +93,27 @@ class Mask:
             kept |= {name: within[name] for name in within if name not in scores}
         return cls({name: keep.view(scores[name].shape) if name in scores else keep for name, keep in kept.items()})
 
+    def grown(self, scores: Mapping[str, Tensor], share: str | float | Fraction, scope: Scope = "global") -> Mask:
+        """The mask with the round(share·n) highest-scoring of its n removed weights kept again; what is kept stays.
+
+        scores: one tensor per weight; tensors without a score stay as they are. share: in [0, 1]; a text is taken
+        exactly. scope: rank all removed weights
+        together or within each layer. Among equal scores at the threshold the last in order grow.
+        Raises LacunaError for a share out of range or a score that is NaN.
+        """
+        share = Fraction(str(share))
+        if not 0 <= share <= 1:
+            raise LacunaError(f"share of grown weights: {float(share):g} is not allowed; allowed: 0 <= share <= 1")
+        kept = dict(self._kept)
+        for names in [list(scores)] if scope == "global" else [[name] for name in scores]:
+            removed = sum(int((~self[name]).sum()) for name in names)
+            left = removed - round(share * removed)
+            if left < removed:
+                lifted = {name: scores[name].detach().cpu().masked_fill(self[name], math.inf) for name in names}
+                total = sum(self[name].numel() for name in names)
+                kept |= Mask.from_scores(lifted, Fraction(left, total))._kept
+        return Mask(kept)
+
     def __getitem__(self, name: str) -> Tensor:
         return self._kept[name]
 

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from lacuna.compaction import Channels, Compaction, channels
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
+from lacuna.fields import Count
 from lacuna.pruning import criteria
-from lacuna.pruning.base import TrainedPruner
+from lacuna.pruning.base import TrainedPruner, drawn, magnitudes
 from lacuna.pruning.criteria import Scores
 from lacuna.pruning.mask import Mask, Scope, Sparsity, prunable
 from lacuna.registry import register
-from lacuna.training import Fit, Recipe, fit
+from lacuna.training import Fit, Recipe, State, fit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,41 +68,57 @@ class FilterPruner(TrainedPruner):
         self, model: nn.Module, sparsity: Sparsity, data: UnlearningData, *, seed: int, mask: Mask | None = None
     ) -> Mask:
         scores = self.scores(model, data, seed)
-        shapes = {name: p.shape for name, p in model.named_parameters()}
-        groups = {
-            group.layer: group
-            for group in channels(model, data.images.shape[1:], self.groups == "coupled")
-            # a layer that may not be pruned keeps the channels that it shares
-            if all(name in scores for name in group.rows if len(shapes[name]) > 1)
-        }
-        ranked = {layer: self._ranked(group, scores) for layer, group in groups.items()}
-        left = mask and Mask({layer: group.kept(mask)[:, None] for layer, group in groups.items()})
+        groups = self._groups(model, data)
+        ranked = {layer: self._ranked(_norms(group, scores, type(self).norm)) for layer, group in groups.items()}
+        left = mask and _channels_of(mask, groups)
         if self.scope == "global":
             sparsity = _nearest(Fraction(str(sparsity)), ranked, left, groups, scores)
         kept = Mask.from_scores(ranked, sparsity, self.scope, within=left)
-        bits = {name: torch.ones(s.shape, dtype=torch.bool) for name, s in scores.items()}
+        bits = {name: torch.ones_like(s, dtype=torch.bool, device="cpu") for name, s in scores.items()}
+        parameters = dict(model.named_parameters())
         for layer, group in groups.items():
             for name, (row, channel) in group.rows.items():
-                keep = bits.setdefault(name, torch.ones(shapes[name], dtype=torch.bool))
+                keep = bits.setdefault(name, torch.ones(parameters[name].shape, dtype=torch.bool))
                 keep[row[~kept[layer][channel, 0]]] = False
         if mask is not None:
             # what a method has removed beside whole filters
             bits |= {name: bits.get(name, mask[name]) & mask[name] for name in mask}
         return Mask(bits)
 
-    def _ranked(self, group: Channels, scores: Scores) -> Tensor:
-        """One score per channel [count, 1]: the mean over layers; for global ranking, of mean 1, the best of all ∞."""
-        total = torch.zeros(group.count, dtype=torch.float64)
-        layers = [name for name in group.rows if name in scores]
-        for name in layers:
-            row, channel = group.rows[name]
-            norms = type(self).norm(scores[name].detach().cpu().double().flatten(1))
-            total.index_add_(0, channel, norms[row])
-        ranked = total / len(layers)
+    def grow(
+        self,
+        mask: Mask,
+        model: nn.Module,
+        data: UnlearningData,
+        initial: State,
+        share: str | float | Fraction,
+        generator: torch.Generator | None = None,
+    ) -> Mask:
+        groups = self._groups(model, data)
+        weights = magnitudes(initial, mask)
+        norms = {layer: _norms(group, weights, FilterL2.norm)[:, None] for layer, group in groups.items()}
+        before = _channels_of(mask, groups)
+        grown = before.grown(drawn(norms, generator), share, self.scope)
+        bits = {name: mask[name].clone() for name in mask}
+        for layer, group in groups.items():
+            new = (grown[layer] & ~before[layer]).flatten()
+            for name, (row, channel) in group.rows.items():
+                bits[name][row[new[channel]]] = True
+        return Mask(bits)
+
+    def _groups(self, model: nn.Module, data: UnlearningData) -> dict[str, Channels]:
+        """Channels that may go, by their first layer: a layer that is not prunable keeps those that it shares."""
+        weights = prunable(model, self.include_linear)
+        other = {name for name, p in model.named_parameters() if p.dim() > 1 and name not in weights}
+        found = channels(model, data.images.shape[1:], self.groups == "coupled")
+        return {group.layer: group for group in found if not other & group.rows.keys()}
+
+    def _ranked(self, norms: Tensor) -> Tensor:
+        """What channels are ranked by [count, 1]; among all groups that is of mean 1, and the best of a group stays."""
         if self.scope == "global":
-            ranked /= ranked.mean().clamp(min=torch.finfo(torch.float64).tiny)
-            ranked[ranked.argmax()] = math.inf
-        return ranked[:, None]
+            norms = norms / norms.mean().clamp(min=torch.finfo(norms.dtype).tiny)
+            norms[norms.argmax()] = math.inf
+        return norms[:, None]
 
     def train(self, model: nn.Module, recipe: Recipe, data: UnlearningData, mask: Mask, **options: Any) -> Fit:
         if not self.compact:
@@ -112,6 +129,21 @@ class FilterPruner(TrainedPruner):
         compaction.expand(compaction.network, model)
         run.mask, run.network = mask, compaction.network
         return run
+
+
+def _norms(group: Channels, scores: Scores, norm: Callable[[Tensor], Tensor]) -> Tensor:
+    """The norm of each channel's filters, the mean over the layers that share it; float64 [count]."""
+    total = torch.zeros(group.count, dtype=torch.float64)
+    layers = [name for name in group.rows if name in scores]
+    for name in layers:
+        row, channel = group.rows[name]
+        total.index_add_(0, channel, norm(scores[name].detach().cpu().double().flatten(1))[row])
+    return total / len(layers)
+
+
+def _channels_of(mask: Mask, groups: dict[str, Channels]) -> Mask:
+    """The channels that a mask leaves, [count, 1] for each group."""
+    return Mask({layer: group.kept(mask)[:, None] for layer, group in groups.items()})
 
 
 def _nearest(
@@ -163,3 +195,22 @@ class FilterL2(FilterPruner):
     @staticmethod
     def norm(weights: Tensor) -> Tensor:
         return weights.square().sum(1).sqrt()
+
+
+@register("filter_taylor")
+@dataclass(frozen=True, kw_only=True)
+class FilterTaylor(FilterPruner):
+    """Taylor pruning of filters: remove the filters with the smallest sum of the `taylor` scores, θ ← m⊙θ_k, train on.
+
+    batch_size: samples whose mean gradient is squared.
+    Cost: 1 forward, 1 backward a batch, once.
+    Source: Molchanov et al., CVPR 2019.
+    """
+
+    batch_size: Count = 256
+
+    criterion = criteria.taylor
+
+    @staticmethod
+    def norm(weights: Tensor) -> Tensor:
+        return weights.sum(1)

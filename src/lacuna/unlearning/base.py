@@ -17,7 +17,7 @@ from lacuna.fields import build
 from lacuna.pruning.base import Origin
 from lacuna.pruning.mask import Mask
 from lacuna.registry import register as register
-from lacuna.training import Checkpoint, Fit, Objective, copy_of, fit
+from lacuna.training import Checkpoint, Fit, Objective, Passes, copy_of, fit
 
 BatchNorm = Literal["train", "frozen"]
 
@@ -107,8 +107,11 @@ class EditUnlearner(Unlearner):
 
     def run(self, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
         start = time.perf_counter()
-        self.edit(model, data, run)
-        return Outcome(model, run.mask, Fit(seconds=time.perf_counter() - start))
+        with Passes(model) as passes:
+            self.edit(model, data, run)
+        seconds = time.perf_counter() - start
+        done = Fit(seconds=seconds, samples=passes.samples, forwards=passes.forwards, backwards=passes.backwards)
+        return Outcome(model, run.mask, done)
 
 
 def run(method: type[Unlearner], model: nn.Module, data: UnlearningData, **options: Any) -> Outcome:

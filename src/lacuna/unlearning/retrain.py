@@ -70,5 +70,5 @@ class RetrainExact(Recipe, LossUnlearner):
             )
         mask, sparse = run.pruner.prune(model, origin, run.sparsity, self, data, seed=seed, **options)
         if not run.pruner.before_training:
-            sparse.seconds += dense.seconds
+            sparse.add(vars(dense))
         return Outcome(model, mask, sparse)

@@ -16,12 +16,12 @@ METRICS = {
 }
 
 
-@register("metric_vs_sparsity")
+@register("metric_vs_sparsity", reads=("summary",))
 def metric_vs_sparsity(summary: pd.DataFrame, oracles: list[str]) -> Figure:
     """UA, RA, TA and MIA-efficacy against sparsity, a line per method; the oracles are the grey lines and bands."""
     summary = style.with_dense(summary)
     shown = [m for m in METRICS if m in set(summary["metric"])]
-    methods = [m for m in summary["unlearner"].unique() if m not in oracles]
+    methods = style.methods_of(summary)
     looks = style.style_of(methods)
     parts = style.panels(summary)
     figure, axes = style.grid_of_axes(len(shown), len(parts), 3.6, 2.1)
