@@ -122,7 +122,8 @@ class _Course:
             values = {"epochs": self.how.finetune_epochs, "lr": self.how.finetune_lr}
             values["batch_size"] = self.how.finetune_batch_size
             self._unlearn("ft", values, derive(self.given.seed, "finetune"), "fine-tuning")
-        if (count(self.mask), self.mask.sparsity) != (count(kept), kept.sparsity):
+        # filters come in lumps: ranked over all layers they are as near to the sparsity as can be, not always on it
+        if count(self.mask) != count(kept) and not self.given.pruner.structured:
             raise LacunaError(
                 f"unprune: the mask keeps {count(self.mask)} weights, {count(kept)} before; allowed: the same number, "
                 f"so {self.method} must leave at least as many, and sparsity must be that of the given mask"
@@ -160,13 +161,19 @@ class _Course:
     def _grow(self, seed: int) -> None:
         generator = torch.Generator().manual_seed(derive(seed, "which")) if self.how.grow == "random" else None
         before, share = self.mask, Fraction(str(self.how.p)) / 100
-        self.mask = self.given.pruner.grow(before, self.initial, share, generator)
+        self.mask = self.given.pruner.grow(before, self.model, self.data, self.initial, share, generator)
         start = self.initial if self.how.reinit == "original" else self._drawn(derive(seed, "values"))
         parameters = dict(self.model.named_parameters())
         for name in self.mask:
-            grown = (self.mask[name] & ~before[name]).to(parameters[name].device)
+            keep = self.mask[name]
+            grown = (keep & ~before[name]).to(parameters[name].device)
             parameters[name].copy_(torch.where(grown, start[name].to(parameters[name]), parameters[name]))
             self.fit.facts["grown"] += float(grown.sum())
+            # statistics of a channel that was 0 would blow up what comes back
+            module = name.rpartition(".")[0]
+            for buffer, value in self.model.named_buffers():
+                if keep.dim() == 1 and buffer in (f"{module}.running_mean", f"{module}.running_var"):
+                    value.copy_(torch.where(grown, self.initial[buffer].to(value), value))
 
     def _drawn(self, seed: int) -> State:
         fresh = copy_of(self.model)

@@ -18,7 +18,7 @@ from lacuna.evaluation.topology import intersection_over_union
 from lacuna.pruning.mask import Mask, prunable
 from lacuna.store import load_mask, save_mask
 
-SHAPES = st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=4), min_size=1, max_size=4)
+SHAPES = st.lists(st.lists(st.integers(1, 4), min_size=2, max_size=4), min_size=1, max_size=4)
 SPARSITIES = st.one_of(
     st.integers(0, 9999).map(lambda n: f"{n / 10_000:.4f}"), st.floats(0, 0.999, allow_subnormal=False)
 )
@@ -154,10 +154,14 @@ def test_masks_that_differ_in_name_or_shape_are_unequal():
 
 
 def test_sparsity_per_layer_and_collapse():
-    mask = Mask({"a": torch.tensor([1, 0, 0, 0]), "b": torch.zeros(2, 2), "c": torch.ones(2)})
+    tensors = {"a": torch.tensor([[1, 0, 0, 0]]), "b": torch.zeros(2, 2), "c": torch.ones(1, 2)}
+    mask = Mask(tensors | {"bias": torch.zeros(30)})
     assert mask.sparsity_per_layer() == {"a": 0.75, "b": 1.0, "c": 0.0}
     assert mask.sparsity == pytest.approx(0.7)
     assert mask.collapsed() == ["b"]
+    other = Mask(tensors | {"bias": torch.ones(30)})
+    assert mask.iou(other) == intersection_over_union(mask.bits(), other.bits()) == 1.0, "a bias is no weight"
+    assert mask != other
 
 
 @st.composite
@@ -206,7 +210,9 @@ def test_prunable_weights_are_the_convolutions():
 
 
 def test_model_without_convolution_is_refused():
-    with pytest.raises(LacunaError, match="Linear has no prunable weights"):
+    with pytest.raises(
+        LacunaError, match="Linear has no prunable weights, it holds no convolution; allowed: a model with"
+    ):
         prunable(nn.Linear(2, 2))
 
 

@@ -191,3 +191,31 @@ def test_scores_that_are_no_numbers_are_refused(dense):
     final = {k: v * torch.nan if k == "conv1.weight" else v for k, v in dense.final.items()}
     with pytest.raises(LacunaError, match=r"^the pruning scores of 'conv1.weight' are not numbers"):
         prune(replace(dense, final=final), "omp")
+
+
+# ---- what can be reached ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pruner", [name for name in PRUNERS if not PRUNERS[name].structured])
+def test_sparsities_that_leave_nothing_are_refused_by_the_shapes_alone(dense, pruner):
+    """Of 252 weights, 0.998 (251.496) leaves one, 0.999 none; on the meta device, and when pruning."""
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 6, 3))
+    able = build(PRUNERS[pruner], {})
+    able.check(model, "0.998")
+    with pytest.raises(LacunaError, match=r"^none of its 252 prunable weights would be left; allowed: at most 0\.996$"):
+        able.check(model, "0.999")
+    with pytest.raises(LacunaError, match="none of its 252"):
+        prune(dense, pruner, "0.999")
+    largest = build(PRUNERS[pruner], {"scope": "layer"})
+    largest.check(model, "0.9953")  # 215 of 216
+    with pytest.raises(LacunaError, match=r"allowed: at most 0\.9953$"):
+        largest.check(model, "0.998")
+
+
+@pytest.mark.parametrize("pruner", PRUNERS)
+@pytest.mark.parametrize("include_linear", [False, True])
+def test_a_model_without_prunable_layers_is_refused(pruner, include_linear):
+    able = build(PRUNERS[pruner], {"include_linear": include_linear})
+    with pytest.raises(LacunaError, match=r"^Sequential has no prunable weights.*allowed: a model with convolutions"):
+        able.check(nn.Sequential(nn.Linear(8, 3)), "0.5")

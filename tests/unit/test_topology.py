@@ -11,7 +11,7 @@ from lacuna.evaluation import Cell, evaluate, evaluate_layers
 from lacuna.evaluation.topology import distance, hamming, intersection_over_minimum, intersection_over_union
 from lacuna.reporting.tables import COORDINATES, layers_table
 
-SHAPES = {"conv1.weight": (3, 2, 2), "conv2.weight": (5,)}
+SHAPES = {"conv1.weight": (3, 2, 2), "conv2.weight": (5, 1)}
 
 
 @st.composite
@@ -53,7 +53,7 @@ def test_at_equal_sparsity_one_overlap_gives_the_others(masks):
 
 
 def test_empty_masks():
-    nothing, all_of_it = ({"a": np.full(3, kept)} for kept in (False, True))
+    nothing, all_of_it = ({"a": np.full((3, 1), kept)} for kept in (False, True))
     assert [f(nothing, nothing) for f in (intersection_over_union, intersection_over_minimum, hamming)] == [1, 1, 0]
     assert [f(nothing, all_of_it) for f in (intersection_over_union, intersection_over_minimum, hamming)] == [0, 0, 1]
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from dataclasses import dataclass
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ from lacuna.errors import LacunaError
 from lacuna.pruning.criteria import magnitude
 from lacuna.pruning.mask import Mask
 from lacuna.pruning.one_shot import MagnitudePruning, RandomPruning
+from lacuna.pruning.structured import FilterL2
 from lacuna.training import Checkpoint, Interrupted, Objective
 from lacuna.unlearning import UNLEARNERS, unlearn
 from lacuna.unpruning import SMALL, unprune
@@ -211,42 +211,40 @@ def test_fine_tuning_at_the_end_keeps_the_mask(sparse, stages):
 # ---- filters ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class Filters(MagnitudePruning):
-    """Removes the filters of the smallest L2 norm, layer by layer."""
-
-    structured = True
-
-    def find_mask(self, model, sparsity, data, *, seed, mask=None):
-        kept = {}
-        for name, w in magnitude(model).items():
-            norms = {name: w.flatten(1).norm(dim=1)}
-            within = None if mask is None else Mask({name: mask[name].flatten(1).any(1)})
-            chosen = Mask.from_scores(norms, sparsity, within=within)[name]
-            kept[name] = chosen.view(-1, 1, 1, 1).expand_as(w)
-        return Mask(kept)
-
-
+@pytest.mark.parametrize("scope", ["layer", "global"])
 @pytest.mark.parametrize("grow", ["initial", "random"])
-def test_structured_pruning_grows_and_prunes_whole_filters(stages, grow):
+def test_structured_pruning_grows_and_prunes_whole_filters(stages, grow, scope):
     model, initial = network(widths=(8, 12)), state(network(widths=(8, 12), seed=3))
-    pruner = Filters(scope="layer")
+    pruner = FilterL2(scope=scope)
     mask = pruner.find_mask(model, "0.75", SOURCE, seed=0)
     mask.apply(model)
-    options = {"pruner": pruner, "sparsity": "0.75", "initial": initial, "grow": grow}
-    outcome = run((model, mask), p=50, rounds=2, **options)
+    outcome = run((model, mask), p=50, rounds=2, pruner=pruner, sparsity="0.75", initial=initial, grow=grow)
+    convolutions = {"conv1.weight": "bn1", "conv2.weight": "bn2"}
+
+    def filters(of):
+        return {n: of[n].flatten(1).any(1) for n in convolutions}
+
     for found in [*(grown for _, grown, _, _ in stages), outcome.mask]:
-        for name in found:
-            of_filter = found[name].flatten(1).double().mean(1)
-            assert set(of_filter.tolist()) <= {0.0, 1.0}
-    first = stages[0][1]
-    for name in mask:
-        new = (first[name] & ~mask[name]).flatten(1).any(1)
-        assert int(new.sum()) == round(0.5 * int((~mask[name]).flatten(1).all(1).sum()))
+        for name, norm in convolutions.items():
+            assert torch.equal(found[name].flatten(1).all(1), filters(found)[name]), "none is there in part"
+            assert torch.equal(found[f"{norm}.weight"], filters(found)[name])
+            assert torch.equal(found[f"{norm}.bias"], filters(found)[name])
+    given, first = stages[0][:2]
+    new = {n: filters(first)[n] & ~filters(mask)[n] for n in convolutions}
+    lacking = {n: int((~filters(mask)[n]).sum()) for n in convolutions}
+    if scope == "layer":
+        assert {n: int(new[n].sum()) for n in new} == {n: round(0.5 * lacking[n]) for n in lacking}
+    assert sum(int(k.sum()) for k in new.values()) == pytest.approx(0.5 * sum(lacking.values()), abs=1)
+    for name, norm in convolutions.items():
         norms = initial[name].flatten(1).norm(dim=1)
-        if grow == "initial":
-            assert norms[new].min() > norms[~first[name].flatten(1).any(1)].max()
-    assert {n: int(outcome.mask[n].sum()) for n in mask} == {n: int(mask[n].sum()) for n in mask}
+        if grow == "initial" and scope == "layer":
+            assert norms[new[name]].min() > norms[~filters(first)[name]].max()
+        for entry in (name, f"{norm}.weight", f"{norm}.bias", f"{norm}.running_mean", f"{norm}.running_var"):
+            assert torch.equal(given[entry][new[name]], initial[entry][new[name]]), "batch norm starts anew with it"
+    if scope == "layer":
+        assert {n: int(outcome.mask[n].sum()) for n in mask} == {n: int(mask[n].sum()) for n in mask}
+    # no more than half a filter's weights away from the sparsity
+    assert outcome.mask.sparsity == pytest.approx(0.75, abs=0.5 * initial["conv2.weight"][0].numel() / 936)
 
 
 # ---- cost, seeds, interruption ---------------------------------------------------------------------------------------

@@ -21,14 +21,15 @@ _SOURCE = "Xiao et al., 2025 (un-pruning)"
 def overlap(a: Masks, b: Masks) -> tuple[int, int, int, int]:
     """|a∧b|, |a|, |b| and the size of two masks (bool arrays by tensor name).
 
+    Tensors of one axis (the bias and batch norm of a removed filter) do not count.
+
     Raises LacunaError if the masks are not over the same tensors.
     """
     if {k: v.shape for k, v in a.items()} != {k: v.shape for k, v in b.items()}:
         raise LacunaError("mask metrics: the masks are not over the same tensors; allowed: masks of one architecture")
-    both, of_a, of_b = (
-        sum(int(m.sum()) for m in masks) for masks in ([a[k] & b[k] for k in a], a.values(), b.values())
-    )
-    return both, of_a, of_b, sum(m.size for m in a.values())
+    weights = [k for k in a if a[k].ndim > 1]
+    both, of_a, of_b = (sum(int(m[k].sum()) for k in weights) for m in ({k: a[k] & b[k] for k in weights}, a, b))
+    return both, of_a, of_b, sum(a[k].size for k in weights)
 
 
 def intersection_over_union(a: Masks, b: Masks) -> float:
@@ -112,4 +113,5 @@ def realised_sparsity(cell: Cell) -> float | Absent:
     """Share of the prunable weights that the cell's mask removes."""
     if cell.mask is None:
         return Absent("the mask is not known")
-    return 1 - sum(int(m.sum()) for m in cell.mask.values()) / sum(m.size for m in cell.mask.values())
+    weights = [m for m in cell.mask.values() if m.ndim > 1]
+    return 1 - sum(int(m.sum()) for m in weights) / sum(m.size for m in weights)
