@@ -43,5 +43,5 @@ def bound_vs_sparsity(summary: pd.DataFrame, oracles: list[str]) -> Figure:
                 ax.set_xlabel("sparsity (share of convolution weights removed)")
             if column == 0:
                 ax.set_ylabel(ROWS[metric], fontsize=7)
-    heading = f"Bound on the error of gradient ascent — {style.subtitle(summary, style.setting_of(summary))}"
+    heading = f"Bound on the error of gradient ascent\n{style.subtitle(summary, style.setting_of(summary))}"
     return style.finish(figure, heading, axes)

@@ -40,7 +40,7 @@ def layer_sparsity(layers: pd.DataFrame, oracles: list[str]) -> Figure:
             )
             if column == 0:
                 ax.set_ylabel("sparsity of the layer (%)")
-    return style.finish(figure, f"Sparsity by layer — {_seeds(rows)}", axes)
+    return style.finish(figure, f"Sparsity by layer\n{style.setting_of(rows)}, {_seeds(rows)}", axes)
 
 
 def _seeds(rows: pd.DataFrame) -> str:

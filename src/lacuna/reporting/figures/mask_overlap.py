@@ -42,5 +42,5 @@ def mask_overlap(summary: pd.DataFrame, oracles: list[str]) -> Figure:
             ax.set_title(f"{title}, {style.label_of(sparsity)} sparse", fontsize=9)
             if row == len(ticks) - 1:
                 ax.set_xlabel(f"IoU of the mask with {ORACLE}'s")
-    heading = f"Mask overlap with {ORACLE} — {style.subtitle(rows, style.setting_of(rows))}"
+    heading = f"Mask overlap with {ORACLE}\n{style.subtitle(rows, style.setting_of(rows))}"
     return style.finish(figure, heading, axes)

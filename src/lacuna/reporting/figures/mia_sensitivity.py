@@ -20,8 +20,12 @@ def mia_sensitivity(summary: pd.DataFrame, oracles: list[str]) -> Figure:
     Above: the scenario whose |D_f| is in the middle. Below: every scenario, at equal sizes of members and non-members.
     """
     summary = style.with_dense(summary)
-    methods = [m for m in summary["unlearner"].unique() if m in style.methods_of(summary) or m in oracles]
-    looks = style.style_of(methods)
+    # the oracles first: they lie below
+    methods = [*(o for o in oracles if o in set(summary["unlearner"])), *style.methods_of(summary)]
+    looks = {
+        m: {"linewidth": 1.2, "markersize": 4, **look} for m, look in style.style_of(style.methods_of(summary)).items()
+    }
+    looks |= {oracle: style.ORACLES[i % len(style.ORACLES)] for i, oracle in enumerate(oracles)}
     ticks = style.sparsity_ticks(summary)
     sizes = summary[summary["metric"] == "forget_size"].groupby("scenario")["mean"].mean().sort_values()
     middle, reference = sizes.index[len(sizes) // 2], sizes.iloc[len(sizes) // 2]
@@ -41,10 +45,10 @@ def mia_sensitivity(summary: pd.DataFrame, oracles: list[str]) -> Figure:
     for ax in axes[:, 0]:
         ax.set_ylabel("MIA-efficacy (%)")
     return style.finish(
-        figure, f"Sensitivity of MIA-efficacy — {style.subtitle(summary, style.setting_of(summary))}", axes
+        figure, f"Sensitivity of MIA-efficacy\n{style.subtitle(summary, style.setting_of(summary))}", axes
     )
 
 
 def _line(ax: Axes, x: pd.Series, rows: pd.DataFrame, label: str, look: dict[str, object]) -> None:
     order = np.argsort(x.to_numpy())
-    style.errorbar(ax, 100 * x.to_numpy()[order], rows.iloc[order], label=label, linewidth=1.2, markersize=4, **look)
+    style.errorbar(ax, 100 * x.to_numpy()[order], rows.iloc[order], label=label, **look)
