@@ -37,8 +37,8 @@ def drawn(name, made):
 
 
 def words(figure):
-    """All that stands in a figure."""
-    return {text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))}
+    """All that stands in a figure, each text on one line."""
+    return {" ".join(text.get_text().split()) for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))}
 
 
 @pytest.mark.parametrize("twins", [{}, TWINS], ids=["no twins", "twins"])
@@ -54,6 +54,15 @@ def test_twins_are_a_floor_and_no_method(name, twins):
 def test_title_says_what_the_bars_are(seeds, said):
     made = words(drawn("gap_dense_vs_sparse", tables({}, seeds)))
     assert any(said in text for text in made)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_title_and_legend_stay_inside_the_narrowest_figure(name):
+    figure = drawn(name, tables(TWINS, seeds=3))
+    figure.draw_without_rendering()
+    for part in (figure._suptitle, *figure.legends):
+        box = part.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width, part
 
 
 def test_disagreement_has_dense_below_and_sparse_above_the_diagonal():
