@@ -397,8 +397,8 @@ def published(ua, ra, ta, mia):
     return cell
 
 
-# UA, RA, TA, MIA-efficacy of Retrain, CIFAR-10, ResNet-18. 10 % at random: Fan et al., ICLR 2024, Table 1; by class, dense
-# and 95 % sparse: Jia et al., NeurIPS 2023, Table 3
+# UA, RA, TA, MIA-efficacy of Retrain, CIFAR-10, ResNet-18. 10 % at random: Fan et al., ICLR 2024, Table 1; by class,
+# dense and 95 % sparse: Jia et al., NeurIPS 2023, Table 3
 FAN, DENSE, SPARSE = (5.24, 100.0, 94.26, 12.88), (100.0, 100.0, 94.83, 100.0), (100.0, 99.99, 91.80, 100.0)
 
 
