@@ -8,6 +8,7 @@ from model_job import checkpoint_of, load_data, use_device, write_history, write
 from lacuna.artifacts import read_json
 from lacuna.fields import build
 from lacuna.pruning import PRUNERS
+from lacuna.pruning.base import Origin
 from lacuna.pruning.mask import Mask
 from lacuna.randomness import derive
 from lacuna.store import load_into, load_mask, load_state, new_model, save_mask, save_state
@@ -29,8 +30,10 @@ with job(snakemake) as say:
         load_into(model, given["model"])
     if "mask" in given:
         options["mask"] = load_mask(given["mask"])
-    if "trained" in given:  # the dense exact oracle, to be pruned
-        options["trained"] = (load_state(given["trained"]), load_state(given["rewind"]))
+    if "previous" in given:  # an exact oracle, to be pruned
+        load_into(model, given["previous"])
+        states = [state_of(model), load_state(given["rewind"]), load_state(given["initial"])]
+        options["origin"] = Origin(*states, load_mask(given["previous_mask"]))
         options["pruner"] = build(PRUNERS[params.pruner["method"]], without_method(params.pruner))
         options["sparsity"] = w.sparsity
     outcome = unlearn(
@@ -43,10 +46,12 @@ with job(snakemake) as say:
         name=f"{w.unlearner} on {state}, {w.scenario}",
         **options,
     )
-    if "trained_job" in given:  # an oracle from scratch costs its dense training too
-        outcome.fit.seconds += read_json(given["trained_job"])["seconds"]
-    if "rewind" in made:
-        save_state(made["rewind"], outcome.fit.snapshot)
+    if "previous_job" in given and not options["pruner"].before_training:
+        # an oracle from scratch costs what it is pruned from too
+        outcome.fit.seconds += read_json(given["previous_job"])["seconds"]
+    if outcome.origin is not None:
+        save_state(made["rewind"], outcome.origin.rewind)
+        save_state(made["initial"], outcome.origin.initial)
     write_predictions(snakemake.output.predictions, outcome.model, data)
     save_mask(snakemake.output.mask, outcome.mask or Mask.full(outcome.model))
     write_history(snakemake.output.history, outcome.fit.history)
