@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import nn
 
 from lacuna.data.batches import UnlearningData
@@ -110,6 +111,8 @@ class EditUnlearner(Unlearner):
         with Passes(model) as passes:
             self.edit(model, data, run)
         seconds = time.perf_counter() - start
+        if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
+            raise LacunaError(f"{run.name}: a weight is not finite after the edit; try a weaker one")
         done = Fit(seconds=seconds, samples=passes.samples, forwards=passes.forwards, backwards=passes.backwards)
         return Outcome(model, run.mask, done)
 
