@@ -9,7 +9,7 @@ import pytest
 from lacuna.catalogue import describe
 from lacuna.reporting import FIGURES
 from lacuna.reporting.figures.metric_disagreement import _both_halves
-from lacuna.reporting.tables import COORDINATES, Contest, disagreement_table, summary_table
+from lacuna.reporting.tables import COORDINATES, Contest, disagreement_table, layers_table, summary_table
 
 ORACLES = ["retrain", "retrain_exact"]
 TWINS = {"retrain_b": "retrain", "retrain_exact_b": "retrain_exact"}
@@ -28,7 +28,11 @@ def tables(twins, seeds=1, states=(("dense", "0.00"), ("omp", "0.90")), metrics=
         for metric in (*names, "time_s")
     ]
     contest = Contest(pd.DataFrame(rows, columns=[*COORDINATES, "metric", "value"]), ORACLES, twins)
-    return {"summary": summary_table(contest), "disagreement": disagreement_table(contest, BETTER)}
+    return {
+        "summary": summary_table(contest),
+        "disagreement": disagreement_table(contest, BETTER),
+        "layers": layers_table([]),
+    }
 
 
 def drawn(name, made):

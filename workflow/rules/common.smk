@@ -232,7 +232,13 @@ def steps_of(cell):
     names = [("models", "{state}/model.safetensors", "{state}")]
     for label in (cell["unlearner"], *EXPERIMENT.oracles):
         names.append(("cells", f"{{state}}/{label}/predictions.npz", f"{{state}}/{label}"))
-    names.append(("cells", f"{{state}}/{{unlearner}}/metrics/{EXPERIMENT.name}.json", f"{{state}}/{{unlearner}}/metrics/{EXPERIMENT.name}"))
+    names.append(
+        (
+            "cells",
+            f"{{state}}/{{unlearner}}/metrics/{EXPERIMENT.name}.json",
+            f"{{state}}/{{unlearner}}/metrics/{EXPERIMENT.name}",
+        )
+    )
     return [(at(folder, name).format(**cell), log_at(folder, log).format(**cell)) for folder, name, log in names]
 
 
