@@ -1,38 +1,43 @@
 """Pruners: what is removed, and that training restarts from the rewind point."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny import data, network, same, state
 from torch import nn
 
 from lacuna.data.batches import Augment
+from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.pruning import PRUNERS, criteria
+from lacuna.pruning.base import Origin
 from lacuna.pruning.mask import Mask
+from lacuna.randomness import derive
 from lacuna.training import Recipe, fit
 
 RECIPE = Recipe(
     epochs=3, rewind_epoch=1, lr=0.1, batch_size=16, schedule="multistep", milestones=(2,), crop=1, flip=False
 )
 SOURCE = data(augment=Augment(1))
+# those that score and restart a trained model in one go
 ONE_SHOT = [name for name in PRUNERS if PRUNERS.module(name) == "lacuna.pruning.one_shot"]
 
 
 @pytest.fixture(scope="module")
 def dense():
-    """A trained dense model and its state at the rewind epoch."""
+    """A trained dense model: its states at the end, at the rewind epoch and at the start."""
     model = network()
+    initial = state(model)
     run = fit(model, RECIPE, SOURCE, seed=0, snapshot_epoch=RECIPE.rewind_epoch)
-    return state(model), run.snapshot
+    return Origin(state(model), run.snapshot, initial)
 
 
 def prune(dense, pruner, sparsity="0.70", recipe=RECIPE, seed=0, model=None, **options):
-    final, rewind = dense
     model = model or network()
-    model.load_state_dict(final)
     lines = []
     mask, run = build(PRUNERS[pruner], options).prune(
-        model, rewind, sparsity, recipe, SOURCE, seed=seed, log=lines.append, name="mine"
+        model, dense, sparsity, recipe, SOURCE, seed=seed, log=lines.append, name="mine"
     )
     return model, mask, run, lines
 
@@ -47,7 +52,7 @@ def test_training_restarts_from_the_masked_rewind_state(dense, pruner):
     model, mask, run, _ = prune(dense, pruner, recipe=without_training())
     assert run.steps == 0
     for name, value in state(model).items():
-        expected = dense[1][name] * mask[name] if name in mask else dense[1][name]
+        expected = dense.rewind[name] * mask[name] if name in mask else dense.rewind[name]
         assert torch.equal(value, expected), f"{name} (batch norm statistics rewind too)"
 
 
@@ -56,7 +61,7 @@ def test_training_continues_the_schedule_with_a_fresh_optimizer(dense, pruner):
     model, mask, run, _ = prune(dense, pruner, seed=5)
     assert [(row["epoch"], row["lr"]) for row in run.history] == [(2, pytest.approx(0.1)), (3, pytest.approx(0.01))]
     by_hand = network()
-    by_hand.load_state_dict(dense[1])
+    by_hand.load_state_dict(dense.rewind)
     mask.apply(by_hand)
     fit(by_hand, RECIPE, SOURCE, seed=5, mask=mask, start_epoch=1)
     assert same(state(model), state(by_hand))
@@ -77,7 +82,7 @@ def test_requested_sparsity_is_reached(dense, pruner, scope, sparsity):
 
 def test_omp_keeps_the_largest_weights_of_the_trained_model(dense):
     _, mask, _, _ = prune(dense, "omp", recipe=without_training())
-    final, rewind = dense
+    final, rewind = dense.final, dense.rewind
     kept = torch.cat([final[name][mask[name]].abs() for name in mask])
     gone = torch.cat([final[name][~mask[name]].abs() for name in mask])
     assert kept.min() > gone.max()
@@ -87,9 +92,9 @@ def test_omp_keeps_the_largest_weights_of_the_trained_model(dense):
 
 def test_random_knows_nothing_but_its_seed(dense):
     _, mask, _, _ = prune(dense, "random", recipe=without_training())
-    strange = {k: torch.randn(v.shape) if v.is_floating_point() else v for k, v in dense[0].items()}
+    strange = {k: torch.randn(v.shape) if v.is_floating_point() else v for k, v in dense.final.items()}
     torch.manual_seed(99)
-    _, again, _, _ = prune((strange, dense[1]), "random", recipe=without_training())
+    _, again, _, _ = prune(replace(dense, final=strange), "random", recipe=without_training())
     assert mask == again
     _, other, _, _ = prune(dense, "random", recipe=without_training(), seed=1)
     # two independent masks that keep a share d have IoU d / (2 − d)
@@ -121,7 +126,7 @@ class Deep(nn.Module):
 @pytest.mark.parametrize("pruner", ONE_SHOT)
 def test_linear_weights_are_pruned_on_request_but_never_the_classifier(pruner):
     model = Deep()
-    both = state(model), state(model)
+    both = Origin(state(model), state(model), state(model))
     names = {}
     for include in (False, True):
         _, mask, _, _ = prune(both, pruner, recipe=without_training(), model=model, include_linear=include)
@@ -130,7 +135,59 @@ def test_linear_weights_are_pruned_on_request_but_never_the_classifier(pruner):
 
 
 def test_collapsed_layer_is_warned_of(dense):
-    final = {k: v * 1e-3 if k == "conv1.weight" else v for k, v in dense[0].items()}
-    lines = prune((final, dense[1]), "omp", recipe=without_training())[3]
-    assert lines == ["warning: mine: layer collapse, no weight of 'conv1.weight' is left at sparsity 0.70"]
+    final = {k: v * 1e-3 if k == "conv1.weight" else v for k, v in dense.final.items()}
+    lines = prune(replace(dense, final=final), "omp", recipe=without_training())[3]
+    assert lines == ["warning: mine: layer collapse, no weight of 'conv1.weight' is left at 0.70"]
     assert prune(dense, "omp", recipe=without_training())[3] == []
+
+
+# ---- iterative -------------------------------------------------------------------------------------------------------
+
+
+def test_rounds_remove_the_smallest_survivors_of_the_weights_they_trained(dense):
+    """By hand: prune 0.5, rewind, train, prune the rest by the new weights, rewind, train."""
+    model, mask, run, _ = prune(dense, "imp", "0.70", rate=0.5)
+    by_hand, first = network(), Mask.from_scores({n: dense.final[n].abs() for n in mask}, "0.5")
+    by_hand.load_state_dict(dense.rewind)
+    fit(by_hand, RECIPE, SOURCE, seed=derive(0, "round01"), mask=first, start_epoch=1)
+    scores = {n: by_hand.state_dict()[n].abs().masked_fill(~first[n], -1.0) for n in mask}
+    second = Mask.from_scores(scores, "0.70")
+    by_hand.load_state_dict(dense.rewind)
+    fit(by_hand, RECIPE, SOURCE, seed=0, mask=second, start_epoch=1)
+    assert mask == second
+    assert same(state(model), state(by_hand))
+    assert run.steps == 6, "the history is that of the last round"
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_masks_of_a_chain_are_nested_and_land_on_the_sparsity(dense, scope):
+    masks = [prune(dense, "imp", s, rate=0.3, scope=scope)[1] for s in ("0.20", "0.60", "0.80")]
+    for mask, sparsity in zip(masks, (0.2, 0.6, 0.8), strict=True):
+        sizes = [mask[n].numel() for n in mask]
+        gone = [int((~mask[n]).sum()) for n in mask]
+        pairs = zip(gone, sizes, strict=True) if scope == "layer" else [(sum(gone), sum(sizes))]
+        assert all(abs(g - sparsity * n) <= 0.5 + 1e-9 for g, n in pairs)
+    for sparser, denser in zip(masks[1:], masks, strict=False):
+        assert not any(bool((sparser[n] & ~denser[n]).any()) for n in sparser)
+
+
+@pytest.mark.parametrize(("restart", "epochs"), [("rewind", [2, 3]), ("lt", [1, 2, 3]), ("finetune", [2, 3])])
+def test_training_restarts_where_it_is_told(dense, restart, epochs):
+    nothing = Recipe(epochs=3, rewind_epoch=1, lr=1e-12, weight_decay=0.0, batch_size=16, crop=1, flip=False)
+    model, mask, run, _ = prune(dense, "omp", recipe=nothing, restart=restart)
+    assert [row["epoch"] for row in run.history] == epochs
+    start = {"rewind": dense.rewind, "lt": dense.initial, "finetune": dense.final}[restart]
+    for name in mask:
+        torch.testing.assert_close(state(model)[name], start[name] * mask[name])
+
+
+def test_a_sparsity_below_what_is_removed_is_refused(dense):
+    sparse = replace(dense, mask=prune(dense, "omp", "0.70", recipe=without_training())[1])
+    with pytest.raises(LacunaError, match=r"^sparsity: 0\.5 is not allowed; allowed: at least 0\.69\d*, which is"):
+        prune(sparse, "omp", "0.5")
+
+
+def test_scores_that_are_no_numbers_are_refused(dense):
+    final = {k: v * torch.nan if k == "conv1.weight" else v for k, v in dense.final.items()}
+    with pytest.raises(LacunaError, match=r"^the pruning scores of 'conv1.weight' are not numbers"):
+        prune(replace(dense, final=final), "omp")

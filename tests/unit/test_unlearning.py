@@ -428,8 +428,7 @@ def test_exact_oracle_costs_its_dense_training_too(trained, monkeypatch):
 
 def test_exact_oracle_can_reuse_its_dense_model(trained):
     dense = unlearn("retrain_exact", trained, SOURCE, seed=0, **options("retrain_exact"))
-    states = (own(dense), dense.fit.snapshot)
-    short = run("retrain_exact", network(seed=5), trained=states)
+    short = run("retrain_exact", network(seed=5), origin=dense.origin)
     whole = run("retrain_exact", trained)
     assert same(own(short), own(whole))
     assert short.mask == whole.mask

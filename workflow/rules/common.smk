@@ -12,6 +12,7 @@ from lacuna.codedigest import code_digest
 from lacuna.config import gpus_for
 from lacuna.config import load as load_experiment
 from lacuna.errors import LacunaError
+from lacuna.pruning.rounds import rounds_to
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 ENVIRONMENT = "../envs/lacuna.yaml"
@@ -95,7 +96,7 @@ wildcard_constraints:
     seed=r"\d+",
     scenario=one_of(EXPERIMENT.axes["scenarios"]),
     pruner=one_of(EXPERIMENT.axes["pruners"]),
-    sparsity=r"0\.\d+",
+    sparsity=r"0\.\d+|round\d+",
     state="dense|({})-0\\.\\d+".format(one_of(EXPERIMENT.axes["pruners"])),
     experiment=one_of([EXPERIMENT.name]),
     figure=one_of(EXPERIMENT.figures),
@@ -167,6 +168,17 @@ def dataset_files(wildcards):
 
     entry = EXPERIMENT.entry("datasets", wildcards.dataset)
     return [str(path) for path in build(DATASETS[entry.method], entry.values).files()]
+
+
+def previous_state(wildcards):
+    """What a level is pruned from: the dense model, or an earlier round of an iterative pruner."""
+    rounds = rounds_to(wildcards.sparsity, EXPERIMENT.entry("pruners", wildcards.pruner).values.get("rate"))
+    return f"{wildcards.pruner}-{rounds[-1]}" if rounds else "dense"
+
+
+def from_previous(folder, name):
+    """The file of that name where the pruning of a level starts."""
+    return lambda wildcards: at(folder, name).format(previous=previous_state(wildcards), **wildcards)
 
 
 def oracle_files(pattern):

@@ -1,4 +1,5 @@
-# A sparse model for each pruner and sparsity: one for every scenario and unlearner.
+# A sparse model for each pruner and sparsity: one for every scenario and unlearner. The rounds of an iterative pruner
+# ("imp-round03") are models too, and serve every sparsity beyond them.
 
 
 rule prune:
@@ -6,8 +7,10 @@ rule prune:
         images=at("data", "images.safetensors"),
         meta=at("data", "meta.json"),
         split=at("splits", "split.npz"),
-        model=at("models", "dense/model.safetensors"),
+        model=from_previous("models", "{previous}/model.safetensors"),
+        mask=from_previous("models", "{previous}/mask.npz"),
         rewind=at("models", "dense/rewind.safetensors"),
+        initial=at("models", "dense/initial.safetensors"),
     output:
         model=at("models", "{pruner}-{sparsity}/model.safetensors"),
         mask=at("models", "{pruner}-{sparsity}/mask.npz"),

@@ -9,6 +9,7 @@ rule train:
     output:
         model=at("models", "dense/model.safetensors"),
         rewind=at("models", "dense/rewind.safetensors"),
+        initial=at("models", "dense/initial.safetensors"),
         mask=at("models", "dense/mask.npz"),
         history=at("models", "dense/history.csv"),
         job=at("models", "dense/job.json"),

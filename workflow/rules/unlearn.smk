@@ -76,7 +76,7 @@ rule retrain:
         "../scripts/unlearn.py"
 
 
-# From nothing, without a mask; its rewind state serves every sparse exact oracle.
+# From nothing, without a mask; its states serve every sparse exact oracle.
 rule retrain_exact_dense:
     input:
         images=at("data", "images.safetensors"),
@@ -85,6 +85,7 @@ rule retrain_exact_dense:
     output:
         model=at("cells", "dense/{unlearner}/model.safetensors"),
         rewind=at("cells", "dense/{unlearner}/rewind.safetensors"),
+        initial=at("cells", "dense/{unlearner}/initial.safetensors"),
         mask=at("cells", "dense/{unlearner}/mask.npz"),
         predictions=at("cells", "dense/{unlearner}/predictions.npz"),
         history=at("cells", "dense/{unlearner}/history.csv"),
@@ -113,15 +114,17 @@ rule retrain_exact_dense:
         "../scripts/unlearn.py"
 
 
-# From the dense exact oracle, pruned on the retained data.
+# From the dense exact oracle or an earlier round of it, pruned on the retained data.
 rule retrain_exact:
     input:
         images=at("data", "images.safetensors"),
         meta=at("data", "meta.json"),
         split=at("splits", "forget/{scenario}.npz"),
-        trained=at("cells", "dense/{unlearner}/model.safetensors"),
+        previous=from_previous("cells", "{previous}/{unlearner}/model.safetensors"),
+        previous_mask=from_previous("cells", "{previous}/{unlearner}/mask.npz"),
+        previous_job=from_previous("cells", "{previous}/{unlearner}/job.json"),
         rewind=at("cells", "dense/{unlearner}/rewind.safetensors"),
-        trained_job=at("cells", "dense/{unlearner}/job.json"),
+        initial=at("cells", "dense/{unlearner}/initial.safetensors"),
     output:
         model=at("cells", "{pruner}-{sparsity}/{unlearner}/model.safetensors"),
         mask=at("cells", "{pruner}-{sparsity}/{unlearner}/mask.npz"),

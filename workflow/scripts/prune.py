@@ -1,25 +1,27 @@
-"""Dense model and its rewind state → a sparse model, trained under its mask."""
+"""A model, dense or of an earlier round, with where it began → a sparser model, trained under its mask."""
 
 from job import job, without_method
 from model_job import checkpoint_of, load_data, use_device, write_history, write_job
 
 from lacuna.fields import build
 from lacuna.pruning import PRUNERS
+from lacuna.pruning.base import Origin
 from lacuna.randomness import derive
-from lacuna.store import load_into, load_state, new_model, save_mask, save_state
+from lacuna.store import load_into, load_mask, load_state, new_model, save_mask, save_state
 from lacuna.training import RECIPES, state_of
 
 with job(snakemake) as say:
-    w, params = snakemake.wildcards, snakemake.params
+    w, given, params = snakemake.wildcards, snakemake.input, snakemake.params
     device = use_device(snakemake.config["device"], snakemake.threads)
     recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
     pruner = build(PRUNERS[params.pruner["method"]], without_method(params.pruner))
     data, meta = load_data(snakemake, device, recipe, dense=True)
     seed = derive(int(w.seed), "prune", w.dataset, w.model, w.recipe, w.pruner, w.sparsity)
-    model = load_into(new_model(params.model, meta, device), snakemake.input.model)
-    mask, run = pruner.prune(
+    model = load_into(new_model(params.model, meta, device), given.model)
+    origin = Origin(state_of(model), load_state(given.rewind), load_state(given.initial), load_mask(given.mask))
+    mask, run = pruner.prune_once(
         model,
-        load_state(snakemake.input.rewind),
+        origin,
         w.sparsity,
         recipe,
         data,

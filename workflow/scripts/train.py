@@ -1,4 +1,4 @@
-"""Images and split → the dense original model and its state at the rewind epoch."""
+"""Images and split → the dense original model and its states at the start and at the rewind epoch."""
 
 from job import job, without_method
 from model_job import checkpoint_of, load_data, use_device, write_history, write_job
@@ -18,6 +18,7 @@ with job(snakemake) as say:
     seed = derive(int(w.seed), "train", w.dataset, w.model, w.recipe)
     model = new_model(params.model, meta, device)
     reinitialise(model, derive(seed, "init"))
+    initial = state_of(model)
     run = fit(
         model,
         recipe,
@@ -28,6 +29,7 @@ with job(snakemake) as say:
         log=say,
         name=f"train {w.model} on {w.dataset}",
     )
+    save_state(snakemake.output.initial, initial)
     save_state(snakemake.output.rewind, run.snapshot)
     save_mask(snakemake.output.mask, Mask.full(model))
     write_history(snakemake.output.history, run.history)

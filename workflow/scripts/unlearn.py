@@ -9,6 +9,7 @@ from lacuna.artifacts import read_json
 from lacuna.energy import EnergyMeter, sum_of
 from lacuna.fields import build
 from lacuna.pruning import PRUNERS
+from lacuna.pruning.base import Origin
 from lacuna.pruning.mask import Mask
 from lacuna.randomness import derive
 from lacuna.store import load_into, load_mask, load_state, new_model, save_mask, save_state
@@ -30,8 +31,10 @@ with job(snakemake) as say:
         load_into(model, given["model"])
     if "mask" in given:
         options["mask"] = load_mask(given["mask"])
-    if "trained" in given:  # the dense exact oracle, to be pruned
-        options["trained"] = (load_state(given["trained"]), load_state(given["rewind"]))
+    if "previous" in given:  # an exact oracle, to be pruned
+        load_into(model, given["previous"])
+        states = [state_of(model), load_state(given["rewind"]), load_state(given["initial"])]
+        options["origin"] = Origin(*states, load_mask(given["previous_mask"]))
         options["pruner"] = build(PRUNERS[params.pruner["method"]], without_method(params.pruner))
         options["sparsity"] = w.sparsity
     with EnergyMeter(device) as meter:
@@ -46,12 +49,14 @@ with job(snakemake) as say:
             **options,
         )
     energy = meter.facts
-    if "trained_job" in given:  # an oracle from scratch costs its dense training too
-        trained = read_json(given["trained_job"])
-        outcome.fit.add(trained)
-        energy = sum_of(energy, trained)
-    if "rewind" in made:
-        save_state(made["rewind"], outcome.fit.snapshot)
+    if "previous_job" in given and not options["pruner"].before_training:
+        # an oracle from scratch costs what it is pruned from too
+        before = read_json(given["previous_job"])
+        outcome.fit.add(before)
+        energy = sum_of(energy, before)
+    if outcome.origin is not None:
+        save_state(made["rewind"], outcome.origin.rewind)
+        save_state(made["initial"], outcome.origin.initial)
     write_predictions(snakemake.output.predictions, outcome.model, data, meta)
     save_mask(snakemake.output.mask, outcome.mask or Mask.full(outcome.model))
     write_history(snakemake.output.history, outcome.fit.history)

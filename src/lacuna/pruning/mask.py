@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Literal
@@ -15,6 +16,7 @@ from lacuna.artifacts import pack_bits, unpack_bits
 from lacuna.errors import LacunaError
 
 Scope = Literal["global", "layer"]
+Sparsity = str | float | Fraction
 
 
 def prunable(model: nn.Module, include_linear: bool = False) -> dict[str, nn.Parameter]:
@@ -45,22 +47,40 @@ class Mask:
         return cls({name: torch.ones_like(w, dtype=torch.bool) for name, w in prunable(model).items()})
 
     @classmethod
-    def from_scores(cls, scores: Mapping[str, Tensor], sparsity: str | float, scope: Scope = "global") -> Mask:
+    def from_scores(
+        cls,
+        scores: Mapping[str, Tensor],
+        sparsity: Sparsity,
+        scope: Scope = "global",
+        within: Mask | None = None,
+    ) -> Mask:
         """Remove the round(s·N) lowest scores (half to even), over all weights together or within each layer.
 
         scores: one tensor per weight, higher is kept. sparsity: s in [0, 1); a text is taken exactly.
+        within: a mask whose removed weights go first, whatever their score.
         Among equal scores at the threshold the first in order go.
+        Raises LacunaError for a score that is NaN, or if `within` has removed more than s already.
         """
         share = Fraction(str(sparsity))
         if not 0 <= share < 1:
             raise LacunaError(f"sparsity: {sparsity} is not allowed; allowed: 0 <= sparsity < 1")
         flat = {name: s.detach().cpu().flatten() for name, s in scores.items()}
+        if bad := [name for name, s in flat.items() if bool(s.isnan().any())]:
+            raise LacunaError(f"the pruning scores of '{bad[0]}' are not numbers; try a smaller learning rate")
+        if within is not None:
+            gone = {name: ~within[name].flatten() for name in flat if name in within}
+            flat |= {name: flat[name].masked_fill(removed, -math.inf) for name, removed in gone.items()}
         if scope == "layer":
             kept = {name: _keep(s, round(share * len(s))) for name, s in flat.items()}
         else:
             together = torch.cat(list(flat.values()))
             parts = _keep(together, round(share * len(together))).split([len(s) for s in flat.values()])
             kept = dict(zip(flat, parts, strict=True))
+        if within is not None and any(bool((kept[name] & removed).any()) for name, removed in gone.items()):
+            raise LacunaError(
+                f"sparsity: {float(share):g} is not allowed; allowed: at least {within.sparsity:g}, "
+                "which is removed already"
+            )
         return cls({name: keep.view(scores[name].shape) for name, keep in kept.items()})
 
     def __getitem__(self, name: str) -> Tensor:

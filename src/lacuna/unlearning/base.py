@@ -12,9 +12,10 @@ from torch import nn
 
 from lacuna.data.batches import UnlearningData
 from lacuna.fields import build
+from lacuna.pruning.base import Origin
 from lacuna.pruning.mask import Mask
 from lacuna.registry import register as register
-from lacuna.training import Checkpoint, Fit, Objective, Passes, State, copy_of, fit
+from lacuna.training import Checkpoint, Fit, Objective, Passes, copy_of, fit
 
 BatchNorm = Literal["train", "frozen"]
 
@@ -30,16 +31,17 @@ class Run:
     name: str = "unlearning"
     pruner: Any = None
     sparsity: str | float | None = None
-    trained: tuple[State, State] | None = None
+    origin: Origin | None = None
 
 
 @dataclass
 class Outcome:
-    """The unlearned model, its mask, and what the run did."""
+    """The unlearned model, its mask, and what the run did; origin: where an oracle of its own came from."""
 
     model: nn.Module
     mask: Mask | None
     fit: Fit = field(default_factory=Fit)
+    origin: Origin | None = None
 
 
 class Unlearner:

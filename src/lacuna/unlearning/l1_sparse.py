@@ -74,10 +74,7 @@ class _Penalised(LossUnlearner):
         if self.threshold_to is None:
             return
         scores = {name: w.detach().abs().cpu() for name, w in weights.items()}
-        if work.mask is not None:
-            # below every |θ|: a removed weight goes before a kept one that happens to be 0
-            scores = {name: s.masked_fill(~work.mask[name], -1.0) for name, s in scores.items()}
-        work.mask = Mask.from_scores(scores, self.threshold_to)
+        work.mask = Mask.from_scores(scores, self.threshold_to, within=work.mask)
         work.mask.apply(model)
 
 

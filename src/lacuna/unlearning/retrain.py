@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.models.init import reinitialise
+from lacuna.pruning.base import Origin
 from lacuna.pruning.mask import Mask
 from lacuna.randomness import derive
-from lacuna.training import Fit, Recipe, fit
+from lacuna.training import Recipe, fit, state_of
 from lacuna.unlearning.base import LossUnlearner, Outcome, Run, register
 
 
@@ -38,8 +39,8 @@ class Retrain(Recipe, LossUnlearner):
 class RetrainExact(Recipe, LossUnlearner):
     """Exact retraining: train dense on D_r, prune on D_r, rewind, train on D_r; no trace of D_f, topology included.
 
-    With a pruner and a sparsity, `unlearn(..., pruner=..., sparsity=...)`; without, the dense oracle. `trained` gives
-    the states (final, rewind) of a dense oracle trained before, to be pruned instead of trained again.
+    With a pruner and a sparsity, `unlearn(..., pruner=..., sparsity=...)`; without, the dense oracle. `origin` gives
+    the states of an exact oracle trained before, dense or of an earlier round, to be pruned once instead of trained.
     Cost: 1 forward, 1 backward a step, for the epochs of the recipe, twice on a sparse model.
     Source: Xiao et al., 2025 (un-pruning), as the reference topology.
     """
@@ -51,36 +52,24 @@ class RetrainExact(Recipe, LossUnlearner):
             raise LacunaError("retrain_exact: pruner and sparsity belong together; allowed: both or neither")
         if run.mask is not None:
             raise LacunaError("retrain_exact: a mask cannot be given, it finds its own; allowed: pruner and sparsity")
-        if run.pruner is None or run.trained is None:
-            reinitialise(model, derive(run.seed, "init"))
-            dense = fit(
-                model,
-                self,
-                data,
-                seed=run.seed,
-                snapshot_epoch=self.rewind_epoch,
-                checkpoint=run.checkpoint,
-                log=run.log,
-                name=run.name,
-            )
+        options: dict[str, Any] = {"checkpoint": run.checkpoint, "log": run.log, "name": run.name}
+        seed = derive(run.seed, "prune")
+        if run.origin is not None:
             if run.pruner is None:
-                return Outcome(model, Mask.full(model), dense)
-            rewind = dense.snapshot
-        else:
-            final, rewind = run.trained
-            model.load_state_dict(final)
-            dense = Fit()
-        assert rewind is not None, "the loop snapshots the rewind epoch"
-        mask, sparse = run.pruner.prune(
-            model,
-            rewind,
-            run.sparsity,
-            self,
-            data,
-            seed=derive(run.seed, "prune"),
-            checkpoint=run.checkpoint,
-            log=run.log,
-            name=run.name,
-        )
-        sparse.add(vars(dense))
+                raise LacunaError("retrain_exact: an origin is there to be pruned; allowed with: pruner and sparsity")
+            mask, sparse = run.pruner.prune_once(model, run.origin, run.sparsity, self, data, seed=seed, **options)
+            return Outcome(model, mask, sparse)
+        reinitialise(model, derive(run.seed, "init"))
+        initial = state_of(model)
+        dense = fit(model, self, data, seed=run.seed, snapshot_epoch=self.rewind_epoch, **options)
+        origin = None if dense.snapshot is None else Origin(state_of(model), dense.snapshot, initial)
+        if run.pruner is None:
+            return Outcome(model, Mask.full(model), dense, origin)
+        if origin is None:
+            raise LacunaError(
+                f"retrain_exact.rewind_epoch: {self.rewind_epoch} is not allowed; allowed: 0 to {self.epochs}"
+            )
+        mask, sparse = run.pruner.prune(model, origin, run.sparsity, self, data, seed=seed, **options)
+        if not run.pruner.before_training:
+            sparse.add(vars(dense))
         return Outcome(model, mask, sparse)

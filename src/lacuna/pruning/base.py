@@ -1,0 +1,131 @@
+"""What every pruner is: a criterion that scores weights, and a procedure that removes the lowest and trains on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from torch import nn
+
+from lacuna.data.batches import UnlearningData
+from lacuna.pruning.criteria import Criterion
+from lacuna.pruning.mask import Mask, Scope, Sparsity
+from lacuna.pruning.rounds import rounds_to, sparsity_of
+from lacuna.randomness import derive
+from lacuna.training import Checkpoint, Fit, Recipe, State, fit, state_of
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a pruner starts from: states of one training run, batch norm included.
+
+    final: at its end, of a dense model or of an earlier round; rewind: after `recipe.rewind_epoch` epochs;
+    initial: θ_0. mask: of `final`, None for a dense model.
+    """
+
+    final: State
+    rewind: State
+    initial: State
+    mask: Mask | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruner:
+    """A criterion × procedure; a subclass names the criterion and, where it is not one-shot, the procedure.
+
+    scope: rank all prunable weights together (global) or within each layer.
+    include_linear: Linear weights except the classifier are prunable too.
+    """
+
+    scope: Scope = "global"
+    include_linear: bool = False
+
+    criterion: ClassVar[Criterion]
+    before_training: ClassVar[bool] = False
+    rate: ClassVar[float | None] = None
+
+    def find_mask(
+        self, model: nn.Module, sparsity: Sparsity, data: UnlearningData, *, seed: int, mask: Mask | None = None
+    ) -> Mask:
+        """The mask of this sparsity for the weights as they are; weights that `mask` removed stay removed.
+
+        Raises LacunaError if the sparsity cannot be reached.
+        """
+        scores = type(self).criterion(model, derive(seed, "scores"), data, self.include_linear)
+        return Mask.from_scores(scores, sparsity, self.scope, within=mask)
+
+    def start(self, origin: Origin, recipe: Recipe) -> tuple[State, int]:
+        """The weights that training goes on from, and the epochs of the schedule that they have behind them."""
+        return origin.initial, 0
+
+    def prune(
+        self,
+        model: nn.Module,
+        origin: Origin,
+        sparsity: str | float,
+        recipe: Recipe,
+        data: UnlearningData,
+        *,
+        seed: int,
+        **rest: Any,
+    ) -> tuple[Mask, Fit]:
+        """Turn the dense `origin` into a sparse model, in place, through all rounds. Returns mask and run.
+
+        sparsity: share of weights removed, in [0, 1). The optimizer starts anew in every round; `rest` goes to
+        `prune_once`. The run's cost is that of all rounds.
+        """
+        earlier = Fit()
+        for level in rounds_to(sparsity, self.rate):
+            mask, run = self.prune_once(model, origin, level, recipe, data, seed=derive(seed, level), **rest)
+            origin = dataclasses.replace(origin, final=state_of(model), mask=mask)
+            earlier.add(vars(run))
+        mask, run = self.prune_once(model, origin, sparsity, recipe, data, seed=seed, **rest)
+        run.add(vars(earlier))
+        return mask, run
+
+    def prune_once(
+        self,
+        model: nn.Module,
+        origin: Origin,
+        level: str | float,
+        recipe: Recipe,
+        data: UnlearningData,
+        *,
+        seed: int,
+        checkpoint: Checkpoint | None = None,
+        log: Callable[[str], None] | None = None,
+        name: str = "pruning",
+    ) -> tuple[Mask, Fit]:
+        """One round, in place: score, remove, restart, train under the mask. Returns mask and run.
+
+        level: a sparsity in [0, 1), or a round of an iterative pruner ("round03").
+        """
+        model.load_state_dict(origin.initial if self.before_training else origin.final)
+        mask = self.find_mask(model, sparsity_of(level, self.rate), data, seed=seed, mask=origin.mask)
+        if log is not None:
+            for layer in mask.collapsed():
+                log(f"warning: {name}: layer collapse, no weight of '{layer}' is left at {level}")
+        weights, epoch = self.start(origin, recipe)
+        model.load_state_dict(weights)
+        run = fit(
+            model, recipe, data, mask=mask, seed=seed, start_epoch=epoch, checkpoint=checkpoint, log=log, name=name
+        )
+        return mask, run
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedPruner(Pruner):
+    """A pruner that scores trained weights.
+
+    restart: go on from the weights at the recipe's rewind epoch (rewind), from the initialisation (lt), or from the
+    trained weights themselves with the schedule of the rewind epoch (finetune).
+    """
+
+    restart: Literal["rewind", "lt", "finetune"] = "rewind"
+
+    def start(self, origin: Origin, recipe: Recipe) -> tuple[State, int]:
+        if self.restart == "lt":
+            return origin.initial, 0
+        return (origin.rewind if self.restart == "rewind" else origin.final), recipe.rewind_epoch

@@ -1,0 +1,26 @@
+"""Iterative pruning: prune a little, restart, train, again, until the sparsity is reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lacuna.fields import Fraction
+from lacuna.pruning import criteria
+from lacuna.pruning.base import TrainedPruner
+from lacuna.registry import register
+
+
+@register("imp")
+@dataclass(frozen=True, kw_only=True)
+class IterativeMagnitudePruning(TrainedPruner):
+    """Iterative magnitude pruning: remove the share `rate` of the surviving weights with the smallest |θ_T|, θ ← m⊙θ_k,
+    train; the last round removes just enough to land on the requested sparsity.
+
+    Masks of one run are nested: what a round removed never returns. Rounds are shared by all sparsities.
+    rate: share of the survivors that a round removes.
+    Source: Frankle & Carbin, ICLR 2019; Chen et al., NeurIPS 2020.
+    """
+
+    rate: Fraction = 0.2  # type: ignore[misc]
+
+    criterion = criteria.magnitude
