@@ -83,6 +83,11 @@ def test_a_device_that_does_not_answer_says_so(monkeypatch, gpu, failing):
     assert meter.facts == {"energy_j": None, "energy_j_absent": f"{failing} failed with code 3"}
 
 
+def test_an_old_driver_is_a_reason(monkeypatch, gpu):
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(nvmlInit_v2=lambda: 0))
+    assert energy.total_joules(gpu) == "this driver has no nvmlDeviceGetHandleByUUID"
+
+
 def test_no_driver_library_is_a_reason(monkeypatch, gpu):
     def missing(name):
         raise OSError
