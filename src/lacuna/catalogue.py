@@ -64,8 +64,12 @@ def describe() -> Catalogue:
                 facts["schema"] = schema_of(entry)
             if axis == "unlearners":
                 facts |= {"oracle": entry.oracle, "scenarios": entry.scenarios}
-            if axis == "metrics":
-                facts |= {"needs": entry.about.get("needs", ()), "default": entry.about.get("default", True)}
+            elif axis == "metrics":
+                about = entry.about
+                facts["better"] = about["better"]
+                facts |= {"needs": about.get("needs", ()), "default": about.get("default", True)}
+            elif axis == "figures":
+                facts["reads"] = entry.about["reads"]
             catalogue[axis][name] = facts
     catalogue["settings"] = {key: {"schema": schema_of(cls)} for key, cls in settings().items()}
     return catalogue
