@@ -19,9 +19,6 @@ from lacuna.errors import LacunaError
 
 Catalogue = dict[str, dict[str, Any]]
 
-# what a plan needs to know of a metric, with what holds if it does not say
-_OF_METRICS: dict[str, Any] = {"better": "none", "needs": (), "default": True}
-
 
 def registries() -> dict[str, Any]:
     """The public registries by the config key of their axis."""
@@ -69,7 +66,9 @@ def describe() -> Catalogue:
             if axis == "unlearners":
                 facts |= {"oracle": entry.oracle, "scenarios": entry.scenarios}
             elif axis == "metrics":
-                facts |= {key: entry.about.get(key, default) for key, default in _OF_METRICS.items()}
+                about = entry.about
+                facts["better"] = about["better"]
+                facts |= {"needs": about.get("needs", ()), "default": about.get("default", True)}
             elif axis == "figures":
                 facts |= {"reads": entry.about["reads"], "metrics": entry.about.get("metrics", ())}
             catalogue[axis][name] = facts

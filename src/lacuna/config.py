@@ -63,8 +63,8 @@ class Experiment:
     twins: dict[str, str]
     metrics: tuple[str, ...]
     figures: tuple[str, ...]
-    missing: str
     relearning: dict[str, Any]
+    missing: str
 
     def entry(self, axis: str, label: str) -> Entry:
         return self.axes[axis][label]
@@ -131,8 +131,8 @@ def load(
         twins=twins,
         metrics=metrics,
         figures=_figures(merged, metrics, catalogue),
-        missing=merged.get("missing", "refuse"),
         relearning=resolve(catalogue["settings"]["relearning"]["schema"], merged.get("relearning") or {}, "relearning"),
+        missing=merged.get("missing", "refuse"),
     )
     _check_meaning(experiment, catalogue)
     if data_folder is not None:

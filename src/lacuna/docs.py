@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lacuna.artifacts import atomic
+from lacuna.catalogue import settings
 from lacuna.evaluation import METRICS
 from lacuna.fields import describe, schema_of
 from lacuna.unlearning import UNLEARNERS
@@ -66,9 +67,10 @@ def _taken_apart(cls: Any, fields: set[str]) -> dict[str, Any]:
         elif note:
             found["notes"][note] = line if note == "Published values" else line.partition(": ")[2]
             into = (found["notes"], note)
-        elif into[0] is not None:
+        elif into[0] is not None and line:
             into[0][into[1]] += " " + line.strip()
         else:
+            into = (None, "")  # a blank line ends what a field means
             found["text"].append(line.strip())
     return found
 
@@ -170,6 +172,9 @@ def metrics_page() -> str:
         lines += [f"## {title.rstrip('.')}", "", *([text, ""] if text else [])]
         lines += ["| name | what it is | unit | range | better | source |", "|---|---|---|---|---|---|"]
         lines += [metric_row(name) for name in names] + [""]
+    for key, cls in settings().items():
+        lines += [f"## `{key}` in the config", "", _taken_apart(cls, set(_field_names(cls)))["title"], ""]
+        lines += [*table(cls, _field_names(cls)), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -54,14 +54,18 @@ def total_joules(device: torch.device) -> float | str:
     except OSError:
         return "libnvidia-ml.so.1 is not there"
     handle, millijoules = ctypes.c_void_p(), ctypes.c_ulonglong()
-    uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}".encode()
+    # by its UUID: NVML counts devices that this process may not see
+    uuid = f"GPU-{getattr(torch.cuda.get_device_properties(device), 'uuid', None)}".encode()
     calls = (
         ("nvmlInit_v2", ()),
         ("nvmlDeviceGetHandleByUUID", (uuid, ctypes.byref(handle))),
         ("nvmlDeviceGetTotalEnergyConsumption", (handle, ctypes.byref(millijoules))),
     )
     for name, arguments in calls:
-        code = getattr(nvml, name)(*arguments)
+        call = getattr(nvml, name, None)
+        if call is None:
+            return f"this driver has no {name}"
+        code = call(*arguments)
         if code:
             return f"{name} failed with code {code}"
     return millijoules.value / 1000

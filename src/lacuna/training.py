@@ -268,7 +268,7 @@ class Passes:
         if self.open:
             self.forwards += 1
             # under vmap one tensor stands for as many as there are samples
-            self.samples += len(given[0]) * (_all(given[0]).numel() // given[0].numel())
+            self.samples += len(given[0]) * (_all(given[0]).numel() // max(1, given[0].numel()))
             if isinstance(output, Tensor) and _all(output).requires_grad:
                 _all(output).register_hook(self._backward)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from lacuna.artifacts import content_of, mark_of, read_json, read_npz, read_tensors, unpack_bits
 from lacuna.errors import LacunaError
 
-# What a job leaves beside its model; a cell has predictions and metrics too.
+# What a job leaves beside its model; a cell has predictions too, and in `metrics` a file for each experiment.
 MODEL_FILES = ("model.safetensors", "mask.npz", "history.csv", "job.json")
-CELL_FILES = (*MODEL_FILES, "predictions.npz", "metrics.json")
+CELL_FILES = (*MODEL_FILES, "predictions.npz")
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,12 @@ def _model(folder: Path, results: Path) -> Iterator[Finding]:
             yield Finding("missing", folder / name, "the same command makes it")
     if {"model.safetensors", "mask.npz"} <= there:
         yield from _mask(folder / "model.safetensors", folder / "mask.npz")
-    for name in ("job.json", "metrics.json"):
-        if name in there:
-            yield from _inputs(folder / name, results)
+    evaluated = sorted(folder.glob("metrics/*.json"))
+    if expected is CELL_FILES and not evaluated:
+        yield Finding("missing", folder / "metrics", "no experiment evaluated this cell; the same command does")
+    for told in (folder / "job.json", folder / "relearn.json", *evaluated):
+        if told.exists():
+            yield from _inputs(told, results)
 
 
 def _mask(model: Path, mask: Path) -> Iterator[Finding]:
@@ -120,7 +123,7 @@ def _table(path: Path, results: Path) -> Iterator[Finding]:
             cell = results.joinpath(
                 "cells", row["dataset"], row["model"], row["recipe"], f"seed{row['seed']}", row["scenario"], state
             )
-            source = cell / row["unlearner"] / "metrics.json"
+            source = cell / row["unlearner"] / "metrics" / f"{path.parent.name}.json"
             if source not in metrics:
                 try:
                     metrics[source] = read_json(source)["metrics"]

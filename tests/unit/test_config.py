@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 from lacuna import catalogue, reachable
 from lacuna.config import canonical_sparsity, load, read_yaml
 from lacuna.errors import LacunaError
+from lacuna.evaluation import default_metrics
+from lacuna.fields import values_of
+from lacuna.relearning import Relearning
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -87,7 +90,8 @@ def test_every_value_is_filled_in(resolve, known):
     assert slow.values == ga.values | {"lr": 1e-5}
     assert experiment.entry("recipes", "short").method == "sgd"
     assert experiment.entry("unlearners", "retrain").values == {}
-    assert set(experiment.metrics) == set(known["metrics"])
+    assert set(experiment.metrics) == set(default_metrics())
+    assert experiment.relearning == values_of(Relearning())
 
 
 def test_cells_are_the_product_of_the_axes(resolve):
@@ -309,7 +313,7 @@ MISTAKES = [
     ("grid/sparsities", ["dense", 0.5, "dense"], "grid.sparsities[2]: dense is listed twice", "each sparsity once"),
     ("grid/sparsities", [], "grid.sparsities: [] is", "a list of at least 1"),
     ("grid/sparsity", [0.5], "grid: unknown key 'sparsity'", "sparsities"),
-    ("gird", {}, "config: unknown key 'gird'", "name, device, metrics, figures, grid"),
+    ("gird", {}, "config: unknown key 'gird'", "name, device, metrics, figures, relearning, grid"),
     ("grid", ..., "config: missing key 'grid'", "must be given"),
     ("grid/seeds", ..., "grid: missing key 'seeds'", "must be given"),
     ("device", "gpu", 'device: "gpu" is', "one of auto, cpu, cuda"),
@@ -318,6 +322,9 @@ MISTAKES = [
     ("metrics", ["UA", "ua"], "metrics[1]: 'ua' is not known", "UA"),
     ("metrics", [], "metrics: [] is", "at least 1"),
     ("metrics", ["UA", "UA"], "metrics: 'UA' is listed twice", "each value once"),
+    ("relearning", {"rate": 1}, "relearning: unknown key 'rate'", "margin"),
+    ("relearning", {"margin": 1}, "relearning.margin: 1 is", "> 0 and < 1"),
+    ("relearning", [], "relearning: [] is", "a mapping"),
     ("missing", "ignore", 'missing: "ignore" is', "one of refuse, allow"),
     ("figures", ["pie"], "figures[0]: 'pie' is not known", "time_vs_gap"),
 ]

@@ -1,5 +1,6 @@
 """Metrics on plain arrays, against loops and numbers worked out by hand."""
 
+import doctest
 import math
 import os
 import subprocess
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lacuna
+from lacuna import evaluation
 from lacuna.errors import LacunaError
 from lacuna.evaluation import METRICS, Cell, default_metrics, evaluate, evaluate_seeds, membership, svm
 from lacuna.evaluation.cell import Part
@@ -465,6 +467,21 @@ def test_every_value_lies_in_the_range_that_its_metric_claims(seed):
         assert about["better"] in {"lower", "higher", "oracle", "none"}
         assert about["unit"]
         assert about["source"]
+
+
+def test_what_the_readme_shows_works():
+    """Its lines on a user's own logits, as they stand there, and the example of the function itself."""
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    lines = text[text.index("cell = lacuna.Cell.of(") :].partition("```")[0]
+    names, rng = {"lacuna": lacuna}, np.random.default_rng(0)
+    for part in "rft":
+        names |= {f"y_{part}": np.arange(30) % 3}
+        names |= {f"{whose}_{part}": rng.normal(size=(30, 3)) for whose in ("logits", "oracle")}
+    exec(lines, names)
+    assert {"UA", "MIA", "KL_forget/retrain"} <= set(names["values"])
+    assert names["values"].absent["time_s"] == "the seconds are not known"
+    assert doctest.testmod(evaluation).attempted > 3
+    assert doctest.testmod(evaluation).failed == 0
 
 
 def test_evaluation_imports_no_torch():

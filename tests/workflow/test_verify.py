@@ -49,7 +49,7 @@ def test_altered_and_truncated_files_are_damaged(results: Path, capsys: pytest.C
     job.write_text(job.read_text()[:-3])
     told = found(results)
     assert told.pop("damaged") == {f"{GA}/{f.name}" for f in (model, predictions, job)}
-    assert told == {"stale": {f"{GA}/metrics.json"}}, "made from the job.json before; damaged arrays are said once"
+    assert told == {"stale": {f"{GA}/metrics/tiny.json"}}, "made from the job.json before; damaged arrays are said once"
     assert main(["verify", str(results)]) == 1
     assert f"damaged: {model}: not a usable model file (its checksum" in capsys.readouterr().out
 
@@ -67,7 +67,10 @@ def test_masked_weight_that_is_not_zero_is_damage(results: Path) -> None:
 def test_what_is_gone_is_missing(results: Path) -> None:
     (results / GA / "history.csv").unlink()
     shutil.rmtree(results / MODELS / "dense")
-    gone = {f"{GA}/history.csv"} | {f"{MODELS}/dense/{n}.safetensors" for n in ("model", "rewind", "initial")}
+    shutil.rmtree(results / GA.replace("/ga", "/original") / "metrics")
+    gone = {f"{GA}/history.csv", f"{GA.replace('/ga', '/original')}/metrics"} | {
+        f"{MODELS}/dense/{n}.safetensors" for n in ("model", "rewind", "initial")
+    }
     assert found(results)["missing"] >= gone
 
 

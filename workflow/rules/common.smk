@@ -203,12 +203,6 @@ def oracle_files(pattern):
     ]
 
 
-def figure_tables(wildcards):
-    """The tables that a figure reads, by name; unpacked."""
-    names = KNOWN["figures"][wildcards.figure]["reads"]
-    return {name: at("tables", f"{name}.csv").format(**wildcards) for name in names}
-
-
 # What a metric may need beside predictions, mask and job, by the name that it declares: the file that a rule makes.
 NEEDS = {
     "random_init": at("models", "random_init.npz"),
@@ -224,6 +218,12 @@ def needed():
     return sorted(declared & set(NEEDS))
 
 
+def figure_tables(wildcards):
+    """The tables that a figure reads, by name; unpacked."""
+    names = KNOWN["figures"][wildcards.figure]["reads"]
+    return {name: at("tables", f"{name}.csv").format(**wildcards) for name in names}
+
+
 # ---- tables ---------------------------------------------------------------------------------------------------------
 
 
@@ -232,14 +232,9 @@ def steps_of(cell):
     names = [("models", "{state}/model.safetensors", "{state}")]
     for label in (cell["unlearner"], *EXPERIMENT.oracles):
         names.append(("cells", f"{{state}}/{label}/predictions.npz", f"{{state}}/{label}"))
-    names.append(
-        (
-            "cells",
-            f"{{state}}/{{unlearner}}/metrics/{EXPERIMENT.name}.json",
-            f"{{state}}/{{unlearner}}/metrics/{EXPERIMENT.name}",
-        )
-    )
-    return [(at(folder, name).format(**cell), log_at(folder, log).format(**cell)) for folder, name, log in names]
+    names.append(("cells", "{state}/{unlearner}/metrics/{experiment}.json", "{state}/{unlearner}/metrics/{experiment}"))
+    values = cell | {"experiment": EXPERIMENT.name}
+    return [(at(folder, name).format(**values), log_at(folder, log).format(**values)) for folder, name, log in names]
 
 
 def split_cells():

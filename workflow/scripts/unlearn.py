@@ -50,9 +50,9 @@ with job(snakemake) as say:
     energy = meter.facts
     if "previous_job" in given and not options["pruner"].before_training:
         # an oracle from scratch costs what it is pruned from too
-        previous = read_json(given["previous_job"])
-        outcome.fit.add(previous)
-        energy = sum_of(energy, previous)
+        before = read_json(given["previous_job"])
+        outcome.fit.add(before)
+        energy = sum_of(energy, before)
     if outcome.origin is not None:
         save_state(made["rewind"], outcome.origin.rewind)
         save_state(made["initial"], outcome.origin.initial)

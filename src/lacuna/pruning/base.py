@@ -115,15 +115,15 @@ class Pruner:
         """Turn the dense `origin` into a sparse model, in place, through all rounds. Returns mask and run.
 
         sparsity: share of weights removed, in [0, 1). The optimizer starts anew in every round; `rest` goes to
-        `prune_once`. The run's seconds are those of all rounds.
+        `prune_once`. The run's cost is that of all rounds.
         """
-        seconds = 0.0
+        earlier = Fit()
         for level in rounds_to(sparsity, self.rate):
             mask, run = self.prune_once(model, origin, level, recipe, data, seed=derive(seed, level), **rest)
             origin = dataclasses.replace(origin, final=state_of(model), mask=mask)
-            seconds += run.seconds
+            earlier.add(vars(run))
         mask, run = self.prune_once(model, origin, sparsity, recipe, data, seed=seed, **rest)
-        run.seconds += seconds
+        run.add(vars(earlier))
         return mask, run
 
     def prune_once(
