@@ -43,7 +43,7 @@ class Pruner:
     scope: rank all prunable weights together (global) or within each layer.
     include_linear: Linear weights except the classifier are prunable too.
 
-    structured: whole filters are removed, not single weights.
+    structured: whole filters are removed, not single weights. compact: networks run without the removed filters.
     """
 
     scope: Scope = "global"
@@ -51,6 +51,7 @@ class Pruner:
 
     criterion: ClassVar[Criterion]
     structured: ClassVar[bool] = False
+    compact: ClassVar[bool] = False
     before_training: ClassVar[bool] = False
     rate: ClassVar[float | None] = None
 
@@ -152,7 +153,13 @@ class Pruner:
                 log(f"warning: {name}: layer collapse, no weight of '{layer}' is left at {level}")
         weights, epoch = self.start(origin, recipe)
         model.load_state_dict(weights)
-        options: dict[str, Any] = {"seed": seed, "start_epoch": epoch, "checkpoint": checkpoint, "log": log, "name": name}
+        options: dict[str, Any] = {
+            "seed": seed,
+            "start_epoch": epoch,
+            "checkpoint": checkpoint,
+            "log": log,
+            "name": name,
+        }
         return mask, self.train(model, recipe, data, mask, **options)
 
     def train(self, model: nn.Module, recipe: Recipe, data: UnlearningData, mask: Mask, **options: Any) -> Fit:

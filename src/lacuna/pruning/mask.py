@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Literal
@@ -64,7 +65,7 @@ class Mask:
         """Remove the round(s·N) lowest scores (half to even), over all weights together or within each layer.
 
         scores: one tensor per weight, higher is kept. sparsity: s in [0, 1); a text is taken exactly.
-        within: a mask whose removed weights go first, whatever their score; its tensors without a score stay as they are.
+        within: a mask whose removed weights go first, whatever their score; its tensors without a score stay.
         Among equal scores at the threshold the first in order go.
         Raises LacunaError for a score that is NaN, or if `within` has removed more than s already.
         """
