@@ -115,12 +115,11 @@ def test_channels_shared_with_a_layer_that_may_not_be_pruned_stay():
     class Shared(nn.Module):
         def __init__(self):
             super().__init__()
-            self.a, self.conv = nn.Conv2d(1, 4, 6), nn.Conv2d(1, 4, 6)
-            self.side, self.last = nn.Linear(36, 4), nn.Linear(8, 3)
+            self.a, self.conv = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 6)
+            self.side, self.last = nn.Linear(36, 4), nn.Linear(4, 3)
 
         def forward(self, x):
-            added = self.conv(x).flatten(1) + self.side(x.flatten(1))
-            return self.last(torch.cat([self.a(x).flatten(1), added], 1).relu())
+            return self.last((self.conv(self.a(x).relu()).flatten(1) + self.side(x.flatten(1))).relu())
 
     keep = filters(found("filter_l2", Shared(), "0.50"))
     assert {name: int(k.sum()) for name, k in keep.items()} == {"a": 2, "conv": 4}
