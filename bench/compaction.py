@@ -61,10 +61,10 @@ def main() -> None:
     scale = 1000 / chosen.images
 
     def measured(network: torch.nn.Module, mask: Any, compact: bool) -> dict[str, float]:
-        whole = dict(mask=mask, compact=compact, epochs=1, batch_size=BATCH)
+        options: dict[str, Any] = {"mask": mask, "compact": compact, "epochs": 1, "batch_size": BATCH}
         inference = cpu_seconds(lambda: logits(network, data, "retain", BATCH), chosen.repeat)
         # the method's own share, without making the small network, as `time_s` has it
-        epoch = cpu_seconds(lambda: unlearn("ft", model, data, **whole), chosen.repeat)
+        epoch = cpu_seconds(lambda: unlearn("ft", model, data, **options), chosen.repeat)
         extra = cpu_seconds(lambda: Compaction.of(model, mask, SHAPE), 1) if compact else 0.0
         return {
             "parameters": parameters(network),
