@@ -71,7 +71,7 @@ def describe() -> Catalogue:
             elif axis == "metrics":
                 facts |= {key: entry.about.get(key, default) for key, default in _OF_METRICS.items()}
             elif axis == "figures":
-                facts["reads"] = entry.about["reads"]
+                facts |= {"reads": entry.about["reads"], "metrics": entry.about.get("metrics", ())}
             catalogue[axis][name] = facts
     catalogue["settings"] = {key: {"schema": schema_of(cls)} for key, cls in settings().items()}
     return catalogue

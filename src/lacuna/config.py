@@ -117,6 +117,7 @@ def load(
     check(merged, read_yaml(schema), "")
     grid = merged["grid"]
     axes = {axis: _entries(axis, grid[axis] or {}, catalogue) for axis in AXES.values()}
+    metrics = _chosen("metrics", merged, catalogue)
     oracles, twins = _oracles(axes["unlearners"], catalogue)
     states = _states(grid["sparsities"], axes["pruners"])
     axes["unprune"] = _unprunings(grid.get("unprune") or [], axes["unlearners"], states, catalogue)
@@ -128,8 +129,8 @@ def load(
         axes=axes,
         oracles=oracles,
         twins=twins,
-        metrics=_chosen("metrics", merged, catalogue),
-        figures=_chosen("figures", merged, catalogue),
+        metrics=metrics,
+        figures=_figures(merged, metrics, catalogue),
         missing=merged.get("missing", "refuse"),
         relearning=resolve(catalogue["settings"]["relearning"]["schema"], merged.get("relearning") or {}, "relearning"),
     )
@@ -257,6 +258,21 @@ def _chosen(axis: str, merged: Mapping[str, Any], catalogue: Catalogue) -> tuple
         if name not in catalogue[axis]:
             raise LacunaError(f"{axis}[{position}]: '{name}' is not known; allowed: {', '.join(catalogue[axis])}")
     return tuple(chosen)
+
+
+def _figures(merged: Mapping[str, Any], metrics: Sequence[str], catalogue: Catalogue) -> tuple[str, ...]:
+    """The figures that are asked for; by default all whose metrics are computed."""
+    lacking = {k: [m for m in facts["metrics"] if m not in metrics] for k, facts in catalogue["figures"].items()}
+    chosen = _chosen("figures", merged, catalogue)
+    if "figures" not in merged:
+        return tuple(figure for figure in chosen if not lacking[figure])
+    for position, figure in enumerate(chosen):
+        if lacking[figure]:
+            raise LacunaError(
+                f"figures[{position}]: '{figure}' needs metrics that are not computed; "
+                f"allowed with metrics: {', '.join(lacking[figure])}"
+            )
+    return chosen
 
 
 def _check_meaning(experiment: Experiment, catalogue: Catalogue) -> None:

@@ -87,8 +87,9 @@ def unprune(
     for name in given.mask:
         if name not in initial or initial[name].shape != given.mask[name].shape:
             raise LacunaError(f"unprune: initial: '{name}' does not fit the mask; allowed: the state θ_0 of this model")
-    course = _Course(how, method, dict(hyperparameters or {}), data, given, initial, copy_of(model), given.mask)
-    return course.run()
+    model = copy_of(model)
+    given.mask.apply(model)
+    return _Course(how, method, dict(hyperparameters or {}), data, given, initial, model, given.mask).run()
 
 
 @dataclass
@@ -122,10 +123,8 @@ class _Course:
             values = {"epochs": self.how.finetune_epochs, "lr": self.how.finetune_lr}
             values["batch_size"] = self.how.finetune_batch_size
             self._unlearn("ft", values, derive(self.given.seed, "finetune"), "fine-tuning")
-        pruner = self.given.pruner
-        # filters of several layers come in several sizes: ranked together they need not fill the same space
-        exactly = not pruner.structured or pruner.scope == "layer"
-        if exactly and (count(self.mask), self.mask.sparsity) != (count(kept), kept.sparsity):
+        # filters come in lumps: ranked over all layers they are as near to the sparsity as can be, not always on it
+        if count(self.mask) != count(kept) and not self.given.pruner.structured:
             raise LacunaError(
                 f"unprune: the mask keeps {count(self.mask)} weights, {count(kept)} before; allowed: the same number, "
                 f"so {self.method} must leave at least as many, and sparsity must be that of the given mask"
@@ -170,10 +169,16 @@ class _Course:
         start = self.initial if self.how.reinit == "original" else self._drawn(derive(seed, "values"))
         parameters = dict(self.model.named_parameters())
         for name in self.mask:
-            grown = (self.mask[name] & ~before[name]).to(parameters[name].device)
+            keep = self.mask[name]
+            grown = (keep & ~before[name]).to(parameters[name].device)
             parameters[name].copy_(torch.where(grown, start[name].to(parameters[name]), parameters[name]))
             if name in before.weights:
                 self.fit.facts["grown"] += float(grown.sum())
+            # statistics of a channel that was 0 would blow up what comes back
+            module = name.rpartition(".")[0]
+            for buffer, value in self.model.named_buffers():
+                if keep.dim() == 1 and buffer in (f"{module}.running_mean", f"{module}.running_var"):
+                    value.copy_(torch.where(grown, self.initial[buffer].to(value), value))
 
     def _drawn(self, seed: int) -> State:
         fresh = copy_of(self.model)

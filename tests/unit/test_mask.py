@@ -164,6 +164,38 @@ def test_sparsity_per_layer_and_collapse():
     assert mask != other
 
 
+@st.composite
+def growths(draw):
+    """A mask, scores that may tie, and a share in percent."""
+    (mask,) = draw(masks())
+    values = st.sampled_from([0.0, 1.0]) if draw(st.booleans()) else st.floats(-9, 9, width=32)
+    scores = {
+        n: torch.tensor(draw(st.lists(values, min_size=mask[n].numel(), max_size=mask[n].numel()))).view(mask[n].shape)
+        for n in mask
+    }
+    return mask, scores, draw(st.integers(0, 100))
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+@given(growths())
+def test_growth_returns_the_share_of_the_removed_with_the_highest_scores(scope, growth):
+    mask, scores, percent = growth
+    grown = mask.grown(scores, Fraction(percent, 100), scope)
+    assert not any(bool((mask[n] & ~grown[n]).any()) for n in mask), "what is kept stays"
+    for names in [list(mask)] if scope == "global" else [[n] for n in mask]:
+        gone = removed(mask, names)
+        assert removed(grown, names) == gone - round(Fraction(percent, 100) * gone)
+        new = torch.cat([scores[n][grown[n] & ~mask[n]] for n in names])
+        left = torch.cat([scores[n][~grown[n]] for n in names])
+        assert not len(new) or not len(left) or new.min() >= left.max()
+
+
+@pytest.mark.parametrize("share", [-0.1, "1.01"])
+def test_share_out_of_range_is_refused(share):
+    with pytest.raises(LacunaError, match=r"^share of grown weights: .* is not allowed; allowed: 0 <= share <= 1"):
+        Mask({"a": torch.zeros(3)}).grown({"a": torch.ones(3)}, share)
+
+
 # ---- on a model ------------------------------------------------------------------------------------------------------
 
 

@@ -225,6 +225,8 @@ def figure_tables(wildcards):
 NEEDS = {
     "random_init": at("models", "random_init.npz"),
     "relearn": at("cells", "{state}/{unlearner}/relearn.json"),
+    "curvature": at("models", "{state}/curvature.json"),
+    "weights": at("cells", "{state}/{unlearner}/model.safetensors"),
 }
 
 
@@ -276,6 +278,7 @@ def table_files():
         at("tables", name).format(experiment=EXPERIMENT.name)
         for name in (
             "cells.csv",
+            "layers.csv",
             "summary.csv",
             "ranks.csv",
             "disagreement.csv",
