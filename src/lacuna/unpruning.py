@@ -131,7 +131,7 @@ class _Course:
             )
         self.fit.facts["exchanged"] = float(sum((self.mask[n] & ~kept[n]).sum() for n in kept.weights))
         self.fit.mask = self.mask
-        if pruner.compact:
+        if self.given.pruner.compact:
             compaction = importlib.import_module("lacuna.compaction")
             self.fit.network = compaction.compact(self.model, self.mask, self.data.images.shape[1:])
         if store is not None:

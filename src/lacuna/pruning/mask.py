@@ -213,11 +213,14 @@ def _keep(scores: Tensor, left: Tensor, removed: int) -> Tensor:
     """True for all that are left but the `removed` lowest of them."""
     if not removed:
         return left
-    # only the survivors are ranked: SynFlow asks a hundred times
-    ranked = scores[left]
-    threshold = ranked.kthvalue(removed).values
+    # only the survivors are ranked, and in NumPy, which is several times faster here: SynFlow asks a hundred times
+    there = left.numpy()
+    ranked = scores.numpy()[there]
+    threshold = np.partition(ranked, removed - 1)[removed - 1]
     keep = ranked > threshold
-    ties = (ranked == threshold).nonzero().flatten()
-    surplus = len(keep) - int(keep.count_nonzero()) - removed
+    ties = np.flatnonzero(ranked == threshold)
+    surplus = len(keep) - np.count_nonzero(keep) - removed
     keep[ties[len(ties) - surplus :]] = True
-    return left.masked_scatter(left, keep)
+    kept = there.copy()
+    kept[there] = keep
+    return torch.from_numpy(kept)
