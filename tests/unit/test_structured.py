@@ -19,6 +19,7 @@ from lacuna.models.init import reinitialise
 from lacuna.pruning import PRUNERS, criteria
 from lacuna.pruning.base import Origin
 from lacuna.pruning.mask import Mask
+from lacuna.randomness import derive
 from lacuna.training import Recipe, copy_of, fit
 
 SHAPE = (1, 6, 6)
@@ -77,16 +78,13 @@ def test_taylor_scores_of_a_filter_are_added():
     model = network()
     keep = filters(found("filter_taylor", model, "0.50", batch_size=16))
     scores = build(PRUNERS["filter_taylor"], {"batch_size": 16}).scores(model, SOURCE, 0)
-    assert torch.equal(scores["conv1.weight"], criteria.taylor(model, SOURCE, _scores_seed(), 16)["conv1.weight"])
+    assert torch.equal(
+        scores["conv1.weight"],
+        criteria.taylor(model, data=SOURCE, seed=derive(0, "scores"), batch_size=16)["conv1.weight"],
+    )
     for name, score in scores.items():
         order = score.flatten(1).sum(1).argsort().argsort()
         assert keep[name.removesuffix(".weight")].tolist() == (order >= len(order) // 2).tolist()
-
-
-def _scores_seed():
-    from lacuna.randomness import derive
-
-    return derive(0, "scores")
 
 
 @pytest.mark.parametrize("groups", ["coupled", "layer"])
