@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def short(metric: str) -> str:
 def message(text: str) -> Figure:
     """A figure that says why there is nothing to draw."""
     figure = Figure(figsize=(6, 1), layout="constrained")
-    figure.suptitle(text, fontsize=10)
+    heading(figure, text)
     return figure
 
 
@@ -131,17 +132,32 @@ def setting_of(summary: pd.DataFrame) -> str:
     return ", ".join(summary[c].iloc[0] for c in ("dataset", "model", "recipe") if summary[c].nunique() == 1)
 
 
-def finish(figure: Figure, title: str, axes: np.ndarray, legend_columns: int = 6) -> Figure:
+def heading(figure: Figure, title: str) -> None:
+    """The title above all panels, in as many lines as the figure's width asks for; line breaks stay."""
+    letters = int(13 * figure.get_figwidth())
+    figure.suptitle("\n".join(textwrap.fill(line, letters) for line in title.split("\n")), fontsize=10)
+
+
+def finish(figure: Figure, title: str, axes: np.ndarray) -> Figure:
     """Title above, one shared legend below."""
     handles: dict[str, Any] = {}
     for ax in axes.flat:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    figure.suptitle(title, fontsize=10)
-    figure.legend(
-        list(handles.values()), list(handles), loc="outside lower center", ncols=min(legend_columns, len(handles))
-    )
+    heading(figure, title)
+    columns = _columns(list(handles), figure.get_figwidth())
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns)
     return figure
+
+
+def _columns(labels: list[str], inches: float) -> int:
+    """The columns, at most 6, that a legend of these labels has room for."""
+    for columns in range(min(6, len(labels)), 1, -1):
+        # a letter of 9 points takes about 0.075 inches, a handle with its gaps 0.6
+        widths = [0.6 + 0.075 * max(map(len, part)) for part in np.array_split(labels, columns)]
+        if sum(widths) <= inches:
+            return columns
+    return 1
 
 
 def grid_of_axes(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:

@@ -40,7 +40,7 @@ def metric_disagreement(disagreement: pd.DataFrame, oracles: list[str]) -> Figur
     figure.colorbar(image, ax=axes, shrink=0.6, label="Spearman's rank correlation of the methods' orders")
     told = [style.setting_of(table), f"{table['methods'].max()} methods", "grey: one of the two has no order"]
     setting = ", ".join(filter(None, told))
-    figure.suptitle(f"Do two metrics order the methods alike? — {setting}", fontsize=10)
+    style.heading(figure, f"Do two metrics order the methods alike? — {setting}")
     return figure
 
 
