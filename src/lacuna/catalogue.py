@@ -57,6 +57,10 @@ def describe() -> Catalogue:
                 facts["schema"] = schema_of(entry)
             if axis == "unlearners":
                 facts |= {"oracle": entry.oracle, "scenarios": entry.scenarios}
+            elif axis == "metrics":
+                facts["better"] = entry.about["better"]
+            elif axis == "figures":
+                facts["reads"] = entry.about["reads"]
             catalogue[axis][name] = facts
     return catalogue
 

@@ -1,4 +1,4 @@
-# One long table of cells, one summary over seeds.
+# One long table of cells, and what the seeds tell: summary, ranks, disagreement of metrics, what is missing.
 
 
 localrules:
@@ -7,7 +7,7 @@ localrules:
 
 rule aggregate:
     input:
-        metrics=[at("cells", "{state}/{unlearner}/metrics.json").format(**cell) for cell in EXPERIMENT.cells()],
+        metrics=METRICS,
     output:
         cells=report(
             at("tables", "cells.csv"),
@@ -20,6 +20,24 @@ rule aggregate:
             category="Tables",
             caption="../report/summary.rst",
             labels={"table": "summary"},
+        ),
+        ranks=report(
+            at("tables", "ranks.csv"),
+            category="Tables",
+            caption="../report/ranks.rst",
+            labels={"table": "ranks"},
+        ),
+        disagreement=report(
+            at("tables", "disagreement.csv"),
+            category="Tables",
+            caption="../report/disagreement.rst",
+            labels={"table": "disagreement"},
+        ),
+        missing=report(
+            at("tables", "missing.csv"),
+            category="Tables",
+            caption="../report/missing.rst",
+            labels={"table": "missing"},
         ),
         experiment=at("tables", "experiment.json"),
     log:
@@ -35,6 +53,11 @@ rule aggregate:
         gpu=0,
     params:
         oracles=EXPERIMENT.oracles,
+        twins=EXPERIMENT.twins,
+        better={name: KNOWN["metrics"][name]["better"] for name in EXPERIMENT.metrics},
+        # a price is no judgement of how well a method forgot
+        costs=[name for name in EXPERIMENT.metrics if KNOWN["metrics"][name]["module"] == "lacuna.evaluation.cost"],
+        missing=MISSING,
         experiment={
             "name": EXPERIMENT.name,
             "seeds": EXPERIMENT.seeds,

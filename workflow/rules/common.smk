@@ -73,6 +73,8 @@ def read_experiment():
 
 EXPERIMENT, KNOWN = read_experiment()
 config["device"] = EXPERIMENT.device
+# the oracles and their twins
+RETRAINED = {*EXPERIMENT.oracles, *EXPERIMENT.twins}
 
 
 def one_of(labels):
@@ -81,12 +83,12 @@ def one_of(labels):
 
 
 def unlearners_by(method):
-    """The labels of the unlearners with this method; None: of all that are no oracle."""
+    """The labels of the unlearners with this method; None: of all that start from the original model."""
     entries = EXPERIMENT.axes["unlearners"]
     return [
         label
         for label, entry in entries.items()
-        if (label not in EXPERIMENT.oracles if method is None else entry.method == method)
+        if (label not in RETRAINED if method is None else entry.method == method)
     ]
 
 
@@ -124,7 +126,7 @@ def entry_of(axis, wildcard):
 def unlearner_entry(wildcards):
     """A param: the unlearner's entry; an oracle follows the recipe."""
     entry = OPTIONS["unlearners"][wildcards.unlearner]
-    if wildcards.unlearner in EXPERIMENT.oracles:
+    if wildcards.unlearner in RETRAINED:
         return OPTIONS["recipes"][wildcards.recipe] | {"method": entry["method"]}
     return entry
 
@@ -189,13 +191,54 @@ def oracle_files(name):
     ]
 
 
+def figure_tables(wildcards):
+    """The tables that a figure reads, by name; unpacked."""
+    names = KNOWN["figures"][wildcards.figure]["reads"]
+    return {name: at("tables", f"{name}.csv").format(**wildcards) for name in names}
+
+
+# ---- tables ---------------------------------------------------------------------------------------------------------
+
+
+def steps_of(cell):
+    """The files that a cell's metrics are made of, each with its log, in the order of their making."""
+    names = [("models", "{state}/model.safetensors", "{state}")]
+    for label in (cell["unlearner"], *EXPERIMENT.oracles):
+        names.append(("cells", f"{{state}}/{label}/predictions.npz", f"{{state}}/{label}"))
+    names.append(("cells", "{state}/{unlearner}/metrics.json", "{state}/{unlearner}/metrics"))
+    return [(at(folder, name).format(**cell), log_at(folder, log).format(**cell)) for folder, name, log in names]
+
+
+def split_cells():
+    """The metrics that the tables are made of, and the cells that they leave out, as `missing: allow` permits."""
+    metrics, missing = [], []
+    for cell in EXPERIMENT.cells():
+        steps = steps_of(cell)
+        if EXPERIMENT.missing == "allow" and not all(Path(file).exists() for file, _ in steps):
+            missing.append(cell | {"steps": steps})
+        else:
+            metrics.append(steps[-1][0])
+    return metrics, missing
+
+
+# once: what is there must not change between the inputs and the params of a rule
+METRICS, MISSING = split_cells()
+
+
 # ---- targets --------------------------------------------------------------------------------------------------------
 
 
 def table_files():
     return [
         at("tables", name).format(experiment=EXPERIMENT.name)
-        for name in ("cells.csv", "summary.csv", "experiment.json")
+        for name in (
+            "cells.csv",
+            "summary.csv",
+            "ranks.csv",
+            "disagreement.csv",
+            "missing.csv",
+            "experiment.json",
+        )
     ]
 
 
