@@ -87,7 +87,8 @@ def _channels(model: nn.Module, graph: Any) -> list[Channels]:
         if layer in seen:
             continue
         count = len(module.weight)
-        rows, outputs = {}, False
+        rows: dict[str, tuple[Tensor, Tensor]] = {}
+        outputs = False
         for item in _group(graph, module, range(count)):
             target = item.dep.target
             if not graph.is_out_channel_pruning_fn(item.dep.handler):
@@ -149,7 +150,7 @@ class Compaction:
         first = next(iter(whole.values()))
         small.to(first.device, first.dtype)
         if any(p.dim() == 4 and not p.is_contiguous() for p in whole.values()):
-            small.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            small.to(memory_format=torch.channels_last)
         for name, parameter in small.named_parameters():
             parameter.requires_grad_(whole[name].requires_grad)
         modes = {name: module.training for name, module in model.named_modules()}
@@ -175,7 +176,7 @@ class Compaction:
         """Put the values of the small network where they belong in the whole one, in place; the rest stays."""
         state = model.state_dict()
         for name, value in small.state_dict().items():
-            whole = state[name].flatten()
+            whole = state[name].flatten().clone()
             whole[self.positions[name].to(whole.device)] = value
             state[name].copy_(whole.view(state[name].shape))
 
@@ -208,7 +209,7 @@ def _remove(model: nn.Module, graph: Any, mask: Mask) -> dict[str, Tensor]:
         kept[0] |= not kept.any()
         if gone := (~kept).nonzero().flatten().tolist():
             _group(graph, layers[shared.layer], gone).prune()
-    return {name: value.long() for name, value in model.state_dict().items()}
+    return {name: value.to(torch.int64, copy=True) for name, value in model.state_dict().items()}
 
 
 @torch.no_grad()

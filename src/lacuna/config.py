@@ -162,7 +162,14 @@ def _entries(axis: str, given: Mapping[str, Any], catalogue: Catalogue) -> dict[
                 )
             entries[label] = Entry(method, {})
         else:
-            entries[label] = Entry(method, resolve(catalogue[axis][method]["schema"], options, where))
+            schema = catalogue[axis][method]["schema"]
+            if axis == "pruners" and "compact" in options and "compact" not in schema["properties"]:
+                able = [name for name, facts in catalogue[axis].items() if "compact" in facts["schema"]["properties"]]
+                raise LacunaError(
+                    f"{where}.compact: not allowed for {method}, which removes single weights and leaves every filter "
+                    f"in place; allowed for: {', '.join(able)}"
+                )
+            entries[label] = Entry(method, resolve(schema, options, where))
     return entries
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import json
 import time
 from collections.abc import Mapping
@@ -128,8 +129,11 @@ class _Course:
                 f"unprune: the mask keeps {count(self.mask)} weights, {count(kept)} before; allowed: the same number, "
                 f"so {self.method} must leave at least as many, and sparsity must be that of the given mask"
             )
-        self.fit.facts["exchanged"] = float(sum((self.mask[n] & ~kept[n]).sum() for n in kept))
+        self.fit.facts["exchanged"] = float(sum((self.mask[n] & ~kept[n]).sum() for n in kept.weights))
         self.fit.mask = self.mask
+        if self.given.pruner.compact:
+            compaction = importlib.import_module("lacuna.compaction")
+            self.fit.network = compaction.compact(self.model, self.mask, self.data.images.shape[1:])
         if store is not None:
             store.path.unlink(missing_ok=True)
         return Outcome(self.model, self.mask, self.fit)
@@ -168,7 +172,8 @@ class _Course:
             keep = self.mask[name]
             grown = (keep & ~before[name]).to(parameters[name].device)
             parameters[name].copy_(torch.where(grown, start[name].to(parameters[name]), parameters[name]))
-            self.fit.facts["grown"] += float(grown.sum())
+            if name in before.weights:
+                self.fit.facts["grown"] += float(grown.sum())
             # statistics of a channel that was 0 would blow up what comes back
             module = name.rpartition(".")[0]
             for buffer, value in self.model.named_buffers():
@@ -182,6 +187,7 @@ class _Course:
 
     def _unlearn(self, method: str, hyperparameters: Mapping[str, Any], seed: int, what: str) -> None:
         given = {key: getattr(self.given, key) for key in ("checkpoint", "log")}
+        given["compact"] = self.given.pruner.compact
         name = f"{self.given.name}, {what}"
         outcome = unlearn(
             method, self.model, self.data, mask=self.mask, seed=seed, name=name, **given, **hyperparameters
@@ -220,7 +226,9 @@ class _Store:
         arrays = {f"model/{k}": v.numpy() for k, v in state_of(course.model).items()}
         arrays |= {f"mask/{k}": v for k, v in course.mask.bits().items()}
         fit = course.fit
-        progress = {"rounds": course.rounds} | {k: v for k, v in vars(fit).items() if k not in ("snapshot", "mask")}
+        progress = {"rounds": course.rounds} | {
+            k: v for k, v in vars(fit).items() if k not in ("snapshot", "mask", "network")
+        }
         write_tensors(self.path, "unpruning", arrays, fingerprint=self.fingerprint, progress=json.dumps(progress))
 
     def load(self, course: _Course) -> None:
@@ -244,4 +252,4 @@ class _Store:
 
 def count(mask: Mask) -> int:
     """How many weights a mask keeps."""
-    return sum(int(mask[name].sum()) for name in mask)
+    return sum(int(keep.sum()) for keep in mask.weights.values())

@@ -50,7 +50,7 @@ def close(found, expected, dtype):
 def test_snip(file, mode, precision):
     dtype, per_class = DTYPES[precision], file.hp.samples_per_class
     options = {"samples_per_class": per_class, "batchnorm": MODES[mode]}
-    found = criteria.snip(file.model(dtype), fixed_batch(file, dtype), 0, **options)
+    found = criteria.snip(file.model(dtype), data=fixed_batch(file, dtype), seed=0, **options)
     close(found, file.under(f"score/snip/{mode}/published_abs_weight_grad"), dtype)
     mask = find_mask(file, "snip", dtype, **options)
     assert same_mask(mask, file.under(f"mask/snip_published/{mode}/0.90"))
@@ -63,7 +63,7 @@ def test_snip(file, mode, precision):
 def test_grasp(file, mode, precision):
     dtype, per_class = DTYPES[precision], file.hp.samples_per_class
     options = {"samples_per_class": per_class, "batchnorm": MODES[mode]}
-    found = criteria.grasp(file.model(dtype), fixed_batch(file, dtype), 0, **options)
+    found = criteria.grasp(file.model(dtype), data=fixed_batch(file, dtype), seed=0, **options)
     published = {name: -s for name, s in file.under(f"score/grasp/{mode}/all_params_{precision}").items()}
     close(found, published, dtype)
     mask = find_mask(file, "grasp", dtype, **options)
@@ -76,7 +76,7 @@ def test_grasp(file, mode, precision):
 def test_synflow(file, precision):
     """Scores are computed in float64 whatever the network is in."""
     dtype = DTYPES[precision]
-    found = criteria.synflow(file.model(dtype), fixed_batch(file, dtype))
+    found = criteria.synflow(file.model(dtype), data=fixed_batch(file, dtype))
     close(found, file.under("score/synflow_first_iteration"), torch.float64)
     mask = find_mask(file, "synflow", dtype)
     assert same_mask(mask, file.under("mask/synflow_published/0.90"))

@@ -301,6 +301,12 @@ MISTAKES = [
     ("grid/scenarios/random/fraction", 1, "grid.scenarios.random.fraction: 1 is", "a number > 0 and < 1"),
     ("grid/scenarios/random", {}, "grid.scenarios.random: missing key 'fraction'", "must be given"),
     ("grid/pruners", {"imp": {"rate": 0.01}}, "grid.pruners.imp.rate: 0.01 is", "at least 0.0226 (at most 100 rounds"),
+    (
+        "grid/pruners",
+        {"mine": {"method": "omp", "compact": True}},
+        "grid.pruners.mine.compact: not allowed for omp, which removes single weights",
+        "for: filter_l1, filter_l2, filter_taylor",
+    ),
     ("grid/sparsities", [1.5], "grid.sparsities[0]: 1.5 is", SPARSITY),
     ("grid/sparsities", [0.5, 0], "grid.sparsities[1]: 0 is", SPARSITY),
     ("grid/sparsities", ["0.00"], "grid.sparsities[0]: 0.00 is", SPARSITY),

@@ -141,16 +141,28 @@ def unpruned_entry(wildcards):
     return OPTIONS["unlearners"][unpruned(wildcards)]
 
 
-def code_of(script, **axes):
+def compacted(wildcards):
+    """A param: whether the networks of a state run without their removed filters."""
+    pruner = wildcards.state.rpartition("-")[0]
+    return bool(pruner) and EXPERIMENT.entry("pruners", pruner).values.get("compact", False)
+
+
+def compaction(wildcards):
+    """The module that takes removed filters out, where a state's networks run without them."""
+    return ("lacuna.compaction",) if compacted(wildcards) else ()
+
+
+def code_of(script, also=lambda wildcards: (), **axes):
     """A param: the digest of what a script runs, with the modules of the entries that its wildcards name.
 
-    A wildcard's place may be taken by a function of the wildcards that gives the label.
+    A wildcard's place may be taken by a function of the wildcards that gives the label. also: gives more modules.
     """
     cache = {}
 
     def digest(wildcards):
         labels = {axis: by(wildcards) if callable(by) else wildcards[by] for axis, by in axes.items()}
         chosen = tuple(KNOWN[axis][EXPERIMENT.entry(axis, label).method]["module"] for axis, label in labels.items())
+        chosen += tuple(also(wildcards))
         if chosen not in cache:
             cache[chosen] = code_digest(SCRIPTS / script, *chosen)
         return cache[chosen]

@@ -30,6 +30,7 @@ with job(snakemake) as say:
         load_into(model, given["model"])
     if "mask" in given:
         options["mask"] = load_mask(given["mask"])
+        options["compact"] = params.compact
     if "previous" in given:  # an exact oracle, to be pruned
         load_into(model, given["previous"])
         states = [state_of(model), load_state(given["rewind"]), load_state(given["initial"])]

@@ -32,7 +32,7 @@ def macs(model: nn.Module, shape: Sequence[int]) -> int:
     def count(module: nn.Module, inputs: Any, output: Tensor) -> None:
         nonlocal total
         # each output is a sum over all that one row of the weight sees
-        total += output.numel() * module.weight[0].numel()  # type: ignore[index, operator]
+        total += output.numel() * module.weight[0].numel()  # type: ignore[index]
 
     hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     first = next(model.parameters())

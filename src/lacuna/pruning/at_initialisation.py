@@ -45,8 +45,9 @@ class Snip(InitialPruner):
 @register("grasp")
 @dataclass(frozen=True, kw_only=True)
 class GraSP(InitialPruner):
-    """GraSP: remove the share s with the largest signed −θ_0 ⊙ Hg, of one balanced batch with logits/200; train from θ_0.
+    """GraSP: remove the largest signed −θ_0 ⊙ Hg, of one balanced batch with logits/200; train from θ_0.
 
+    g is the gradient of ℓ, H its Hessian, over all parameters.
     samples_per_class: images of each class in the batch, drawn from the retained ones.
     batchnorm: train normalises by the batch; frozen by the running statistics, which at θ_0 are 0 and 1.
     Cost: 1 forward, 2 backwards, the first of them differentiable.
@@ -62,10 +63,10 @@ class GraSP(InitialPruner):
 @register("synflow")
 @dataclass(frozen=True, kw_only=True)
 class SynFlow(InitialPruner):
-    """SynFlow: in round j of J remove the lowest |∂R/∂θ ⊙ θ| down to the density (1−s)^(j/J), R = Σ logits of an image of
-    ones with every parameter at its absolute value; train from θ_0.
+    """SynFlow: in round j of J keep the share (1−s)^(j/J) with the largest |∂R/∂θ_0 ⊙ θ_0|; train from θ_0.
 
-    Sees no data. The masks of one run's rounds are nested; those of two sparsities need not be.
+    R is the sum of the logits of an image of ones, with every parameter at its absolute value: no data is seen.
+    The masks of one run's rounds are nested; those of two sparsities need not be.
     rounds: J; with 1, whole layers vanish at a sparsity where 100 leaves them connected.
     Cost: 1 forward, 1 backward of one image a round.
     Source: Tanaka et al., NeurIPS 2020.

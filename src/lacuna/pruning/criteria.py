@@ -23,19 +23,19 @@ Scores = dict[str, Tensor]
 Criterion = Callable[..., Scores]
 
 
-def magnitude(model: nn.Module, include_linear: bool = False) -> Scores:
+def magnitude(model: nn.Module, *, include_linear: bool = False) -> Scores:
     """|θ| of the trained weights (Han et al., NeurIPS 2015)."""
     return {name: w.detach().abs() for name, w in prunable(model, include_linear).items()}
 
 
-def random(model: nn.Module, seed: int, include_linear: bool = False) -> Scores:
+def random(model: nn.Module, *, seed: int, include_linear: bool = False) -> Scores:
     """Uniform draws in [0, 1): the baseline that knows nothing."""
     generator = torch.Generator().manual_seed(seed)
     return {name: torch.rand(w.shape, generator=generator) for name, w in prunable(model, include_linear).items()}
 
 
 def taylor(
-    model: nn.Module, data: UnlearningData, seed: int, batch_size: int = 256, include_linear: bool = False
+    model: nn.Module, *, data: UnlearningData, seed: int, batch_size: int = 256, include_linear: bool = False
 ) -> Scores:
     """Σ over batches of (θ ⊙ ∂ℓ/∂θ)²: what removing a weight does to ℓ, to first order (Molchanov et al., CVPR 2019).
 
@@ -56,6 +56,7 @@ def taylor(
 
 def snip(
     model: nn.Module,
+    *,
     data: UnlearningData,
     seed: int,
     samples_per_class: int = 10,
@@ -74,6 +75,7 @@ def snip(
 
 def grasp(
     model: nn.Module,
+    *,
     data: UnlearningData,
     seed: int,
     samples_per_class: int = 10,
@@ -94,8 +96,8 @@ def grasp(
     return {name: weights[name].detach() * hg for name, hg in _gradients(flow / 2, weights).items()}
 
 
-def synflow(model: nn.Module, data: UnlearningData, include_linear: bool = False) -> Scores:
-    """|∂R/∂θ ⊙ θ| with R = Σ logits of an image of ones, of the network of absolute values (Tanaka et al., NeurIPS 2020).
+def synflow(model: nn.Module, *, data: UnlearningData, include_linear: bool = False) -> Scores:
+    """|∂R/∂θ ⊙ θ|, R = Σ logits of an image of ones in the network of absolute values (Tanaka et al., NeurIPS 2020).
 
     Evaluation mode. float64: R is a product over the layers, and leaves the range of float32 in deep networks.
     Raises LacunaError if it leaves that of float64.
@@ -108,7 +110,7 @@ def synflow(model: nn.Module, data: UnlearningData, include_linear: bool = False
     ones = torch.ones(1, *data.images.shape[1:], dtype=torch.float64, device=data.device)
     flow = model(ones).sum()
     if not flow.isfinite():
-        raise LacunaError(f"synflow: R is {float(flow)}, beyond the range of 64 bits; allowed: a shallower network")
+        raise LacunaError(f"synflow: R is {flow.item()}, beyond the range of 64 bits; allowed: a shallower network")
     gradients = _gradients(flow, weights)
     return {name: gradients[name].mul_(w.detach()).abs_() for name, w in weights.items()}
 

@@ -65,7 +65,7 @@ class Mask:
         """Remove the round(s·N) lowest scores (half to even), over all weights together or within each layer.
 
         scores: one tensor per weight, higher is kept. sparsity: s in [0, 1); a text is taken exactly.
-        within: a mask whose removed weights go first, whatever their score; its tensors without a score stay as they are.
+        within: a mask whose removed weights go first, whatever their score; its tensors without a score stay.
         Among equal scores at the threshold the first in order go.
         Raises LacunaError for a score that is NaN, or if `within` has removed more than s already.
         """
@@ -213,11 +213,14 @@ def _keep(scores: Tensor, left: Tensor, removed: int) -> Tensor:
     """True for all that are left but the `removed` lowest of them."""
     if not removed:
         return left
-    # only the survivors are ranked: SynFlow asks a hundred times
-    ranked = scores[left]
-    threshold = ranked.kthvalue(removed).values
+    # only the survivors are ranked, and in NumPy, which is several times faster here: SynFlow asks a hundred times
+    there = left.numpy()
+    ranked = scores.numpy()[there]
+    threshold = np.partition(ranked, removed - 1)[removed - 1]
     keep = ranked > threshold
-    ties = (ranked == threshold).nonzero().flatten()
-    surplus = len(keep) - int(keep.count_nonzero()) - removed
+    ties = np.flatnonzero(ranked == threshold)
+    surplus = len(keep) - np.count_nonzero(keep) - removed
     keep[ties[len(ties) - surplus :]] = True
-    return left.masked_scatter(left, keep)
+    kept = there.copy()
+    kept[there] = keep
+    return torch.from_numpy(kept)

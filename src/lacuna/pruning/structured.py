@@ -41,11 +41,14 @@ class FilterPruner(TrainedPruner):
 
     scope: Scope = "layer"
     groups: Literal["coupled", "layer"] = "coupled"
-    compact: bool = False
+    compact: bool = False  # type: ignore[misc]
 
     structured: ClassVar[bool] = True
-    # of the scores of all weights, float64 [filters, weights of one], those of the filters
-    norm: ClassVar[Callable[[Tensor], Tensor]]
+
+    @staticmethod
+    def norm(scores: Tensor) -> Tensor:
+        """The scores of filters [filters] from those of their weights, float64 [filters, weights of one]."""
+        raise NotImplementedError
 
     def check(self, model: nn.Module, sparsity: Sparsity) -> None:
         weights = prunable(model, self.include_linear)
@@ -54,9 +57,8 @@ class FilterPruner(TrainedPruner):
             total = sum(w.numel() for w in weights.values())
             most = 1 - Fraction(sum(w[0].numel() for w in weights.values()), total)
             if share > most:
-                raise LacunaError(
-                    f"one filter of each layer stays; allowed: at most {math.floor(most * 10_000) / 1e4:g}"
-                )
+                rounded = math.floor(most * 10_000) / 10_000
+                raise LacunaError(f"one filter of each layer stays; allowed: at most {rounded:g}")
             return
         # the smallest layer is the first to lose all of its filters
         name, filters = min(((name, len(w)) for name, w in weights.items()), key=lambda pair: pair[1])
@@ -180,8 +182,8 @@ class FilterL1(FilterPruner):
     criterion = criteria.magnitude
 
     @staticmethod
-    def norm(weights: Tensor) -> Tensor:
-        return weights.sum(1)
+    def norm(scores: Tensor) -> Tensor:
+        return scores.sum(1)
 
 
 @register("filter_l2")
@@ -195,8 +197,8 @@ class FilterL2(FilterPruner):
     criterion = criteria.magnitude
 
     @staticmethod
-    def norm(weights: Tensor) -> Tensor:
-        return weights.square().sum(1).sqrt()
+    def norm(scores: Tensor) -> Tensor:
+        return scores.square().sum(1).sqrt()
 
 
 @register("filter_taylor")
@@ -214,5 +216,5 @@ class FilterTaylor(FilterPruner):
     criterion = criteria.taylor
 
     @staticmethod
-    def norm(weights: Tensor) -> Tensor:
-        return weights.sum(1)
+    def norm(scores: Tensor) -> Tensor:
+        return scores.sum(1)

@@ -143,5 +143,5 @@ def _compacted(unlearner: Unlearner, model: nn.Module, data: UnlearningData, run
     outcome = unlearner.run(compaction.network, data, small)
     compaction.expand(outcome.model, model)
     mask = run.mask if outcome.mask is None else compaction.whole_mask(outcome.mask, run.mask)
-    outcome.fit.mask, outcome.fit.network = mask, outcome.model
+    outcome.fit.mask, outcome.fit.network = mask, outcome.model.eval()
     return Outcome(model, mask, outcome.fit)
