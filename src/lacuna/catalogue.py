@@ -57,6 +57,8 @@ def describe() -> Catalogue:
                 facts["schema"] = schema_of(entry)
             if axis == "unlearners":
                 facts |= {"oracle": entry.oracle, "scenarios": entry.scenarios}
+            elif axis == "figures":
+                facts["reads"] = entry.about["reads"]
             catalogue[axis][name] = facts
     return catalogue
 

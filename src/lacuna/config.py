@@ -42,7 +42,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A checked experiment; `axes` maps an axis to its entries by label, in the order of the file."""
+    """A checked experiment; `axes` maps an axis to its entries by label, in the order of the file.
+
+    oracles: the label that every cell is compared with, one for each oracle method. twins: further entries of an oracle
+    method, by label, with the oracle that they repeat on another random stream: its noise floor.
+    """
 
     name: str
     device: str
@@ -50,6 +54,7 @@ class Experiment:
     states: tuple[str, ...]
     axes: dict[str, dict[str, Entry]]
     oracles: tuple[str, ...]
+    twins: dict[str, str]
     metrics: tuple[str, ...]
     figures: tuple[str, ...]
 
@@ -101,14 +106,15 @@ def load(
     check(merged, read_yaml(schema), "")
     grid = merged["grid"]
     axes = {axis: _entries(axis, grid[axis] or {}, catalogue) for axis in AXES.values()}
+    oracles, twins = _oracles(axes["unlearners"], catalogue)
     experiment = Experiment(
         name=merged["name"],
         device=merged["device"],
         seeds=tuple(int(s) for s in grid["seeds"]),
         states=_states(grid["sparsities"], axes["pruners"]),
         axes=axes,
-        # sorted: another order in the file is no other comparison
-        oracles=tuple(sorted(k for k, e in axes["unlearners"].items() if catalogue["unlearners"][e.method]["oracle"])),
+        oracles=oracles,
+        twins=twins,
         metrics=_chosen("metrics", merged, catalogue),
         figures=_chosen("figures", merged, catalogue),
     )
@@ -135,6 +141,17 @@ def _entries(axis: str, given: Mapping[str, Any], catalogue: Catalogue) -> dict[
         else:
             entries[label] = Entry(method, resolve(catalogue[axis][method]["schema"], options, where))
     return entries
+
+
+def _oracles(unlearners: Mapping[str, Entry], catalogue: Catalogue) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The oracles that cells are compared with, and the twins of each."""
+    by_method: dict[str, list[str]] = {}
+    # sorted: another order in the file is no other comparison; the entry that bears the method's name comes first
+    for label, entry in sorted(unlearners.items(), key=lambda item: (item[0] != item[1].method, item[0])):
+        if catalogue["unlearners"][entry.method]["oracle"]:
+            by_method.setdefault(entry.method, []).append(label)
+    oracles = tuple(sorted(first for first, *_ in by_method.values()))
+    return oracles, {twin: first for first, *others in by_method.values() for twin in others}
 
 
 def canonical_sparsity(value: str | float) -> str:

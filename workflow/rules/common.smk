@@ -72,6 +72,8 @@ def read_experiment():
 
 EXPERIMENT, KNOWN = read_experiment()
 config["device"] = EXPERIMENT.device
+# the oracles and their twins
+RETRAINED = {*EXPERIMENT.oracles, *EXPERIMENT.twins}
 
 
 def one_of(labels):
@@ -80,12 +82,10 @@ def one_of(labels):
 
 
 def unlearners_by(method):
-    """The labels of the unlearners with this method; None: of all that are no oracle."""
+    """The labels of the unlearners with this method; None: of all that start from the original model."""
     entries = EXPERIMENT.axes["unlearners"]
     return [
-        label
-        for label, entry in entries.items()
-        if (label not in EXPERIMENT.oracles if method is None else entry.method == method)
+        label for label, entry in entries.items() if (label not in RETRAINED if method is None else entry.method == method)
     ]
 
 
@@ -123,7 +123,7 @@ def entry_of(axis, wildcard):
 def unlearner_entry(wildcards):
     """A param: the unlearner's entry; an oracle follows the recipe."""
     entry = OPTIONS["unlearners"][wildcards.unlearner]
-    if wildcards.unlearner in EXPERIMENT.oracles:
+    if wildcards.unlearner in RETRAINED:
         return OPTIONS["recipes"][wildcards.recipe] | {"method": entry["method"]}
     return entry
 
@@ -186,6 +186,12 @@ def oracle_files(name):
     return lambda wildcards: [
         at("cells", f"{{state}}/{label}/{name}").format(**wildcards) for label in EXPERIMENT.oracles
     ]
+
+
+def figure_tables(wildcards):
+    """The tables that a figure reads, by name; unpacked."""
+    names = KNOWN["figures"][wildcards.figure]["reads"]
+    return {name: at("tables", f"{name}.csv").format(**wildcards) for name in names}
 
 
 # ---- targets --------------------------------------------------------------------------------------------------------

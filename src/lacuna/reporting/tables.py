@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,16 @@ from lacuna.evaluation.statistics import MIN_SEEDS, t_interval
 
 COORDINATES = ("dataset", "model", "recipe", "seed", "scenario", "pruner", "sparsity", "unlearner")
 GROUP = tuple(c for c in COORDINATES if c != "seed")
+# columns that hold names, in any table
+LABELS = (*GROUP, "metric", "note")
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """A table of results/tables as it was written: labels are texts, an empty field is a missing value.
+
+    "0.90" must not become 0.9, nor a label "NA" a missing value.
+    """
+    return pd.read_csv(path, dtype=dict.fromkeys(LABELS, str), keep_default_na=False, na_values=[""])
 
 
 def cells_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

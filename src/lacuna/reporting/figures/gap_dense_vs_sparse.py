@@ -13,7 +13,7 @@ from lacuna.reporting import style
 _SHADES = ("#BDDF26", "#35B779", "#31688E", "#440154", "#2D1B38", "#000000")
 
 
-@register("gap_dense_vs_sparse")
+@register("gap_dense_vs_sparse", reads=("summary",))
 def gap_dense_vs_sparse(summary: pd.DataFrame, oracles: list[str]) -> Figure:
     """Average gap to each oracle, one group of bars per method, one bar per sparsity; lower is closer."""
     summary = style.with_dense(summary)

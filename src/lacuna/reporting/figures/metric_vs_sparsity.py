@@ -16,7 +16,7 @@ METRICS = {
 }
 
 
-@register("metric_vs_sparsity")
+@register("metric_vs_sparsity", reads=("summary",))
 def metric_vs_sparsity(summary: pd.DataFrame, oracles: list[str]) -> Figure:
     """UA, RA, TA and MIA-efficacy against sparsity, a line per method; the oracles are the grey lines and bands."""
     summary = style.with_dense(summary)

@@ -10,7 +10,7 @@ from lacuna.registry import register
 from lacuna.reporting import style
 
 
-@register("time_vs_gap")
+@register("time_vs_gap", reads=("summary",))
 def time_vs_gap(summary: pd.DataFrame, oracles: list[str]) -> Figure:
     """Average gap against the method's seconds; dense points are hollow, sparser ones larger; lower left is better."""
     summary = style.with_dense(summary)
