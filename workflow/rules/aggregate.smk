@@ -8,6 +8,7 @@ localrules:
 rule aggregate:
     input:
         metrics=[at("cells", "{state}/{unlearner}/metrics.json").format(**cell) for cell in EXPERIMENT.cells()],
+        populations=population_files(),
     output:
         cells=report(
             at("tables", "cells.csv"),

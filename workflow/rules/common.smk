@@ -12,6 +12,7 @@ from lacuna.codedigest import code_digest
 from lacuna.config import gpus_for
 from lacuna.config import load as load_experiment
 from lacuna.errors import LacunaError
+from lacuna.evaluation.population import POPULATION_METRICS
 from lacuna.pruning.rounds import rounds_to
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
@@ -20,11 +21,12 @@ ENVIRONMENT = "../envs/lacuna.yaml"
 # ---- paths ----------------------------------------------------------------------------------------------------------
 
 # results/models holds models that saw everything, by sparse state; results/cells what became of them, by scenario
-# and unlearner. A helper takes a file's name inside its folder and gives the pattern.
+# and unlearner; results/shadows the originals of the shadow models. A helper takes a file's name inside its folder and gives the pattern.
 FOLDERS = {
     "data": "results/data/{dataset}",
     "splits": "results/splits/{dataset}/seed{seed}",
     "models": "results/models/{dataset}/{model}/{recipe}/seed{seed}",
+    "shadows": "results/shadows/{dataset}/{model}/{recipe}/seed{seed}",
     "cells": "results/cells/{dataset}/{model}/{recipe}/seed{seed}/{scenario}",
     "tables": "results/tables/{experiment}",
     "figures": "results/figures/{experiment}",
@@ -85,7 +87,9 @@ def unlearners_by(method):
     """The labels of the unlearners with this method; None: of all that start from the original model."""
     entries = EXPERIMENT.axes["unlearners"]
     return [
-        label for label, entry in entries.items() if (label not in RETRAINED if method is None else entry.method == method)
+        label
+        for label, entry in entries.items()
+        if (label not in RETRAINED if method is None else entry.method == method)
     ]
 
 
@@ -100,6 +104,7 @@ wildcard_constraints:
     state="dense|({})-0\\.\\d+".format(one_of(EXPERIMENT.axes["pruners"])),
     experiment=one_of([EXPERIMENT.name]),
     figure=one_of(EXPERIMENT.figures),
+    shadows=r"\d+-\d+",
 
 
 # ---- params: each rule depends on its own part of the config, and on the code that it runs --------------------------
@@ -186,6 +191,21 @@ def oracle_files(name):
     return lambda wildcards: [
         at("cells", f"{{state}}/{label}/{name}").format(**wildcards) for label in EXPERIMENT.oracles
     ]
+
+
+def shadow_files(*unlearners):
+    """What the shadow models of these unlearners answered, beside a cell; without any, those of the cell itself."""
+    jobs = EXPERIMENT.shadows.jobs() if EXPERIMENT.shadows is not None else ()
+    patterns = [
+        at("cells", f"{{state}}/{label}/shadows/{job}.npz") for label in unlearners or ["{unlearner}"] for job in jobs
+    ]
+    return lambda wildcards: [pattern.format(**wildcards) for pattern in patterns]
+
+
+def population_files():
+    """The population metrics of every cell, where the grid has shadow models."""
+    cells = EXPERIMENT.cells() if EXPERIMENT.shadows is not None else ()
+    return [at("cells", "{state}/{unlearner}/population.json").format(**cell) for cell in cells]
 
 
 def figure_tables(wildcards):

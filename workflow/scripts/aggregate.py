@@ -6,7 +6,7 @@ from lacuna.artifacts import atomic, read_json, write_json
 from lacuna.reporting.tables import cells_table, summary_table
 
 with job(snakemake) as say:
-    cells = cells_table(map(read_json, snakemake.input.metrics))
+    cells = cells_table(map(read_json, [*snakemake.input.metrics, *snakemake.input.populations]))
     summary = summary_table(cells, snakemake.params.oracles)
     for table, path in ((cells, snakemake.output.cells), (summary, snakemake.output.summary)):
         with atomic(path) as temporary:

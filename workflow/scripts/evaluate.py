@@ -1,12 +1,12 @@
 """Predictions of a cell and of its oracles → metrics.json."""
 
-from job import commit, job
+from job import commit, coordinates, job
 
 from lacuna.artifacts import read_json, read_npz, unpack_bits, write_json
 from lacuna.evaluation import Cell, evaluate
 
 with job(snakemake) as say:
-    w, given, params = snakemake.wildcards, snakemake.input, snakemake.params
+    given, params = snakemake.input, snakemake.params
 
     def cell(predictions: str, mask: str, job_file: str) -> tuple[Cell, dict]:
         facts = read_json(job_file)
@@ -18,13 +18,8 @@ with job(snakemake) as say:
     triples = zip(given.oracle_predictions, given.oracle_masks, given.oracle_jobs, strict=True)
     oracles = {label: cell(*files)[0] for label, files in zip(params.oracles, triples, strict=True)}
     metrics = evaluate(own, oracles, params.metrics)
-    # "omp-0.90" → omp, 0.90; "dense" stands for itself
-    pruner, _, sparsity = w.state.rpartition("-")
-    coordinates = {k: v for k, v in w.items() if k != "state"}
-    coordinates |= {"pruner": pruner or w.state, "sparsity": sparsity if pruner else "0.00"}
-    coordinates["seed"] = int(w.seed)
     result = {
-        "cell": coordinates,
+        "cell": coordinates(snakemake.wildcards),
         "metrics": metrics,
         "trained_at_commit": facts["commit"],
         "evaluated_at_commit": commit(),

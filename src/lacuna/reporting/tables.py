@@ -72,3 +72,14 @@ def summary_table(cells: pd.DataFrame, oracles: Sequence[str]) -> pd.DataFrame:
             row["note"] = f"{len(group)} seed{'s' if len(group) > 1 else ''}: no interval"
         rows.append(row)
     return pd.DataFrame(rows, columns=columns)
+
+
+def roc_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Long form of the curves of population.json: the coordinates of the cell, attack, fpr, tpr; in the given order."""
+    rows = [
+        (*(result["cell"][c] for c in COORDINATES), attack, fpr, tpr)
+        for result in results
+        for attack, told in result["attacks"].items()
+        for fpr, tpr in zip(told["fpr"], told["tpr"], strict=True)
+    ]
+    return pd.DataFrame(rows, columns=[*COORDINATES, "attack", "fpr", "tpr"])
