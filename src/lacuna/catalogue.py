@@ -24,6 +24,7 @@ def registries() -> dict[str, Any]:
     """The public registries by the config key of their axis."""
     from lacuna.data import DATASETS, SCENARIOS
     from lacuna.evaluation import METRICS
+    from lacuna.evaluation.population import POPULATION_METRICS
     from lacuna.models import MODELS
     from lacuna.pruning import PRUNERS
     from lacuna.reporting import FIGURES
@@ -38,6 +39,7 @@ def registries() -> dict[str, Any]:
         "pruners": PRUNERS,
         "unlearners": UNLEARNERS,
         "metrics": METRICS,
+        "population": POPULATION_METRICS,
         "figures": FIGURES,
     }
 

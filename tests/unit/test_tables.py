@@ -8,7 +8,7 @@ import pytest
 
 from lacuna.errors import LacunaError
 from lacuna.evaluation.statistics import t_interval
-from lacuna.reporting.tables import COORDINATES, GROUP, cells_table, summary_table
+from lacuna.reporting.tables import COORDINATES, GROUP, cells_table, roc_table, summary_table
 
 PLACE = {"dataset": "d", "model": "m", "recipe": "r", "scenario": "class", "pruner": "omp", "sparsity": "0.90"}
 
@@ -109,3 +109,16 @@ def test_table_survives_a_csv(tmp_path):
     again = pd.read_csv(tmp_path / "s.csv", dtype=dict.fromkeys(GROUP, str))
     assert again["sparsity"].tolist() == ["0.90"] * 3
     assert again["mean"].tolist() == table["mean"].tolist()
+
+
+def test_curves_are_one_row_per_cell_attack_and_point():
+    told = {"rmia": {"fpr": [0.1, 1.0], "tpr": [0.4, 1.0], "auc_per_pair": [None] * 3}}
+    results = [result("ga", 3, {"u_lira_auc": 0.6}) | {"attacks": {"u_lira": {"fpr": [0.5], "tpr": [0.7]}, **told}}]
+    table = roc_table(results)
+    assert list(table.columns) == [*COORDINATES, "attack", "fpr", "tpr"]
+    rows = table[["unlearner", "seed", "attack", "fpr", "tpr"]].itertuples(index=False, name=None)
+    assert list(rows) == [
+        ("ga", 3, "u_lira", 0.5, 0.7),
+        ("ga", 3, "rmia", 0.1, 0.4),
+        ("ga", 3, "rmia", 1.0, 1.0),
+    ]

@@ -12,7 +12,6 @@ from lacuna.codedigest import code_digest
 from lacuna.config import gpus_for
 from lacuna.config import load as load_experiment
 from lacuna.errors import LacunaError
-from lacuna.evaluation.population import POPULATION_METRICS
 from lacuna.pruning.rounds import rounds_to
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"

@@ -188,7 +188,7 @@ rule population:
         gpu=0,
     params:
         oracles=EXPERIMENT.oracles,
-        code=code_digest(SCRIPTS / "population.py", *map(POPULATION_METRICS.module, POPULATION_METRICS)),
+        code=code_digest(SCRIPTS / "population.py", *(facts["module"] for facts in KNOWN["population"].values())),
     message:
         "population metrics of {wildcards.unlearner}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
     script:
