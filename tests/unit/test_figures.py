@@ -26,12 +26,17 @@ def test_the_plan_knows_what_each_figure_reads():
 # ---- roc -------------------------------------------------------------------------------------------------------------
 
 
-def curves(methods=("original", "retrain", "ga"), seeds=(0,), states=(("dense", "0.00"), ("omp", "0.90"))):
+def curves(methods=("original", "retrain", "ga", "again"), seeds=(0,), states=(("dense", "0.00"), ("omp", "0.90"))):
     place = {"dataset": "d", "model": "m", "recipe": "r", "scenario": "random"}
     return pd.DataFrame(
         [
             {**place, "pruner": pruner, "sparsity": sparsity, "seed": seed, "unlearner": method}
-            | {"attack": attack, "fpr": fpr, "tpr": min(1.0, fpr * (i + 1))}
+            | {
+                "role": {"retrain": "oracle", "again": "twin"}.get(method, "method"),
+                "attack": attack,
+                "fpr": fpr,
+                "tpr": min(1.0, fpr * (i + 1)),
+            }
             for pruner, sparsity in states
             for seed in seeds
             for i, method in enumerate(methods)
@@ -50,8 +55,8 @@ def test_roc_has_a_panel_per_attack_and_state_and_a_curve_per_method_and_seed():
         assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
         assert ax.get_xlim() == (0.002, 1)
         drawn = [line for line in ax.lines if len(line.get_xdata()) == 4]
-        assert len(drawn) == 2 * 3
-        assert {line.get_label() for line in drawn} == {"original", "retrain (oracle)", "ga"}
+        assert len(drawn) == 2 * 4
+        assert {line.get_label() for line in drawn} == {"original", "retrain (oracle)", "ga", "again (twin)"}
         of = {line.get_label(): list(line.get_ydata()) for line in drawn}
         assert of["ga"] == pytest.approx([0.006, 0.03, 0.3, 1.0])
     assert "2 seeds" in figure.get_suptitle()

@@ -213,6 +213,8 @@ rule roc:
         runtime=10,
         gpu=0,
     params:
+        oracles=EXPERIMENT.oracles,
+        twins=EXPERIMENT.twins,
         code=code_of("roc.py"),
     message:
         "ROC curves of {wildcards.experiment}"

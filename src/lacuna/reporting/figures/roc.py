@@ -13,12 +13,11 @@ ATTACKS = {"u_lira": "U-LiRA", "rmia": "RMIA"}
 
 @register("roc", reads=("roc",))
 def roc(roc: pd.DataFrame, oracles: list[str]) -> Figure:
-    """TPR against FPR of U-LiRA and RMIA on log axes; a curve per method and seed, the oracles in grey.
+    """TPR against FPR of U-LiRA and RMIA on log axes; a curve per method and seed, oracles and their twins in grey.
 
     Positive: the model unlearned the sample; on the diagonal it cannot be told from one that never saw it.
     """
-    methods = [m for m in roc["unlearner"].unique() if m not in oracles]
-    looks = style.style_of(methods)
+    looks = style.style_of(list(roc[roc["role"] == "method"]["unlearner"].unique()))
     roc = roc.sort_values("sparsity", key=lambda s: s.astype(float), kind="stable")
     varying = [c for c in (*style.PANEL, "sparsity") if roc[c].nunique() > 1]
     parts = list(roc.groupby([*style.PANEL, "sparsity"], sort=False))
@@ -30,22 +29,17 @@ def roc(roc: pd.DataFrame, oracles: list[str]) -> Figure:
         for row, attack in enumerate(attacks):
             ax = axes[row, column]
             ax.plot([low, 1], [low, 1], color="#777777", linewidth=0.8, linestyle=":", label="guessing")
-            for (method, _), curve in part[part["attack"] == attack].groupby(["unlearner", "seed"], sort=False):
-                method = str(method)
-                if method in oracles:
-                    look = style.ORACLES[oracles.index(method) % len(style.ORACLES)]
-                    ax.plot(curve["fpr"], curve["tpr"], label=f"{method} (oracle)", zorder=1.5, **look)
+            for (method, role, _), curve in part[part["attack"] == attack].groupby(
+                ["unlearner", "role", "seed"], sort=False
+            ):
+                name, look = str(method), {"linewidth": 1.2}
+                if role == "method":
+                    look |= looks[name] | {"markevery": (0, 10), "markersize": 3.5}
+                elif role == "twin":
+                    look |= {"color": "#808080", "linestyle": "--"}
                 else:
-                    colour, marker = looks[method]["color"], looks[method]["marker"]
-                    ax.plot(
-                        *(curve["fpr"], curve["tpr"]),
-                        color=colour,
-                        marker=marker,
-                        markevery=(0, 10),
-                        markersize=3.5,
-                        linewidth=1.2,
-                        label=method,
-                    )
+                    look |= style.ORACLES[oracles.index(name) % len(style.ORACLES)]
+                ax.plot(curve["fpr"], curve["tpr"], label=name if role == "method" else f"{name} ({role})", **look)
             ax.set(xscale="log", yscale="log", xlim=(low, 1), ylim=(low, 1.1))
             for level in (0.001, 0.01):
                 ax.axvline(level, color="#CCCCCC", linewidth=0.8, zorder=1)
