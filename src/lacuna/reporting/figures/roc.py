@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -32,7 +34,8 @@ def roc(roc: pd.DataFrame, oracles: list[str]) -> Figure:
             for (method, role, _), curve in part[part["attack"] == attack].groupby(
                 ["unlearner", "role", "seed"], sort=False
             ):
-                name, look = str(method), {"linewidth": 1.2}
+                name = str(method)
+                look: dict[str, Any] = {"linewidth": 1.2}
                 if role == "method":
                     look |= looks[name] | {"markevery": (0, 10), "markersize": 3.5}
                 elif role == "twin":
