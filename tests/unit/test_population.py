@@ -291,9 +291,10 @@ def test_klom_of_equal_sets_is_zero_and_clips():
 
 
 def test_epsilon_by_hand():
-    """A single threshold tells 3 of 4 from 3 of 4, and no window does better: ln(1 − δ − ¼) − ln ¼."""
-    unlearned, retrained = np.array([0.0, 1, 2, 9])[:, None], np.array([0.5, 8, 9.5, 10])[:, None]
-    assert epsilon(unlearned, retrained)[0] == pytest.approx(math.log((0.75 - 1e-5) / 0.25), rel=1e-9)
+    """A single threshold is right about 3 of 4 on both sides; windows of this width see less: ln(1 − δ − ¼) − ln ¼."""
+    low, high = np.array([0.0, 10, 20, 90])[:, None], np.array([5.0, 80, 95, 100])[:, None]
+    for pair in ((low, high), (high, low)):
+        assert epsilon(*pair)[0] == pytest.approx(math.log((0.75 - 1e-5) / 0.25), rel=1e-9)
 
 
 def brute_epsilon(u, r, delta=1e-5):
@@ -420,6 +421,13 @@ def test_distances_are_over_the_models_that_had_the_sample():
     assert evaluate_population(pool, {"o": oracle}, ["klom", "epsilon_score"]) == expected
     pool.phi["forget"][pool.member["forget"]] -= 1
     assert evaluate_population(pool, {"o": oracle}, ["klom"]) != {"klom/o": expected["klom/o"]}
+
+
+def test_rmia_of_a_pool_compares_with_what_no_model_saw():
+    pool = a_pool(1.0, models=6)
+    never_seen = np.concatenate([pool.phi["val"], pool.phi["test"]], axis=1)
+    expected = rmia(pool.phi["forget"], never_seen, np.array([0, 0, 1, 1, 2, 2]))
+    np.testing.assert_array_equal(attacks.attack_scores(pool, "rmia"), expected)
 
 
 def test_retain_accuracy_is_of_each_model_on_its_own_half():

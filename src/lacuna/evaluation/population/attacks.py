@@ -50,8 +50,7 @@ def tpr_at(level: float, fpr: np.ndarray, tpr: np.ndarray) -> float:
 
     With fewer than 1/level negatives this is the TPR at no false positive.
     """
-    # a rate such as 5/500 must not fall on the wrong side of 0.01 by rounding
-    return float(tpr[np.flatnonzero(fpr <= level * (1 + 1e-12))[-1]])
+    return float(tpr[np.flatnonzero(fpr <= level)[-1]])
 
 
 def u_lira(phi: np.ndarray, unlearned: np.ndarray, held_out: np.ndarray, variance: str = "auto") -> np.ndarray:
