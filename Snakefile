@@ -38,3 +38,5 @@ onsuccess:
         f"tables: results/tables/{EXPERIMENT.name}/   figures: results/figures/{EXPERIMENT.name}/",
         file=sys.stderr,
     )
+    if MISSING:
+        print(f"cells that are not in them: {len(MISSING)}, see missing.csv", file=sys.stderr)

@@ -59,6 +59,8 @@ def describe() -> Catalogue:
                 facts["schema"] = schema_of(entry)
             if axis == "unlearners":
                 facts |= {"oracle": entry.oracle, "scenarios": entry.scenarios}
+            elif axis in ("metrics", "population"):
+                facts["better"] = entry.about["better"]
             elif axis == "figures":
                 facts["reads"] = entry.about["reads"]
             catalogue[axis][name] = facts

@@ -48,7 +48,8 @@ class Experiment:
     """A checked experiment; `axes` maps an axis to its entries by label, in the order of the file.
 
     oracles: the label that every cell is compared with, one for each oracle method. twins: further entries of an oracle
-    method, by label, with the oracle that they repeat on another random stream: its noise floor.
+    method, by label, with the oracle that they repeat on another random stream: its noise floor. missing: allow makes
+    tables of the cells that are there, refuse of all cells.
     shadows: the shadow models of every seed and state, if the grid asks for them.
     """
 
@@ -61,6 +62,7 @@ class Experiment:
     twins: dict[str, str]
     metrics: tuple[str, ...]
     figures: tuple[str, ...]
+    missing: str
     shadows: Shadows | None = None
 
     def entry(self, axis: str, label: str) -> Entry:
@@ -123,6 +125,7 @@ def load(
         twins=twins,
         metrics=_chosen("metrics", merged, catalogue),
         figures=_figures(merged, catalogue, shadows),
+        missing=merged.get("missing", "refuse"),
         shadows=shadows,
     )
     _check_meaning(experiment, catalogue, Path(data_folder) if data_folder is not None else None)

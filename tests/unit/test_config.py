@@ -157,6 +157,24 @@ def test_empty_entry_means_defaults(resolve):
     assert resolve(changed("grid/unlearners/ga", None)).axes == resolve(BASE).axes
 
 
+def test_further_entries_of_an_oracle_method_are_its_twins(resolve):
+    """The entry with the method's name is the oracle, else the first by name, in whatever order they stand."""
+    twins = {"retrain_exact_b": "retrain_exact", "again": "retrain", "retrain_b": "retrain"}
+    entries = {"ga": {}} | {twin: {"method": method} for twin, method in twins.items()}
+    entries |= {"retrain": {}, "retrain_exact": {}}
+    for order in (entries, dict(reversed(entries.items()))):
+        experiment = resolve(changed("grid/unlearners", order))
+        assert experiment.oracles == ("retrain", "retrain_exact")
+        assert experiment.twins == twins
+    experiment = resolve(changed("grid/unlearners", {k: {"method": "retrain"} for k in ("two", "one")}))
+    assert (experiment.oracles, experiment.twins) == (("one",), {"two": "one"})
+    assert resolve(BASE).twins == {}
+    with pytest.raises(
+        LacunaError, match="retrain_b: lr is not allowed; allowed: no keys, an oracle follows the recipe"
+    ):
+        resolve(changed("grid/unlearners/retrain_b", {"method": "retrain", "lr": 1}))
+
+
 # ---- sparsities ------------------------------------------------------------------------------------------------------
 
 
@@ -253,6 +271,7 @@ MISTAKES = [
     ("metrics", ["UA", "ua"], "metrics[1]: 'ua' is not known", "UA"),
     ("metrics", [], "metrics: [] is", "at least 1"),
     ("metrics", ["UA", "UA"], "metrics: 'UA' is listed twice", "each value once"),
+    ("missing", "ignore", 'missing: "ignore" is', "one of refuse, allow"),
     ("figures", ["pie"], "figures[0]: 'pie' is not known", "time_vs_gap"),
     ("figures", ["time_vs_gap", "roc"], "figures[1]: 'roc' shows shadow models", "grid.shadows"),
     ("grid/shadows", {"models": 4}, "grid.shadows.models: 4 is", "a whole number >= 6 and divisible by 2"),

@@ -191,6 +191,8 @@ CASES = [
         grid(unlearners={"ga_strong": {"method": "ga", "lr": 1e-2}}),
         with_report("ga_strong"),
     ),
+    # a twin is compared with its oracle, and nothing with the twin
+    Case("a second oracle", grid(unlearners={"retrain_b": {"method": "retrain"}}), with_report("retrain_b")),
     Case("a method in a new file", new_method, with_report("shrink")),
     Case("a value of one method", grid(unlearners={"ga": {"epochs": 2, "lr": 2e-3}}), with_report("ga")),
     Case("the code of one method", code("src/lacuna/unlearning/ga.py"), with_report("ga")),

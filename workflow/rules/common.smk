@@ -201,16 +201,41 @@ def shadow_files(*unlearners):
     return lambda wildcards: [pattern.format(**wildcards) for pattern in patterns]
 
 
-def population_files():
-    """The population metrics of every cell, where the grid has shadow models."""
-    cells = EXPERIMENT.cells() if EXPERIMENT.shadows is not None else ()
-    return [at("cells", "{state}/{unlearner}/population.json").format(**cell) for cell in cells]
-
-
 def figure_tables(wildcards):
     """The tables that a figure reads, by name; unpacked."""
     names = KNOWN["figures"][wildcards.figure]["reads"]
     return {name: at("tables", f"{name}.csv").format(**wildcards) for name in names}
+
+
+# ---- tables ---------------------------------------------------------------------------------------------------------
+
+
+def steps_of(cell):
+    """The files that a cell's metrics are made of, each with its log, in the order of their making."""
+    names = [("models", "{state}/model.safetensors", "{state}")]
+    for label in (cell["unlearner"], *EXPERIMENT.oracles):
+        names.append(("cells", f"{{state}}/{label}/predictions.npz", f"{{state}}/{label}"))
+    for name in ("population", "metrics") if EXPERIMENT.shadows is not None else ("metrics",):
+        names.append(("cells", f"{{state}}/{{unlearner}}/{name}.json", f"{{state}}/{{unlearner}}/{name}"))
+    return [(at(folder, name).format(**cell), log_at(folder, log).format(**cell)) for folder, name, log in names]
+
+
+def split_cells():
+    """The metrics, of cells and of populations, that the tables are made of; the cells that they leave out, as
+    `missing: allow` permits."""
+    metrics, populations, missing = [], [], []
+    for cell in EXPERIMENT.cells():
+        steps = steps_of(cell)
+        if EXPERIMENT.missing == "allow" and not all(Path(file).exists() for file, _ in steps):
+            missing.append(cell | {"steps": steps})
+        else:
+            metrics.append(steps[-1][0])
+            populations += [steps[-2][0]] if EXPERIMENT.shadows is not None else []
+    return metrics, populations, missing
+
+
+# once: what is there must not change between the inputs and the params of a rule
+METRICS, POPULATIONS, MISSING = split_cells()
 
 
 # ---- targets --------------------------------------------------------------------------------------------------------
@@ -219,7 +244,14 @@ def figure_tables(wildcards):
 def table_files():
     return [
         at("tables", name).format(experiment=EXPERIMENT.name)
-        for name in ("cells.csv", "summary.csv", "experiment.json")
+        for name in (
+            "cells.csv",
+            "summary.csv",
+            "ranks.csv",
+            "disagreement.csv",
+            "missing.csv",
+            "experiment.json",
+        )
     ]
 
 

@@ -198,7 +198,7 @@ rule population:
 # The curves of all attacks in one table, for the figure.
 rule roc:
     input:
-        populations=population_files(),
+        populations=POPULATIONS,
     output:
         roc=at("tables", "roc.csv"),
     log:
