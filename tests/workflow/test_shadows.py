@@ -9,6 +9,7 @@ import pytest
 
 from lacuna.artifacts import read_npz, read_tensors
 from lacuna.evaluation.population import POPULATION_METRICS
+from lacuna.verify import verify
 
 from .project import EXPERIMENT, Project
 
@@ -93,6 +94,20 @@ def test_a_method_more_runs_on_the_originals_that_are_there(attacked: Project, t
     project.choose(experiment)
     plan = project.plan("results/figures/tiny/roc.svg")
     assert plan.counts == {"shadow_unlearn": 1, "population": 1, "roc": 1, "figure": 1}
+
+
+def test_tree_with_shadow_models_is_verified(attacked: Project) -> None:
+    """`lacuna verify` finds nothing wrong, and sees an altered answer."""
+    results = attacked / "results"
+    tables = [f for f in verify(results) if "original/" in str(f) or "shadow" in str(f) or "population" in str(f)]
+    assert tables == []
+    told = attacked / CELL / "original/population.json"
+    before = told.read_text()
+    try:
+        told.write_text(json.dumps(json.loads(before) | {"metrics": {}}))
+        assert {f.kind for f in verify(results) if "u_lira_auc" in f.why} == {"stale"}
+    finally:
+        told.write_text(before)
 
 
 def test_nothing_runs_twice(attacked: Project) -> None:

@@ -1,6 +1,6 @@
 """Predictions of a cell and of its oracles → metrics.json."""
 
-from job import commit, coordinates, job
+from job import commit, coordinates, inputs_of, job
 
 from lacuna.artifacts import read_json, read_npz, unpack_bits, write_json
 from lacuna.evaluation import Cell, evaluate
@@ -24,6 +24,7 @@ with job(snakemake) as say:
         "trained_at_commit": facts["commit"],
         "evaluated_at_commit": commit(),
         "job": given.job,
+        "inputs": inputs_of(snakemake),
     }
     write_json(snakemake.output.metrics, result)
     say(", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))

@@ -11,6 +11,7 @@ from typing import Any
 # The workflow's own library, installed or not; so every script imports this module first.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
+from lacuna.artifacts import content_of
 from lacuna.errors import LacunaError
 
 
@@ -33,6 +34,11 @@ def job(snakemake: Any) -> Iterator[Callable[[str], None]]:
         except KeyboardInterrupt:
             print(f"lacuna: {name}: interrupted", file=log)
             sys.exit(130)
+
+
+def inputs_of(snakemake: Any) -> dict[str, str]:
+    """The content of every input: `lacuna verify` compares it with what is there."""
+    return {path: content_of(path) for path in map(str, snakemake.input)}
 
 
 def commit() -> str:

@@ -6,7 +6,7 @@ import resource
 from pathlib import Path
 from typing import Any
 
-from job import commit
+from job import commit, inputs_of
 
 import numpy
 import torch
@@ -84,6 +84,7 @@ def write_job(snakemake: Any, path: str, fit: Fit, device: torch.device, seed: i
             "numpy": numpy.__version__,
         },
         "commit": commit(),
+        "inputs": inputs_of(snakemake),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
     write_json(path, facts | more)

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import nn
 
 from lacuna.data.batches import UnlearningData
+from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.pruning.base import Origin
 from lacuna.pruning.mask import Mask
@@ -102,6 +104,8 @@ class EditUnlearner(Unlearner):
     def run(self, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
         start = time.perf_counter()
         self.edit(model, data, run)
+        if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
+            raise LacunaError(f"{run.name}: a weight is not finite after the edit; try a weaker one")
         return Outcome(model, run.mask, Fit(seconds=time.perf_counter() - start))
 
 
