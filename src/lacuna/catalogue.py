@@ -24,6 +24,7 @@ def registries() -> dict[str, Any]:
     """The public registries by the config key of their axis."""
     from lacuna.data import DATASETS, SCENARIOS
     from lacuna.evaluation import METRICS
+    from lacuna.evaluation.population import POPULATION_METRICS
     from lacuna.models import MODELS
     from lacuna.pruning import PRUNERS
     from lacuna.reporting import FIGURES
@@ -38,6 +39,7 @@ def registries() -> dict[str, Any]:
         "pruners": PRUNERS,
         "unlearners": UNLEARNERS,
         "metrics": METRICS,
+        "population": POPULATION_METRICS,
         "figures": FIGURES,
     }
 
@@ -64,10 +66,11 @@ def describe() -> Catalogue:
                 facts["schema"] = schema_of(entry)
             if axis == "unlearners":
                 facts |= {"oracle": entry.oracle, "scenarios": entry.scenarios}
-            elif axis == "metrics":
+            elif axis in ("metrics", "population"):
                 about = entry.about
                 facts["better"] = about["better"]
-                facts |= {"needs": about.get("needs", ()), "default": about.get("default", True)}
+                if axis == "metrics":
+                    facts |= {"needs": about.get("needs", ()), "default": about.get("default", True)}
             elif axis == "figures":
                 facts["reads"] = entry.about["reads"]
             catalogue[axis][name] = facts

@@ -17,6 +17,7 @@ from lacuna.catalogue import Catalogue
 from lacuna.data import DATASETS, SCENARIOS
 from lacuna.errors import LacunaError
 from lacuna.fields import build, check, resolve
+from lacuna.shadows.plan import Shadows
 
 # Singular wildcard of each axis that holds labelled entries, in the order of a path.
 AXES = {
@@ -28,6 +29,8 @@ AXES = {
     "unlearner": "unlearners",
 }
 DENSE = "dense"
+# the table that exists only where the grid has shadow models
+SHADOW_TABLE = "roc"
 # A recipe's label says nothing about how to train; there is one way so far.
 _DEFAULT_METHOD = {"recipes": "sgd"}
 
@@ -47,6 +50,7 @@ class Experiment:
     oracles: the label that every cell is compared with, one for each oracle method. twins: further entries of an oracle
     method, by label, with the oracle that they repeat on another random stream: its noise floor. missing: allow makes
     tables of the cells that are there, refuse of all cells.
+    shadows: the shadow models of every seed and state, if the grid asks for them.
     """
 
     name: str
@@ -60,6 +64,7 @@ class Experiment:
     figures: tuple[str, ...]
     relearning: dict[str, Any]
     missing: str
+    shadows: Shadows | None = None
 
     def entry(self, axis: str, label: str) -> Entry:
         return self.axes[axis][label]
@@ -110,6 +115,7 @@ def load(
     grid = merged["grid"]
     axes = {axis: _entries(axis, grid[axis] or {}, catalogue) for axis in AXES.values()}
     oracles, twins = _oracles(axes["unlearners"], catalogue)
+    shadows = build(Shadows, grid["shadows"] or {}, "grid.shadows") if "shadows" in grid else None
     experiment = Experiment(
         name=merged["name"],
         device=merged["device"],
@@ -119,9 +125,10 @@ def load(
         oracles=oracles,
         twins=twins,
         metrics=_chosen("metrics", merged, catalogue),
-        figures=_chosen("figures", merged, catalogue),
+        figures=_figures(merged, catalogue, shadows),
         relearning=resolve(catalogue["settings"]["relearning"]["schema"], merged.get("relearning") or {}, "relearning"),
         missing=merged.get("missing", "refuse"),
+        shadows=shadows,
     )
     _check_meaning(experiment, catalogue, Path(data_folder) if data_folder is not None else None)
     return experiment
@@ -191,6 +198,18 @@ def _chosen(axis: str, merged: Mapping[str, Any], catalogue: Catalogue) -> tuple
         if name not in catalogue[axis]:
             raise LacunaError(f"{axis}[{position}]: '{name}' is not known; allowed: {', '.join(catalogue[axis])}")
     return tuple(chosen)
+
+
+def _figures(merged: Mapping[str, Any], catalogue: Catalogue, shadows: Shadows | None) -> tuple[str, ...]:
+    """The figures to draw: all by default, but for those of shadow models where there are none."""
+    chosen = _chosen("figures", merged, catalogue)
+    if shadows is not None:
+        return chosen
+    unfed = [name for name in chosen if SHADOW_TABLE in catalogue["figures"][name]["reads"]]
+    if unfed and "figures" in merged:
+        place = chosen.index(unfed[0])
+        raise LacunaError(f"figures[{place}]: '{unfed[0]}' shows shadow models; allowed with: grid.shadows")
+    return tuple(name for name in chosen if name not in unfed)
 
 
 def _check_meaning(experiment: Experiment, catalogue: Catalogue, data_folder: Path | None) -> None:

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lacuna.reporting import FIGURES
-
-from .project import STATES, UNLEARNERS, Project
+from .project import FIGURES, STATES, UNLEARNERS, Project
 
 CELL = "results/cells/digits/resnet8/brief/seed0/class/dense/ga"
 

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 import pytest
 import yaml
 
-from lacuna.reporting import FIGURES
-
-from .project import EXPERIMENT, PIPELINE, STATES, UNLEARNERS, Done, Project, changed
+from .project import EXPERIMENT, FIGURES, PIPELINE, STATES, UNLEARNERS, Done, Project, changed
 
 GRID = EXPERIMENT["grid"]
 # A whole new method, in one new file.

@@ -15,9 +15,8 @@ from packaging.requirements import Requirement
 
 from lacuna.artifacts import read_npz, read_tensors, unpack_bits
 from lacuna.evaluation import METRICS, default_metrics
-from lacuna.reporting import FIGURES
 
-from .project import ROOT, STATES, UNLEARNERS, Project, changed
+from .project import FIGURES, ROOT, STATES, UNLEARNERS, Project, changed
 
 ORACLES = ("retrain", "retrain_exact")
 COORDINATES = ["dataset", "model", "recipe", "seed", "scenario", "pruner", "sparsity", "unlearner"]
@@ -134,7 +133,7 @@ def test_summary_is_of_the_cells(finished: Project) -> None:
 
 
 def test_figures_are_images(finished: Project) -> None:
-    """Every registered figure is there twice, as well-formed SVG and as PNG."""
+    """Every figure of the experiment is there twice, as well-formed SVG and as PNG."""
     made = finished.made("figures/tiny/*")
     assert {Path(name).name for name in made} == {f"{figure}.{kind}" for figure in FIGURES for kind in ("svg", "png")}
     for path in made.values():

@@ -20,11 +20,12 @@ ENVIRONMENT = "../envs/lacuna.yaml"
 # ---- paths ----------------------------------------------------------------------------------------------------------
 
 # results/models holds models that saw everything, by sparse state; results/cells what became of them, by scenario
-# and unlearner. A helper takes a file's name inside its folder and gives the pattern.
+# and unlearner; results/shadows the originals of the shadow models. A helper takes a file's name inside its folder and gives the pattern.
 FOLDERS = {
     "data": "results/data/{dataset}",
     "splits": "results/splits/{dataset}/seed{seed}",
     "models": "results/models/{dataset}/{model}/{recipe}/seed{seed}",
+    "shadows": "results/shadows/{dataset}/{model}/{recipe}/seed{seed}",
     "cells": "results/cells/{dataset}/{model}/{recipe}/seed{seed}/{scenario}",
     "tables": "results/tables/{experiment}",
     "figures": "results/figures/{experiment}",
@@ -102,6 +103,7 @@ wildcard_constraints:
     state="dense|({})-0\\.\\d+".format(one_of(EXPERIMENT.axes["pruners"])),
     experiment=one_of([EXPERIMENT.name]),
     figure=one_of(EXPERIMENT.figures),
+    shadows=r"\d+-\d+",
 
 
 # ---- params: each rule depends on its own part of the config, and on the code that it runs --------------------------
@@ -203,6 +205,15 @@ def needed():
     return sorted(declared & set(NEEDS))
 
 
+def shadow_files(*unlearners):
+    """What the shadow models of these unlearners answered, beside a cell; without any, those of the cell itself."""
+    jobs = EXPERIMENT.shadows.jobs() if EXPERIMENT.shadows is not None else ()
+    patterns = [
+        at("cells", f"{{state}}/{label}/shadows/{job}.npz") for label in unlearners or ["{unlearner}"] for job in jobs
+    ]
+    return lambda wildcards: [pattern.format(**wildcards) for pattern in patterns]
+
+
 def figure_tables(wildcards):
     """The tables that a figure reads, by name; unpacked."""
     names = KNOWN["figures"][wildcards.figure]["reads"]
@@ -217,25 +228,29 @@ def steps_of(cell):
     names = [("models", "{state}/model.safetensors", "{state}")]
     for label in (cell["unlearner"], *EXPERIMENT.oracles):
         names.append(("cells", f"{{state}}/{label}/predictions.npz", f"{{state}}/{label}"))
+    if EXPERIMENT.shadows is not None:
+        names.append(("cells", "{state}/{unlearner}/population.json", "{state}/{unlearner}/population"))
     names.append(("cells", "{state}/{unlearner}/metrics/{experiment}.json", "{state}/{unlearner}/metrics/{experiment}"))
     values = cell | {"experiment": EXPERIMENT.name}
     return [(at(folder, name).format(**values), log_at(folder, log).format(**values)) for folder, name, log in names]
 
 
 def split_cells():
-    """The metrics that the tables are made of, and the cells that they leave out, as `missing: allow` permits."""
-    metrics, missing = [], []
+    """The metrics, of cells and of populations, that the tables are made of; the cells that they leave out, as
+    `missing: allow` permits."""
+    metrics, populations, missing = [], [], []
     for cell in EXPERIMENT.cells():
         steps = steps_of(cell)
         if EXPERIMENT.missing == "allow" and not all(Path(file).exists() for file, _ in steps):
             missing.append(cell | {"steps": steps})
         else:
             metrics.append(steps[-1][0])
-    return metrics, missing
+            populations += [steps[-2][0]] if EXPERIMENT.shadows is not None else []
+    return metrics, populations, missing
 
 
 # once: what is there must not change between the inputs and the params of a rule
-METRICS, MISSING = split_cells()
+METRICS, POPULATIONS, MISSING = split_cells()
 
 
 # ---- targets --------------------------------------------------------------------------------------------------------

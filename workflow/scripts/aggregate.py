@@ -14,7 +14,7 @@ from lacuna.reporting.tables import (
 
 with job(snakemake) as say:
     params = snakemake.params
-    cells = cells_table(map(read_json, snakemake.input.metrics))
+    cells = cells_table(map(read_json, [*snakemake.input.metrics, *snakemake.input.populations]))
     contest = Contest(cells, params.oracles, params.twins)
     tables = {
         "cells": cells,

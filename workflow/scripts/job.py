@@ -55,6 +55,13 @@ def commit() -> str:
     return told.stdout.strip() or "unknown"
 
 
+def coordinates(wildcards: Any) -> dict[str, Any]:
+    """The place of a cell in the tables: its wildcards, with the state taken apart ("omp-0.90" → omp, 0.90)."""
+    pruner, _, sparsity = wildcards.state.rpartition("-")
+    place = {k: v for k, v in wildcards.items() if k not in ("state", "experiment")} | {"seed": int(wildcards.seed)}
+    return place | {"pruner": pruner or wildcards.state, "sparsity": sparsity if pruner else "0.00"}
+
+
 def without_method(entry: dict[str, Any]) -> dict[str, Any]:
     """The options of a grid entry."""
     return {k: v for k, v in entry.items() if k != "method"}
