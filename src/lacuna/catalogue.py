@@ -88,11 +88,7 @@ def load(cache: str | Path) -> Catalogue:
         return json.loads(stored.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         pass
-    # these sources, installed or not
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
-    child = subprocess.run(
-        [sys.executable, "-m", "lacuna.catalogue"], capture_output=True, text=True, check=False, env=environment
-    )
+    child = in_child("lacuna.catalogue")
     if child.returncode:
         raise LacunaError("the methods of lacuna cannot be listed: " + child.stderr.strip().rpartition("\n")[2])
     catalogue = json.loads(child.stdout)
@@ -103,6 +99,14 @@ def load(cache: str | Path) -> Catalogue:
     except OSError:
         pass  # a read-only working directory only costs the next start a few seconds
     return catalogue
+
+
+def in_child(module: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a module of these sources, installed or not, in a process of its own, with `given` as its input."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    return subprocess.run(
+        [sys.executable, "-m", module], input=given, capture_output=True, text=True, check=False, env=environment
+    )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from lacuna.catalogue import Catalogue
 from lacuna.data import DATASETS, SCENARIOS
 from lacuna.errors import LacunaError
 from lacuna.fields import build, check, resolve
+from lacuna.pruning.rounds import rounds_to
+from lacuna.reachable import Question, refusals
 from lacuna.shadows.plan import Shadows
 
 # Singular wildcard of each axis that holds labelled entries, in the order of a path.
@@ -97,13 +99,15 @@ def load(
     schema: str | Path,
     catalogue: Catalogue,
     data_folder: str | Path | None = None,
+    cache: str | Path | None = None,
 ) -> Experiment:
     """Read, merge and check the files of an experiment.
 
     files: the default first, then overlays; a later file replaces whole top-level keys of an earlier one, so
     no method of the default grid leaks into an experiment. overrides: top-level values from the command line.
     data_folder: where ingested datasets lie; with it, the user's data files are checked too, unless
-    they were ingested as they are.
+    they were ingested as they are. cache: where `lacuna.reachable` keeps its answers; with both, every pruner is
+    asked whether it can bring every model to every sparsity.
 
     Raises LacunaError naming the key, the value and what is allowed.
     """
@@ -130,7 +134,14 @@ def load(
         missing=merged.get("missing", "refuse"),
         shadows=shadows,
     )
-    _check_meaning(experiment, catalogue, Path(data_folder) if data_folder is not None else None)
+    _check_meaning(experiment, catalogue)
+    if data_folder is not None:
+        metas = {label: _meta(label, entry, Path(data_folder)) for label, entry in axes["datasets"].items()}
+        for meta in metas.values():
+            for name, scenario in axes["scenarios"].items():
+                build(SCENARIOS[scenario.method], scenario.values).check(meta["classes"], f"grid.scenarios.{name}")
+        if cache is not None:
+            _check_pruning(experiment, catalogue, metas, cache)
     return experiment
 
 
@@ -212,7 +223,7 @@ def _figures(merged: Mapping[str, Any], catalogue: Catalogue, shadows: Shadows |
     return tuple(name for name in chosen if name not in unfed)
 
 
-def _check_meaning(experiment: Experiment, catalogue: Catalogue, data_folder: Path | None) -> None:
+def _check_meaning(experiment: Experiment, catalogue: Catalogue) -> None:
     """What a schema cannot say: entries that contradict each other."""
     axes = experiment.axes
     if not experiment.oracles:
@@ -227,6 +238,11 @@ def _check_meaning(experiment: Experiment, catalogue: Catalogue, data_folder: Pa
                 f"grid.recipes.{label}.rewind_epoch: {rewind} is not allowed; "
                 f"allowed: 0 to {epochs - 1} (training has {epochs} epochs)"
             )
+    for pruner, sparsity in _sparse(experiment):
+        try:
+            rounds_to(sparsity, axes["pruners"][pruner].values.get("rate"))
+        except LacunaError as error:
+            raise LacunaError(f"grid.pruners.{pruner}.{error}") from None
     for label, entry in axes["unlearners"].items():
         suits = catalogue["unlearners"][entry.method]["scenarios"]
         for name, scenario in axes["scenarios"].items():
@@ -235,15 +251,38 @@ def _check_meaning(experiment: Experiment, catalogue: Catalogue, data_folder: Pa
                     f"grid.unlearners.{label}: {entry.method} cannot work on scenario '{name}' ({scenario.method}); "
                     f"allowed: {', '.join(suits)}"
                 )
-    if data_folder is not None:
-        for label, entry in axes["datasets"].items():
-            classes = _classes(label, entry, data_folder)
-            for name, scenario in axes["scenarios"].items():
-                build(SCENARIOS[scenario.method], scenario.values).check(classes, f"grid.scenarios.{name}")
 
 
-def _classes(label: str, entry: Entry, data_folder: Path) -> int:
-    """The classes of a dataset; its files are read only if they changed since they were ingested."""
+def _sparse(experiment: Experiment) -> list[tuple[str, str]]:
+    """Pruner and sparsity of every sparse state."""
+    return [(state.rpartition("-")[0], state.rpartition("-")[2]) for state in experiment.states if state != DENSE]
+
+
+def _check_pruning(
+    experiment: Experiment, catalogue: Catalogue, metas: Mapping[str, dict[str, Any]], cache: str | Path
+) -> None:
+    """Refuse a pruner that cannot bring a model to a sparsity."""
+    places = itertools.product(metas, experiment.axes["models"], _sparse(experiment))
+    asked = {
+        f"grid.pruners.{pruner}: {model} on {dataset} cannot be pruned to {sparsity}": Question(
+            _flat(experiment.entry("models", model)),
+            _flat(experiment.entry("pruners", pruner)),
+            metas[dataset],
+            sparsity,
+        )
+        for dataset, model, (pruner, sparsity) in places
+    }
+    for where, reason in zip(asked, refusals(list(asked.values()), catalogue, cache), strict=True):
+        if reason is not None:
+            raise LacunaError(f"{where}: {reason}")
+
+
+def _flat(entry: Entry) -> dict[str, Any]:
+    return {"method": entry.method, **entry.values}
+
+
+def _meta(label: str, entry: Entry, data_folder: Path) -> dict[str, Any]:
+    """`classes` and `shape` of a dataset; its files are read only if they changed since they were ingested."""
     dataset = build(DATASETS[entry.method], entry.values)
     stored = data_folder / label / "meta.json"
     try:
@@ -251,10 +290,10 @@ def _classes(label: str, entry: Entry, data_folder: Path) -> int:
         if all(file.stat().st_mtime_ns < ingested for file in dataset.files()):
             meta = read_json(stored)
             if meta["entry"] == {"method": entry.method, **entry.values}:
-                return int(meta["classes"])
+                return {"classes": int(meta["classes"]), "shape": [int(n) for n in meta["shape"]]}
     except (OSError, LacunaError, KeyError):
         pass  # nothing usable is stored: ask the dataset itself
-    return dataset.classes()
+    return {"classes": dataset.classes(), "shape": list(dataset.shape())}
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,4 +1,4 @@
-"""The generated pages: docs/methods.md from the unlearners' dataclasses, docs/metrics.md from the metrics' registry.
+"""The generated pages: docs/methods.md, docs/pruners.md and docs/metrics.md, from what the code says of itself.
 
 python -m lacuna.docs [--check]     write the pages, or only say whether they are up to date
 """
@@ -18,6 +18,8 @@ from lacuna.artifacts import atomic
 from lacuna.catalogue import settings
 from lacuna.evaluation import METRICS
 from lacuna.fields import describe, schema_of
+from lacuna.pruning import PRUNERS
+from lacuna.pruning.base import Pruner, TrainedPruner
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning.base import EditUnlearner, LossUnlearner
 
@@ -26,15 +28,15 @@ _COMMON = {f.name for f in dataclasses.fields(LossUnlearner)}
 _NOTES = ("Published values", "Cost", "Source")
 
 
-def parts_of(cls: Any) -> dict[str, Any]:
-    """A method's docstring taken apart: title, formula, text, what each field means, and the closing notes.
+def parts_of(cls: Any, needed: tuple[str, ...] = ("Cost", "Source")) -> dict[str, Any]:
+    """A docstring taken apart: title, formula, text, what each field means, and the closing notes.
 
     A field that a base class explains need not be explained again.
-    Raises ValueError if the docstring lacks a formula, a cost, a source or a line for one of the class's own fields.
+    Raises ValueError if the docstring lacks a formula, a needed note or a line for one of the class's own fields.
     """
     found = _taken_apart(cls, set(_field_names(cls))) | {"fields": meanings(cls)}
     missing = [n for n in own_fields(cls) if n not in found["fields"] and n not in _COMMON]
-    missing += [n for n in ("Cost", "Source") if n not in found["notes"]] + ([] if found["formula"] else ["a formula"])
+    missing += [n for n in needed if n not in found["notes"]] + ([] if found["formula"] else ["a formula"])
     if missing:
         raise ValueError(f"{cls.__name__}: its docstring does not say {', '.join(missing)}")
     return found
@@ -80,10 +82,10 @@ def _names(match: re.Match[str]) -> set[str]:
 
 
 def own_fields(cls: Any) -> list[str]:
-    """The fields a method adds to its kind, or gives another default; none for an oracle, which follows the recipe."""
-    if cls.oracle:
+    """The fields a class adds to its kind, or gives another default; none for an oracle, which follows the recipe."""
+    if getattr(cls, "oracle", False):
         return []
-    kind = LossUnlearner if issubclass(cls, LossUnlearner) else EditUnlearner
+    kind = next(kind for kind in (LossUnlearner, EditUnlearner, TrainedPruner, Pruner) if issubclass(cls, kind))
     before = {f.name: f.default for f in dataclasses.fields(kind)}
     return [f.name for f in dataclasses.fields(cls) if before.get(f.name, ...) != f.default]
 
@@ -123,6 +125,50 @@ def methods_page() -> str:
             lines += [parts["notes"]["Published values"], ""]
         lines += [f"Source: {parts['notes']['Source']}"]
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def pruners_page() -> str:
+    """docs/pruners.md."""
+    lines = [
+        "# Pruners",
+        "",
+        "Generated from the dataclasses in `src/lacuna/pruning/` by `make docs`; edit those.",
+        "",
+        "A pruner makes one sparse state of each number in `sparsities`: `omp-0.90`. The sparsity s is the share of",
+        "prunable weights that are removed, met to the weight. Every convolution is prunable; no bias, no batch norm.",
+        "",
+        "θ_0 is the initialisation, θ_k the weights at the recipe's `rewind_epoch`, θ_T those at the end, m the mask,",
+        "ℓ mean cross-entropy. What is removed stays exactly 0 in every later stage. A layer of which nothing is left",
+        "is warned of in the job's log and counted by the metric `collapsed_layers`.",
+        "",
+        "| name | when it scores | own hyper-parameters |",
+        "|---|---|---|",
+    ]
+    entries = dict(PRUNERS.items())
+    for name, cls in entries.items():
+        shown = ", ".join(f"`{f}`" for f in own_fields(cls)) or "none"
+        lines.append(f"| [`{name}`](#{name}) | {scores_when(cls)} | {shown} |")
+    lines += ["", "## Shared hyper-parameters", "", "Every pruner has these.", "", *table(Pruner, _field_names(Pruner))]
+    added = [f for f in _field_names(TrainedPruner) if f not in _field_names(Pruner)]
+    lines += ["", "Those that score trained weights have this one too.", "", *table(TrainedPruner, added)]
+    for name, cls in entries.items():
+        parts = parts_of(cls, needed=("Source",))
+        lines += ["", f"## {name}", "", f"**{parts['title']}**: {parts['formula']}.", ""]
+        if parts["text"]:
+            lines += [" ".join(parts["text"]).strip(), ""]
+        if own_fields(cls):
+            lines += [*table(cls, own_fields(cls)), ""]
+        if "Cost" in parts["notes"]:
+            lines += [f"Cost of the scores: {parts['notes']['Cost']}", ""]
+        lines += [f"Source: {parts['notes']['Source']}"]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def scores_when(cls: Any) -> str:
+    """When a pruner looks at the weights, in words."""
+    if cls.before_training:
+        return "before training"
+    return "in rounds, after each training" if "rate" in _field_names(cls) else "once, after training"
 
 
 def reads(cls: Any) -> str:
@@ -206,7 +252,8 @@ def _field_names(cls: Any) -> list[str]:
 def main(arguments: list[str]) -> int:
     """Write the pages, or with --check only compare; the exit status says whether they were up to date."""
     stale = []
-    for name, text in {"methods.md": methods_page(), "metrics.md": metrics_page()}.items():
+    pages = {"methods.md": methods_page(), "pruners.md": pruners_page(), "metrics.md": metrics_page()}
+    for name, text in pages.items():
         path = PAGES / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(name)

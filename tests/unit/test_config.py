@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lacuna import catalogue
+from lacuna import catalogue, reachable
 from lacuna.config import canonical_sparsity, load, read_yaml
 from lacuna.errors import LacunaError
 from lacuna.evaluation import default_metrics
@@ -44,12 +44,12 @@ def known():
 def resolve(tmp_path, known):
     """resolve(config, overlay, ...) → the experiment of these files; a text is a file's content as it is."""
 
-    def run(*files, overrides=None, data_folder=None):
+    def run(*files, overrides=None, **folders):
         paths = []
         for i, content in enumerate(files):
             paths.append(tmp_path / f"{i}.yaml")
             paths[-1].write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
-        return load(paths, overrides or {}, SCHEMA, known, data_folder)
+        return load(paths, overrides or {}, SCHEMA, known, **folders)
 
     return run
 
@@ -254,6 +254,7 @@ MISTAKES = [
     ("grid/scenarios/random/fraction", 0, "grid.scenarios.random.fraction: 0 is", "a number > 0 and < 1"),
     ("grid/scenarios/random/fraction", 1, "grid.scenarios.random.fraction: 1 is", "a number > 0 and < 1"),
     ("grid/scenarios/random", {}, "grid.scenarios.random: missing key 'fraction'", "must be given"),
+    ("grid/pruners", {"imp": {"rate": 0.01}}, "grid.pruners.imp.rate: 0.01 is", "at least 0.0226 (at most 100 rounds"),
     ("grid/sparsities", [1.5], "grid.sparsities[0]: 1.5 is", SPARSITY),
     ("grid/sparsities", [0.5, 0], "grid.sparsities[1]: 0 is", SPARSITY),
     ("grid/sparsities", ["0.00"], "grid.sparsities[0]: 0.00 is", SPARSITY),
@@ -328,14 +329,15 @@ def test_ingested_files_are_not_read_again_unless_they_changed(resolve, tmp_path
     entry = {"method": "npz", **resolve(config).entry("datasets", "mine").values}
     meta = tmp_path / "data/mine/meta.json"
     meta.parent.mkdir(parents=True)
-    meta.write_text(json.dumps({"classes": 10, "entry": entry}))
+    good = {"classes": 10, "shape": [1, 8, 8], "entry": entry}
+    meta.write_text(json.dumps(good))
     os.utime(path, (1, 1))
     assert resolve(config, data_folder=tmp_path / "data")
-    for stale in ({"classes": 10, "entry": entry | {"layout": "nhwc"}}, {"classes": 10}):
+    for stale in (good | {"entry": entry | {"layout": "nhwc"}}, {"classes": 10}):
         meta.write_text(json.dumps(stale))
         with pytest.raises(LacunaError, match="not a usable npz file"):
             resolve(config, data_folder=tmp_path / "data")
-    meta.write_text(json.dumps({"classes": 10, "entry": entry}))
+    meta.write_text(json.dumps(good))
     os.utime(path, (2e9, 2e9))
     with pytest.raises(LacunaError, match="not a usable npz file"):
         resolve(config, data_folder=tmp_path / "data")
@@ -347,6 +349,38 @@ def test_unlearner_must_suit_the_scenario(resolve, known, monkeypatch):
         LacunaError, match=r"^grid.unlearners.ga: ga cannot work on scenario 'random' \(random\); allowed: class"
     ):
         resolve(BASE)
+
+
+def test_pruner_must_reach_the_sparsity_on_every_model(resolve, tmp_path, known):
+    """Asked once: the second plan finds the answers, good and bad, and starts no process."""
+    config = changed("grid/sparsities", ["dense", 0.9, 0.9999])
+    config["grid"]["models"] = {"resnet8": {}, "thin": {"method": "resnet8", "width": 1}}
+    sentence = (
+        "grid.pruners.omp: thin on digits cannot be pruned to 0.9999: none of its 307 prunable weights would be left; "
+        "allowed: at most 0.9967"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for _ in range(2):
+            with pytest.raises(LacunaError) as caught:
+                resolve(config, data_folder=tmp_path, cache=tmp_path)
+            assert str(caught.value) == sentence
+            patch.setattr(reachable, "in_child", None)
+        config["grid"]["sparsities"] = [0.9]
+        assert resolve(config, data_folder=tmp_path, cache=tmp_path)
+        config["grid"]["sparsities"] = [0.8]
+        with pytest.raises(TypeError, match="not callable"):
+            resolve(config, data_folder=tmp_path, cache=tmp_path)
+    answered = json.loads((tmp_path / "reachable.json").read_text())
+    assert sorted(map(str, answered.values())) == ["None", "None", "None", sentence.partition("0.9999: ")[2]]
+
+
+def test_models_that_cannot_be_built_are_one_sentence(resolve, tmp_path, monkeypatch):
+    class Child:
+        returncode, stderr = 1, "Traceback ...\nMemoryError: no\n"
+
+    monkeypatch.setattr(reachable, "in_child", lambda *a: Child)
+    with pytest.raises(LacunaError, match=r"^the models of the grid cannot be built: MemoryError: no$"):
+        resolve(BASE, data_folder=tmp_path, cache=tmp_path)
 
 
 # ---- YAML ------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 from lacuna import docs
 from lacuna.evaluation import METRICS
 from lacuna.fields import Positive
+from lacuna.pruning import PRUNERS
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning.base import LossUnlearner
 
@@ -36,6 +37,19 @@ def test_a_metric_without_facts_is_refused(monkeypatch):
     monkeypatch.setattr(docs, "METRICS", {"silent": silent})
     with pytest.raises(ValueError, match="'silent' does not say high, better, source"):
         docs.metric_row("silent")
+
+
+def test_pruners_page_is_current():
+    """docs/pruners.md is what the dataclasses give now (if not: make docs)."""
+    assert (docs.PAGES / "pruners.md").read_text(encoding="utf-8") == docs.pruners_page()
+
+
+def test_every_field_of_every_pruner_is_explained():
+    """Each pruner says what it removes, where that comes from and what each field of its own means."""
+    for name, cls in PRUNERS.items():
+        parts = docs.parts_of(cls, needed=("Source",))
+        assert parts["formula"] and parts["notes"]["Source"], name
+        assert set(docs.own_fields(cls)) <= set(parts["fields"]), name
 
 
 def test_every_field_of_every_method_is_explained():

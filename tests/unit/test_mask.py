@@ -174,7 +174,9 @@ def test_prunable_weights_are_the_convolutions():
 
 
 def test_model_without_convolution_is_refused():
-    with pytest.raises(LacunaError, match="Linear has no prunable weights"):
+    with pytest.raises(
+        LacunaError, match="Linear has no prunable weights, it holds no convolution; allowed: a model with"
+    ):
         prunable(nn.Linear(2, 2))
 
 

@@ -32,7 +32,7 @@ def recipe(**changes):
 
 
 def half(model):
-    return Mask.from_scores(magnitude(model, 0), "0.5")
+    return Mask.from_scores(magnitude(model), "0.5")
 
 
 # ---- optimizer -------------------------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ def test_masked_weights_and_momentum_are_zero_after_every_step(monkeypatch):
 def test_masked_run_is_a_run_of_the_small_network():
     """Removed filters are as good as gone: their number does not change the kept ones."""
     model = network()
-    keep = {name: torch.ones_like(w, dtype=torch.bool) for name, w in magnitude(model, 0).items()}
+    keep = {name: torch.ones_like(w, dtype=torch.bool) for name, w in magnitude(model).items()}
     keep["conv2.weight"][:, 3] = False
     keep["conv1.weight"][3] = False
     fit(model, recipe(momentum=0.0, weight_decay=0.0), SOURCE, seed=0, mask=Mask(keep))

@@ -57,7 +57,7 @@ def trained():
 
 
 def half(model):
-    return Mask.from_scores(magnitude(model, 0), "0.5")
+    return Mask.from_scores(magnitude(model), "0.5")
 
 
 def own(outcome):
@@ -408,7 +408,7 @@ def test_exact_oracle_finds_its_own_mask(trained):
     # dense on D_r, magnitude of its last weights, rewound and trained again
     dense = unlearn("retrain_exact", trained, SOURCE, seed=0, **options("retrain_exact"))
     assert dense.mask == Mask.full(trained)
-    assert outcome.mask == Mask.from_scores(magnitude(dense.model, 0), "0.5")
+    assert outcome.mask == Mask.from_scores(magnitude(dense.model), "0.5")
     assert [row["epoch"] for row in outcome.fit.history] == [2], "the rewind epoch is not trained twice"
 
 

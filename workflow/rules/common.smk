@@ -64,6 +64,7 @@ def read_experiment():
             known,
             # a job's own process need not read the user's data again
             data_folder="results/data" if workflow.is_main_process else None,
+            cache=".snakemake/lacuna",
         )
     except LacunaError as error:
         # the sentence alone: a WorkflowError would come with lines of this file

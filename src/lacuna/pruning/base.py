@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
 from torch import nn
 
 from lacuna.data.batches import UnlearningData
+from lacuna.errors import LacunaError
 from lacuna.pruning.criteria import Criterion
-from lacuna.pruning.mask import Mask, Scope, Sparsity
+from lacuna.pruning.mask import Mask, Scope, Sparsity, prunable
 from lacuna.pruning.rounds import rounds_to, sparsity_of
 from lacuna.randomness import derive
 from lacuna.training import Checkpoint, Fit, Recipe, State, fit, state_of
@@ -46,6 +50,18 @@ class Pruner:
     before_training: ClassVar[bool] = False
     rate: ClassVar[float | None] = None
 
+    def check(self, model: nn.Module, sparsity: Sparsity) -> None:
+        """Raise LacunaError unless this pruner can bring such a network to this sparsity.
+
+        Looks at shapes alone: the weights may be on the meta device. Asked of every model and sparsity of a grid
+        before the first job.
+        """
+        sizes = [w.numel() for w in prunable(model, self.include_linear).values()]
+        ranked = sizes if self.scope == "layer" else [sum(sizes)]
+        if all(round(Fraction(str(sparsity)) * n) == n for n in ranked):
+            most = math.floor(1e4 * (1 - 1 / max(ranked))) / 1e4
+            raise LacunaError(f"none of its {sum(sizes)} prunable weights would be left; allowed: at most {most:g}")
+
     def find_mask(
         self, model: nn.Module, sparsity: Sparsity, data: UnlearningData, *, seed: int, mask: Mask | None = None
     ) -> Mask:
@@ -53,7 +69,10 @@ class Pruner:
 
         Raises LacunaError if the sparsity cannot be reached.
         """
-        scores = type(self).criterion(model, derive(seed, "scores"), data, self.include_linear)
+        criterion = type(self).criterion
+        offered = {"seed": derive(seed, "scores"), "data": data} | vars(self)
+        wanted = list(inspect.signature(criterion).parameters)[1:]
+        scores = criterion(model, **{name: offered[name] for name in wanted})
         return Mask.from_scores(scores, sparsity, self.scope, within=mask)
 
     def start(self, origin: Origin, recipe: Recipe) -> tuple[State, int]:
@@ -102,8 +121,10 @@ class Pruner:
 
         level: a sparsity in [0, 1), or a round of an iterative pruner ("round03").
         """
+        sparsity = sparsity_of(level, self.rate)
+        self.check(model, sparsity)
         model.load_state_dict(origin.initial if self.before_training else origin.final)
-        mask = self.find_mask(model, sparsity_of(level, self.rate), data, seed=seed, mask=origin.mask)
+        mask = self.find_mask(model, sparsity, data, seed=seed, mask=origin.mask)
         if log is not None:
             for layer in mask.collapsed():
                 log(f"warning: {name}: layer collapse, no weight of '{layer}' is left at {level}")
