@@ -19,6 +19,9 @@ from lacuna.errors import LacunaError
 
 Catalogue = dict[str, dict[str, Any]]
 
+# what a plan needs to know of a metric, with what holds if it does not say
+_OF_METRICS: dict[str, Any] = {"better": "none", "needs": (), "default": True}
+
 
 def registries() -> dict[str, Any]:
     """The public registries by the config key of their axis."""
@@ -47,8 +50,9 @@ def registries() -> dict[str, Any]:
 def settings() -> dict[str, Any]:
     """The dataclasses of the config's own sections, by key."""
     from lacuna.relearning import Relearning
+    from lacuna.unpruning import Unpruning
 
-    return {"relearning": Relearning}
+    return {"relearning": Relearning, "unprune": Unpruning}
 
 
 def describe() -> Catalogue:
@@ -67,12 +71,9 @@ def describe() -> Catalogue:
             if axis == "unlearners":
                 facts |= {"oracle": entry.oracle, "scenarios": entry.scenarios}
             elif axis in ("metrics", "population"):
-                about = entry.about
-                facts["better"] = about["better"]
-                if axis == "metrics":
-                    facts |= {"needs": about.get("needs", ()), "default": about.get("default", True)}
+                facts |= {key: entry.about.get(key, default) for key, default in _OF_METRICS.items()}
             elif axis == "figures":
-                facts["reads"] = entry.about["reads"]
+                facts |= {"reads": entry.about["reads"], "metrics": entry.about.get("metrics", ())}
             catalogue[axis][name] = facts
     catalogue["settings"] = {key: {"schema": schema_of(cls)} for key, cls in settings().items()}
     return catalogue

@@ -49,6 +49,9 @@ class Entry:
 class Experiment:
     """A checked experiment; `axes` maps an axis to its entries by label, in the order of the file.
 
+    axes["unprune"] holds an entry for each combination of values in grid.unprune, which is a cell beside the unlearners
+    of every sparse state.
+
     oracles: the label that every cell is compared with, one for each oracle method. twins: further entries of an oracle
     method, by label, with the oracle that they repeat on another random stream: its noise floor. missing: allow makes
     tables of the cells that are there, refuse of all cells.
@@ -74,18 +77,19 @@ class Experiment:
     def cells(self) -> Iterator[dict[str, str]]:
         """Every cell of the grid, as wildcard values."""
         a = self.axes
-        for dataset, model, recipe, seed, scenario, state, unlearner in itertools.product(
-            a["datasets"], a["models"], a["recipes"], self.seeds, a["scenarios"], self.states, a["unlearners"]
+        for dataset, model, recipe, seed, scenario, state in itertools.product(
+            a["datasets"], a["models"], a["recipes"], self.seeds, a["scenarios"], self.states
         ):
-            yield {
-                "dataset": dataset,
-                "model": model,
-                "recipe": recipe,
-                "seed": str(seed),
-                "scenario": scenario,
-                "state": state,
-                "unlearner": unlearner,
-            }
+            for unlearner in (*a["unlearners"], *(a["unprune"] if state != DENSE else ())):
+                yield {
+                    "dataset": dataset,
+                    "model": model,
+                    "recipe": recipe,
+                    "seed": str(seed),
+                    "scenario": scenario,
+                    "state": state,
+                    "unlearner": unlearner,
+                }
 
 
 def gpus_for(device: str) -> int:
@@ -118,18 +122,21 @@ def load(
     check(merged, read_yaml(schema), "")
     grid = merged["grid"]
     axes = {axis: _entries(axis, grid[axis] or {}, catalogue) for axis in AXES.values()}
+    metrics = _chosen("metrics", merged, catalogue)
     oracles, twins = _oracles(axes["unlearners"], catalogue)
     shadows = build(Shadows, grid["shadows"] or {}, "grid.shadows") if "shadows" in grid else None
+    states = _states(grid["sparsities"], axes["pruners"])
+    axes["unprune"] = _unprunings(grid.get("unprune") or [], axes["unlearners"], states, catalogue)
     experiment = Experiment(
         name=merged["name"],
         device=merged["device"],
         seeds=tuple(int(s) for s in grid["seeds"]),
-        states=_states(grid["sparsities"], axes["pruners"]),
+        states=states,
         axes=axes,
         oracles=oracles,
         twins=twins,
-        metrics=_chosen("metrics", merged, catalogue),
-        figures=_figures(merged, catalogue, shadows),
+        metrics=metrics,
+        figures=_figures(merged, metrics, shadows, catalogue),
         relearning=resolve(catalogue["settings"]["relearning"]["schema"], merged.get("relearning") or {}, "relearning"),
         missing=merged.get("missing", "refuse"),
         shadows=shadows,
@@ -162,7 +169,14 @@ def _entries(axis: str, given: Mapping[str, Any], catalogue: Catalogue) -> dict[
                 )
             entries[label] = Entry(method, {})
         else:
-            entries[label] = Entry(method, resolve(catalogue[axis][method]["schema"], options, where))
+            schema = catalogue[axis][method]["schema"]
+            if axis == "pruners" and "compact" in options and "compact" not in schema["properties"]:
+                able = [name for name, facts in catalogue[axis].items() if "compact" in facts["schema"]["properties"]]
+                raise LacunaError(
+                    f"{where}.compact: not allowed for {method}, which removes single weights and leaves every filter "
+                    f"in place; allowed for: {', '.join(able)}"
+                )
+            entries[label] = Entry(method, resolve(schema, options, where))
     return entries
 
 
@@ -175,6 +189,48 @@ def _oracles(unlearners: Mapping[str, Entry], catalogue: Catalogue) -> tuple[tup
             by_method.setdefault(entry.method, []).append(label)
     oracles = tuple(sorted(first for first, *_ in by_method.values()))
     return oracles, {twin: first for first, *others in by_method.values() for twin in others}
+
+
+def _unprunings(
+    given: Sequence[Mapping[str, Any]], unlearners: Mapping[str, Entry], states: Sequence[str], catalogue: Catalogue
+) -> dict[str, Entry]:
+    """An entry for each combination of the listed values, under a label made of them."""
+    if given and set(states) <= {DENSE}:
+        raise LacunaError("grid.unprune: no state is sparse, there is nothing to grow; allowed with a sparsity > 0")
+    schema = catalogue["settings"]["unprune"]["schema"]
+    allowed = [label for label, e in unlearners.items() if not catalogue["unlearners"][e.method]["oracle"]]
+    entries: dict[str, Entry] = {}
+    for position, options in enumerate(given):
+        where = f"grid.unprune[{position}]"
+        options = dict(options)
+        name = options.pop("label", None)
+        swept = {key: value if isinstance(value, list) else [value] for key, value in options.items()}
+        for key, values in swept.items():
+            if not values:
+                raise LacunaError(f"{where}.{key}: [] is not allowed; allowed: a value, or a list of at least one")
+        for unlearner, *chosen in itertools.product(swept.pop("unlearner"), *swept.values()):
+            if unlearner not in allowed:
+                raise LacunaError(
+                    f"{where}.unlearner: '{unlearner}' is not known; allowed: a label of grid.unlearners that is "
+                    f"no oracle: {', '.join(allowed) or 'there is none'}"
+                )
+            resolved = resolve(schema, dict(zip(swept, chosen, strict=True)), where)
+            label = _unprune_label(name, unlearner, resolved, schema["properties"])
+            if label in entries or label in unlearners:
+                raise LacunaError(f"{where}: '{label}' is there twice; allowed: each once, or with a label of its own")
+            entries[label] = Entry("unprune", {"unlearner": unlearner} | resolved)
+    return entries
+
+
+def _unprune_label(name: str | None, unlearner: str, values: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
+    """unprune.ft.p10.r3, and behind it the other options that are no default (.when_each_round); or name.p10.r3."""
+
+    def text(value: Any) -> str:
+        return f"{Decimal(repr(value)):f}".removesuffix(".0") if isinstance(value, float) else str(value)
+
+    told = [] if name else [k for k in values if k not in ("p", "rounds") and values[k] != properties[k]["default"]]
+    parts = [name or f"unprune.{unlearner}", f"p{text(values['p'])}", f"r{text(values['rounds'])}"]
+    return ".".join([*parts, *(f"{k}_{text(values[k])}" for k in told)])
 
 
 def canonical_sparsity(value: str | float) -> str:
@@ -211,16 +267,23 @@ def _chosen(axis: str, merged: Mapping[str, Any], catalogue: Catalogue) -> tuple
     return tuple(chosen)
 
 
-def _figures(merged: Mapping[str, Any], catalogue: Catalogue, shadows: Shadows | None) -> tuple[str, ...]:
-    """The figures to draw: all by default, but for those of shadow models where there are none."""
+def _figures(
+    merged: Mapping[str, Any], metrics: Sequence[str], shadows: Shadows | None, catalogue: Catalogue
+) -> tuple[str, ...]:
+    """The figures that are asked for; by default all that have something to show."""
+    facts = catalogue["figures"]
+    lacking = {k: [f"metric {m}" for m in of["metrics"] if m not in metrics] for k, of in facts.items()}
+    if shadows is None:
+        lacking = {k: why + ["grid.shadows"] * (SHADOW_TABLE in facts[k]["reads"]) for k, why in lacking.items()}
     chosen = _chosen("figures", merged, catalogue)
-    if shadows is not None:
-        return chosen
-    unfed = [name for name in chosen if SHADOW_TABLE in catalogue["figures"][name]["reads"]]
-    if unfed and "figures" in merged:
-        place = chosen.index(unfed[0])
-        raise LacunaError(f"figures[{place}]: '{unfed[0]}' shows shadow models; allowed with: grid.shadows")
-    return tuple(name for name in chosen if name not in unfed)
+    if "figures" not in merged:
+        return tuple(figure for figure in chosen if not lacking[figure])
+    for position, figure in enumerate(chosen):
+        if lacking[figure]:
+            raise LacunaError(
+                f"figures[{position}]: '{figure}' has nothing to show; allowed with: {', '.join(lacking[figure])}"
+            )
+    return chosen
 
 
 def _check_meaning(experiment: Experiment, catalogue: Catalogue) -> None:

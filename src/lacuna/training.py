@@ -322,6 +322,7 @@ class Fit:
 
     forwards, backwards: passes through the network and its copies; validation is not counted.
     mask: the mask at the end (a method may have changed it). facts: numbers that the method tells of the run.
+    network: what ran, if it was the given model without its removed filters.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
@@ -333,6 +334,7 @@ class Fit:
     snapshot: State | None = None
     mask: Mask | None = None
     facts: dict[str, float] = field(default_factory=dict)
+    network: nn.Module | None = None
 
     def add(self, cost: Mapping[str, float]) -> None:
         """Count an earlier run too that this one needed: its seconds, steps, samples, forwards and backwards."""

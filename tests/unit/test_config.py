@@ -213,6 +213,54 @@ def test_dense_comes_first_and_only_once(resolve):
     assert resolve(config).states == ("dense", "omp-0.95", "omp-0.90", "rnd-0.95", "rnd-0.90")
 
 
+# ---- un-pruning ------------------------------------------------------------------------------------------------------
+
+
+def test_unpruning_is_a_cell_beside_the_unlearners_of_every_sparse_state(resolve, known):
+    experiment = resolve(changed("grid/unprune", [{"unlearner": "ga"}]))
+    defaults = {k: v["default"] for k, v in known["settings"]["unprune"]["schema"]["properties"].items()}
+    assert experiment.axes["unprune"].keys() == {"unprune.ga.p10.r3"}
+    assert experiment.entry("unprune", "unprune.ga.p10.r3").values == {"unlearner": "ga"} | defaults
+    cells = list(experiment.cells())
+    assert {c["state"] for c in cells if c["unlearner"] == "unprune.ga.p10.r3"} == {"omp-0.90"}
+    assert len(cells) == 2 * 2 * (2 * 3 + 1)
+    assert "unprune.ga.p10.r3" not in experiment.axes["unlearners"]
+
+
+def test_lists_are_swept(resolve):
+    entry = {"unlearner": ["ga", "slow"], "p": [0, 12.5], "rounds": [1, 3]}
+    labels = list(resolve(changed("grid/unprune", [entry])).axes["unprune"])
+    assert labels == [f"unprune.{u}.p{p}.r{r}" for u in ("ga", "slow") for p in ("0", "12.5") for r in (1, 3)]
+
+
+@pytest.mark.parametrize(
+    ("more", "label"),
+    [
+        ({"p": 5.0, "rounds": 2.0}, "unprune.ga.p5.r2"),
+        ({"when": "each_round", "grow": "random"}, "unprune.ga.p10.r3.grow_random.when_each_round"),
+        ({"finetune_epochs": 2, "finetune_lr": 1e-5}, "unprune.ga.p10.r3.finetune_epochs_2.finetune_lr_0.00001"),
+        ({"when": "end", "reinit": "original"}, "unprune.ga.p10.r3"),
+        ({"label": "mine", "when": "each_round"}, "mine.p10.r3"),
+    ],
+)
+def test_label_says_what_is_no_default(resolve, more, label):
+    (found,) = resolve(changed("grid/unprune", [{"unlearner": "ga"} | more])).axes["unprune"]
+    assert found == label
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.]*", found)
+
+
+def test_figure_is_drawn_where_its_metrics_are_computed(resolve, known):
+    default = resolve(BASE)
+    assert {"mask_overlap", "layer_sparsity"} <= set(default.figures)
+    assert not {"bound_vs_sparsity", "mia_sensitivity"} & set(default.figures), "their metrics are on request"
+    needed = known["figures"]["bound_vs_sparsity"]["metrics"]
+    assert "bound_vs_sparsity" in resolve(BASE | {"metrics": [*needed]}).figures
+    with pytest.raises(
+        LacunaError, match=r"^figures\[1\]: 'bound_vs_sparsity' needs .*; allowed with metrics: error_bound$"
+    ):
+        resolve(BASE | {"metrics": ["UA", *needed[1:]], "figures": ["time_vs_gap", "bound_vs_sparsity"]})
+
+
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
 SPARSITY = "dense, or a number > 0 and < 1 with at most 4 decimals"
@@ -231,6 +279,16 @@ MISTAKES = [
     ("grid/unlearners/retrain", {"lr": 1}, "grid.unlearners.retrain: lr is", "no keys, an oracle follows the recipe"),
     ("grid/unlearners", {"ga": {}}, "grid.unlearners: no oracle", "retrain, retrain_exact"),
     ("grid/unlearners", {}, "grid.unlearners: {} is", "at least one entry"),
+    ("grid/unprune", [{"unlearner": "x"}], "grid.unprune[0].unlearner: 'x' is not known", "no oracle: ga, slow"),
+    ("grid/unprune", [{"unlearner": ["ga", "retrain"]}], "grid.unprune[0].unlearner: 'retrain'", "ga, slow"),
+    ("grid/unprune", [{"p": 10}], "grid.unprune[0]: missing key 'unlearner'", "must be given"),
+    ("grid/unprune", [{"unlearner": "ga", "p": 101}], "grid.unprune[0].p: 101 is", "a number >= 0 and <= 100"),
+    ("grid/unprune", [{"unlearner": "ga", "p": []}], "grid.unprune[0].p: [] is", "a list of at least one"),
+    ("grid/unprune", [{"unlearner": "ga", "rounds": [1, -1]}], "grid.unprune[0].rounds: -1 is", "a whole number >= 0"),
+    ("grid/unprune", [{"unlearner": "ga", "when": "now"}], 'grid.unprune[0].when: "now" is', "one of end, each_round"),
+    ("grid/unprune", [{"unlearner": "ga", "q": 1}], "grid.unprune[0]: unknown key 'q'", "p, rounds"),
+    ("grid/unprune", [{"unlearner": "ga"}] * 2, "grid.unprune[1]: 'unprune.ga.p10.r3' is there twice", "of its own"),
+    ("grid/unprune", [{"unlearner": "ga", "label": "a/b"}], 'grid.unprune[0].label: "a/b" is', LABEL),
     ("grid/datasets", {"cifar": {}}, "grid.datasets.cifar: 'cifar' is not known", "digits"),
     ("grid/datasets", {"mine": {"method": "npz"}}, "grid.datasets.mine: missing key 'path'", "must be given"),
     ("grid/datasets", {"../x": {}}, 'grid.datasets: "../x" is', LABEL),
@@ -255,6 +313,12 @@ MISTAKES = [
     ("grid/scenarios/random/fraction", 1, "grid.scenarios.random.fraction: 1 is", "a number > 0 and < 1"),
     ("grid/scenarios/random", {}, "grid.scenarios.random: missing key 'fraction'", "must be given"),
     ("grid/pruners", {"imp": {"rate": 0.01}}, "grid.pruners.imp.rate: 0.01 is", "at least 0.0226 (at most 100 rounds"),
+    (
+        "grid/pruners",
+        {"mine": {"method": "omp", "compact": True}},
+        "grid.pruners.mine.compact: not allowed for omp, which removes single weights",
+        "for: filter_l1, filter_l2, filter_taylor",
+    ),
     ("grid/sparsities", [1.5], "grid.sparsities[0]: 1.5 is", SPARSITY),
     ("grid/sparsities", [0.5, 0], "grid.sparsities[1]: 0 is", SPARSITY),
     ("grid/sparsities", ["0.00"], "grid.sparsities[0]: 0.00 is", SPARSITY),
@@ -281,7 +345,7 @@ MISTAKES = [
     ("relearning", [], "relearning: [] is", "a mapping"),
     ("missing", "ignore", 'missing: "ignore" is', "one of refuse, allow"),
     ("figures", ["pie"], "figures[0]: 'pie' is not known", "time_vs_gap"),
-    ("figures", ["time_vs_gap", "roc"], "figures[1]: 'roc' shows shadow models", "grid.shadows"),
+    ("figures", ["time_vs_gap", "roc"], "figures[1]: 'roc' has nothing to show", "grid.shadows"),
     ("grid/shadows", {"models": 4}, "grid.shadows.models: 4 is", "a whole number >= 6 and divisible by 2"),
     ("grid/shadows", {"models": 9}, "grid.shadows.models: 9 is", "a whole number >= 6 and divisible by 2"),
     ("grid/shadows", {"per_job": 0}, "grid.shadows.per_job: 0 is", "a whole number >= 1"),
@@ -300,6 +364,13 @@ def test_mistake_is_one_sentence_with_key_value_and_what_is_allowed(resolve, pat
     assert sentence.startswith(said)
     assert allowed in sentence.removeprefix(said)
     assert "\n" not in sentence
+
+
+def test_unpruning_of_dense_models_is_refused(resolve):
+    config = changed("grid/unprune", [{"unlearner": "ga"}])
+    config["grid"]["sparsities"] = ["dense"]
+    with pytest.raises(LacunaError, match=r"^grid.unprune: no state is sparse, .*; allowed with a sparsity > 0$"):
+        resolve(config)
 
 
 def test_scenario_must_suit_the_dataset(resolve, tmp_path):

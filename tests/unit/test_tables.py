@@ -16,6 +16,7 @@ from lacuna.reporting.tables import (
     Contest,
     cells_table,
     disagreement_table,
+    layers_table,
     missing_table,
     ranks_table,
     read_table,
@@ -456,6 +457,7 @@ def test_documented_columns_are_those_that_are_written():
     made = contest(WITH_TWINS)
     tables = {
         "cells": made.cells,
+        "layers": layers_table([]),
         "summary": summary_table(made),
         "ranks": ranks_table(made, DIRECTIONS),
         "disagreement": disagreement_table(made, DIRECTIONS),

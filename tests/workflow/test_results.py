@@ -23,7 +23,7 @@ COORDINATES = ["dataset", "model", "recipe", "seed", "scenario", "pruner", "spar
 MODELS = "models/digits/resnet8/brief/seed0"
 CELLS = "cells/digits/resnet8/brief/seed0/class"
 # Wall-clock seconds and what is made of them, and memory: all that two runs may differ in.
-TIMES = ("time_s", "speedup", "peak_memory_mb")
+TIMES = ("time_s", "speedup", "inference_ms", "peak_memory_mb")
 
 
 def table(project: Project, name: str) -> pd.DataFrame:

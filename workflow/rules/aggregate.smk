@@ -16,6 +16,12 @@ rule aggregate:
             caption="../report/cells.rst",
             labels={"table": "cells"},
         ),
+        layers=report(
+            at("tables", "layers.csv"),
+            category="Tables",
+            caption="../report/layers.rst",
+            labels={"table": "layers"},
+        ),
         summary=report(
             at("tables", "summary.csv"),
             category="Tables",

@@ -133,14 +133,38 @@ def unlearner_entry(wildcards):
     return entry
 
 
-def code_of(script, **axes):
-    """A param: the digest of what a script runs, with the modules of the entries that its wildcards name."""
+def unpruned(wildcards):
+    """The label of the unlearner that a cell un-prunes around."""
+    return OPTIONS["unprune"][wildcards.unlearner]["unlearner"]
+
+
+def unpruned_entry(wildcards):
+    """A param: the entry of that unlearner."""
+    return OPTIONS["unlearners"][unpruned(wildcards)]
+
+
+def compacted(wildcards):
+    """A param: whether the networks of a state run without their removed filters."""
+    pruner = wildcards.state.rpartition("-")[0]
+    return bool(pruner) and EXPERIMENT.entry("pruners", pruner).values.get("compact", False)
+
+
+def compaction(wildcards):
+    """The module that takes removed filters out, where a state's networks run without them."""
+    return ("lacuna.compaction",) if compacted(wildcards) else ()
+
+
+def code_of(script, also=lambda wildcards: (), **axes):
+    """A param: the digest of what a script runs, with the modules of the entries that its wildcards name.
+
+    A wildcard's place may be taken by a function of the wildcards that gives the label. also: gives more modules.
+    """
     cache = {}
 
     def digest(wildcards):
-        chosen = tuple(
-            KNOWN[axis][EXPERIMENT.entry(axis, wildcards[wildcard]).method]["module"] for axis, wildcard in axes.items()
-        )
+        labels = {axis: by(wildcards) if callable(by) else wildcards[by] for axis, by in axes.items()}
+        chosen = tuple(KNOWN[axis][EXPERIMENT.entry(axis, label).method]["module"] for axis, label in labels.items())
+        chosen += tuple(also(wildcards))
         if chosen not in cache:
             cache[chosen] = code_digest(SCRIPTS / script, *chosen)
         return cache[chosen]
@@ -197,6 +221,8 @@ def oracle_files(pattern):
 NEEDS = {
     "random_init": at("models", "random_init.npz"),
     "relearn": at("cells", "{state}/{unlearner}/relearn.json"),
+    "curvature": at("models", "{state}/curvature.json"),
+    "weights": at("cells", "{state}/{unlearner}/model.safetensors"),
 }
 
 
@@ -262,6 +288,7 @@ def table_files():
         at("tables", name).format(experiment=EXPERIMENT.name)
         for name in (
             "cells.csv",
+            "layers.csv",
             "summary.csv",
             "ranks.csv",
             "disagreement.csv",

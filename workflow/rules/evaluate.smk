@@ -98,3 +98,35 @@ rule relearn:
         "relearn after {wildcards.unlearner}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
     script:
         "../scripts/relearn.py"
+
+
+# How far a model went from its initialisation and how strongly its loss bends, for the bound of gradient ascent.
+rule curvature:
+    input:
+        images=at("data", "images.safetensors"),
+        meta=at("data", "meta.json"),
+        split=at("splits", "split.npz"),
+        model=at("models", "{state}/model.safetensors"),
+        mask=at("models", "{state}/mask.npz"),
+        initial=at("models", "dense/initial.safetensors"),
+    output:
+        curvature=at("models", "{state}/curvature.json"),
+    log:
+        log_at("models", "{state}/curvature"),
+    benchmark:
+        benchmark_at("models", "{state}/curvature")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=240,
+        gpu=GPU,
+    params:
+        model=entry_of("models", "model"),
+        recipe=entry_of("recipes", "recipe"),
+        code=code_of("curvature.py", models="model"),
+    message:
+        "curvature of {wildcards.model} at {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
+    script:
+        "../scripts/curvature.py"

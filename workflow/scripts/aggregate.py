@@ -7,6 +7,7 @@ from lacuna.reporting.tables import (
     Contest,
     cells_table,
     disagreement_table,
+    layers_table,
     missing_table,
     ranks_table,
     summary_table,
@@ -14,10 +15,12 @@ from lacuna.reporting.tables import (
 
 with job(snakemake) as say:
     params = snakemake.params
-    cells = cells_table(map(read_json, [*snakemake.input.metrics, *snakemake.input.populations]))
+    results = [read_json(path) for path in snakemake.input.metrics]
+    cells = cells_table([*results, *map(read_json, snakemake.input.populations)])
     contest = Contest(cells, params.oracles, params.twins)
     tables = {
         "cells": cells,
+        "layers": layers_table(results),
         "summary": summary_table(contest),
         "ranks": ranks_table(contest, params.better),
         "disagreement": disagreement_table(

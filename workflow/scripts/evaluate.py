@@ -2,13 +2,15 @@
 
 from job import commit, coordinates, inputs_of, job
 
-from lacuna.artifacts import read_json, read_npz, unpack_bits, write_json
-from lacuna.evaluation import Cell, evaluate
+from lacuna.artifacts import read_json, read_npz, read_tensors, unpack_bits, write_json
+from lacuna.evaluation import Cell, evaluate, evaluate_layers
 
 with job(snakemake) as say:
     given, params = snakemake.input, snakemake.params
 
     def read(path: str, kind: str) -> dict:
+        if path.endswith(".safetensors"):
+            return read_tensors(path, "model")[0]
         return read_json(path) if path.endswith(".json") else read_npz(path, kind)
 
     def cell(predictions: str, mask: str, job_file: str, *needs: str) -> Cell:
@@ -32,6 +34,7 @@ with job(snakemake) as say:
         "cell": coordinates(snakemake.wildcards),
         "metrics": metrics,
         "absent": metrics.absent,
+        "layers": evaluate_layers(own, oracles, params.metrics),
         "trained_at_commit": own.extra["job"]["commit"],
         "evaluated_at_commit": commit(),
         "job": given.job,

@@ -15,7 +15,11 @@ from lacuna import __version__
 from lacuna.artifacts import atomic, read_json, read_npz, read_tensors, sha256_of_arrays, write_json, write_npz
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
-from lacuna.training import Checkpoint, Fit, Recipe, logits
+from lacuna.models.cost import inference_ms, macs, parameters
+from lacuna.pruning.mask import Mask
+from lacuna.store import save_mask, save_state
+from lacuna.training import Checkpoint, Fit, Recipe, logits, state_of
+from lacuna.unlearning.base import Outcome
 
 
 def use_device(name: str, threads: int) -> torch.device:
@@ -94,3 +98,31 @@ def write_job(snakemake: Any, path: str, fit: Fit, device: torch.device, seed: i
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
     write_json(path, facts | more)
+
+
+def network_facts(network: torch.nn.Module, data: UnlearningData) -> dict[str, float]:
+    """What the network costs to keep and to run; timed on 100 images."""
+    x, _ = next(data.plain_batches("retain", 100, next(network.parameters()).dtype))
+    return {
+        "parameters": parameters(network),
+        "macs": macs(network, data.images.shape[1:]),
+        "inference_ms": inference_ms(network, x),
+    }
+
+
+def write_cell(
+    snakemake: Any,
+    outcome: Outcome,
+    data: UnlearningData,
+    meta: dict[str, Any],
+    device: torch.device,
+    seed: int,
+    **more: Any,
+) -> None:
+    """The files of an unlearned model or an oracle; the model last, whoever sees it sees all."""
+    write_predictions(snakemake.output.predictions, outcome.model, data, meta)
+    save_mask(snakemake.output.mask, outcome.mask or Mask.full(outcome.model))
+    write_history(snakemake.output.history, outcome.fit.history)
+    network = network_facts(outcome.fit.network or outcome.model, data)
+    write_job(snakemake, snakemake.output.job, outcome.fit, device, seed, network=network, **more)
+    save_state(snakemake.output.model, state_of(outcome.model))

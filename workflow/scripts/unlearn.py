@@ -3,16 +3,15 @@
 from pathlib import Path
 
 from job import job, without_method
-from model_job import checkpoint_of, load_data, use_device, write_history, write_job, write_predictions
+from model_job import checkpoint_of, load_data, use_device, write_cell
 
 from lacuna.artifacts import read_json
 from lacuna.energy import EnergyMeter, sum_of
 from lacuna.fields import build
 from lacuna.pruning import PRUNERS
 from lacuna.pruning.base import Origin
-from lacuna.pruning.mask import Mask
 from lacuna.randomness import derive
-from lacuna.store import load_into, load_mask, load_state, new_model, save_mask, save_state
+from lacuna.store import load_into, load_mask, load_state, new_model, save_state
 from lacuna.training import RECIPES, state_of
 from lacuna.unlearning import unlearn
 
@@ -31,6 +30,7 @@ with job(snakemake) as say:
         load_into(model, given["model"])
     if "mask" in given:
         options["mask"] = load_mask(given["mask"])
+        options["compact"] = params.compact
     if "previous" in given:  # an exact oracle, to be pruned
         load_into(model, given["previous"])
         states = [state_of(model), load_state(given["rewind"]), load_state(given["initial"])]
@@ -57,8 +57,4 @@ with job(snakemake) as say:
     if outcome.origin is not None:
         save_state(made["rewind"], outcome.origin.rewind)
         save_state(made["initial"], outcome.origin.initial)
-    write_predictions(snakemake.output.predictions, outcome.model, data, meta)
-    save_mask(snakemake.output.mask, outcome.mask or Mask.full(outcome.model))
-    write_history(snakemake.output.history, outcome.fit.history)
-    write_job(snakemake, snakemake.output.job, outcome.fit, device, seed, **energy)
-    save_state(snakemake.output.model, state_of(outcome.model))
+    write_cell(snakemake, outcome, data, meta, device, seed, **energy)

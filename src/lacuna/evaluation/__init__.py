@@ -85,6 +85,19 @@ def evaluate_seeds(
     }
 
 
+def evaluate_layers(
+    cell: Cell, oracles: Mapping[str, Cell] | None = None, metrics: Iterable[str] | None = None
+) -> dict[str, dict[str, float]]:
+    """Values by layer (a tensor of the mask) of the metrics that a layer has too: those of `evaluate` on it alone."""
+    chosen = [n for n in (default_metrics() if metrics is None else metrics) if METRICS[n].about.get("by_layer")]
+    values: dict[str, dict[str, float]] = {}
+    for layer in cell.mask or ():
+        known = {label: oracle.only(layer) for label, oracle in (oracles or {}).items()}
+        for name, value in evaluate(cell.only(layer), known, chosen).items():
+            values.setdefault(name, {})[layer] = value
+    return values
+
+
 def default_metrics() -> list[str]:
     """The metrics that are computed when none are named: all but those on request."""
     return [name for name, metric in METRICS.items() if metric.about.get("default", True)]

@@ -89,7 +89,8 @@ class Cell:
     origin: SHA-256 of the dataset and of the split that was predicted on, by `dataset` and `split`, if known.
     extra: what else a metric may need, by the name that it needs it under (see docs/metrics.md): `job`, the facts of
     job.json; `random_init`, `logits` [n, classes] of a network that learnt nothing, for D_f in its order or with an
-    `index` [n] that contains it; `relearn`, the facts of relearn.json.
+    `index` [n] that contains it; `relearn`, the facts of relearn.json; `weights`, arrays by
+    name; `curvature`, the facts of curvature.json.
     """
 
     parts: Mapping[str, Part]
@@ -133,6 +134,11 @@ class Cell:
         if part not in self.parts:
             raise LacunaError(f"the predictions have no part '{part}'; they have: {', '.join(self.parts)}")
         return self.parts[part]
+
+    def only(self, layer: str) -> Cell:
+        """The cell reduced to one tensor of its mask: no predictions, and its weights if they are known."""
+        known = {"weights": {layer: self.extra["weights"][layer]}} if "weights" in self.extra else {}
+        return Cell({}, None if self.mask is None else {layer: self.mask[layer]}, extra=known)
 
     def check_comparable(self, oracle: Cell, label: str) -> None:
         """Raise LacunaError unless the oracle was asked about the same samples of the same dataset."""

@@ -59,3 +59,26 @@ def peak_memory(cell: Cell) -> float | Absent:
 def energy(cell: Cell) -> float | Absent:
     """Joules that the GPU drew while the method ran, validation passes and other jobs on it included."""
     return _of_job(cell, "energy_j")
+
+
+def _of_network(cell: Cell, key: str) -> float | Absent:
+    value = cell.extra["job"].get("network", {}).get(key)
+    return Absent(f"the job does not say the network's '{key}'") if value is None else value
+
+
+@register("parameters", **_OF_JOB, unit="1")
+def parameters(cell: Cell) -> float | Absent:
+    """Parameters of the network that ran, masked ones too; those of filters that were taken out (`compact`) are not."""
+    return _of_network(cell, "parameters")
+
+
+@register("macs", **_OF_JOB, unit="1")
+def macs(cell: Cell) -> float | Absent:
+    """Multiply-accumulates of convolutions and linear layers for one image, in the network that ran."""
+    return _of_network(cell, "macs")
+
+
+@register("inference_ms", **_OF_JOB, unit="ms")
+def inference(cell: Cell) -> float | Absent:
+    """Milliseconds per image in evaluation mode, of a batch of at most 100 on the device and threads of the job."""
+    return _of_network(cell, "inference_ms")

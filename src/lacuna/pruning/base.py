@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import nn
 
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
-from lacuna.pruning.criteria import Criterion
+from lacuna.pruning.criteria import Criterion, Scores
 from lacuna.pruning.mask import Mask, Scope, Sparsity, prunable
 from lacuna.pruning.rounds import rounds_to, sparsity_of
 from lacuna.randomness import derive
@@ -41,12 +42,16 @@ class Pruner:
 
     scope: rank all prunable weights together (global) or within each layer.
     include_linear: Linear weights except the classifier are prunable too.
+
+    structured: whole filters are removed, not single weights. compact: networks run without the removed filters.
     """
 
     scope: Scope = "global"
     include_linear: bool = False
 
     criterion: ClassVar[Criterion]
+    structured: ClassVar[bool] = False
+    compact: ClassVar[bool] = False
     before_training: ClassVar[bool] = False
     rate: ClassVar[float | None] = None
 
@@ -69,11 +74,29 @@ class Pruner:
 
         Raises LacunaError if the sparsity cannot be reached.
         """
+        return Mask.from_scores(self.scores(model, data, seed), sparsity, self.scope, within=mask)
+
+    def scores(self, model: nn.Module, data: UnlearningData, seed: int) -> Scores:
+        """What the criterion says of each prunable weight; the lowest are removed."""
         criterion = type(self).criterion
         offered = {"seed": derive(seed, "scores"), "data": data} | vars(self)
         wanted = list(inspect.signature(criterion).parameters)[1:]
-        scores = criterion(model, **{name: offered[name] for name in wanted})
-        return Mask.from_scores(scores, sparsity, self.scope, within=mask)
+        return criterion(model, **{name: offered[name] for name in wanted})
+
+    def grow(
+        self,
+        mask: Mask,
+        model: nn.Module,
+        data: UnlearningData,
+        initial: State,
+        share: str | float | Fraction,
+        generator: torch.Generator | None = None,
+    ) -> Mask:
+        """The mask with this share of its removed weights kept again, ranked within the scope.
+
+        Those of the largest |θ_0|, or any that `generator` draws. A structured pruner grows whole filters, by L2 norm.
+        """
+        return mask.grown(drawn(magnitudes(initial, mask), generator), share, self.scope)
 
     def start(self, origin: Origin, recipe: Recipe) -> tuple[State, int]:
         """The weights that training goes on from, and the epochs of the schedule that they have behind them."""
@@ -130,10 +153,30 @@ class Pruner:
                 log(f"warning: {name}: layer collapse, no weight of '{layer}' is left at {level}")
         weights, epoch = self.start(origin, recipe)
         model.load_state_dict(weights)
-        run = fit(
-            model, recipe, data, mask=mask, seed=seed, start_epoch=epoch, checkpoint=checkpoint, log=log, name=name
-        )
-        return mask, run
+        options: dict[str, Any] = {
+            "seed": seed,
+            "start_epoch": epoch,
+            "checkpoint": checkpoint,
+            "log": log,
+            "name": name,
+        }
+        return mask, self.train(model, recipe, data, mask, **options)
+
+    def train(self, model: nn.Module, recipe: Recipe, data: UnlearningData, mask: Mask, **options: Any) -> Fit:
+        """Train under the mask, in place."""
+        return fit(model, recipe, data, mask=mask, **options)
+
+
+def magnitudes(initial: State, mask: Mask) -> Scores:
+    """|θ_0| of the weights that a mask is over."""
+    return {name: initial[name].abs() for name in mask.weights}
+
+
+def drawn(scores: Scores, generator: torch.Generator | None) -> Scores:
+    """The scores, or uniform draws in their place."""
+    if generator is None:
+        return scores
+    return {name: torch.rand(s.shape, generator=generator) for name, s in scores.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

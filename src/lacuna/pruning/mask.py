@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Literal
@@ -39,7 +40,11 @@ def prunable(model: nn.Module, include_linear: bool = False) -> dict[str, nn.Par
 
 
 class Mask:
-    """A 0/1 mask over named weights: 1 (true) keeps, 0 (false) removes. Immutable."""
+    """A 0/1 mask over named tensors: 1 (true) keeps, 0 (false) removes. Immutable.
+
+    Tensors of one axis (bias and batch norm of a removed filter) are held at 0 as all others, but only the weights,
+    tensors of two or more axes, count in sparsity and overlap.
+    """
 
     def __init__(self, kept: Mapping[str, Tensor]):
         self._kept = {name: keep.detach().to("cpu", torch.bool, copy=True).contiguous() for name, keep in kept.items()}
@@ -60,7 +65,7 @@ class Mask:
         """Remove the round(s·N) lowest scores (half to even), over all weights together or within each layer.
 
         scores: one tensor per weight, higher is kept. sparsity: s in [0, 1); a text is taken exactly.
-        within: a mask whose removed weights go first, whatever their score.
+        within: a mask whose removed weights go first, whatever their score; its tensors without a score stay.
         Among equal scores at the threshold the first in order go.
         Raises LacunaError for a score that is NaN, or if `within` has removed more than s already.
         """
@@ -85,7 +90,30 @@ class Mask:
                 )
             keep = _keep(torch.cat([flat[name] for name in names]), left, surplus)
             kept |= zip(names, keep.split([len(flat[name]) for name in names]), strict=True)
-        return cls({name: keep.view(scores[name].shape) for name, keep in kept.items()})
+        if within is not None:
+            kept |= {name: within[name] for name in within if name not in scores}
+        return cls({name: keep.view(scores[name].shape) if name in scores else keep for name, keep in kept.items()})
+
+    def grown(self, scores: Mapping[str, Tensor], share: str | float | Fraction, scope: Scope = "global") -> Mask:
+        """The mask with the round(share·n) highest-scoring of its n removed weights kept again; what is kept stays.
+
+        scores: one tensor per weight; tensors without a score stay as they are. share: in [0, 1]; a text is taken
+        exactly. scope: rank all removed weights
+        together or within each layer. Among equal scores at the threshold the last in order grow.
+        Raises LacunaError for a share out of range or a score that is NaN.
+        """
+        share = Fraction(str(share))
+        if not 0 <= share <= 1:
+            raise LacunaError(f"share of grown weights: {float(share):g} is not allowed; allowed: 0 <= share <= 1")
+        kept = dict(self._kept)
+        for names in [list(scores)] if scope == "global" else [[name] for name in scores]:
+            removed = sum(int((~self[name]).sum()) for name in names)
+            left = removed - round(share * removed)
+            if left < removed:
+                lifted = {name: scores[name].detach().cpu().masked_fill(self[name], math.inf) for name in names}
+                total = sum(self[name].numel() for name in names)
+                kept |= Mask.from_scores(lifted, Fraction(left, total))._kept
+        return Mask(kept)
 
     def __getitem__(self, name: str) -> Tensor:
         return self._kept[name]
@@ -136,23 +164,28 @@ class Mask:
                 )
 
     @property
+    def weights(self) -> dict[str, Tensor]:
+        """The tensors that count: those of two or more axes."""
+        return {name: k for name, k in self._kept.items() if k.dim() > 1}
+
+    @property
     def sparsity(self) -> float:
-        """Share of the masked tensors' weights that are removed, in [0, 1]."""
-        total = sum(k.numel() for k in self._kept.values())
-        return 1 - sum(int(k.count_nonzero()) for k in self._kept.values()) / total
+        """Share of the weights that are removed, in [0, 1]."""
+        total = sum(k.numel() for k in self.weights.values())
+        return 1 - sum(int(k.count_nonzero()) for k in self.weights.values()) / total
 
     def sparsity_per_layer(self) -> dict[str, float]:
-        """The same for each tensor."""
-        return {name: 1 - float(k.double().mean()) for name, k in self._kept.items()}
+        """The same for each tensor of weights."""
+        return {name: 1 - float(k.double().mean()) for name, k in self.weights.items()}
 
     def collapsed(self) -> list[str]:
         """Tensors with no weight left (layer collapse)."""
-        return [name for name, k in self._kept.items() if not bool(k.any())]
+        return [name for name, k in self.weights.items() if not bool(k.any())]
 
     def iou(self, other: Mask) -> float:
         """Intersection over union of the kept weights of two masks over the same tensors, in [0, 1]."""
-        both = sum(int((k & other[name]).sum()) for name, k in self._kept.items())
-        either = sum(int((k | other[name]).sum()) for name, k in self._kept.items())
+        both = sum(int((k & other[name]).sum()) for name, k in self.weights.items())
+        either = sum(int((k | other[name]).sum()) for name, k in self.weights.items())
         return both / either if either else 1.0
 
     def bits(self) -> dict[str, np.ndarray]:

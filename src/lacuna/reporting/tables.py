@@ -1,8 +1,9 @@
 """The tables of an experiment; docs/tables.md says what each column means.
 
-cells.csv: one row per cell and metric. summary.csv: one row per method and metric, over the seeds. ranks.csv: the order
-of the methods by each metric, and how far the seeds agree on it. disagreement.csv: how far two metrics agree on it.
-missing.csv: the cells that are not there, and why. roc.csv: the curves of membership attacks with shadow models.
+cells.csv: one row per cell and metric. layers.csv: one row per cell, layer and metric. summary.csv: one row per method
+and metric, over the seeds. ranks.csv: the order of the methods by each metric, and how far the seeds agree on it.
+disagreement.csv: how far two metrics agree on it. missing.csv: the cells that are not there, and why. roc.csv: the curves
+of membership attacks with shadow models.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ GROUP = tuple(c for c in COORDINATES if c != "seed")
 # where methods compete: everything but method and seed
 PLACE = tuple(c for c in GROUP if c != "unlearner")
 # columns that hold names, in any table
-LABELS = (*GROUP, "role", "metric", "oracle", "metric_a", "metric_b", "attack", "reason", "note")
+LABELS = (*GROUP, "role", "layer", "metric", "oracle", "metric_a", "metric_b", "attack", "reason", "note")
 # what stands after gap_<oracle>
 _GAP = ("", "_low", "_high", "_p", "_floor", "_below_floor")
 
@@ -54,6 +55,17 @@ def cells_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         bad = table[~np.isfinite(table["value"])].iloc[0]
         raise LacunaError(f"metric '{bad['metric']}' of {'/'.join(map(str, bad[list(COORDINATES)]))} is {bad['value']}")
     return table
+
+
+def layers_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Long form of the results of `evaluate_layers`: the coordinates of the cell, layer, metric, value."""
+    rows = [
+        (*(result["cell"][c] for c in COORDINATES), layer, metric, value)
+        for result in results
+        for metric, values in result["layers"].items()
+        for layer, value in values.items()
+    ]
+    return pd.DataFrame(rows, columns=[*COORDINATES, "layer", "metric", "value"])
 
 
 class Contest:

@@ -29,9 +29,8 @@ class Retrain(Recipe, LossUnlearner):
 
     oracle: ClassVar[bool] = True
 
-    def run(self, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
+    def prepare(self, model: nn.Module, run: Run) -> None:
         reinitialise(model, derive(run.seed, "init"))
-        return LossUnlearner.run(self, model, data, run)
 
 
 @register("retrain_exact")

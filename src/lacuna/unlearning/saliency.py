@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from fractions import Fraction
 
 import torch
@@ -11,21 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lacuna.data.batches import UnlearningData
+from lacuna.models.modes import evaluating as evaluating
 from lacuna.pruning.mask import Mask
 
 Scores = dict[str, Tensor]
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; every module gets its own mode back."""
-    was_training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in was_training.items():
-            module.training = mode
 
 
 def trained(model: nn.Module) -> dict[str, nn.Parameter]:
