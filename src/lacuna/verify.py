@@ -45,7 +45,7 @@ def verify(results: str | Path) -> Iterator[Finding]:
     for path in sorted(p for p in results.rglob("*") if p.is_file()):
         if path.name.endswith((".tmp.safetensors", ".tmp.npz", ".tmp.json", ".tmp.csv")):
             yield Finding("left behind", path, "a killed job was writing it; it can be deleted")
-        elif path.name.startswith((".checkpoint", ".shadow")) and path.suffix == ".safetensors":
+        elif path.name.startswith((".checkpoint.safetensors", ".shadow")):
             yield Finding("left behind", path, "the job was stopped before its end; the same command continues from it")
         else:
             yield from _content(path)

@@ -9,7 +9,14 @@ import pytest
 from lacuna.catalogue import describe
 from lacuna.reporting import FIGURES
 from lacuna.reporting.figures.metric_disagreement import _both_halves
-from lacuna.reporting.tables import COORDINATES, Contest, disagreement_table, roc_table, summary_table
+from lacuna.reporting.tables import (
+    COORDINATES,
+    Contest,
+    disagreement_table,
+    layers_table,
+    roc_table,
+    summary_table,
+)
 
 ORACLES = ["retrain", "retrain_exact"]
 TWINS = {"retrain_b": "retrain", "retrain_exact_b": "retrain_exact"}
@@ -31,6 +38,7 @@ def tables(twins, seeds=1, states=(("dense", "0.00"), ("omp", "0.90")), metrics=
     return {
         "summary": summary_table(contest),
         "disagreement": disagreement_table(contest, BETTER),
+        "layers": layers_table([]),
         "roc": curves(("ft", "ga", "rl", *ORACLES, *twins), ORACLES, twins, range(seeds), states),
     }
 

@@ -104,6 +104,17 @@ def test_sensitivity_moves_one_thing_at_a_time():
     assert list(size.get_ydata()) == pytest.approx([19, 20, 21]), "at one member for one non-member"
 
 
+@pytest.mark.parametrize("name", ["mask_overlap", "layer_sparsity", "bound_vs_sparsity", "mia_sensitivity"])
+def test_title_and_legend_stay_inside(name):
+    layers = layers_table([result("unprune.ft.p10.r3", 0, {}, {"sparsity": dict.fromkeys(LAYERS, 0.9)})])
+    made = {"mask_overlap": overlaps, "bound_vs_sparsity": bounds, "mia_sensitivity": sensitivities}
+    figure = FIGURES[name](summary(made[name]()) if name in made else layers, ORACLES)
+    figure.draw_without_rendering()
+    for part in (figure._suptitle, *figure.legends):
+        box = part.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width, part
+
+
 def test_without_anything_to_draw_a_figure_says_so():
     dense = [result("ft", 0, {"UA": 1.0, "mask_iou/retrain_exact": 1.0}, pruner="dense", sparsity="0.00")]
     empty = layers_table([])

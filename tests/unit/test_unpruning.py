@@ -192,10 +192,12 @@ def test_what_is_pruned_in_the_end_is_what_the_criterion_ranks_lowest(sparse, st
     assert all(torch.equal(state(outcome.model)[n], after[n] * outcome.mask[n]) for n in grown)
 
 
-def test_criterion_is_the_pruners_own(sparse):
+def test_criterion_is_the_pruners_own(sparse, stages):
     by_chance = run(sparse, p=40, rounds=1, pruner=RandomPruning())
     assert by_chance.mask != run(sparse, p=40, rounds=1).mask
     assert by_chance.mask == run(sparse, p=40, rounds=1, pruner=RandomPruning()).mask
+    grown = stages[0][1]
+    assert not any(bool((by_chance.mask[n] & ~grown[n]).any()) for n in grown), "what did not grow stays removed"
 
 
 def test_fine_tuning_at_the_end_keeps_the_mask(sparse, stages):
@@ -215,6 +217,9 @@ def test_fine_tuning_at_the_end_keeps_the_mask(sparse, stages):
 @pytest.mark.parametrize("grow", ["initial", "random"])
 def test_structured_pruning_grows_and_prunes_whole_filters(stages, grow, scope):
     model, initial = network(widths=(8, 12)), state(network(widths=(8, 12), seed=3))
+    with torch.no_grad():
+        for buffer in (model.bn1.running_mean, model.bn1.running_var, model.bn2.running_mean, model.bn2.running_var):
+            buffer.uniform_(0.1, 0.5)  # as no network starts
     pruner = FilterL2(scope=scope)
     mask = pruner.find_mask(model, "0.75", SOURCE, seed=0)
     mask.apply(model)

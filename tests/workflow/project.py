@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from lacuna.reporting import FIGURES as ALL_FIGURES
+from lacuna.evaluation import default_metrics
+from lacuna.reporting import FIGURES
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = ("Snakefile", ".gitignore", "workflow", "src", "config", "profiles")
@@ -37,9 +38,13 @@ EXPERIMENT: dict[str, Any] = {
     },
 }
 STATES = ("dense", "omp-0.90")
-# the experiment has no shadow models, so no curves of attacks
-FIGURES = tuple(name for name, figure in ALL_FIGURES.items() if "roc" not in figure.about["reads"])
 UNLEARNERS = tuple(EXPERIMENT["grid"]["unlearners"])
+# The figures that are drawn when none are named: those whose metrics are computed, and without shadow models no curves.
+DRAWN = [
+    name
+    for name, figure in FIGURES.items()
+    if set(figure.about.get("metrics", ())) <= set(default_metrics()) and "roc" not in figure.about["reads"]
+]
 # Settings of the caller's that would change a run, or make each of its processes compile all that it imports again.
 NOT_PASSED_ON = ("SNAKEMAKE_PROFILE", "PYTHONDONTWRITEBYTECODE")
 # A hang must end; no test looks at how long anything took.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 import yaml
 
-from .project import EXPERIMENT, FIGURES, PIPELINE, STATES, UNLEARNERS, Done, Project, changed
+from .project import DRAWN, EXPERIMENT, PIPELINE, STATES, UNLEARNERS, Done, Project, changed
 
 GRID = EXPERIMENT["grid"]
 # A whole new method, in one new file.
@@ -45,7 +45,7 @@ class Shrink(EditUnlearner):
 
 # ---- jobs, by their messages ----------------------------------------------------------------------------------------
 
-FIGURE_JOBS = {f"figure {figure} of tiny" for figure in FIGURES}
+FIGURE_JOBS = {f"figure {figure} of tiny" for figure in DRAWN}
 REPORT = {"tables of tiny"} | FIGURE_JOBS
 
 

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from lacuna.artifacts import read_npz, read_tensors, unpack_bits
 from lacuna.evaluation import METRICS, default_metrics
 
-from .project import FIGURES, ROOT, STATES, UNLEARNERS, Project, changed
+from .project import DRAWN, ROOT, STATES, UNLEARNERS, Project, changed
 
 ORACLES = ("retrain", "retrain_exact")
 COORDINATES = ["dataset", "model", "recipe", "seed", "scenario", "pruner", "sparsity", "unlearner"]
@@ -135,7 +135,7 @@ def test_summary_is_of_the_cells(finished: Project) -> None:
 def test_figures_are_images(finished: Project) -> None:
     """Every figure of the experiment is there twice, as well-formed SVG and as PNG."""
     made = finished.made("figures/tiny/*")
-    assert {Path(name).name for name in made} == {f"{figure}.{kind}" for figure in FIGURES for kind in ("svg", "png")}
+    assert {Path(name).name for name in made} == {f"{figure}.{kind}" for figure in DRAWN for kind in ("svg", "png")}
     for path in made.values():
         if path.suffix == ".svg":
             assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
@@ -219,8 +219,8 @@ def test_report_holds_tables_and_captioned_figures(finished: Project, tmp_path: 
     done = project.run("--report", "report.html")
     assert done.code == 0, done.output
     page = (project / "report.html").read_text(encoding="utf-8")
-    tables = ("cells", "summary", "ranks", "disagreement", "missing")
-    for name in (*(f"{table}.csv" for table in tables), *(f"{figure}.svg" for figure in FIGURES)):
+    tables = ("cells", "layers", "summary", "ranks", "disagreement", "missing")
+    for name in (*(f"{table}.csv" for table in tables), *(f"{figure}.svg" for figure in DRAWN)):
         assert name in page
     for words in (
         "in long form",
@@ -279,7 +279,7 @@ def test_a_grid_needs_no_dense_and_no_sparse_state(fresh: Project, tmp_path: Pat
     plan = project.plan()
     assert plan.code == 0, plan.output
     always = {"ingest": 1, "split": 1, "forget": 1, "random_init": 1, "evaluate": 4, "aggregate": 1}
-    always |= {"figure": len(FIGURES)}
+    always |= {"figure": len(DRAWN)}
     assert plan.counts == planned | always
 
 
