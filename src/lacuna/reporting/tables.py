@@ -2,7 +2,7 @@
 
 cells.csv: one row per cell and metric. layers.csv: one row per cell, layer and metric. summary.csv: one row per method
 and metric, over the seeds. ranks.csv: the order of the methods by each metric, and how far the seeds agree on it.
-disagreement.csv: how far two metrics agree on it. missing.csv: the cells that are not there, and why. roc.csv: the curves
+disagreement.csv: how far two metrics agree on it. missing.csv: the cells that are not there, and why. roc.csv: curves
 of membership attacks with shadow models.
 """
 
