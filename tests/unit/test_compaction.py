@@ -325,3 +325,11 @@ def test_a_network_that_cannot_be_followed_is_refused():
 
     with pytest.raises(LacunaError, match=r"^Broken: its channels cannot be followed \("):
         channels(Broken(), SHAPE)
+
+
+def test_the_oracle_starts_anew_before_it_is_compacted():
+    """It knows nothing of the weights that it is given, and draws as the whole network does."""
+    mask = drawn(resnet(), 0.5)
+    given = {"mask": mask, "compact": True, "seed": 3}
+    one, other = (unlearn("retrain", worn(resnet(seed=s), s), SOURCE, **given, **options("retrain")) for s in (1, 2))
+    assert same(state(one.fit.network), state(other.fit.network))

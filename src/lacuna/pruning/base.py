@@ -42,14 +42,13 @@ class Pruner:
 
     scope: rank all prunable weights together (global) or within each layer.
     include_linear: Linear weights except the classifier are prunable too.
-
-    structured: whole filters are removed, not single weights. compact: networks run without the removed filters.
     """
 
     scope: Scope = "global"
     include_linear: bool = False
 
     criterion: ClassVar[Criterion]
+    # whole filters are removed, not single weights; and networks run without them
     structured: ClassVar[bool] = False
     compact: ClassVar[bool] = False
     before_training: ClassVar[bool] = False
