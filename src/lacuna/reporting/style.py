@@ -100,6 +100,12 @@ def message(text: str) -> Figure:
     return figure
 
 
+def name_ticks(ax: Axes, names: list[str]) -> None:
+    """Names at 0, 1, … of the x axis, aslant where they would run into each other."""
+    aslant = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 10 else {}
+    ax.set_xticks(range(len(names)), names, **aslant)
+
+
 def heat_map(ax: Axes, values: np.ndarray, labels: list[str]) -> AxesImage:
     """Correlations [n, n] in −1 to 1 with their numbers; grey where there is none."""
     colours = LinearSegmentedColormap.from_list("", [COLOURS[1], "#FFFFFF", COLOURS[0]]).with_extremes(bad="#E0E0E0")

@@ -47,7 +47,7 @@ def gap_dense_vs_sparse(summary: pd.DataFrame, oracles: list[str]) -> Figure:
                     if other != oracle and (other, sparsity) in gaps.index:
                         label = "distance between the oracles, same sparsity"
                         ax.axhline(gaps.loc[(other, sparsity), "mean"], color=shade, linewidth=1, ls=":", label=label)
-            ax.set_xticks(range(len(methods)), methods)
+            style.name_ticks(ax, methods)
             ax.grid(axis="x", visible=False)
             if row == 0:
                 ax.set_title(title, fontsize=9)

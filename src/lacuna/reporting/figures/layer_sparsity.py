@@ -17,8 +17,9 @@ def layer_sparsity(layers: pd.DataFrame, oracles: list[str]) -> Figure:
         return style.message("layer_sparsity: no state is sparse")
     parts, ticks = style.panels(rows), style.sparsity_ticks(rows)
     names = list(rows["layer"].unique())
+    # room for the names of the layers below, and of the masks
+    figure, axes = style.grid_of_axes(len(ticks), len(parts), max(4.5, 0.4 * len(names)), 3.0 + 2.6 / len(ticks))
     looks = style.style_of(list(rows["unlearner"].unique()))
-    figure, axes = style.grid_of_axes(len(ticks), len(parts), max(3.6, 0.4 * len(names)), 2.4)
     for column, (title, part) in enumerate(parts):
         for row, sparsity in enumerate(ticks):
             ax = axes[row, column]
@@ -35,9 +36,8 @@ def layer_sparsity(layers: pd.DataFrame, oracles: list[str]) -> Figure:
                 drawn.append(series)
             ax.axhline(100 * float(sparsity), color="#888888", linestyle=":", label="all layers together")
             ax.set_title(f"{title}, {style.label_of(sparsity)} sparse", fontsize=9)
-            ax.set_xticks(
-                range(len(names)), names if row == len(ticks) - 1 else [""] * len(names), rotation=90, fontsize=7
-            )
+            shown = [name.removesuffix(".weight") if row == len(ticks) - 1 else "" for name in names]
+            ax.set_xticks(range(len(names)), shown, rotation=90, fontsize=7)
             if column == 0:
                 ax.set_ylabel("sparsity of the layer (%)")
     return style.finish(figure, f"Sparsity by layer\n{style.setting_of(rows)}, {_seeds(rows)}", axes)
