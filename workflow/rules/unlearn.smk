@@ -25,8 +25,8 @@ rule unlearn:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=720,
+        mem_mb=model_memory,
+        runtime=model_runtime,
         gpu=GPU,
     params:
         model=entry_of("models", "model"),
@@ -62,8 +62,8 @@ rule retrain:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=720,
+        mem_mb=model_memory,
+        runtime=model_runtime,
         gpu=GPU,
     params:
         model=entry_of("models", "model"),
@@ -100,8 +100,8 @@ rule retrain_exact_dense:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=720,
+        mem_mb=model_memory,
+        runtime=model_runtime,
         gpu=GPU,
     params:
         model=entry_of("models", "model"),
@@ -141,8 +141,8 @@ rule retrain_exact:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=720,
+        mem_mb=model_memory,
+        runtime=model_runtime,
         gpu=GPU,
     params:
         model=entry_of("models", "model"),
