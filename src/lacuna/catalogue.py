@@ -64,7 +64,7 @@ def describe() -> Catalogue:
 
 
 def size_of(entry: Any) -> dict[str, int]:
-    """What a network takes at its default options: its parameters, and its multiplications per pixel of a 32×32 image."""
+    """A network at its default options: its parameters, and its multiplications per pixel of a 32×32 image."""
     import torch
 
     counted = 0

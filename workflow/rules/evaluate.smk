@@ -1,6 +1,11 @@
 # Metrics from stored predictions: no GPU, no torch.
 
 
+# a job in a queue starts Snakemake twice, which takes longer than the metrics
+localrules:
+    evaluate,
+
+
 rule evaluate:
     input:
         predictions=at("cells", "{state}/{unlearner}/predictions.npz"),
