@@ -6,7 +6,8 @@ have the bytes and tables the numbers (times apart) of a clean run, no temporary
 no process or cluster job of that tree. Prints a row per fault, a table of kinds, and as JSON what was lost.
 
     python bench/faults.py                      faults of one machine (full disk and read-only need root)
-    python bench/faults.py --slurm              those of a cluster first (tests/slurm/cluster.sh start)
+    python bench/faults.py --where cluster      those of a cluster (tests/slurm/cluster.sh start)
+    python bench/faults.py --where both
     python bench/faults.py --only kill --rounds 3 --seed 1
 """
 
@@ -366,6 +367,13 @@ def orphan(trial: Trial) -> None:
     trial.run.wait()
 
 
+@fault("SIGUSR1 from SLURM", 1, cluster=True)
+def warn(trial: Trial) -> None:
+    """What `--signal=USR1@60` sends before the limit: the script makes a checkpoint, the job is sent again."""
+    subprocess.run(["scancel", "--signal", "USR1", running(trial)], check=False)
+    trial.end()
+
+
 @fault("preempted and requeued", 1, cluster=True)
 def requeue(trial: Trial) -> None:
     job = running(trial)
@@ -508,7 +516,7 @@ def for_this_cluster(profile: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--slurm", action="store_true", help="faults of a cluster too")
+    parser.add_argument("--where", choices=["machine", "cluster", "both"], default="machine")
     parser.add_argument("--only", default="", help="faults whose name has this text")
     parser.add_argument("--rounds", type=int, default=1, help="how often the whole list is gone through")
     parser.add_argument("--seed", type=int, default=0)
@@ -525,8 +533,8 @@ def main() -> None:
             sys.exit(done.output)
         local.edit("profiles/slurm/config.yaml", for_this_cluster)
     cluster = Project(local.folder, ("--cores", "64", "--profile", "profiles/slurm"))
-    kinds = {name: (*f, cluster) for name, f in ON_CLUSTER.items() if given.slurm and given.only in name}
-    kinds |= {name: (*f, local) for name, f in FAULTS.items() if given.only in name}
+    kinds = {name: (*f, cluster) for name, f in ON_CLUSTER.items() if given.where != "machine" and given.only in name}
+    kinds |= {name: (*f, local) for name, f in FAULTS.items() if given.where != "cluster" and given.only in name}
     told: dict[str, list[str]] = {name: [] for name in kinds}
     began, count = time.monotonic(), 0
     for turn in range(given.rounds):

@@ -42,7 +42,8 @@ AccountingStorageTRES=gres/gpu"
 		SlurmdPidFile=$LAB/run/slurmd.pid
 		SlurmctldLogFile=$LAB/log/slurmctld.log
 		SlurmdLogFile=$LAB/log/slurmd.log
-		ProctrackType=proctrack/linuxproc
+		# by process group: by parent, a process is lost when its parent dies (real clusters use cgroups)
+		ProctrackType=proctrack/pgid
 		TaskPlugin=task/none
 		SelectType=select/cons_tres
 		SelectTypeParameters=CR_Core_Memory
