@@ -96,9 +96,10 @@ class Done:
 
 @dataclasses.dataclass(frozen=True)
 class Project:
-    """A folder with the pipeline's own files and `experiment.yaml`."""
+    """A folder with the pipeline's own files and `experiment.yaml`, and how its runs are started."""
 
     folder: Path
+    how: tuple[str, ...] = ("--cores", "1", "--profile", "profiles/local")
 
     @classmethod
     def new(cls, folder: Path) -> Project:
@@ -116,7 +117,7 @@ class Project:
     def copy(self, folder: Path) -> Project:
         """The same tree elsewhere, Snakemake's records and every time stamp included."""
         _copy(self.folder, folder)
-        return Project(folder)
+        return dataclasses.replace(self, folder=folder)
 
     def view(self, folder: Path) -> Project:
         """The same tree elsewhere, for dry runs: links, until something is changed by the methods of this class."""
@@ -125,7 +126,7 @@ class Project:
         for name in (*PIPELINE, "experiment.yaml", "results", ".snakemake/metadata"):
             if (self / name).exists():
                 (folder / name).symlink_to(self / name)
-        return Project(folder)
+        return dataclasses.replace(self, folder=folder)
 
     def own(self, *names: str) -> None:
         """Make links into copies."""
@@ -153,9 +154,9 @@ class Project:
         (self / path).write_text(after, encoding="utf-8")
 
     def command(self, *arguments: str) -> list[str]:
-        """Snakemake with the profile of `make run` and the project's experiment; targets go first."""
+        """Snakemake with the project's profile (that of `make run`) and experiment; targets go first."""
         return [
-            *(sys.executable, "-m", "snakemake", *arguments, "--cores", "1", "--profile", "profiles/local"),
+            *(sys.executable, "-m", "snakemake", *arguments, *self.how),
             *(() if "--configfile" in arguments else ("--configfile", "experiment.yaml")),
         ]
 

@@ -1,6 +1,5 @@
 # The experiment, the one place that builds paths, and what rules ask of the grid.
-import fcntl
-import platform
+import os
 import sys
 from pathlib import Path
 
@@ -185,6 +184,34 @@ GPU = gpus_for(EXPERIMENT.device)
 def memory(megabytes):
     """More at each attempt, for whoever sets retries in a profile."""
     return lambda wildcards, attempt: megabytes * attempt
+
+
+def megabytes_of(path):
+    """The size of an input; a guess as long as nobody made it."""
+    try:
+        return os.stat(path).st_size / 1e6
+    except FileNotFoundError:
+        return 200.0
+
+
+def model_memory(wildcards, input, attempt):
+    """Megabytes of a job that makes a model: its libraries, some copies of the images, many of the weights."""
+    libraries = 4000 if GPU else 1500
+    weights = 4e-6 * KNOWN["models"][EXPERIMENT.entry("models", wildcards.model).method]["parameters"]
+    return round(libraries + 4 * megabytes_of(input.images) + 40 * weights) * attempt
+
+
+def model_runtime(wildcards, input, attempt):
+    """Minutes of a job that makes a model: generous, for the recipe's epochs on a slow GPU or one core.
+
+    A day at most, because long limits wait long in the queue; the next attempt goes on from the checkpoint.
+    """
+    model = KNOWN["models"][EXPERIMENT.entry("models", wildcards.model).method]
+    pixels = megabytes_of(input.images) * 1e6 / 3
+    # forward and backward; multiplications per second of small convolutions, measured low
+    seconds = 3 * model["multiplications_per_pixel"] * pixels / (5e11 if GPU else 1e10)
+    minutes = 15 + EXPERIMENT.entry("recipes", wildcards.recipe).values["epochs"] * seconds / 60
+    return min(round(minutes * attempt), 24 * 60)
 
 
 # ---- inputs -------------------------------------------------------------------------------------------------------

@@ -1,6 +1,11 @@
 # Metrics from stored predictions: no GPU, no torch. What only some metrics need is made only for them.
 
 
+# a job in a queue starts Snakemake twice, which takes longer than the metrics
+localrules:
+    evaluate,
+
+
 rule evaluate:
     input:
         **{f"need_{name}": NEEDS[name] for name in needed()},
