@@ -256,7 +256,8 @@ def test_figure_is_drawn_where_its_metrics_are_computed(resolve, known):
     needed = known["figures"]["bound_vs_sparsity"]["metrics"]
     assert "bound_vs_sparsity" in resolve(BASE | {"metrics": [*needed]}).figures
     with pytest.raises(
-        LacunaError, match=r"^figures\[1\]: 'bound_vs_sparsity' needs .*; allowed with metrics: error_bound$"
+        LacunaError,
+        match=r"^figures\[1\]: 'bound_vs_sparsity' has nothing to show; allowed with: metric error_bound$",
     ):
         resolve(BASE | {"metrics": ["UA", *needed[1:]], "figures": ["time_vs_gap", "bound_vs_sparsity"]})
 

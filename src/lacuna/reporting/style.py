@@ -102,7 +102,9 @@ def message(text: str) -> Figure:
 
 def name_ticks(ax: Axes, names: list[str]) -> None:
     """Names at 0, 1, … of the x axis, aslant where they would run into each other."""
-    aslant = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 10 else {}
+    aslant: dict[str, Any] = (
+        {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 10 else {}
+    )
     ax.set_xticks(range(len(names)), names, **aslant)
 
 
