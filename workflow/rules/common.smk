@@ -12,6 +12,7 @@ from lacuna.config import gpus_for
 from lacuna.config import load as load_experiment
 from lacuna.errors import LacunaError
 from lacuna.pruning.rounds import rounds_to
+from lacuna.shadows.plan import models_of
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 ENVIRONMENT = "../envs/lacuna.yaml"
@@ -211,6 +212,7 @@ def model_runtime(wildcards, input, attempt):
     # forward and backward; multiplications per second of small convolutions, measured low
     seconds = 3 * model["multiplications_per_pixel"] * pixels / (5e11 if GPU else 1e10)
     minutes = 15 + EXPERIMENT.entry("recipes", wildcards.recipe).values["epochs"] * seconds / 60
+    minutes *= len(models_of(wildcards.get("shadows", "0-0")))
     return min(round(minutes * attempt), 24 * 60)
 
 

@@ -59,8 +59,8 @@ rule random_init:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=60,
+        mem_mb=model_memory,
+        runtime=model_runtime,
         gpu=GPU,
     params:
         model=entry_of("models", "model"),
@@ -91,8 +91,8 @@ rule relearn:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=240,
+        mem_mb=model_memory,
+        runtime=model_runtime,
         gpu=GPU,
     params:
         model=entry_of("models", "model"),
@@ -124,8 +124,8 @@ rule curvature:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=240,
+        mem_mb=model_memory,
+        runtime=model_runtime,
         gpu=GPU,
     params:
         model=entry_of("models", "model"),

@@ -22,8 +22,8 @@ rule shadow_train:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=720,
+        mem_mb=model_memory,
+        runtime=model_runtime,
         gpu=GPU,
     params:
         model=entry_of("models", "model"),
@@ -53,8 +53,8 @@ rule shadow_prune:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=720,
+        mem_mb=model_memory,
+        runtime=model_runtime,
         gpu=GPU,
     params:
         model=entry_of("models", "model"),
@@ -87,8 +87,8 @@ rule shadow_unlearn:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=720,
+        mem_mb=model_memory,
+        runtime=model_runtime,
         gpu=GPU,
     params:
         model=entry_of("models", "model"),
@@ -120,8 +120,8 @@ rule shadow_retrain_exact_dense:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=720,
+        mem_mb=model_memory,
+        runtime=model_runtime,
         gpu=GPU,
     params:
         model=entry_of("models", "model"),
@@ -153,8 +153,8 @@ rule shadow_retrain_exact:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=720,
+        mem_mb=model_memory,
+        runtime=model_runtime,
         gpu=GPU,
     params:
         model=entry_of("models", "model"),
