@@ -1,5 +1,7 @@
 # `make run` runs the main job, `make test` the tests; each sets up .venv first when it is missing or out of date.
 PYTHON ?= python3
+# what make test runs; all tests by default
+TESTS ?=
 CORES ?= all
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.txt)
 STAMP := .venv/.up-to-date
@@ -11,7 +13,7 @@ run: $(STAMP)
 	.venv/bin/snakemake --profile profiles/local --cores $(CORES)
 
 test: $(STAMP)
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest $(TESTS)
 
 setup: $(STAMP)
 

@@ -1,6 +1,6 @@
 """Files in and out: safetensors, npz and json, each written whole or not at all; nothing is unpickled.
 
-A reader that meets a damaged or foreign file raises LacunaError with the file and the remedy.
+A reader that meets a damaged or foreign file raises DamagedFile with the file and the remedy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from lacuna.errors import LacunaError
+from lacuna.errors import DamagedFile
 
 Arrays = dict[str, np.ndarray]
 _CHANGED = "its checksum does not match its content"
@@ -65,10 +65,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _unusable(path: str | Path, kind: str, why: object) -> LacunaError:
-    return LacunaError(
-        f"{path}: not a usable {kind} file ({why}); delete it and run the same command again to make it anew"
-    )
+def _unusable(path: str | Path, kind: str, why: object) -> DamagedFile:
+    return DamagedFile(path, f"{path}: not a usable {kind} file ({why})")
 
 
 def sha256_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
@@ -96,11 +94,10 @@ def _checksum(arrays: Mapping[str, np.ndarray], about: Mapping[str, str]) -> str
     return hashlib.sha256((sha256_of_arrays(arrays) + json.dumps(about, sort_keys=True)).encode()).hexdigest()
 
 
-def read_tensors(path: str | Path, kind: str, verify: bool = True) -> tuple[Arrays, dict[str, str]]:
-    """Arrays and facts (`about`) of a file that `write_tensors` wrote as `kind`.
+def read_tensors(path: str | Path, kind: str) -> tuple[Arrays, dict[str, str]]:
+    """Arrays and facts (`about`) of a file that `write_tensors` wrote as `kind`; the checksum takes 3 s per gigabyte.
 
-    `verify=False` skips the checksum (for image files of many gigabytes).
-    Raises LacunaError for a missing, truncated, altered or foreign file.
+    Raises DamagedFile for a missing, truncated, altered or foreign file.
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -113,7 +110,7 @@ def read_tensors(path: str | Path, kind: str, verify: bool = True) -> tuple[Arra
         raise _unusable(path, kind, "no such file") from None
     except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise _unusable(path, kind, error) from None
-    if verify and checksum != _checksum(arrays, about):
+    if checksum != _checksum(arrays, about):
         raise _unusable(path, kind, _CHANGED)
     return arrays, about
 
@@ -126,7 +123,7 @@ def write_npz(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray]) -> 
 
 
 def read_npz(path: str | Path, kind: str) -> Arrays:
-    """Arrays of a file that `write_npz` wrote as `kind`; never unpickles. Raises LacunaError as `read_tensors`."""
+    """Arrays of a file that `write_npz` wrote as `kind`; never unpickles. Raises DamagedFile as `read_tensors`."""
     try:
         file = np.load(path, allow_pickle=False)
         if not isinstance(file, np.lib.npyio.NpzFile):
@@ -203,7 +200,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """The value of a JSON file. Raises LacunaError for a missing or damaged one."""
+    """The value of a JSON file. Raises DamagedFile for a missing or damaged one."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:

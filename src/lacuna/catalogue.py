@@ -19,11 +19,15 @@ from lacuna.errors import LacunaError
 
 Catalogue = dict[str, dict[str, Any]]
 
+# what a plan needs to know of a metric, with what holds if it does not say
+_OF_METRICS: dict[str, Any] = {"better": "none", "needs": (), "default": True}
+
 
 def registries() -> dict[str, Any]:
     """The public registries by the config key of their axis."""
     from lacuna.data import DATASETS, SCENARIOS
     from lacuna.evaluation import METRICS
+    from lacuna.evaluation.population import POPULATION_METRICS
     from lacuna.models import MODELS
     from lacuna.pruning import PRUNERS
     from lacuna.reporting import FIGURES
@@ -38,6 +42,7 @@ def registries() -> dict[str, Any]:
         "pruners": PRUNERS,
         "unlearners": UNLEARNERS,
         "metrics": METRICS,
+        "population": POPULATION_METRICS,
         "figures": FIGURES,
     }
 
@@ -65,15 +70,35 @@ def describe() -> Catalogue:
                 facts["schema"] = schema_of(entry)
             if axis == "unlearners":
                 facts |= {"oracle": entry.oracle, "scenarios": entry.scenarios}
-            elif axis == "metrics":
-                about = entry.about
-                facts["better"] = about["better"]
-                facts |= {"needs": about.get("needs", ()), "default": about.get("default", True)}
+            elif axis in ("metrics", "population"):
+                facts |= {key: entry.about.get(key, default) for key, default in _OF_METRICS.items()}
             elif axis == "figures":
                 facts |= {"reads": entry.about["reads"], "metrics": entry.about.get("metrics", ())}
+            elif axis == "models":
+                facts |= size_of(entry)
             catalogue[axis][name] = facts
     catalogue["settings"] = {key: {"schema": schema_of(cls)} for key, cls in settings().items()}
     return catalogue
+
+
+def size_of(entry: Any) -> dict[str, int]:
+    """A network at its default options: its parameters, and its multiplications per pixel of a 32×32 image."""
+    import torch
+
+    counted = 0
+
+    def count(module: Any, _: Any, out: torch.Tensor) -> None:
+        nonlocal counted
+        counted += out.numel() * module.weight[0].numel()
+
+    network = entry().build(10, 3).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        network(torch.zeros(1, 3, 32, 32))
+    parameters = sum(p.numel() for p in network.parameters())
+    return {"parameters": parameters, "multiplications_per_pixel": round(counted / 32**2)}
 
 
 def load(cache: str | Path) -> Catalogue:

@@ -19,6 +19,7 @@ from lacuna.errors import LacunaError
 from lacuna.fields import build, check, resolve
 from lacuna.pruning.rounds import rounds_to
 from lacuna.reachable import Question, refusals
+from lacuna.shadows.plan import Shadows
 
 # Singular wildcard of each axis that holds labelled entries, in the order of a path.
 AXES = {
@@ -30,6 +31,8 @@ AXES = {
     "unlearner": "unlearners",
 }
 DENSE = "dense"
+# the table that exists only where the grid has shadow models
+SHADOW_TABLE = "roc"
 # A recipe's label says nothing about how to train; there is one way so far.
 _DEFAULT_METHOD = {"recipes": "sgd"}
 
@@ -52,6 +55,7 @@ class Experiment:
     oracles: the label that every cell is compared with, one for each oracle method. twins: further entries of an oracle
     method, by label, with the oracle that they repeat on another random stream: its noise floor. missing: allow makes
     tables of the cells that are there, refuse of all cells.
+    shadows: the shadow models of every seed and state, if the grid asks for them.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Experiment:
     figures: tuple[str, ...]
     relearning: dict[str, Any]
     missing: str
+    shadows: Shadows | None = None
 
     def entry(self, axis: str, label: str) -> Entry:
         return self.axes[axis][label]
@@ -119,6 +124,7 @@ def load(
     axes = {axis: _entries(axis, grid[axis] or {}, catalogue) for axis in AXES.values()}
     metrics = _chosen("metrics", merged, catalogue)
     oracles, twins = _oracles(axes["unlearners"], catalogue)
+    shadows = build(Shadows, grid["shadows"] or {}, "grid.shadows") if "shadows" in grid else None
     states = _states(grid["sparsities"], axes["pruners"])
     axes["unprune"] = _unprunings(grid.get("unprune") or [], axes["unlearners"], states, catalogue)
     experiment = Experiment(
@@ -130,9 +136,10 @@ def load(
         oracles=oracles,
         twins=twins,
         metrics=metrics,
-        figures=_figures(merged, metrics, catalogue),
+        figures=_figures(merged, metrics, shadows, catalogue),
         relearning=resolve(catalogue["settings"]["relearning"]["schema"], merged.get("relearning") or {}, "relearning"),
         missing=merged.get("missing", "refuse"),
+        shadows=shadows,
     )
     _check_meaning(experiment, catalogue)
     if data_folder is not None:
@@ -260,17 +267,21 @@ def _chosen(axis: str, merged: Mapping[str, Any], catalogue: Catalogue) -> tuple
     return tuple(chosen)
 
 
-def _figures(merged: Mapping[str, Any], metrics: Sequence[str], catalogue: Catalogue) -> tuple[str, ...]:
-    """The figures that are asked for; by default all whose metrics are computed."""
-    lacking = {k: [m for m in facts["metrics"] if m not in metrics] for k, facts in catalogue["figures"].items()}
+def _figures(
+    merged: Mapping[str, Any], metrics: Sequence[str], shadows: Shadows | None, catalogue: Catalogue
+) -> tuple[str, ...]:
+    """The figures that are asked for; by default all that have something to show."""
+    facts = catalogue["figures"]
+    lacking = {k: [f"metric {m}" for m in of["metrics"] if m not in metrics] for k, of in facts.items()}
+    if shadows is None:
+        lacking = {k: why + ["grid.shadows"] * (SHADOW_TABLE in facts[k]["reads"]) for k, why in lacking.items()}
     chosen = _chosen("figures", merged, catalogue)
     if "figures" not in merged:
         return tuple(figure for figure in chosen if not lacking[figure])
     for position, figure in enumerate(chosen):
         if lacking[figure]:
             raise LacunaError(
-                f"figures[{position}]: '{figure}' needs metrics that are not computed; "
-                f"allowed with metrics: {', '.join(lacking[figure])}"
+                f"figures[{position}]: '{figure}' has nothing to show; allowed with: {', '.join(lacking[figure])}"
             )
     return chosen
 

@@ -1,5 +1,4 @@
-"""The generated pages: docs/methods.md from the unlearners' dataclasses, docs/pruners.md from the pruners',
-docs/metrics.md from the metrics' registry.
+"""The generated pages: docs/methods.md, docs/pruners.md and docs/metrics.md, from what the code says of itself.
 
 python -m lacuna.docs [--check]     write the pages, or only say whether they are up to date
 """

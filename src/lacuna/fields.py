@@ -203,6 +203,8 @@ def describe(schema: Mapping[str, Any]) -> str:
     }.get(str(kind), "anything")
     signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
     bounds = [f"{sign} {schema[key]}" for key, sign in signs.items() if key in schema]
+    if "multipleOf" in schema:
+        bounds.append(f"divisible by {schema['multipleOf']}")
     if schema.get("minLength"):
         bounds.append("that is not empty")
     return " ".join([words, " and ".join(bounds)]).strip()

@@ -45,12 +45,14 @@ def verify(results: str | Path) -> Iterator[Finding]:
     for path in sorted(p for p in results.rglob("*") if p.is_file()):
         if path.name.endswith((".tmp.safetensors", ".tmp.npz", ".tmp.json", ".tmp.csv")):
             yield Finding("left behind", path, "a killed job was writing it; it can be deleted")
-        elif path.name.startswith(".checkpoint.safetensors"):
+        elif path.name.startswith((".checkpoint.safetensors", ".shadow")):
             yield Finding("left behind", path, "the job was stopped before its end; the same command continues from it")
         else:
             yield from _content(path)
     for folder in sorted({p.parent for name in CELL_FILES for p in results.rglob(name)}):
         yield from _model(folder, results)
+    for told in sorted(results.rglob("[0-9]*-[0-9]*.json")):  # jobs of shadow models
+        yield from _inputs(told, results)
     for table in sorted(results.glob("tables/*/cells.csv")):
         yield from _table(table, results)
 
@@ -78,7 +80,7 @@ def _model(folder: Path, results: Path) -> Iterator[Finding]:
     evaluated = sorted(folder.glob("metrics/*.json"))
     if expected is CELL_FILES and not evaluated:
         yield Finding("missing", folder / "metrics", "no experiment evaluated this cell; the same command does")
-    for told in (folder / "job.json", folder / "relearn.json", *evaluated):
+    for told in (*(folder / name for name in ("job.json", "relearn.json", "population.json")), *evaluated):
         if told.exists():
             yield from _inputs(told, results)
 
@@ -125,8 +127,10 @@ def _table(path: Path, results: Path) -> Iterator[Finding]:
             )
             source = cell / row["unlearner"] / "metrics" / f"{path.parent.name}.json"
             if source not in metrics:
+                population = cell / row["unlearner"] / "population.json"
+                files = [source, population] if population.exists() else [source]
                 try:
-                    metrics[source] = read_json(source)["metrics"]
+                    metrics[source] = {k: v for file in files for k, v in read_json(file)["metrics"].items()}
                 except LacunaError:
                     metrics[source] = {}
                     if not source.exists():

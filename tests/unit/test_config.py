@@ -145,6 +145,18 @@ def test_grid_without_pruners_is_dense(resolve):
         assert experiment.states == ("dense",)
 
 
+def test_shadow_models_are_there_only_if_the_grid_asks_for_them(resolve):
+    """Their figure comes and goes with them, whether figures are listed or not."""
+    without, empty, given = (
+        resolve(changed("grid/shadows", value)) if value != "absent" else resolve(BASE)
+        for value in ("absent", None, {"models": 64, "per_job": 8.0})
+    )
+    assert without.shadows is None and "roc" not in without.figures
+    assert (empty.shadows.models, empty.shadows.per_job) == (8, 4)
+    assert len(given.shadows.jobs()) == 8 and "roc" in given.figures
+    assert resolve(changed("grid/shadows", {}) | {"figures": ["roc"]}).figures == ("roc",)
+
+
 def test_empty_entry_means_defaults(resolve):
     assert resolve(changed("grid/unlearners/ga", None)).axes == resolve(BASE).axes
 
@@ -244,7 +256,8 @@ def test_figure_is_drawn_where_its_metrics_are_computed(resolve, known):
     needed = known["figures"]["bound_vs_sparsity"]["metrics"]
     assert "bound_vs_sparsity" in resolve(BASE | {"metrics": [*needed]}).figures
     with pytest.raises(
-        LacunaError, match=r"^figures\[1\]: 'bound_vs_sparsity' needs .*; allowed with metrics: error_bound$"
+        LacunaError,
+        match=r"^figures\[1\]: 'bound_vs_sparsity' has nothing to show; allowed with: metric error_bound$",
     ):
         resolve(BASE | {"metrics": ["UA", *needed[1:]], "figures": ["time_vs_gap", "bound_vs_sparsity"]})
 
@@ -333,6 +346,12 @@ MISTAKES = [
     ("relearning", [], "relearning: [] is", "a mapping"),
     ("missing", "ignore", 'missing: "ignore" is', "one of refuse, allow"),
     ("figures", ["pie"], "figures[0]: 'pie' is not known", "time_vs_gap"),
+    ("figures", ["time_vs_gap", "roc"], "figures[1]: 'roc' has nothing to show", "grid.shadows"),
+    ("grid/shadows", {"models": 4}, "grid.shadows.models: 4 is", "a whole number >= 6 and divisible by 2"),
+    ("grid/shadows", {"models": 9}, "grid.shadows.models: 9 is", "a whole number >= 6 and divisible by 2"),
+    ("grid/shadows", {"per_job": 0}, "grid.shadows.per_job: 0 is", "a whole number >= 1"),
+    ("grid/shadows", {"number": 8}, "grid.shadows: unknown key 'number'", "models, per_job"),
+    ("grid/shadows", 8, "grid.shadows: 8 is", "a mapping or null"),
 ]
 
 

@@ -302,7 +302,7 @@ def test_sensitivity_is_the_spread_over_shadow_ratios(monkeypatch):
 
 
 def test_oracle_beside_itself_has_no_gap():
-    mask = {"a": np.array([True, False, True])}
+    mask = {"a": np.array([[True, False, True]])}
     cell = a_cell(mask=mask, seconds=3.0)
     found = evaluate(cell, {"retrain": a_cell(mask=mask, seconds=6.0)})
     assert found["avg_gap/retrain"] == 0
@@ -402,7 +402,7 @@ def test_oracle_without_a_part_is_refused():
 
 
 def test_masks_over_other_tensors_are_refused():
-    one, other = (a_cell(mask={name: np.ones(3, bool)}) for name in ("a", "b"))
+    one, other = (a_cell(mask={name: np.ones((3, 1), bool)}) for name in ("a", "b"))
     with pytest.raises(LacunaError, match="the masks are not over the same tensors"):
         evaluate(one, {"o": other}, ["mask_iou"])
 
@@ -448,14 +448,22 @@ def test_unknown_metric_and_non_finite_value_are_refused():
 @pytest.mark.parametrize("seed", range(3))
 def test_every_value_lies_in_the_range_that_its_metric_claims(seed):
     rng = np.random.default_rng(seed)
-    masks = [{"a": rng.random(50) < 0.3} for _ in range(2)]
-    job = {"samples": 60, "forwards": 4, "backwards": 2, "peak_memory_mb": 600.0, "energy_j": 12.5}
+    masks = [{"a": rng.random((5, 10)) < 0.3} for _ in range(2)]
+    job = {"samples": 60, "steps": 6, "forwards": 4, "backwards": 2, "peak_memory_mb": 600.0, "energy_j": 12.5}
+    job["parameters"] = {"unlearner": {"method": "ga", "lr": 0.1}}
+    job["network"] = {"parameters": 50, "macs": 500, "inference_ms": 0.1}
     extra = {
         "random_init": {"logits": rng.normal(size=(20, 4))},
         "relearn": {"epochs": 3, "accuracy": [10.0, 50.0, 80.0, 99.0], "target": 95.0},
+        "curvature": {"distance": 3.0, "sigma": 20.0},
         "job": job,
     }
-    cell, oracle = (a_cell(seed + 10 * i, mask=m, seconds=1.0 + i, extra=extra) for i, m in enumerate(masks))
+    cell, oracle = (
+        a_cell(
+            seed + 10 * i, mask=m, seconds=1.0 + i, extra=extra | {"weights": {"a": rng.normal(size=(5, 10)) * m["a"]}}
+        )
+        for i, m in enumerate(masks)
+    )
     found = evaluate(cell, {"o": oracle}, METRICS)
     assert found.absent == {"TA_forgotten": "the predictions do not hold what it is computed from"}
     named = {"UA", "RA", "TA", "MIA", "avg_gap/o", "mask_iou/o", "sparsity", "time_s", "speedup/o", "ZRF", "AIN/o"}
@@ -490,7 +498,7 @@ def test_evaluation_imports_no_torch():
         "import sys, numpy as np\n"
         "from lacuna import Cell, evaluate\n"
         "x, y = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 3\n"
-        "cell = Cell.of(retain=(x, y), forget=(x, y), test=(x, y), mask={'a': y > 1}, seconds=1.0)\n"
+        "cell = Cell.of(retain=(x, y), forget=(x, y), test=(x, y), mask={'a': (y > 1)[None]}, seconds=1.0)\n"
         "assert len(evaluate(cell, {'o': cell})) > 10\n"
         "print([m for m in ('torch', 'torchvision', 'matplotlib', 'sklearn', 'scipy') if m in sys.modules])"
     )

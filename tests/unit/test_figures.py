@@ -9,7 +9,14 @@ import pytest
 from lacuna.catalogue import describe
 from lacuna.reporting import FIGURES
 from lacuna.reporting.figures.metric_disagreement import _both_halves
-from lacuna.reporting.tables import COORDINATES, Contest, disagreement_table, layers_table, summary_table
+from lacuna.reporting.tables import (
+    COORDINATES,
+    Contest,
+    disagreement_table,
+    layers_table,
+    roc_table,
+    summary_table,
+)
 
 ORACLES = ["retrain", "retrain_exact"]
 TWINS = {"retrain_b": "retrain", "retrain_exact_b": "retrain_exact"}
@@ -32,7 +39,23 @@ def tables(twins, seeds=1, states=(("dense", "0.00"), ("omp", "0.90")), metrics=
         "summary": summary_table(contest),
         "disagreement": disagreement_table(contest, BETTER),
         "layers": layers_table([]),
+        "roc": curves(("ft", "ga", "rl", *ORACLES, *twins), ORACLES, twins, range(seeds), states),
     }
+
+
+def curves(methods, oracles, twins, seeds=(0,), states=(("dense", "0.00"), ("omp", "0.90"))):
+    """A table of curves, a higher one for each further method."""
+    fpr = [0.002, 0.01, 0.1, 1.0]
+    results = [
+        {
+            "cell": dict(zip(COORDINATES, ("d", "m", "r", seed, "random", *state, method), strict=True)),
+            "attacks": {a: {"fpr": fpr, "tpr": [min(1.0, x * (i + 1)) for x in fpr]} for a in ("u_lira", "rmia")},
+        }
+        for state in states
+        for seed in seeds
+        for i, method in enumerate(methods)
+    ]
+    return roc_table(results, oracles, twins)
 
 
 def drawn(name, made):
@@ -101,3 +124,29 @@ def test_the_plan_knows_what_each_figure_reads():
     """The catalogue, which plans the inputs of the rule, has the declaration of every figure."""
     facts = describe()["figures"]
     assert {name: tuple(f["reads"]) for name, f in facts.items()} == {n: f.about["reads"] for n, f in FIGURES.items()}
+
+
+# ---- roc -------------------------------------------------------------------------------------------------------------
+
+
+def test_roc_has_a_panel_per_attack_and_state_and_a_curve_per_method_and_seed():
+    made = curves(("original", "retrain", "ga", "again"), ["retrain"], {"again": "retrain"}, seeds=(0, 1))
+    figure = FIGURES["roc"](roc=made, oracles=["retrain"])
+    assert len(figure.axes) == 4
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles == ["dense", "omp, 90 %", "", ""]
+    for ax in figure.axes:
+        assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+        assert ax.get_xlim() == (0.002, 1)
+        drawn = [line for line in ax.lines if len(line.get_xdata()) == 4]
+        assert len(drawn) == 2 * 4
+        assert {line.get_label() for line in drawn} == {"original", "retrain (oracle)", "ga", "again (twin)"}
+        of = {line.get_label(): list(line.get_ydata()) for line in drawn}
+        assert of["ga"] == pytest.approx([0.006, 0.03, 0.3, 1.0])
+    assert "2 seeds" in figure.get_suptitle()
+
+
+def test_roc_puts_dense_first_whatever_the_order_of_cells():
+    states = (("omp", "0.90"), ("dense", "0.00"))
+    figure = FIGURES["roc"](roc=curves(("ga", "retrain"), ["retrain"], {}, states=states), oracles=["retrain"])
+    assert [ax.get_title() for ax in figure.axes[:2]] == ["dense", "omp, 90 %"]

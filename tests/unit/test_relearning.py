@@ -64,7 +64,7 @@ def test_what_is_not_relearnt_in_time_has_no_number(original):
 
 def test_masked_weights_stay_zero(original):
     model = network(seed=5)
-    mask = Mask.from_scores(magnitude(model, 0), "0.5")
+    mask = Mask.from_scores(magnitude(model), "0.5")
     mask.apply(model)
     relearn(model, original, SOURCE, Relearning(**QUICK), seed=0, mask=mask)
     mask.check(model)

@@ -20,6 +20,7 @@ from lacuna.reporting.tables import (
     missing_table,
     ranks_table,
     read_table,
+    roc_table,
     summary_table,
 )
 
@@ -386,6 +387,24 @@ def test_table_survives_a_csv(tmp_path):
     assert again["mean"].tolist() == table["mean"].tolist()
 
 
+def test_curves_are_one_row_per_cell_attack_and_point():
+    told = {"rmia": {"fpr": [0.1, 1.0], "tpr": [0.4, 1.0], "auc_per_pair": [None] * 3}}
+    results = [result("ga", 3, {"u_lira_auc": 0.6}) | {"attacks": {"u_lira": {"fpr": [0.5], "tpr": [0.7]}, **told}}]
+    results += [result(label, 3, {}) | {"attacks": told} for label in ("retrain", "again")]
+    table = roc_table(results, ["retrain"], {"again": "retrain"})
+    assert list(table.columns) == [*COORDINATES, "role", "attack", "fpr", "tpr"]
+    rows = table[["unlearner", "role", "attack", "fpr", "tpr"]].itertuples(index=False, name=None)
+    assert list(rows) == [
+        ("ga", "method", "u_lira", 0.5, 0.7),
+        ("ga", "method", "rmia", 0.1, 0.4),
+        ("ga", "method", "rmia", 1.0, 1.0),
+        ("retrain", "oracle", "rmia", 0.1, 0.4),
+        ("retrain", "oracle", "rmia", 1.0, 1.0),
+        ("again", "twin", "rmia", 0.1, 0.4),
+        ("again", "twin", "rmia", 1.0, 1.0),
+    ]
+
+
 def published(ua, ra, ta, mia):
     """A cell with these percents, exact to two decimals: 10,000 samples in each part, the attack's score given."""
     labels = np.zeros(10_000, np.int64)
@@ -443,6 +462,7 @@ def test_documented_columns_are_those_that_are_written():
         "ranks": ranks_table(made, DIRECTIONS),
         "disagreement": disagreement_table(made, DIRECTIONS),
         "missing": missing_table([]),
+        "roc": roc_table([], ["retrain"]),
     }
     assert list(sections) == list(tables)
     for name, table in tables.items():

@@ -39,8 +39,12 @@ EXPERIMENT: dict[str, Any] = {
 }
 STATES = ("dense", "omp-0.90")
 UNLEARNERS = tuple(EXPERIMENT["grid"]["unlearners"])
-# The figures that are drawn when none are named: those whose metrics are computed.
-DRAWN = [name for name, figure in FIGURES.items() if set(figure.about.get("metrics", ())) <= set(default_metrics())]
+# The figures that are drawn when none are named: those whose metrics are computed, and without shadow models no curves.
+DRAWN = [
+    name
+    for name, figure in FIGURES.items()
+    if set(figure.about.get("metrics", ())) <= set(default_metrics()) and "roc" not in figure.about["reads"]
+]
 # Settings of the caller's that would change a run, or make each of its processes compile all that it imports again.
 NOT_PASSED_ON = ("SNAKEMAKE_PROFILE", "PYTHONDONTWRITEBYTECODE")
 # A hang must end; no test looks at how long anything took.
@@ -92,9 +96,10 @@ class Done:
 
 @dataclasses.dataclass(frozen=True)
 class Project:
-    """A folder with the pipeline's own files and `experiment.yaml`."""
+    """A folder with the pipeline's own files and `experiment.yaml`, and how its runs are started."""
 
     folder: Path
+    how: tuple[str, ...] = ("--cores", "1", "--profile", "profiles/local")
 
     @classmethod
     def new(cls, folder: Path) -> Project:
@@ -112,7 +117,7 @@ class Project:
     def copy(self, folder: Path) -> Project:
         """The same tree elsewhere, Snakemake's records and every time stamp included."""
         _copy(self.folder, folder)
-        return Project(folder)
+        return dataclasses.replace(self, folder=folder)
 
     def view(self, folder: Path) -> Project:
         """The same tree elsewhere, for dry runs: links, until something is changed by the methods of this class."""
@@ -121,7 +126,7 @@ class Project:
         for name in (*PIPELINE, "experiment.yaml", "results", ".snakemake/metadata"):
             if (self / name).exists():
                 (folder / name).symlink_to(self / name)
-        return Project(folder)
+        return dataclasses.replace(self, folder=folder)
 
     def own(self, *names: str) -> None:
         """Make links into copies."""
@@ -149,9 +154,9 @@ class Project:
         (self / path).write_text(after, encoding="utf-8")
 
     def command(self, *arguments: str) -> list[str]:
-        """Snakemake with the profile of `make run` and the project's experiment; targets go first."""
+        """Snakemake with the project's profile (that of `make run`) and experiment; targets go first."""
         return [
-            *(sys.executable, "-m", "snakemake", *arguments, "--cores", "1", "--profile", "profiles/local"),
+            *(sys.executable, "-m", "snakemake", *arguments, *self.how),
             *(() if "--configfile" in arguments else ("--configfile", "experiment.yaml")),
         ]
 

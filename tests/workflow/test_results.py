@@ -23,7 +23,7 @@ COORDINATES = ["dataset", "model", "recipe", "seed", "scenario", "pruner", "spar
 MODELS = "models/digits/resnet8/brief/seed0"
 CELLS = "cells/digits/resnet8/brief/seed0/class"
 # Wall-clock seconds and what is made of them, and memory: all that two runs may differ in.
-TIMES = ("time_s", "speedup", "peak_memory_mb", "inference_ms")
+TIMES = ("time_s", "speedup", "inference_ms", "peak_memory_mb")
 
 
 def table(project: Project, name: str) -> pd.DataFrame:
@@ -133,7 +133,7 @@ def test_summary_is_of_the_cells(finished: Project) -> None:
 
 
 def test_figures_are_images(finished: Project) -> None:
-    """Every registered figure is there twice, as well-formed SVG and as PNG."""
+    """Every figure of the experiment is there twice, as well-formed SVG and as PNG."""
     made = finished.made("figures/tiny/*")
     assert {Path(name).name for name in made} == {f"{figure}.{kind}" for figure in DRAWN for kind in ("svg", "png")}
     for path in made.values():

@@ -8,6 +8,7 @@ localrules:
 rule aggregate:
     input:
         metrics=METRICS,
+        populations=POPULATIONS,
     output:
         cells=report(
             at("tables", "cells.csv"),
@@ -60,7 +61,8 @@ rule aggregate:
     params:
         oracles=EXPERIMENT.oracles,
         twins=EXPERIMENT.twins,
-        better={name: KNOWN["metrics"][name]["better"] for name in EXPERIMENT.metrics},
+        better={name: KNOWN["metrics"][name]["better"] for name in EXPERIMENT.metrics}
+        | {name: facts["better"] for name, facts in KNOWN["population"].items() if EXPERIMENT.shadows is not None},
         # a price is no judgement of how well a method forgot
         costs=[name for name in EXPERIMENT.metrics if KNOWN["metrics"][name]["module"] == "lacuna.evaluation.cost"],
         missing=MISSING,

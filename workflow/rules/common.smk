@@ -1,6 +1,5 @@
 # The experiment, the one place that builds paths, and what rules ask of the grid.
-import fcntl
-import platform
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from lacuna.config import gpus_for
 from lacuna.config import load as load_experiment
 from lacuna.errors import LacunaError
 from lacuna.pruning.rounds import rounds_to
+from lacuna.shadows.plan import models_of
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 ENVIRONMENT = "../envs/lacuna.yaml"
@@ -20,11 +20,12 @@ ENVIRONMENT = "../envs/lacuna.yaml"
 # ---- paths ----------------------------------------------------------------------------------------------------------
 
 # results/models holds models that saw everything, by sparse state; results/cells what became of them, by scenario
-# and unlearner. A helper takes a file's name inside its folder and gives the pattern.
+# and unlearner; results/shadows the originals of the shadow models. A helper takes a file's name inside its folder and gives the pattern.
 FOLDERS = {
     "data": "results/data/{dataset}",
     "splits": "results/splits/{dataset}/seed{seed}",
     "models": "results/models/{dataset}/{model}/{recipe}/seed{seed}",
+    "shadows": "results/shadows/{dataset}/{model}/{recipe}/seed{seed}",
     "cells": "results/cells/{dataset}/{model}/{recipe}/seed{seed}/{scenario}",
     "tables": "results/tables/{experiment}",
     "figures": "results/figures/{experiment}",
@@ -103,6 +104,7 @@ wildcard_constraints:
     state="dense|({})-0\\.\\d+".format(one_of(EXPERIMENT.axes["pruners"])),
     experiment=one_of([EXPERIMENT.name]),
     figure=one_of(EXPERIMENT.figures),
+    shadows=r"\d+-\d+",
 
 
 # ---- params: each rule depends on its own part of the config, and on the code that it runs --------------------------
@@ -185,6 +187,35 @@ def memory(megabytes):
     return lambda wildcards, attempt: megabytes * attempt
 
 
+def megabytes_of(path):
+    """The size of an input; a guess as long as nobody made it."""
+    try:
+        return os.stat(path).st_size / 1e6
+    except FileNotFoundError:
+        return 200.0
+
+
+def model_memory(wildcards, input, attempt):
+    """Megabytes of a job that makes a model: its libraries, some copies of the images, many of the weights."""
+    libraries = 4000 if GPU else 1500
+    weights = 4e-6 * KNOWN["models"][EXPERIMENT.entry("models", wildcards.model).method]["parameters"]
+    return round(libraries + 4 * megabytes_of(input.images) + 40 * weights) * attempt
+
+
+def model_runtime(wildcards, input, attempt):
+    """Minutes of a job that makes a model: generous, for the recipe's epochs on a slow GPU or one core.
+
+    A day at most, because long limits wait long in the queue; the next attempt goes on from the checkpoint.
+    """
+    model = KNOWN["models"][EXPERIMENT.entry("models", wildcards.model).method]
+    pixels = megabytes_of(input.images) * 1e6 / 3
+    # forward and backward; multiplications per second of small convolutions, measured low
+    seconds = 3 * model["multiplications_per_pixel"] * pixels / (5e11 if GPU else 1e10)
+    minutes = 15 + EXPERIMENT.entry("recipes", wildcards.recipe).values["epochs"] * seconds / 60
+    minutes *= len(models_of(wildcards.get("shadows", "0-0")))
+    return min(round(minutes * attempt), 24 * 60)
+
+
 # ---- inputs -------------------------------------------------------------------------------------------------------
 
 
@@ -230,6 +261,15 @@ def needed():
     return sorted(declared & set(NEEDS))
 
 
+def shadow_files(*unlearners):
+    """What the shadow models of these unlearners answered, beside a cell; without any, those of the cell itself."""
+    jobs = EXPERIMENT.shadows.jobs() if EXPERIMENT.shadows is not None else ()
+    patterns = [
+        at("cells", f"{{state}}/{label}/shadows/{job}.npz") for label in unlearners or ["{unlearner}"] for job in jobs
+    ]
+    return lambda wildcards: [pattern.format(**wildcards) for pattern in patterns]
+
+
 def figure_tables(wildcards):
     """The tables that a figure reads, by name; unpacked."""
     names = KNOWN["figures"][wildcards.figure]["reads"]
@@ -244,25 +284,29 @@ def steps_of(cell):
     names = [("models", "{state}/model.safetensors", "{state}")]
     for label in (cell["unlearner"], *EXPERIMENT.oracles):
         names.append(("cells", f"{{state}}/{label}/predictions.npz", f"{{state}}/{label}"))
+    if EXPERIMENT.shadows is not None:
+        names.append(("cells", "{state}/{unlearner}/population.json", "{state}/{unlearner}/population"))
     names.append(("cells", "{state}/{unlearner}/metrics/{experiment}.json", "{state}/{unlearner}/metrics/{experiment}"))
     values = cell | {"experiment": EXPERIMENT.name}
     return [(at(folder, name).format(**values), log_at(folder, log).format(**values)) for folder, name, log in names]
 
 
 def split_cells():
-    """The metrics that the tables are made of, and the cells that they leave out, as `missing: allow` permits."""
-    metrics, missing = [], []
+    """The metrics, of cells and of populations, that the tables are made of; the cells that they leave out, as
+    `missing: allow` permits."""
+    metrics, populations, missing = [], [], []
     for cell in EXPERIMENT.cells():
         steps = steps_of(cell)
         if EXPERIMENT.missing == "allow" and not all(Path(file).exists() for file, _ in steps):
             missing.append(cell | {"steps": steps})
         else:
             metrics.append(steps[-1][0])
-    return metrics, missing
+            populations += [steps[-2][0]] if EXPERIMENT.shadows is not None else []
+    return metrics, populations, missing
 
 
 # once: what is there must not change between the inputs and the params of a rule
-METRICS, MISSING = split_cells()
+METRICS, POPULATIONS, MISSING = split_cells()
 
 
 # ---- targets --------------------------------------------------------------------------------------------------------

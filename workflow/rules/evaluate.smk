@@ -1,6 +1,11 @@
 # Metrics from stored predictions: no GPU, no torch. What only some metrics need is made only for them.
 
 
+# a job in a queue starts Snakemake twice, which takes longer than the metrics
+localrules:
+    evaluate,
+
+
 rule evaluate:
     input:
         **{f"need_{name}": NEEDS[name] for name in needed()},
@@ -54,8 +59,8 @@ rule random_init:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=60,
+        mem_mb=model_memory,
+        runtime=model_runtime,
         gpu=GPU,
     params:
         model=entry_of("models", "model"),
@@ -86,8 +91,8 @@ rule relearn:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=240,
+        mem_mb=model_memory,
+        runtime=model_runtime,
         gpu=GPU,
     params:
         model=entry_of("models", "model"),
@@ -119,8 +124,8 @@ rule curvature:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=240,
+        mem_mb=model_memory,
+        runtime=model_runtime,
         gpu=GPU,
     params:
         model=entry_of("models", "model"),

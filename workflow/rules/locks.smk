@@ -1,16 +1,25 @@
-# What a killed run leaves behind, taken away before Snakemake looks.
+# What a killed run leaves behind: its lock is taken away before Snakemake looks, its jobs on a cluster before a job starts.
 import fcntl
-import json
+import getpass
 import platform
+import shutil
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir) / "src"))
+
+from lacuna.processes import lead
 
 
 def take_away_stale_locks(folder):
     """Remove the locks that a killed run left in Snakemake's folder, so that the same command goes on after kill -9.
 
-    A run holds a lock of the kernel's, which dies with it; gives the open file, to be kept for as long as the run
-    lives. Jobs on a cluster outlive their run: where there are any, Snakemake's own lock and advice (--unlock) stand.
+    A run holds a lock of the kernel's, which dies with it. Gives the open file, to be kept for as long as the run
+    lives, and whether no other run can be alive here. A run of another machine may be alive where the file system
+    passes no locks on: there Snakemake's own lock and advice (--unlock) stand.
     """
     try:
         (folder / "lacuna").mkdir(parents=True, exist_ok=True)
@@ -18,22 +27,62 @@ def take_away_stale_locks(folder):
         fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         fcntl.flock(alive, fcntl.LOCK_SH)  # another run lives
-        return alive
+        return alive, False
     except OSError:
-        return None  # a folder that cannot be written, or a file system without such locks
+        return None, False  # a folder that cannot be written, or a file system without such locks
     alive.seek(0)
-    here = alive.read() in ("", platform.node())
-    alive.truncate(0)
-    alive.write(platform.node())
-    alive.flush()
     stale = list((folder / "locks").glob("*.lock"))
-    started = (path.read_text(errors="replace") for path in (folder / "incomplete").glob("*") if path.is_file())
-    if stale and here and not any('"external_jobid": "' in record for record in started):
-        print("lacuna: the last run here was killed; its lock is taken away", file=sys.stderr)
+    alone = not stale or alive.read() in ("", platform.node())
+    if alone:
+        alive.truncate(0)
+        alive.write(platform.node())
+        alive.flush()
+        if stale:
+            print("lacuna: the last run here was killed; its lock is taken away", file=sys.stderr)
         for lock in stale:
             lock.unlink(missing_ok=True)
     fcntl.flock(alive, fcntl.LOCK_SH)
-    return alive
+    return alive, alone
 
 
-ALIVE = take_away_stale_locks(Path(".snakemake")) if workflow.is_main_process else None
+def jobs_left_behind():
+    """SLURM jobs of this user that some Snakemake submitted from this folder, by id; None if SLURM does not answer."""
+    # %k: the comment, in which the executor names the rule; %Z: where the job was submitted
+    command = ["squeue", "--noheader", "--user", getpass.getuser(), "--format", "%i|%k|%Z"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    if told.returncode:
+        return None
+    jobs = (line.split("|", 2) for line in told.stdout.splitlines() if line.count("|") >= 2)
+    return [i for i, comment, folder in jobs if comment.startswith("rule_") and Path(folder) == Path.cwd()]
+
+
+def cancel_jobs_left_behind(patience=180):
+    """Cancel the jobs that a killed run left on the cluster, and wait until they are gone: they write the same files.
+
+    Ends the run with a sentence if they stay longer than `patience` seconds.
+    """
+    if not ALONE or shutil.which("squeue") is None:
+        return
+    left = jobs_left_behind()
+    if left:
+        print(f"lacuna: the last run here was killed; its jobs are cancelled: {' '.join(left)}", file=sys.stderr)
+        subprocess.run(["scancel", *left], check=False, timeout=120)
+    deadline = time.monotonic() + patience
+    while left:
+        if time.monotonic() > deadline:
+            sys.exit(f"lacuna: SLURM jobs {' '.join(left)} of a killed run do not end; try again when they are gone")
+        time.sleep(1)
+        # an answer that does not come says nothing
+        left = left if (now := jobs_left_behind()) is None else now
+
+
+if workflow.is_main_process:
+    ALIVE, ALONE = take_away_stale_locks(Path(".snakemake"))
+    lead()
+else:
+    # a warning before the end of an allocation is meant for the script, which makes a checkpoint
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
+onstart:
+    cancel_jobs_left_behind()

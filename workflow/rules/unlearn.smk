@@ -25,8 +25,8 @@ rule unlearn:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=720,
+        mem_mb=model_memory,
+        runtime=model_runtime,
         gpu=GPU,
     params:
         model=entry_of("models", "model"),
@@ -63,8 +63,8 @@ rule retrain:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=720,
+        mem_mb=model_memory,
+        runtime=model_runtime,
         gpu=GPU,
     params:
         model=entry_of("models", "model"),
@@ -102,8 +102,8 @@ rule retrain_exact_dense:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=720,
+        mem_mb=model_memory,
+        runtime=model_runtime,
         gpu=GPU,
     params:
         model=entry_of("models", "model"),
@@ -143,8 +143,8 @@ rule retrain_exact:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=720,
+        mem_mb=model_memory,
+        runtime=model_runtime,
         gpu=GPU,
     params:
         model=entry_of("models", "model"),

@@ -16,7 +16,7 @@ from lacuna.reporting.tables import (
 with job(snakemake) as say:
     params = snakemake.params
     results = [read_json(path) for path in snakemake.input.metrics]
-    cells = cells_table(results)
+    cells = cells_table([*results, *map(read_json, snakemake.input.populations)])
     contest = Contest(cells, params.oracles, params.twins)
     tables = {
         "cells": cells,

@@ -1,12 +1,12 @@
 """Predictions of a cell and of its oracles → its metrics."""
 
-from job import commit, inputs_of, job
+from job import commit, coordinates, inputs_of, job
 
 from lacuna.artifacts import read_json, read_npz, read_tensors, unpack_bits, write_json
 from lacuna.evaluation import Cell, evaluate, evaluate_layers
 
 with job(snakemake) as say:
-    w, given, params = snakemake.wildcards, snakemake.input, snakemake.params
+    given, params = snakemake.input, snakemake.params
 
     def read(path: str, kind: str) -> dict:
         if path.endswith(".safetensors"):
@@ -30,13 +30,8 @@ with job(snakemake) as say:
     )
     oracles = {label: cell(*files) for label, files in zip(params.oracles, of_oracles, strict=True)}
     metrics = evaluate(own, oracles, params.metrics)
-    # "omp-0.90" → omp, 0.90; "dense" stands for itself
-    pruner, _, sparsity = w.state.rpartition("-")
-    coordinates = {k: v for k, v in w.items() if k not in ("state", "experiment")}
-    coordinates |= {"pruner": pruner or w.state, "sparsity": sparsity if pruner else "0.00"}
-    coordinates["seed"] = int(w.seed)
     result = {
-        "cell": coordinates,
+        "cell": coordinates(snakemake.wildcards),
         "metrics": metrics,
         "absent": metrics.absent,
         "layers": evaluate_layers(own, oracles, params.metrics),

@@ -9,7 +9,7 @@ from lacuna.fields import build
 
 with job(snakemake) as say:
     entry, w = snakemake.params.entry, snakemake.wildcards
-    labels = read_tensors(snakemake.input.images, "images", verify=False)[0]["y"]
+    labels = read_tensors(snakemake.input.images, "images")[0]["y"]
     scenario = build(SCENARIOS[entry["method"]], without_method(entry))
     base = read_npz(snakemake.input.split, "split")
     parts = forget_split(base, labels, scenario, int(w.seed), w.dataset, w.scenario)

@@ -1,39 +1,77 @@
-"""What every script shares: its log, errors in one sentence, the commit. Imports no torch."""
+"""What every script shares: its log, its lock, errors in one sentence, the commit. Imports no torch."""
 
 import contextlib
+import hashlib
+import io
 import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 # The workflow's own library, installed or not; so every script imports this module first.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from lacuna.artifacts import content_of
-from lacuna.errors import LacunaError
+from lacuna.errors import DamagedFile, LacunaError
+from lacuna.processes import exclusive, follow
 
 
 @contextlib.contextmanager
 def job(snakemake: Any) -> Iterator[Callable[[str], None]]:
-    """Gives `say(line)`, which writes to the job's log; a LacunaError ends the job with one sentence, no traceback."""
+    """Gives `say(line)`, which writes to the job's log; whatever goes wrong ends the job with one sentence.
+
+    The job alone writes its files: what a killed run left at work on them is waited for. A damaged input is set
+    aside, so that the next run makes it anew.
+    """
     name = " ".join([snakemake.rule, *(f"{k}={v}" for k, v in snakemake.wildcards.items())])
     path = Path(snakemake.log[0])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", encoding="utf-8", buffering=1) as log:
-        try:
-            yield lambda line: print(line, file=log)
-        except LacunaError as error:
-            sentence = f"lacuna: {name}: {error}"
-            print(sentence, file=log)
-            sys.exit(f"{sentence} (log: {path})")
-        except Exception:
-            traceback.print_exc(file=log)
-            raise
-        except KeyboardInterrupt:
-            print(f"lacuna: {name}: interrupted", file=log)
-            sys.exit(130)
+    first = str(snakemake.output[0]).encode()
+    log: io.FileIO | None = None
+
+    def say(line: str) -> None:
+        if log is not None:
+            log.write(f"{line}\n".encode())
+
+    def end(reason: str, details: str = "") -> NoReturn:
+        sentence = f"lacuna: {name}: {reason}"
+        with contextlib.suppress(OSError):  # the disk may be what is wrong
+            say(details + sentence)
+        sys.exit(f"{sentence} (log: {path})")
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        log = io.FileIO(path, "w")  # no buffer: what is said is written, and closing cannot fail
+        follow()
+        with exclusive(Path(".snakemake/lacuna/jobs", hashlib.sha256(first).hexdigest()[:16])):
+            yield say
+    except DamagedFile as error:
+        end(_set_aside(error, snakemake.input) or str(error))
+    except LacunaError as error:
+        end(str(error))
+    except Exception as error:
+        end(f"{type(error).__name__}: {error}".strip().partition("\n")[0], traceback.format_exc())
+    except KeyboardInterrupt:
+        with contextlib.suppress(OSError):
+            say(f"lacuna: {name}: interrupted")
+        sys.exit(130)
+    finally:
+        if log is not None:
+            log.close()
+
+
+def _set_aside(damage: DamagedFile, inputs: Any) -> str:
+    """Rename a damaged input that the pipeline made; what was done, or nothing if it was not done."""
+    made = damage.path.parts[0] == "results" and str(damage.path) in map(str, inputs)
+    aside = damage.path.with_name(f"{damage.path.name}.damaged")
+    try:
+        if made:
+            damage.path.replace(aside)
+            return f"{damage.what}; it is now {aside.name}: run the same command again to make it anew"
+    except OSError:  # it is gone, or the folder cannot be written
+        pass
+    return ""
 
 
 def inputs_of(snakemake: Any) -> dict[str, str]:
@@ -53,6 +91,13 @@ def commit() -> str:
     except OSError:  # no git on this machine
         return "unknown"
     return told.stdout.strip() or "unknown"
+
+
+def coordinates(wildcards: Any) -> dict[str, Any]:
+    """The place of a cell in the tables: its wildcards, with the state taken apart ("omp-0.90" → omp, 0.90)."""
+    pruner, _, sparsity = wildcards.state.rpartition("-")
+    place = {k: v for k, v in wildcards.items() if k not in ("state", "experiment")} | {"seed": int(wildcards.seed)}
+    return place | {"pruner": pruner or wildcards.state, "sparsity": sparsity if pruner else "0.00"}
 
 
 def without_method(entry: dict[str, Any]) -> dict[str, Any]:

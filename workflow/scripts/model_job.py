@@ -35,7 +35,7 @@ def load_data(
     snakemake: Any, device: torch.device, recipe: Recipe, dense: bool = False
 ) -> tuple[UnlearningData, dict[str, Any]]:
     """The job's images and split on the device, and the dataset's facts; dense: train on all, forget nothing."""
-    arrays, _ = read_tensors(snakemake.input.images, "images", verify=False)
+    arrays, _ = read_tensors(snakemake.input.images, "images")
     meta = read_json(snakemake.input.meta)
     parts = read_npz(snakemake.input.split, "split")
     if dense:

@@ -15,6 +15,7 @@ Masks = Mapping[str, np.ndarray]
 # what a state holds beside parameters
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 _ABOUT = {"unit": "1", "low": 0.0, "high": 1.0, "oracle": True, "by_layer": True}
+_NO_WEIGHTS = Absent("the mask covers no tensor of two axes or more")
 _SOURCE = "Xiao et al., 2025 (un-pruning)"
 
 
@@ -87,7 +88,7 @@ def mask_hamming(cell: Cell, oracle: Cell) -> float | Absent:
 def _compared(how: Callable[[Masks, Masks], float], cell: Cell, oracle: Cell) -> float | Absent:
     if cell.mask is None or oracle.mask is None:
         return Absent("the masks are not known")
-    return how(cell.mask, oracle.mask)
+    return how(cell.mask, oracle.mask) if any(m.ndim > 1 for m in cell.mask.values()) else _NO_WEIGHTS
 
 
 @register(
@@ -114,4 +115,6 @@ def realised_sparsity(cell: Cell) -> float | Absent:
     if cell.mask is None:
         return Absent("the mask is not known")
     weights = [m for m in cell.mask.values() if m.ndim > 1]
+    if not weights:
+        return _NO_WEIGHTS
     return 1 - sum(int(m.sum()) for m in weights) / sum(m.size for m in weights)

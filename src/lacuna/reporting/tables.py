@@ -2,7 +2,8 @@
 
 cells.csv: one row per cell and metric. layers.csv: one row per cell, layer and metric. summary.csv: one row per method
 and metric, over the seeds. ranks.csv: the order of the methods by each metric, and how far the seeds agree on it.
-disagreement.csv: how far two metrics agree on it. missing.csv: the cells that are not there, and why.
+disagreement.csv: how far two metrics agree on it. missing.csv: the cells that are not there, and why. roc.csv: curves
+of membership attacks with shadow models.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ GROUP = tuple(c for c in COORDINATES if c != "seed")
 # where methods compete: everything but method and seed
 PLACE = tuple(c for c in GROUP if c != "unlearner")
 # columns that hold names, in any table
-LABELS = (*GROUP, "role", "layer", "metric", "oracle", "metric_a", "metric_b", "reason", "note")
+LABELS = (*GROUP, "role", "layer", "metric", "oracle", "metric_a", "metric_b", "attack", "reason", "note")
 # what stands after gap_<oracle>
 _GAP = ("", "_low", "_high", "_p", "_floor", "_below_floor")
 
@@ -272,3 +273,20 @@ def _reason(steps: Iterable[tuple[str, str]]) -> str:
             last = next((line for line in reversed(lines) if line.strip()), None)
             return f"{file} is not there; " + (f"its log ends: {last}" if last else "it was not tried")
     return "it was made after the tables were planned"
+
+
+def roc_table(
+    results: Iterable[Mapping[str, Any]], oracles: Sequence[str], twins: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """Long form of the curves of population.json: the coordinates of the cell, role, attack, fpr, tpr; in given order.
+
+    role: oracle, twin (another run of an oracle: twins maps its label to that oracle) or method.
+    """
+    roles = dict.fromkeys(oracles, "oracle") | dict.fromkeys(twins or (), "twin")
+    rows = [
+        (*(result["cell"][c] for c in COORDINATES), roles.get(result["cell"]["unlearner"], "method"), attack, fpr, tpr)
+        for result in results
+        for attack, told in result["attacks"].items()
+        for fpr, tpr in zip(told["fpr"], told["tpr"], strict=True)
+    ]
+    return pd.DataFrame(rows, columns=[*COORDINATES, "role", "attack", "fpr", "tpr"])

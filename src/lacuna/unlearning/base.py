@@ -110,9 +110,9 @@ class EditUnlearner(Unlearner):
         start = time.perf_counter()
         with Passes(model) as passes:
             self.edit(model, data, run)
+        seconds = time.perf_counter() - start
         if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
             raise LacunaError(f"{run.name}: a weight is not finite after the edit; try a weaker one")
-        seconds = time.perf_counter() - start
         done = Fit(seconds=seconds, samples=passes.samples, forwards=passes.forwards, backwards=passes.backwards)
         return Outcome(model, run.mask, done)
 

@@ -36,6 +36,7 @@ def bound_vs_sparsity(summary: pd.DataFrame, oracles: list[str]) -> Figure:
                 of = of.sort_values("sparsity", key=lambda s: s.astype(float))
                 style.errorbar(ax, [ticks.index(s) for s in of["sparsity"]], of, label=label, **looks[label])
             ax.set_xticks(range(len(ticks)), [style.label_of(s) for s in ticks])
+            ax.margins(y=0.12)
             ax.set_ylim(bottom=0)
             if row == 0:
                 ax.set_title(title, fontsize=9)

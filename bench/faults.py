@@ -1,0 +1,557 @@
+"""Inject faults into real runs of a tiny experiment, and see whether the same command finishes as if nothing had been.
+
+Each fault meets its own copy of a finished tree from which a part was deleted. Then the same command runs until it
+succeeds, three times at most. A fault is lost unless every run ends within its bound, the last one succeeds, models
+have the bytes and tables the numbers (times apart) of a clean run, no temporary file, checkpoint or lock is left, and
+no process or cluster job of that tree. Prints a row per fault, a table of kinds, and as JSON what was lost.
+
+    python bench/faults.py                      faults of one machine (full disk and read-only need root)
+    python bench/faults.py --where cluster      those of a cluster (tests/slurm/cluster.sh start)
+    python bench/faults.py --where both
+    python bench/faults.py --only kill --rounds 3 --seed 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.workflow.project import EXPERIMENT, Project
+
+BOUND = 400  # seconds; a run that takes longer hangs
+GRID = EXPERIMENT["grid"] | {
+    "recipes": {"brief": EXPERIMENT["grid"]["recipes"]["brief"] | {"epochs": 30}},
+    "unlearners": {"retrain": {}, "ga": {"epochs": 10, "lr": 1e-3}},
+}
+HERE = "digits/resnet8/brief/seed0"
+# What is deleted before a run, so that it has jobs of each kind to do and does not take long.
+PARTS = {
+    "cell": [f"cells/{HERE}/class/omp-0.90/ga"],
+    "oracle": [f"cells/{HERE}/class/dense/retrain"],
+    "pruned": [f"models/{HERE}/omp-0.90", f"cells/{HERE}/class/omp-0.90/ga"],
+}
+
+
+class Lost(Exception):
+    """What a fault did that must not happen."""
+
+
+def models(project: Project) -> dict[str, str]:
+    """SHA-256 of every model file."""
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in project.made("**/*.safetensors").items()
+    }
+
+
+def numbers(project: Project) -> pd.DataFrame:
+    """All cells, times left out: two runs may differ in them."""
+    cells = pd.read_csv(project / "results/tables/tiny/cells.csv", dtype={"sparsity": str})
+    return cells[~cells["metric"].str.startswith(("time_s", "speedup"))].reset_index(drop=True)
+
+
+def processes(project: Project) -> list[psutil.Process]:
+    """Everything that runs in the project's folder."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(project.folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def scripts(project: Project) -> list[psutil.Process]:
+    """The jobs' own processes."""
+    found = []
+    for process in processes(project):
+        with contextlib.suppress(psutil.Error):
+            if any(".snakemake/scripts/" in word for word in process.cmdline()[1:2]):
+                found.append(process)
+    return found
+
+
+def queue(*options: str) -> list[str]:
+    """What squeue says about the jobs of this user."""
+    told = subprocess.run(["squeue", "--me", "--noheader", *options], capture_output=True, text=True, check=True)
+    return told.stdout.split()
+
+
+def until(what: str, condition: Callable[[], object], seconds: float = BOUND) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Lost(f"not in {seconds:.0f} s: {what}")
+        time.sleep(0.1)
+
+
+@dataclass
+class Trial:
+    """A run that meets a fault: a project, its command under way, and the random numbers of the fault."""
+
+    project: Project
+    rng: random.Random
+    part: str
+    command: tuple[str, ...] = ("tables",)
+    run: subprocess.Popen[str] | None = None
+    output: list[str] = field(default_factory=list)
+    runs: int = 0
+
+    def start(self) -> subprocess.Popen[str]:
+        self.runs += 1
+        self.run = self.project.start(*self.command)
+        return self.run
+
+    def end(self, process: subprocess.Popen[str] | None = None) -> int:
+        """Wait for the run; a run without an end is lost."""
+        process = process or self.run
+        assert process is not None
+        try:
+            output, _ = process.communicate(timeout=BOUND)
+        except subprocess.TimeoutExpired:
+            raise Lost(f"the run hangs: no end in {BOUND} s") from None
+        self.output.append(output)
+        return process.returncode
+
+    def pause(self, low: float = 0.0, high: float = 1.0) -> None:
+        time.sleep(self.rng.uniform(low, high))
+
+    def in_a_job(self) -> psutil.Process:
+        """Start the run and wait for a random moment of a job; the job's process, which may end meanwhile."""
+        run = self.start()
+        skip = self.rng.choice([0, 0, 1])  # which of the jobs
+        seen: set[int] = set()
+        while run.poll() is None:
+            for script in scripts(self.project):
+                seen.add(script.pid)
+                if len(seen) > skip:
+                    self.pause(0, 6)
+                    return script
+            time.sleep(0.05)
+        raise Lost("no job to meet: " + "".join(self.output)[-300:])
+
+    def file(self, pattern: str) -> Path:
+        """One of the result files that match."""
+        return self.rng.choice(list(self.project.made(pattern).values()))
+
+
+Fault = Callable[[Trial], None]
+FAULTS: dict[str, tuple[int, Fault]] = {}
+ON_CLUSTER: dict[str, tuple[int, Fault]] = {}
+
+
+def fault(name: str, times: int, cluster: bool = False) -> Callable[[Fault], Fault]:
+    """Register a fault and how often a round injects it."""
+
+    def keep(inject: Fault) -> Fault:
+        (ON_CLUSTER if cluster else FAULTS)[name] = (times, inject)
+        return inject
+
+    return keep
+
+
+# ---- one machine ----------------------------------------------------------------------------------------------------
+
+
+def signal_to_job(number: signal.Signals) -> Fault:
+    def inject(trial: Trial) -> None:
+        job = trial.in_a_job()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            job.send_signal(number)
+        trial.end()
+
+    return inject
+
+
+fault("kill -9 of a job", 6)(signal_to_job(signal.SIGKILL))
+fault("SIGTERM to a job", 2)(signal_to_job(signal.SIGTERM))
+fault("SIGUSR1 to a job", 1)(signal_to_job(signal.SIGUSR1))
+
+
+@fault("kill -9 of Snakemake", 6)
+def kill_snakemake(trial: Trial) -> None:
+    """The job it leaves must end by itself, and never write beside the next run's."""
+    trial.in_a_job()
+    assert trial.run is not None
+    trial.run.kill()
+    trial.run.wait()
+
+
+@fault("kill -9 of Snakemake and its job", 4)
+def kill_all(trial: Trial) -> None:
+    trial.in_a_job()
+    assert trial.run is not None
+    os.killpg(trial.run.pid, signal.SIGKILL)
+    trial.run.wait()
+
+
+@fault("kill -9 while Snakemake plans", 2)
+def kill_planning(trial: Trial) -> None:
+    run = trial.start()
+    trial.pause(0.5, 3.0)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+
+
+@fault("Ctrl-C", 2)
+def interrupt(trial: Trial) -> None:
+    trial.in_a_job()
+    assert trial.run is not None
+    os.killpg(trial.run.pid, signal.SIGINT)
+    trial.end()
+
+
+@fault("two Snakemake at once", 2)
+def twice(trial: Trial) -> None:
+    """The second is refused, whatever the moment, and the first is not disturbed."""
+    first = trial.start()
+    trial.pause(0, 12)
+    second = trial.project.start(*trial.command)
+    codes = [trial.end(process) for process in (first, second)]
+    if 0 not in codes:
+        raise Lost("neither of two runs succeeded")
+
+
+def damage(path: Path, how: Callable[[bytes], bytes]) -> None:
+    """Change a file's bytes and keep its time, as a bad disk does."""
+    stamp = path.stat()
+    path.write_bytes(how(path.read_bytes()))
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+
+ARTIFACTS = {
+    "cell": [f"models/{HERE}/omp-0.90/model.safetensors", f"models/{HERE}/omp-0.90/mask.npz", "data/digits/images.*"],
+    "oracle": ["splits/digits/seed0/forget/class.npz", f"models/{HERE}/dense/mask.npz", "data/digits/images.*"],
+    "pruned": [f"models/{HERE}/dense/*.safetensors", "splits/digits/seed0/split.npz", "data/digits/images.*"],
+}
+
+
+@fault("truncated artifact", 3)
+def truncate(trial: Trial) -> None:
+    path = trial.file(trial.rng.choice(ARTIFACTS[trial.part]))
+    damage(path, lambda content: content[: trial.rng.randrange(len(content))])
+    trial.start()
+    if trial.end() == 0:
+        raise Lost(f"{path.name} was truncated and nobody noticed")
+
+
+@fault("bit-flipped artifact", 4)
+def flip(trial: Trial) -> None:
+    path = trial.file(trial.rng.choice(ARTIFACTS[trial.part]))
+
+    def change(content: bytes) -> bytes:
+        changed = bytearray(content)
+        changed[trial.rng.randrange(len(content) // 4, len(content) * 3 // 4)] ^= 1 << trial.rng.randrange(8)
+        return bytes(changed)
+
+    damage(path, change)
+    trial.start()
+    trial.end()  # a flip in what nobody reads, such as a time inside a zip, may go unnoticed
+
+
+@fault("half-written output of an unknown writer", 2)
+def half_written(trial: Trial) -> None:
+    trial.in_a_job()
+    assert trial.run is not None
+    os.killpg(trial.run.pid, signal.SIGKILL)
+    trial.run.wait()
+    for folder in PARTS[trial.part]:
+        (trial.project / "results" / folder).mkdir(parents=True, exist_ok=True)
+        (trial.project / "results" / folder / "model.safetensors").write_bytes(b"half a mod")
+        (trial.project / "results" / folder / "metrics.json").write_bytes(b'{"cell"')
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, *command: str) -> Iterator[None]:
+    subprocess.run(["mount", *command, str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@fault("full disk", 3)
+def full_disk(trial: Trial) -> None:
+    """A file system of a few kilobytes where the job writes."""
+    folder = trial.project / "results" / PARTS[trial.part][0]
+    folder.mkdir(parents=True)
+    size = trial.rng.choice(["4k", "8k", "16k", "32k"])
+    with mounted(folder, "-t", "tmpfs", "-o", f"size={size}", "tmpfs"):
+        trial.start()
+        if trial.end() == 0:
+            raise Lost(f"a model fitted into {size}")
+        said_why(trial, "No space left on device")
+
+
+@fault("read-only output", 1)
+def read_only(trial: Trial) -> None:
+    folder = trial.project / "results" / PARTS[trial.part][0]
+    folder.mkdir(parents=True)
+    with mounted(folder, "-t", "tmpfs", "-o", "ro", "tmpfs"):
+        trial.start()
+        if trial.end() == 0:
+            raise Lost("a model was written on a read-only disk")
+        said_why(trial, "Read-only file system")
+
+
+def said_why(trial: Trial, reason: str) -> None:
+    """The run must name the cell, the reason and the log in one sentence."""
+    said = [line for line in trial.output[-1].splitlines() if line.startswith("lacuna: ") and reason in line]
+    if not any("(log: results/logs/" in line and "seed=0" in line for line in said):
+        raise Lost(f"no sentence names the cell, '{reason}' and the log")
+
+
+@fault("clock skew between files", 3)
+def skew(trial: Trial) -> None:
+    """Some files come from a machine whose clock is hours away."""
+    for path in trial.project.made("**/*").values():
+        if trial.rng.random() < 0.3:
+            shift = trial.rng.choice([-3600, -5, 5, 3600]) * 10**9
+            stamp = path.stat()
+            os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + shift))
+    trial.start()
+    trial.end()
+
+
+# ---- a cluster ------------------------------------------------------------------------------------------------------
+
+
+def running(trial: Trial) -> str:
+    """Start the run and wait for a random moment of a running job of the cluster; its id."""
+    trial.start()
+    until("a running job", lambda: queue("--states", "R", "--format", "%i"), 120)
+    trial.pause(0, 15)
+    return (queue("--format", "%i") or ["0"])[0]
+
+
+def administrate(*change: str) -> None:
+    subprocess.run(["scontrol", *change], check=False, capture_output=True)
+
+
+@fault("scancel", 2, cluster=True)
+def cancel(trial: Trial) -> None:
+    subprocess.run(["scancel", running(trial)], check=False)
+    trial.end()
+
+
+@fault("kill -9 of a job on a node", 1, cluster=True)
+def kill_on_node(trial: Trial) -> None:
+    running(trial)
+    for script in scripts(trial.project):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            script.kill()
+    trial.end()
+
+
+@fault("kill -9 of Snakemake, its jobs go on", 2, cluster=True)
+def orphan(trial: Trial) -> None:
+    running(trial)
+    assert trial.run is not None
+    trial.run.kill()
+    trial.run.wait()
+
+
+@fault("SIGUSR1 from SLURM", 1, cluster=True)
+def warn(trial: Trial) -> None:
+    """What `--signal=USR1@60` sends before the limit: the script makes a checkpoint, the job is sent again."""
+    subprocess.run(["scancel", "--signal", "USR1", running(trial)], check=False)
+    trial.end()
+
+
+@fault("preempted and requeued", 1, cluster=True)
+def requeue(trial: Trial) -> None:
+    job = running(trial)
+    administrate("requeue", job)
+    # SLURM waits two minutes before it starts a requeued job again; a test need not
+    time.sleep(5)
+    administrate("update", f"JobId={job}", "StartTime=now")
+    trial.end()
+
+
+@fault("node down", 1, cluster=True)
+def down(trial: Trial) -> None:
+    job, node = running(trial), os.uname().nodename.partition(".")[0]
+    administrate("update", f"NodeName={node}", "State=DOWN", "Reason=fault")
+    time.sleep(5)
+    administrate("update", f"NodeName={node}", "State=RESUME")
+    administrate("update", f"JobId={job}", "StartTime=now")
+    trial.end()
+
+
+@fault("node drained", 1, cluster=True)
+def drain(trial: Trial) -> None:
+    node = os.uname().nodename.partition(".")[0]
+    administrate("update", f"NodeName={node}", "State=DRAIN", "Reason=fault")
+    trial.start()
+    time.sleep(20)
+    administrate("update", f"NodeName={node}", "State=RESUME")
+    trial.end()
+
+
+@fault("out of memory", 1, cluster=True)
+def out_of_memory(trial: Trial) -> None:
+    """The first attempt may use 150 MB."""
+    limits = [f"{rule}:mem_mb=150*attempt**4" for rule in ("prune", "unlearn", "retrain")]
+    trial.command = (*trial.command, "--set-resources", *limits)
+    trial.start()
+    if trial.end() != 0:
+        raise Lost("memory that grows with each attempt did not help")
+    trial.command = trial.command[:1]
+
+
+@fault("time limit", 1, cluster=True)
+def time_limit(trial: Trial) -> None:
+    """A job is stopped until its minute is over, and goes on in the next attempt."""
+    limits = [f"{rule}:runtime=attempt" for rule in ("prune", "unlearn", "retrain")]
+    trial.command = (*trial.command, "--set-resources", *limits)
+    trial.start()
+    until("a job's script", lambda: scripts(trial.project), 120)
+    stopped = scripts(trial.project)
+    for script in stopped:
+        script.suspend()
+    until("the time limit", lambda: not any(s.is_running() for s in stopped), 200)
+    trial.end()
+    trial.command = trial.command[:1]
+
+
+@fault("controller away for 20 s", 1, cluster=True)
+def controller(trial: Trial) -> None:
+    running(trial)
+    control = [p for p in psutil.process_iter(["name"]) if p.info["name"] == "slurmctld"]
+    for process in control:
+        process.suspend()
+    time.sleep(20)
+    for process in control:
+        process.resume()
+    trial.end()
+
+
+# ---- the campaign ---------------------------------------------------------------------------------------------------
+
+
+def judge(trial: Trial, clean: Project, slurm: bool) -> None:
+    """The same command finishes, and nothing tells that there was a fault. Raises Lost."""
+    for _ in range(3):
+        trial.start()
+        if (code := trial.end()) == 0:
+            break
+    if code:
+        raise Lost("the same command does not finish: " + trial.output[-1][-600:])
+    if models(trial.project) != models(clean):
+        raise Lost("a model has other bytes")
+    if not numbers(trial.project).equals(numbers(clean)):
+        raise Lost("the tables have other numbers")
+    hidden = [name for name in trial.project.made("**/.*") if not name.startswith("logs/")]
+    if hidden:
+        raise Lost(f"left behind: {hidden}")
+    if list((trial.project / ".snakemake").glob("locks/*")):
+        raise Lost("Snakemake's lock is left")
+    try:
+        until("all processes gone", lambda: not processes(trial.project), 30)
+    except Lost as lost:
+        left = [(p.pid, p.name(), p.status(), p.cmdline()) for p in processes(trial.project)]
+        raise Lost(f"{lost}: {left}") from None
+    if slurm:
+        until("an empty queue", lambda: not queue("--format", "%i"), 30)
+
+
+def one_trial(name: str, inject: Fault, clean: Project, folder: Path, rng: random.Random) -> str:
+    """Inject a fault into a copy of the clean tree; what was lost, or nothing."""
+    project, slurm = clean.copy(folder), "profiles/slurm" in clean.how
+    trial = Trial(project, rng, rng.choice(["cell"] * 6 + ["oracle", "pruned"]))
+    for place in PARTS[trial.part]:
+        shutil.rmtree(project / "results" / place)
+    shutil.rmtree(project / "results/tables")
+    began = time.monotonic()
+    lost = ""
+    try:
+        inject(trial)
+        judge(trial, clean, slurm)
+    except Lost as reason:
+        lost = str(reason)
+    finally:
+        for process in processes(project):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        if slurm and (left := queue("--format", "%i")):
+            subprocess.run(["scancel", *left], check=False)
+    seconds = time.monotonic() - began
+    print(
+        f"{'LOST' if lost else 'ok':4} {name:40} {trial.part:7} {trial.runs} runs {seconds:5.0f} s  {lost}", flush=True
+    )
+    if lost:
+        (folder.parent / f"{folder.name}.txt").write_text("\n=======\n".join(trial.output))
+    else:
+        shutil.rmtree(folder)
+    return lost
+
+
+def for_this_cluster(profile: str) -> str:
+    """The profile as a user would change it: no GPU to compute on, yet one is asked for; looked at every 5 seconds."""
+    for before, after in (
+        ("device=cuda", "device=cpu"),
+        ('slurm_partition: "gpu"\n', 'slurm_partition: "gpu"\n    gpu: 1\n'),
+        ("status-checks: 10\n", "status-checks: 5\n"),
+    ):
+        assert before in profile, before
+        profile = profile.replace(before, after)
+    return profile
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--where", choices=["machine", "cluster", "both"], default="machine")
+    parser.add_argument("--only", default="", help="faults whose name has this text")
+    parser.add_argument("--rounds", type=int, default=1, help="how often the whole list is gone through")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where the trees are made (default: a temporary one)")
+    given = parser.parse_args()
+
+    folder = given.folder or Path(tempfile.mkdtemp(prefix="faults-"))
+    local = Project(folder / "clean")
+    if not (local / "results/tables/tiny/cells.csv").exists():
+        local = Project.new(folder / "clean")
+        local.choose(EXPERIMENT | {"grid": GRID, "metrics": ["UA", "RA", "TA"]})
+        done = local.run("tables")
+        if done.code:
+            sys.exit(done.output)
+        local.edit("profiles/slurm/config.yaml", for_this_cluster)
+    cluster = Project(local.folder, ("--cores", "64", "--profile", "profiles/slurm"))
+    kinds = {name: (*f, cluster) for name, f in ON_CLUSTER.items() if given.where != "machine" and given.only in name}
+    kinds |= {name: (*f, local) for name, f in FAULTS.items() if given.where != "cluster" and given.only in name}
+    told: dict[str, list[str]] = {name: [] for name in kinds}
+    began, count = time.monotonic(), 0
+    for turn in range(given.rounds):
+        for name, (times, inject, clean) in kinds.items():
+            for i in range(times):
+                count += 1
+                rng = random.Random(f"{given.seed} {turn} {name} {i}")
+                told[name].append(one_trial(name, inject, clean, folder / f"{count:03}", rng))
+    print("\n| fault | injected | lost |\n|---|---|---|")
+    for name, results in told.items():
+        print(f"| {name} | {len(results)} | {sum(map(bool, results))} |")
+    lost = {name: [r for r in results if r] for name, results in told.items() if any(results)}
+    print(
+        json.dumps({"faults": count, "lost": lost, "seconds": round(time.monotonic() - began), "folder": str(folder)})
+    )
+    sys.exit(bool(lost))
+
+
+if __name__ == "__main__":
+    main()

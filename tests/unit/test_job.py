@@ -1,0 +1,138 @@
+"""What every script shares: one sentence for whatever goes wrong, damaged inputs set aside, one writer."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lacuna.artifacts import read_json, read_npz
+from lacuna.errors import LacunaError
+
+SCRIPT = Path(__file__).parents[2] / "workflow/scripts/job.py"
+spec = importlib.util.spec_from_file_location("job", SCRIPT)
+assert spec is not None and spec.loader is not None
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+job = module.job
+
+
+@pytest.fixture
+def snakemake(tmp_path, monkeypatch):
+    """What Snakemake gives a script, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LACUNA_RUN", raising=False)
+    (tmp_path / "results").mkdir()
+    return SimpleNamespace(
+        rule="unlearn",
+        wildcards={"state": "dense", "unlearner": "ga"},
+        input=["results/model.safetensors", "mine.npz"],
+        output=["results/out.json"],
+        log=["results/logs/ga.log"],
+    )
+
+
+def ended(snakemake, work):
+    """The sentence that a job with this work ends with."""
+
+    def run():
+        with job(snakemake) as say:
+            say("began")
+            work()
+
+    with pytest.raises(SystemExit) as error:
+        run()
+    assert not list(Path(".snakemake/lacuna/jobs").glob("*"))
+    return str(error.value)
+
+
+def log():
+    return Path("results/logs/ga.log").read_text()
+
+
+def raises(error):
+    def work():
+        raise error
+
+    return work
+
+
+def test_bad_input_is_one_sentence(snakemake):
+    sentence = ended(snakemake, raises(LacunaError("lr: 7 is not allowed; allowed: less")))
+    assert sentence == (
+        "lacuna: unlearn state=dense unlearner=ga: lr: 7 is not allowed; allowed: less (log: results/logs/ga.log)"
+    )
+    assert log() == f"began\n{sentence.partition(' (log')[0]}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device", "results/out.json"), "No space left on device"),
+        (RuntimeError("CUDA out of memory\nmany\nlines"), "RuntimeError: CUDA out of memory (log"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_anything_else_is_one_sentence_too(snakemake, error, said):
+    """The traceback is in the log alone."""
+    sentence = ended(snakemake, raises(error))
+    assert sentence.startswith("lacuna: unlearn state=dense unlearner=ga: ") and said in sentence
+    assert "\n" not in sentence
+    assert "Traceback" in log() and log().startswith("began\n")
+
+
+def test_a_full_disk_does_not_hide_the_sentence(snakemake):
+    """The log itself cannot be written: what goes to the terminal still says why."""
+    snakemake.log = ["/dev/full"]
+    with pytest.raises(SystemExit) as error, job(snakemake):
+        raise OSError(28, "No space left on device")
+    assert "No space left on device" in str(error.value)
+    with pytest.raises(SystemExit, match="No space left on device"), job(snakemake) as say:
+        say("a line")
+
+
+def test_an_unwritable_log_is_one_sentence(snakemake):
+    Path("results/logs").write_text("no folder")
+    with pytest.raises(SystemExit, match=r"lacuna: unlearn .*FileExistsError"), job(snakemake):
+        raise AssertionError("ran without a log")
+
+
+def test_a_damaged_input_is_set_aside(snakemake):
+    """The pipeline's own file is renamed, so that the same command makes it anew; nothing is lost."""
+    damaged = Path("results/model.safetensors")
+    damaged.write_bytes(b"half")
+    sentence = ended(snakemake, lambda: read_npz(str(damaged), "mask"))
+    assert "not a usable mask file" in sentence and "model.safetensors.damaged: run the same command again" in sentence
+    assert not damaged.exists()
+    assert Path("results/model.safetensors.damaged").read_bytes() == b"half"
+
+
+@pytest.mark.parametrize("path", ["mine.npz", "results/not_an_input.npz"])
+def test_other_files_stay(snakemake, path):
+    """Neither the user's file nor one that is no input is touched."""
+    Path(path).write_bytes(b"half")
+    sentence = ended(snakemake, lambda: read_npz(path, "mask"))
+    assert "delete it and run the same command again" in sentence
+    assert Path(path).read_bytes() == b"half"
+
+
+def test_a_missing_input_is_named(snakemake):
+    assert "results/model.safetensors: not a usable json file (no such file)" in ended(
+        snakemake, lambda: read_json("results/model.safetensors")
+    )
+
+
+def test_success_leaves_its_log_and_no_lock(snakemake):
+    with job(snakemake) as say:
+        (lock,) = Path(".snakemake/lacuna/jobs").iterdir()
+        assert f"process {os.getpid()}" in lock.read_text()
+        say("α = 0.5")
+    assert log() == "α = 0.5\n"
+    assert not list(Path(".snakemake/lacuna/jobs").iterdir())
+
+
+def test_the_module_needs_no_torch():
+    code = f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r}); import job; sys.exit('torch' in sys.modules)"
+    assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", code]) == 0
