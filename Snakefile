@@ -10,7 +10,9 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/prune.smk"
 include: "workflow/rules/unlearn.smk"
+include: "workflow/rules/unprune.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/shadows.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/figures.smk"
 
@@ -37,3 +39,5 @@ onsuccess:
         f"tables: results/tables/{EXPERIMENT.name}/   figures: results/figures/{EXPERIMENT.name}/",
         file=sys.stderr,
     )
+    if MISSING:
+        print(f"cells that are not in them: {len(MISSING)}, see missing.csv", file=sys.stderr)

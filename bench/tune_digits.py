@@ -46,8 +46,9 @@ SEARCH: dict[str, dict[str, list[Any]]] = {
 _RATES = [1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 2e-1, 3e-1]
 _STRENGTH: dict[str, tuple[str, list[float]]] = {
     "ff": ("alpha", [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2]),
-    "iu": ("alpha", [2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0]),
-    "ssd": ("alpha", [0.1, 0.5, 1.0, 2.0, 5.0, 20.0, 50.0]),
+    "iu": ("damping", [0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 1e-4]),
+    # above n/n_f, 10 here, no importance can be: I_D holds that share of I_f
+    "ssd": ("alpha", [2.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]),
     "lfssd": ("alpha", [0.1, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0]),
     "ga": ("lr", [3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2, 2e-2]),
     "l1_sparse_ga": ("lr", [3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2, 2e-2]),

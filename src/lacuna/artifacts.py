@@ -142,6 +142,37 @@ def read_npz(path: str | Path, kind: str) -> Arrays:
     return arrays
 
 
+def mark_of(path: str | Path) -> tuple[str, str]:
+    """Kind and checksum that a safetensors or npz file carries, without reading its arrays.
+
+    Raises LacunaError for a file that is missing, cut short or not lacuna's; one that was altered inside passes.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".safetensors":
+            with safetensors.safe_open(path, framework="numpy") as tensors:
+                facts = json.loads((tensors.metadata() or {})["lacuna"])
+                return str(facts["kind"]), str(facts["sha256"])
+        with np.load(path, allow_pickle=False) as arrays:
+            kind, _, checksum = str(arrays["lacuna"]).partition(" ")
+            return kind, checksum
+    except FileNotFoundError:
+        raise _unusable(path, "lacuna", "no such file") from None
+    except (safetensors.SafetensorError, *NOT_AN_NPZ) as error:
+        raise _unusable(path, "lacuna", error) from None
+
+
+def content_of(path: str | Path) -> str:
+    """A digest that names a file's content: the checksum it carries, else its SHA-256; raises as `mark_of`."""
+    path = Path(path)
+    if path.suffix in (".safetensors", ".npz"):
+        return mark_of(path)[1]
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise _unusable(path, "lacuna", error.strerror) from None
+
+
 def pack_bits(masks: Mapping[str, np.ndarray]) -> Arrays:
     """Bool arrays as one bit per entry: `bits/<name>` and `shape/<name>` for each."""
     packed: Arrays = {}

@@ -19,11 +19,15 @@ from lacuna.errors import LacunaError
 
 Catalogue = dict[str, dict[str, Any]]
 
+# what a plan needs to know of a metric, with what holds if it does not say
+_OF_METRICS: dict[str, Any] = {"better": "none", "needs": (), "default": True}
+
 
 def registries() -> dict[str, Any]:
     """The public registries by the config key of their axis."""
     from lacuna.data import DATASETS, SCENARIOS
     from lacuna.evaluation import METRICS
+    from lacuna.evaluation.population import POPULATION_METRICS
     from lacuna.models import MODELS
     from lacuna.pruning import PRUNERS
     from lacuna.reporting import FIGURES
@@ -38,8 +42,17 @@ def registries() -> dict[str, Any]:
         "pruners": PRUNERS,
         "unlearners": UNLEARNERS,
         "metrics": METRICS,
+        "population": POPULATION_METRICS,
         "figures": FIGURES,
     }
+
+
+def settings() -> dict[str, Any]:
+    """The dataclasses of the config's own sections, by key."""
+    from lacuna.relearning import Relearning
+    from lacuna.unpruning import Unpruning
+
+    return {"relearning": Relearning, "unprune": Unpruning}
 
 
 def describe() -> Catalogue:
@@ -57,9 +70,14 @@ def describe() -> Catalogue:
                 facts["schema"] = schema_of(entry)
             if axis == "unlearners":
                 facts |= {"oracle": entry.oracle, "scenarios": entry.scenarios}
-            if axis == "models":
+            elif axis in ("metrics", "population"):
+                facts |= {key: entry.about.get(key, default) for key, default in _OF_METRICS.items()}
+            elif axis == "figures":
+                facts |= {"reads": entry.about["reads"], "metrics": entry.about.get("metrics", ())}
+            elif axis == "models":
                 facts |= size_of(entry)
             catalogue[axis][name] = facts
+    catalogue["settings"] = {key: {"schema": schema_of(cls)} for key, cls in settings().items()}
     return catalogue
 
 
@@ -93,11 +111,7 @@ def load(cache: str | Path) -> Catalogue:
         return json.loads(stored.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         pass
-    # these sources, installed or not
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
-    child = subprocess.run(
-        [sys.executable, "-m", "lacuna.catalogue"], capture_output=True, text=True, check=False, env=environment
-    )
+    child = in_child("lacuna.catalogue")
     if child.returncode:
         raise LacunaError("the methods of lacuna cannot be listed: " + child.stderr.strip().rpartition("\n")[2])
     catalogue = json.loads(child.stdout)
@@ -108,6 +122,14 @@ def load(cache: str | Path) -> Catalogue:
     except OSError:
         pass  # a read-only working directory only costs the next start a few seconds
     return catalogue
+
+
+def in_child(module: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a module of these sources, installed or not, in a process of its own, with `given` as its input."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    return subprocess.run(
+        [sys.executable, "-m", module], input=given, capture_output=True, text=True, check=False, env=environment
+    )
 
 
 if __name__ == "__main__":

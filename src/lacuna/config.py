@@ -17,6 +17,9 @@ from lacuna.catalogue import Catalogue
 from lacuna.data import DATASETS, SCENARIOS
 from lacuna.errors import LacunaError
 from lacuna.fields import build, check, resolve
+from lacuna.pruning.rounds import rounds_to
+from lacuna.reachable import Question, refusals
+from lacuna.shadows.plan import Shadows
 
 # Singular wildcard of each axis that holds labelled entries, in the order of a path.
 AXES = {
@@ -28,6 +31,8 @@ AXES = {
     "unlearner": "unlearners",
 }
 DENSE = "dense"
+# the table that exists only where the grid has shadow models
+SHADOW_TABLE = "roc"
 # A recipe's label says nothing about how to train; there is one way so far.
 _DEFAULT_METHOD = {"recipes": "sgd"}
 
@@ -42,7 +47,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A checked experiment; `axes` maps an axis to its entries by label, in the order of the file."""
+    """A checked experiment; `axes` maps an axis to its entries by label, in the order of the file.
+
+    axes["unprune"] holds an entry for each combination of values in grid.unprune, which is a cell beside the unlearners
+    of every sparse state.
+
+    oracles: the label that every cell is compared with, one for each oracle method. twins: further entries of an oracle
+    method, by label, with the oracle that they repeat on another random stream: its noise floor. missing: allow makes
+    tables of the cells that are there, refuse of all cells.
+    shadows: the shadow models of every seed and state, if the grid asks for them.
+    """
 
     name: str
     device: str
@@ -50,8 +64,12 @@ class Experiment:
     states: tuple[str, ...]
     axes: dict[str, dict[str, Entry]]
     oracles: tuple[str, ...]
+    twins: dict[str, str]
     metrics: tuple[str, ...]
     figures: tuple[str, ...]
+    relearning: dict[str, Any]
+    missing: str
+    shadows: Shadows | None = None
 
     def entry(self, axis: str, label: str) -> Entry:
         return self.axes[axis][label]
@@ -59,18 +77,19 @@ class Experiment:
     def cells(self) -> Iterator[dict[str, str]]:
         """Every cell of the grid, as wildcard values."""
         a = self.axes
-        for dataset, model, recipe, seed, scenario, state, unlearner in itertools.product(
-            a["datasets"], a["models"], a["recipes"], self.seeds, a["scenarios"], self.states, a["unlearners"]
+        for dataset, model, recipe, seed, scenario, state in itertools.product(
+            a["datasets"], a["models"], a["recipes"], self.seeds, a["scenarios"], self.states
         ):
-            yield {
-                "dataset": dataset,
-                "model": model,
-                "recipe": recipe,
-                "seed": str(seed),
-                "scenario": scenario,
-                "state": state,
-                "unlearner": unlearner,
-            }
+            for unlearner in (*a["unlearners"], *(a["unprune"] if state != DENSE else ())):
+                yield {
+                    "dataset": dataset,
+                    "model": model,
+                    "recipe": recipe,
+                    "seed": str(seed),
+                    "scenario": scenario,
+                    "state": state,
+                    "unlearner": unlearner,
+                }
 
 
 def gpus_for(device: str) -> int:
@@ -84,13 +103,15 @@ def load(
     schema: str | Path,
     catalogue: Catalogue,
     data_folder: str | Path | None = None,
+    cache: str | Path | None = None,
 ) -> Experiment:
     """Read, merge and check the files of an experiment.
 
     files: the default first, then overlays; a later file replaces whole top-level keys of an earlier one, so
     no method of the default grid leaks into an experiment. overrides: top-level values from the command line.
     data_folder: where ingested datasets lie; with it, the user's data files are checked too, unless
-    they were ingested as they are.
+    they were ingested as they are. cache: where `lacuna.reachable` keeps its answers; with both, every pruner is
+    asked whether it can bring every model to every sparsity.
 
     Raises LacunaError naming the key, the value and what is allowed.
     """
@@ -101,18 +122,33 @@ def load(
     check(merged, read_yaml(schema), "")
     grid = merged["grid"]
     axes = {axis: _entries(axis, grid[axis] or {}, catalogue) for axis in AXES.values()}
+    metrics = _chosen("metrics", merged, catalogue)
+    oracles, twins = _oracles(axes["unlearners"], catalogue)
+    shadows = build(Shadows, grid["shadows"] or {}, "grid.shadows") if "shadows" in grid else None
+    states = _states(grid["sparsities"], axes["pruners"])
+    axes["unprune"] = _unprunings(grid.get("unprune") or [], axes["unlearners"], states, catalogue)
     experiment = Experiment(
         name=merged["name"],
         device=merged["device"],
         seeds=tuple(int(s) for s in grid["seeds"]),
-        states=_states(grid["sparsities"], axes["pruners"]),
+        states=states,
         axes=axes,
-        # sorted: another order in the file is no other comparison
-        oracles=tuple(sorted(k for k, e in axes["unlearners"].items() if catalogue["unlearners"][e.method]["oracle"])),
-        metrics=_chosen("metrics", merged, catalogue),
-        figures=_chosen("figures", merged, catalogue),
+        oracles=oracles,
+        twins=twins,
+        metrics=metrics,
+        figures=_figures(merged, metrics, shadows, catalogue),
+        relearning=resolve(catalogue["settings"]["relearning"]["schema"], merged.get("relearning") or {}, "relearning"),
+        missing=merged.get("missing", "refuse"),
+        shadows=shadows,
     )
-    _check_meaning(experiment, catalogue, Path(data_folder) if data_folder is not None else None)
+    _check_meaning(experiment, catalogue)
+    if data_folder is not None:
+        metas = {label: _meta(label, entry, Path(data_folder)) for label, entry in axes["datasets"].items()}
+        for meta in metas.values():
+            for name, scenario in axes["scenarios"].items():
+                build(SCENARIOS[scenario.method], scenario.values).check(meta["classes"], f"grid.scenarios.{name}")
+        if cache is not None:
+            _check_pruning(experiment, catalogue, metas, cache)
     return experiment
 
 
@@ -133,8 +169,68 @@ def _entries(axis: str, given: Mapping[str, Any], catalogue: Catalogue) -> dict[
                 )
             entries[label] = Entry(method, {})
         else:
-            entries[label] = Entry(method, resolve(catalogue[axis][method]["schema"], options, where))
+            schema = catalogue[axis][method]["schema"]
+            if axis == "pruners" and "compact" in options and "compact" not in schema["properties"]:
+                able = [name for name, facts in catalogue[axis].items() if "compact" in facts["schema"]["properties"]]
+                raise LacunaError(
+                    f"{where}.compact: not allowed for {method}, which removes single weights and leaves every filter "
+                    f"in place; allowed for: {', '.join(able)}"
+                )
+            entries[label] = Entry(method, resolve(schema, options, where))
     return entries
+
+
+def _oracles(unlearners: Mapping[str, Entry], catalogue: Catalogue) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The oracles that cells are compared with, and the twins of each."""
+    by_method: dict[str, list[str]] = {}
+    # sorted: another order in the file is no other comparison; the entry that bears the method's name comes first
+    for label, entry in sorted(unlearners.items(), key=lambda item: (item[0] != item[1].method, item[0])):
+        if catalogue["unlearners"][entry.method]["oracle"]:
+            by_method.setdefault(entry.method, []).append(label)
+    oracles = tuple(sorted(first for first, *_ in by_method.values()))
+    return oracles, {twin: first for first, *others in by_method.values() for twin in others}
+
+
+def _unprunings(
+    given: Sequence[Mapping[str, Any]], unlearners: Mapping[str, Entry], states: Sequence[str], catalogue: Catalogue
+) -> dict[str, Entry]:
+    """An entry for each combination of the listed values, under a label made of them."""
+    if given and set(states) <= {DENSE}:
+        raise LacunaError("grid.unprune: no state is sparse, there is nothing to grow; allowed with a sparsity > 0")
+    schema = catalogue["settings"]["unprune"]["schema"]
+    allowed = [label for label, e in unlearners.items() if not catalogue["unlearners"][e.method]["oracle"]]
+    entries: dict[str, Entry] = {}
+    for position, options in enumerate(given):
+        where = f"grid.unprune[{position}]"
+        options = dict(options)
+        name = options.pop("label", None)
+        swept = {key: value if isinstance(value, list) else [value] for key, value in options.items()}
+        for key, values in swept.items():
+            if not values:
+                raise LacunaError(f"{where}.{key}: [] is not allowed; allowed: a value, or a list of at least one")
+        for unlearner, *chosen in itertools.product(swept.pop("unlearner"), *swept.values()):
+            if unlearner not in allowed:
+                raise LacunaError(
+                    f"{where}.unlearner: '{unlearner}' is not known; allowed: a label of grid.unlearners that is "
+                    f"no oracle: {', '.join(allowed) or 'there is none'}"
+                )
+            resolved = resolve(schema, dict(zip(swept, chosen, strict=True)), where)
+            label = _unprune_label(name, unlearner, resolved, schema["properties"])
+            if label in entries or label in unlearners:
+                raise LacunaError(f"{where}: '{label}' is there twice; allowed: each once, or with a label of its own")
+            entries[label] = Entry("unprune", {"unlearner": unlearner} | resolved)
+    return entries
+
+
+def _unprune_label(name: str | None, unlearner: str, values: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
+    """unprune.ft.p10.r3, and behind it the other options that are no default (.when_each_round); or name.p10.r3."""
+
+    def text(value: Any) -> str:
+        return f"{Decimal(repr(value)):f}".removesuffix(".0") if isinstance(value, float) else str(value)
+
+    told = [] if name else [k for k in values if k not in ("p", "rounds") and values[k] != properties[k]["default"]]
+    parts = [name or f"unprune.{unlearner}", f"p{text(values['p'])}", f"r{text(values['rounds'])}"]
+    return ".".join([*parts, *(f"{k}_{text(values[k])}" for k in told)])
 
 
 def canonical_sparsity(value: str | float) -> str:
@@ -164,14 +260,33 @@ def _states(sparsities: Sequence[str | float], pruners: Mapping[str, Entry]) -> 
 
 
 def _chosen(axis: str, merged: Mapping[str, Any], catalogue: Catalogue) -> tuple[str, ...]:
-    chosen = merged.get(axis, list(catalogue[axis]))
+    chosen = merged.get(axis, [name for name, facts in catalogue[axis].items() if facts.get("default", True)])
     for position, name in enumerate(chosen):
         if name not in catalogue[axis]:
             raise LacunaError(f"{axis}[{position}]: '{name}' is not known; allowed: {', '.join(catalogue[axis])}")
     return tuple(chosen)
 
 
-def _check_meaning(experiment: Experiment, catalogue: Catalogue, data_folder: Path | None) -> None:
+def _figures(
+    merged: Mapping[str, Any], metrics: Sequence[str], shadows: Shadows | None, catalogue: Catalogue
+) -> tuple[str, ...]:
+    """The figures that are asked for; by default all that have something to show."""
+    facts = catalogue["figures"]
+    lacking = {k: [f"metric {m}" for m in of["metrics"] if m not in metrics] for k, of in facts.items()}
+    if shadows is None:
+        lacking = {k: why + ["grid.shadows"] * (SHADOW_TABLE in facts[k]["reads"]) for k, why in lacking.items()}
+    chosen = _chosen("figures", merged, catalogue)
+    if "figures" not in merged:
+        return tuple(figure for figure in chosen if not lacking[figure])
+    for position, figure in enumerate(chosen):
+        if lacking[figure]:
+            raise LacunaError(
+                f"figures[{position}]: '{figure}' has nothing to show; allowed with: {', '.join(lacking[figure])}"
+            )
+    return chosen
+
+
+def _check_meaning(experiment: Experiment, catalogue: Catalogue) -> None:
     """What a schema cannot say: entries that contradict each other."""
     axes = experiment.axes
     if not experiment.oracles:
@@ -186,6 +301,11 @@ def _check_meaning(experiment: Experiment, catalogue: Catalogue, data_folder: Pa
                 f"grid.recipes.{label}.rewind_epoch: {rewind} is not allowed; "
                 f"allowed: 0 to {epochs - 1} (training has {epochs} epochs)"
             )
+    for pruner, sparsity in _sparse(experiment):
+        try:
+            rounds_to(sparsity, axes["pruners"][pruner].values.get("rate"))
+        except LacunaError as error:
+            raise LacunaError(f"grid.pruners.{pruner}.{error}") from None
     for label, entry in axes["unlearners"].items():
         suits = catalogue["unlearners"][entry.method]["scenarios"]
         for name, scenario in axes["scenarios"].items():
@@ -194,15 +314,38 @@ def _check_meaning(experiment: Experiment, catalogue: Catalogue, data_folder: Pa
                     f"grid.unlearners.{label}: {entry.method} cannot work on scenario '{name}' ({scenario.method}); "
                     f"allowed: {', '.join(suits)}"
                 )
-    if data_folder is not None:
-        for label, entry in axes["datasets"].items():
-            classes = _classes(label, entry, data_folder)
-            for name, scenario in axes["scenarios"].items():
-                build(SCENARIOS[scenario.method], scenario.values).check(classes, f"grid.scenarios.{name}")
 
 
-def _classes(label: str, entry: Entry, data_folder: Path) -> int:
-    """The classes of a dataset; its files are read only if they changed since they were ingested."""
+def _sparse(experiment: Experiment) -> list[tuple[str, str]]:
+    """Pruner and sparsity of every sparse state."""
+    return [(state.rpartition("-")[0], state.rpartition("-")[2]) for state in experiment.states if state != DENSE]
+
+
+def _check_pruning(
+    experiment: Experiment, catalogue: Catalogue, metas: Mapping[str, dict[str, Any]], cache: str | Path
+) -> None:
+    """Refuse a pruner that cannot bring a model to a sparsity."""
+    places = itertools.product(metas, experiment.axes["models"], _sparse(experiment))
+    asked = {
+        f"grid.pruners.{pruner}: {model} on {dataset} cannot be pruned to {sparsity}": Question(
+            _flat(experiment.entry("models", model)),
+            _flat(experiment.entry("pruners", pruner)),
+            metas[dataset],
+            sparsity,
+        )
+        for dataset, model, (pruner, sparsity) in places
+    }
+    for where, reason in zip(asked, refusals(list(asked.values()), catalogue, cache), strict=True):
+        if reason is not None:
+            raise LacunaError(f"{where}: {reason}")
+
+
+def _flat(entry: Entry) -> dict[str, Any]:
+    return {"method": entry.method, **entry.values}
+
+
+def _meta(label: str, entry: Entry, data_folder: Path) -> dict[str, Any]:
+    """`classes` and `shape` of a dataset; its files are read only if they changed since they were ingested."""
     dataset = build(DATASETS[entry.method], entry.values)
     stored = data_folder / label / "meta.json"
     try:
@@ -210,10 +353,10 @@ def _classes(label: str, entry: Entry, data_folder: Path) -> int:
         if all(file.stat().st_mtime_ns < ingested for file in dataset.files()):
             meta = read_json(stored)
             if meta["entry"] == {"method": entry.method, **entry.values}:
-                return int(meta["classes"])
+                return {"classes": int(meta["classes"]), "shape": [int(n) for n in meta["shape"]]}
     except (OSError, LacunaError, KeyError):
         pass  # nothing usable is stored: ask the dataset itself
-    return dataset.classes()
+    return {"classes": dataset.classes(), "shape": list(dataset.shape())}
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,4 +1,4 @@
-"""The generated pages: docs/methods.md from the unlearners' dataclasses.
+"""The generated pages: docs/methods.md, docs/pruners.md and docs/metrics.md, from what the code says of itself.
 
 python -m lacuna.docs [--check]     write the pages, or only say whether they are up to date
 """
@@ -6,14 +6,20 @@ python -m lacuna.docs [--check]     write the pages, or only say whether they ar
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
+import itertools
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from lacuna.artifacts import atomic
+from lacuna.catalogue import settings
+from lacuna.evaluation import METRICS
 from lacuna.fields import describe, schema_of
+from lacuna.pruning import PRUNERS
+from lacuna.pruning.base import Pruner, TrainedPruner
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning.base import EditUnlearner, LossUnlearner
 
@@ -22,15 +28,15 @@ _COMMON = {f.name for f in dataclasses.fields(LossUnlearner)}
 _NOTES = ("Published values", "Cost", "Source")
 
 
-def parts_of(cls: Any) -> dict[str, Any]:
-    """A method's docstring taken apart: title, formula, text, what each field means, and the closing notes.
+def parts_of(cls: Any, needed: tuple[str, ...] = ("Cost", "Source")) -> dict[str, Any]:
+    """A docstring taken apart: title, formula, text, what each field means, and the closing notes.
 
     A field that a base class explains need not be explained again.
-    Raises ValueError if the docstring lacks a formula, a cost, a source or a line for one of the class's own fields.
+    Raises ValueError if the docstring lacks a formula, a needed note or a line for one of the class's own fields.
     """
     found = _taken_apart(cls, set(_field_names(cls))) | {"fields": meanings(cls)}
     missing = [n for n in own_fields(cls) if n not in found["fields"] and n not in _COMMON]
-    missing += [n for n in ("Cost", "Source") if n not in found["notes"]] + ([] if found["formula"] else ["a formula"])
+    missing += [n for n in needed if n not in found["notes"]] + ([] if found["formula"] else ["a formula"])
     if missing:
         raise ValueError(f"{cls.__name__}: its docstring does not say {', '.join(missing)}")
     return found
@@ -63,9 +69,10 @@ def _taken_apart(cls: Any, fields: set[str]) -> dict[str, Any]:
         elif note:
             found["notes"][note] = line if note == "Published values" else line.partition(": ")[2]
             into = (found["notes"], note)
-        elif into[0] is not None:
+        elif into[0] is not None and line:
             into[0][into[1]] += " " + line.strip()
         else:
+            into = (None, "")  # a blank line ends what a field means
             found["text"].append(line.strip())
     return found
 
@@ -75,10 +82,10 @@ def _names(match: re.Match[str]) -> set[str]:
 
 
 def own_fields(cls: Any) -> list[str]:
-    """The fields a method adds to its kind, or gives another default; none for an oracle, which follows the recipe."""
-    if cls.oracle:
+    """The fields a class adds to its kind, or gives another default; none for an oracle, which follows the recipe."""
+    if getattr(cls, "oracle", False):
         return []
-    kind = LossUnlearner if issubclass(cls, LossUnlearner) else EditUnlearner
+    kind = next(kind for kind in (LossUnlearner, EditUnlearner, TrainedPruner, Pruner) if issubclass(cls, kind))
     before = {f.name: f.default for f in dataclasses.fields(kind)}
     return [f.name for f in dataclasses.fields(cls) if before.get(f.name, ...) != f.default]
 
@@ -120,6 +127,51 @@ def methods_page() -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
+def pruners_page() -> str:
+    """docs/pruners.md."""
+    lines = [
+        "# Pruners",
+        "",
+        "Generated from the dataclasses in `src/lacuna/pruning/` by `make docs`; edit those.",
+        "",
+        "A pruner makes one sparse state of each number in `sparsities`: `omp-0.90`. The sparsity s is the share of",
+        "prunable weights that are removed, met to the weight, by a pruner of filters to the filter. Every",
+        "convolution is prunable; a bias or batch norm only goes with its filter.",
+        "",
+        "θ_0 is the initialisation, θ_k the weights at the recipe's `rewind_epoch`, θ_T those at the end, m the mask,",
+        "ℓ mean cross-entropy. What is removed stays exactly 0 in every later stage. A layer of which nothing is left",
+        "is warned of in the job's log and counted by the metric `collapsed_layers`.",
+        "",
+        "| name | when it scores | own hyper-parameters |",
+        "|---|---|---|",
+    ]
+    entries = dict(PRUNERS.items())
+    for name, cls in entries.items():
+        shown = ", ".join(f"`{f}`" for f in own_fields(cls)) or "none"
+        lines.append(f"| [`{name}`](#{name}) | {scores_when(cls)} | {shown} |")
+    lines += ["", "## Shared hyper-parameters", "", "Every pruner has these.", "", *table(Pruner, _field_names(Pruner))]
+    added = [f for f in _field_names(TrainedPruner) if f not in _field_names(Pruner)]
+    lines += ["", "Those that score trained weights have this one too.", "", *table(TrainedPruner, added)]
+    for name, cls in entries.items():
+        parts = parts_of(cls, needed=("Source",))
+        lines += ["", f"## {name}", "", f"**{parts['title']}**: {parts['formula']}.", ""]
+        if parts["text"]:
+            lines += [" ".join(parts["text"]).strip(), ""]
+        if own_fields(cls):
+            lines += [*table(cls, own_fields(cls)), ""]
+        if "Cost" in parts["notes"]:
+            lines += [f"Cost of the scores: {parts['notes']['Cost']}", ""]
+        lines += [f"Source: {parts['notes']['Source']}"]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def scores_when(cls: Any) -> str:
+    """When a pruner looks at the weights, in words."""
+    if cls.before_training:
+        return "before training"
+    return "in rounds, after each training" if "rate" in _field_names(cls) else "once, after training"
+
+
 def reads(cls: Any) -> str:
     """The data streams of a method, in words."""
     if issubclass(cls, LossUnlearner):
@@ -144,6 +196,56 @@ def table(cls: type, names: list[str]) -> list[str]:
     return rows
 
 
+_METRICS_HEAD = """\
+# Metrics
+
+Generated from the functions in `src/lacuna/evaluation/` by `make docs`; edit those.
+
+Every metric is a function of stored predictions: logits on D_r (retain), D_f (forget), validation and test set. p(x) is
+the softmax of the logits, u the unlearned model, Δ a difference to an oracle. Under class forgetting the test set is
+without the forgotten class. `metrics: [UA, MIA, ZRF]` in the config chooses; without it all are computed but those on
+request. A metric against an oracle appears once for each, as `KL_forget/retrain`. One that has no value for a cell is
+left out of the tables, and the cell's metrics file says why under `absent`.
+
+"better" is what unlearning should make of it: lower, higher, or as the oracle has it.
+"""
+
+
+def metrics_page() -> str:
+    """docs/metrics.md."""
+    lines = [_METRICS_HEAD]
+    for module, names in itertools.groupby(sorted(METRICS, key=METRICS.module), METRICS.module):
+        title, _, text = inspect.cleandoc(importlib.import_module(module).__doc__ or "").partition("\n\n")
+        lines += [f"## {title.rstrip('.')}", "", *([text, ""] if text else [])]
+        lines += ["| name | what it is | unit | range | better | source |", "|---|---|---|---|---|---|"]
+        lines += [metric_row(name) for name in names] + [""]
+    for key, cls in settings().items():
+        lines += [f"## `{key}` in the config", "", _taken_apart(cls, set(_field_names(cls)))["title"], ""]
+        lines += [*table(cls, _field_names(cls)), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def metric_row(name: str) -> str:
+    """A metric's row of the table.
+
+    Raises ValueError if its docstring or its registration lacks something.
+    """
+    metric = METRICS[name]
+    about = metric.about
+    lacking = [key for key in ("unit", "low", "high", "better", "oracle", "source") if key not in about]
+    if lacking or not metric.__doc__:
+        raise ValueError(f"metric '{name}' does not say {', '.join(lacking) or 'what it is'}")
+    low, high = (f"{about[key]:.4g}" if about[key] is not None else None for key in ("low", "high"))
+    words = " ".join(inspect.cleandoc(metric.__doc__).split()).replace("|", "\\|")
+    needs = ", ".join(f"`{need}`" for need in about.get("needs", ()))
+    words += f" Needs {needs}." if needs else ""
+    words += "" if about.get("default", True) else " On request."
+    shown = f"`{name}`" + (" (oracle)" if about["oracle"] else "")
+    better = {"oracle": "as the oracle", "none": ""}.get(about["better"], about["better"])
+    scale = f"{'−∞' if low is None else low} to {'∞' if high is None else high}"
+    return f"| {shown} | {words} | {about['unit']} | {scale} | {better} | {about['source']} |"
+
+
 def _field_names(cls: Any) -> list[str]:
     return [f.name for f in dataclasses.fields(cls)]
 
@@ -151,7 +253,8 @@ def _field_names(cls: Any) -> list[str]:
 def main(arguments: list[str]) -> int:
     """Write the pages, or with --check only compare; the exit status says whether they were up to date."""
     stale = []
-    for name, text in {"methods.md": methods_page()}.items():
+    pages = {"methods.md": methods_page(), "pruners.md": pruners_page(), "metrics.md": metrics_page()}
+    for name, text in pages.items():
         path = PAGES / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(name)

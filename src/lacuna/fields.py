@@ -31,6 +31,7 @@ Positive = Annotated[float, Bound("exclusiveMinimum", 0)]
 NonNegative = Annotated[float, Bound("minimum", 0)]
 Fraction = Annotated[float, Bound("exclusiveMinimum", 0), Bound("exclusiveMaximum", 1)]
 Share = Annotated[float, Bound("exclusiveMinimum", 0), Bound("maximum", 1)]
+Percent = Annotated[float, Bound("minimum", 0), Bound("maximum", 100)]
 UnitHalfOpen = Annotated[float, Bound("minimum", 0), Bound("exclusiveMaximum", 1)]
 Count = Annotated[int, Bound("minimum", 1)]
 Index = Annotated[int, Bound("minimum", 0)]
@@ -202,6 +203,8 @@ def describe(schema: Mapping[str, Any]) -> str:
     }.get(str(kind), "anything")
     signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
     bounds = [f"{sign} {schema[key]}" for key, sign in signs.items() if key in schema]
+    if "multipleOf" in schema:
+        bounds.append(f"divisible by {schema['multipleOf']}")
     if schema.get("minLength"):
         bounds.append("that is not empty")
     return " ".join([words, " and ".join(bounds)]).strip()

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 RECIPES: Registry = Registry("lacuna", "recipe", str(Path(__file__).parent))
 STREAMS = ("retain", "forget", "mixed")
+# what a checkpoint keeps of a Fit, beside its snapshot
+_PROGRESS = ("history", "seconds", "steps", "samples", "forwards", "backwards")
 State = dict[str, Tensor]
 
 
@@ -140,6 +142,10 @@ class Objective:
     def after_epoch(self, model: nn.Module, data: UnlearningData, work: Work) -> None:
         """After the last step of an epoch."""
 
+    def done(self, work: Work) -> bool:
+        """After each epoch: true ends the run before its last one. Must depend on `work.tensors` alone."""
+        return False
+
     def finish(self, model: nn.Module, data: UnlearningData, work: Work) -> None:
         """After the last epoch: a final edit of the model or of `work.mask`."""
 
@@ -246,6 +252,55 @@ class Sgd:
                 torch._foreach_mul_([v for v, _ in moving], [keep for _, keep in moving])
 
 
+class Passes:
+    """Counts what goes through a network and back while it is open, its copies (teachers) included.
+
+    samples: rows of the forward passes. A backward pass is a gradient that arrives at an output: one forward pass from
+    which two losses are derived apart counts two.
+    """
+
+    def __init__(self, model: nn.Module):
+        self.forwards = self.backwards = self.samples = 0
+        self.open = True
+        self._handle = model.register_forward_hook(self)
+
+    def __call__(self, model: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+        if self.open:
+            self.forwards += 1
+            # under vmap one tensor stands for as many as there are samples
+            self.samples += len(given[0]) * (_all(given[0]).numel() // max(1, given[0].numel()))
+            if isinstance(output, Tensor) and _all(output).requires_grad:
+                _all(output).register_hook(self._backward)
+
+    def _backward(self, gradient: Tensor) -> None:
+        self.backwards += self.open
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Passes:
+        return self  # a copy of the network counts with it
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens inside is not counted."""
+        self.open = False
+        try:
+            yield
+        finally:
+            self.open = True
+
+    def __enter__(self) -> Passes:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._handle.remove()
+        self.open = False
+
+
+def _all(x: Tensor) -> Tensor:
+    while torch._C._functorch.is_batchedtensor(x):
+        x = torch._C._functorch.get_unwrapped(x)
+    return x
+
+
 class Interrupted(LacunaError):
     """A signal asked the job to stop; the checkpoint is written."""
 
@@ -265,16 +320,29 @@ class Checkpoint:
 class Fit:
     """What a run did: one history row per epoch, seconds of the method alone, steps and samples seen, snapshot.
 
+    forwards, backwards: passes through the network and its copies; validation is not counted.
     mask: the mask at the end (a method may have changed it). facts: numbers that the method tells of the run.
+    network: what ran, if it was the given model without its removed filters.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
     steps: int = 0
     samples: int = 0
+    forwards: int = 0
+    backwards: int = 0
     snapshot: State | None = None
     mask: Mask | None = None
     facts: dict[str, float] = field(default_factory=dict)
+    network: nn.Module | None = None
+
+    def add(self, cost: Mapping[str, float]) -> None:
+        """Count an earlier run too that this one needed: its seconds, steps, samples, forwards and backwards."""
+        self.seconds += cost["seconds"]
+        self.steps += int(cost["steps"])
+        self.samples += int(cost["samples"])
+        self.forwards += int(cost["forwards"])
+        self.backwards += int(cost["backwards"])
 
 
 def state_of(model: nn.Module) -> State:
@@ -304,6 +372,23 @@ def fit(
     Raises LacunaError if the loss is no longer finite or a masked weight is not 0 at the end,
     with a checkpoint Interrupted after SIGTERM, SIGUSR1 or SIGINT, once it is written.
     """
+    with Passes(model) as passes_made:
+        return _fit(model, objective, data, passes_made, seed, mask, start_epoch, snapshot_epoch, checkpoint, log, name)
+
+
+def _fit(
+    model: nn.Module,
+    objective: Objective,
+    data: UnlearningData,
+    passes_made: Passes,
+    seed: int,
+    mask: Mask | None,
+    start_epoch: int,
+    snapshot_epoch: int | None,
+    checkpoint: Checkpoint | None,
+    log: Callable[[str], None] | None,
+    name: str,
+) -> Fit:
     clock = saved_at = time.perf_counter()
     paused = 0.0  # seconds spent on what is not the method: validation, checkpoints
     first = next(model.parameters())
@@ -329,7 +414,9 @@ def fit(
     total = sum(map(len, plans))
     if resumed is not None:
         loss_sum += resumed
-        clock = time.perf_counter()  # what `begin` took is in the stored seconds already
+        # what `begin` did is in the stored counts and seconds already
+        passes_made.forwards, passes_made.backwards = run.forwards, run.backwards
+        clock = time.perf_counter()
         _say(log, f"{name}: continues after {run.steps} of {total} steps")
     done_before = run.seconds
 
@@ -362,6 +449,7 @@ def fit(
                 now = time.perf_counter()
                 if checkpoint is not None and (caught or now - saved_at > checkpoint.every):
                     run.seconds = done_before + now - clock - paused
+                    run.forwards, run.backwards = passes_made.forwards, passes_made.backwards
                     _save(checkpoint, fingerprint, model, optimizer, run, work, loss_sum)
                     saved_at = time.perf_counter()
                     paused += saved_at - now
@@ -374,11 +462,13 @@ def fit(
             objective.after_epoch(model, data, work)
             _refuse_divergence(loss_sum, name, epoch, objective)
             now = time.perf_counter()
+            with passes_made.paused():
+                val_accuracy = accuracy(model, data, "val") if validate else math.nan
             row = {
                 "epoch": epoch + 1,
                 "lr": objective.lr_at((epoch + 1) * len(plan) - 1, len(plan)),
                 "loss": float(loss_sum) / len(plan),
-                "val_accuracy": accuracy(model, data, "val") if validate else math.nan,
+                "val_accuracy": val_accuracy,
                 "seconds": done_before + now - clock - paused,
             }
             run.history.append(row)
@@ -389,8 +479,11 @@ def fit(
             if snapshot_epoch == epoch + 1:
                 run.snapshot = state_of(model)
             paused += time.perf_counter() - now
+            if objective.done(work):
+                break
     objective.finish(model, data, work)
     run.seconds = done_before + time.perf_counter() - clock - paused
+    run.forwards, run.backwards = passes_made.forwards, passes_made.backwards
     run.mask, run.facts = work.mask, work.facts
     if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
         raise _diverged(name, objective.epochs - 1, objective, "a weight is not finite")
@@ -486,7 +579,7 @@ def _save(
     tensors |= {f"snapshot/{k}": v for k, v in (run.snapshot or {}).items()}
     tensors |= {f"work/{k}": v.detach().cpu() for k, v in work.tensors.items()}
     tensors["loss_sum"] = loss_sum.cpu()
-    progress = {"history": run.history, "seconds": run.seconds, "steps": run.steps, "samples": run.samples}
+    progress = {name: getattr(run, name) for name in _PROGRESS}
     write_tensors(
         checkpoint.path,
         "checkpoint",
@@ -506,7 +599,8 @@ def _resume(
         arrays, metadata = read_tensors(checkpoint.path, "checkpoint")
     except LacunaError:
         return None  # an unusable checkpoint only costs time
-    if metadata.get("fingerprint") != fingerprint:
+    progress = json.loads(metadata.get("progress", "{}"))
+    if metadata.get("fingerprint") != fingerprint or set(progress) != set(_PROGRESS):
         return None
     tensors = {k: torch.from_numpy(v.copy()) for k, v in arrays.items()}
 
@@ -519,9 +613,8 @@ def _resume(
         parameter = parameters[name]
         # the layout of the parameter, as the optimizer itself would have made it
         optimizer.momentum[parameter] = torch.empty_like(parameter, requires_grad=False).copy_(momentum)
-    progress = json.loads(metadata["progress"])
-    run.history, run.seconds = progress["history"], progress["seconds"]
-    run.steps, run.samples = progress["steps"], progress["samples"]
+    for name in _PROGRESS:
+        setattr(run, name, progress[name])
     run.snapshot = under("snapshot/") or run.snapshot
     work.tensors = {k: v.to(work.device) for k, v in under("work/").items()}
     return float(tensors["loss_sum"])

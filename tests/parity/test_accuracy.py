@@ -1,4 +1,4 @@
-"""Accuracies, gaps and their interval, against plain formulas."""
+"""Accuracies, gaps, tug of war and their intervals, against plain formulas."""
 
 import pytest
 
@@ -35,3 +35,15 @@ def test_gaps(reference):
     assert gaps == pytest.approx(file["avg_gap"].tolist(), rel=1e-12)
     mean, half = float(file["avg_gap/mean"]), float(file["avg_gap/ci95_halfwidth"])
     assert t_interval(gaps) == pytest.approx((mean, mean - half, mean + half), rel=1e-9)
+
+
+@pytest.mark.parametrize("metric", ["ToW", "ToW_MIA"])
+def test_tug_of_war(reference, metric):
+    file = reference("07_accuracy_tow")
+    found = [
+        evaluate(cell(file, "unlearned", run), cell(file, "retrained", run), [metric])[f"{metric}/oracle"]
+        for run in RUNS
+    ]
+    assert found == pytest.approx(file[metric].tolist(), rel=1e-12)
+    mean, half = float(file[f"{metric}/mean"]), float(file[f"{metric}/ci95_halfwidth"])
+    assert t_interval(found) == pytest.approx((mean, mean - half, mean + half), rel=1e-9)

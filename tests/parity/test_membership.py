@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lacuna.evaluation import membership
+from lacuna.evaluation import membership, svm
 
 FEATURES = {
     "correctness": membership.correctness,
@@ -13,10 +13,11 @@ FEATURES = {
     "prob": membership.probabilities,
 }
 SETS = ("members", "nonmembers", "forget")
+TARGETS = ("target_members", "target_nonmembers")
 
 
 def features(file, feature):
-    return {s: FEATURES[feature](file[f"prob/{s}"], file[f"y/{s}"]) for s in SETS}
+    return {s: FEATURES[feature](file[f"prob/{s}"], file[f"y/{s}"]) for s in (*SETS, *TARGETS)}
 
 
 @pytest.mark.parametrize("subset", SETS)
@@ -28,12 +29,16 @@ def test_feature_of_each_sample(reference, feature, subset):
     np.testing.assert_allclose(found[:, 0], file[f"feature/{feature}/{subset}"], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("feature", FEATURES)
-def test_efficacy_is_the_reference_fraction(reference, feature):
+def test_scores_are_the_reference_fractions(reference, feature, plain):
+    """The share of D_f called non-member, and (TPR + TNR)/2 on samples that the attack did not learn from."""
     file = reference("05_svc_mia")
     of = features(file, feature)
-    member = membership.svc_attack(of["members"], of["nonmembers"])(of["forget"])
-    assert 1 - member.mean() == pytest.approx(float(file[f"efficacy/{feature}"]), abs=1e-12)
+    decision = svm.fit(of["members"], of["nonmembers"], plain=plain)
+    assert (decision(of["forget"]) < 0).mean() == pytest.approx(float(file[f"efficacy/{feature}"]), abs=1e-12)
+    privacy = membership.balanced_accuracy(*(decision(of[target]) for target in TARGETS))
+    assert privacy / 100 == pytest.approx(float(file[f"privacy/{feature}"]), abs=1e-12)
 
 
 @pytest.mark.parametrize("subset", SETS)

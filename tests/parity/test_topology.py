@@ -6,7 +6,15 @@ import torch
 from numpy.testing import assert_array_equal
 
 from lacuna.evaluation import Cell
-from lacuna.evaluation.topology import intersection_over_union, realised_sparsity
+from lacuna.evaluation.topology import (
+    hamming,
+    intersection_over_minimum,
+    intersection_over_union,
+    mask_hamming,
+    mask_iom,
+    mask_iou,
+    realised_sparsity,
+)
 from lacuna.pruning.mask import Mask
 
 PAIRS = ("0.50_0.50", "0.90_0.90", "0.95_0.90")
@@ -36,6 +44,24 @@ def test_intersection_over_union(reference, pair):
         assert intersection_over_union({name: u.bits()[name]}, {name: r.bits()[name]}) == pytest.approx(
             layer, rel=1e-12
         )
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_overlap_and_difference(reference, pair):
+    file = reference("07_mask_iou")
+    u, r = (file.mask(f"{pair}/mask_{side}").bits() for side in "ur")
+    least = float(file[f"{pair}/overlap_over_min"])
+    assert intersection_over_minimum(u, r) == pytest.approx(least, rel=1e-12)
+    # what only u keeps, and what only r keeps
+    only_u = int(file[f"{pair}/kept_in_u_not_in_r"])
+    only_r = int(file[f"{pair}/kept"][1] - file[f"{pair}/intersection"])
+    assert hamming(u, r) == pytest.approx((only_u + only_r) / sum(m.size for m in u.values()), rel=1e-12)
+    cell, oracle = Cell({}, mask=u), Cell({}, mask=r)
+    found = [metric(cell, oracle) for metric in (mask_iou, mask_iom, mask_hamming)]
+    assert found == [intersection_over_union(u, r), intersection_over_minimum(u, r), hamming(u, r)]
+    for name in CONVOLUTIONS:
+        layer = float(file[f"{pair}/iou_layer/{name}"])
+        assert mask_iou(cell.only(name), oracle.only(name)) == pytest.approx(layer, rel=1e-12)
 
 
 @pytest.mark.parametrize("pair", PAIRS)

@@ -12,9 +12,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lacuna import catalogue
+from lacuna import catalogue, reachable
 from lacuna.config import canonical_sparsity, load, read_yaml
 from lacuna.errors import LacunaError
+from lacuna.evaluation import default_metrics
+from lacuna.fields import values_of
+from lacuna.relearning import Relearning
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -41,12 +44,12 @@ def known():
 def resolve(tmp_path, known):
     """resolve(config, overlay, ...) → the experiment of these files; a text is a file's content as it is."""
 
-    def run(*files, overrides=None, data_folder=None):
+    def run(*files, overrides=None, **folders):
         paths = []
         for i, content in enumerate(files):
             paths.append(tmp_path / f"{i}.yaml")
             paths[-1].write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
-        return load(paths, overrides or {}, SCHEMA, known, data_folder)
+        return load(paths, overrides or {}, SCHEMA, known, **folders)
 
     return run
 
@@ -87,7 +90,8 @@ def test_every_value_is_filled_in(resolve, known):
     assert slow.values == ga.values | {"lr": 1e-5}
     assert experiment.entry("recipes", "short").method == "sgd"
     assert experiment.entry("unlearners", "retrain").values == {}
-    assert set(experiment.metrics) == set(known["metrics"])
+    assert set(experiment.metrics) == set(default_metrics())
+    assert experiment.relearning == values_of(Relearning())
 
 
 def test_cells_are_the_product_of_the_axes(resolve):
@@ -141,8 +145,38 @@ def test_grid_without_pruners_is_dense(resolve):
         assert experiment.states == ("dense",)
 
 
+def test_shadow_models_are_there_only_if_the_grid_asks_for_them(resolve):
+    """Their figure comes and goes with them, whether figures are listed or not."""
+    without, empty, given = (
+        resolve(changed("grid/shadows", value)) if value != "absent" else resolve(BASE)
+        for value in ("absent", None, {"models": 64, "per_job": 8.0})
+    )
+    assert without.shadows is None and "roc" not in without.figures
+    assert (empty.shadows.models, empty.shadows.per_job) == (8, 4)
+    assert len(given.shadows.jobs()) == 8 and "roc" in given.figures
+    assert resolve(changed("grid/shadows", {}) | {"figures": ["roc"]}).figures == ("roc",)
+
+
 def test_empty_entry_means_defaults(resolve):
     assert resolve(changed("grid/unlearners/ga", None)).axes == resolve(BASE).axes
+
+
+def test_further_entries_of_an_oracle_method_are_its_twins(resolve):
+    """The entry with the method's name is the oracle, else the first by name, in whatever order they stand."""
+    twins = {"retrain_exact_b": "retrain_exact", "again": "retrain", "retrain_b": "retrain"}
+    entries = {"ga": {}} | {twin: {"method": method} for twin, method in twins.items()}
+    entries |= {"retrain": {}, "retrain_exact": {}}
+    for order in (entries, dict(reversed(entries.items()))):
+        experiment = resolve(changed("grid/unlearners", order))
+        assert experiment.oracles == ("retrain", "retrain_exact")
+        assert experiment.twins == twins
+    experiment = resolve(changed("grid/unlearners", {k: {"method": "retrain"} for k in ("two", "one")}))
+    assert (experiment.oracles, experiment.twins) == (("one",), {"two": "one"})
+    assert resolve(BASE).twins == {}
+    with pytest.raises(
+        LacunaError, match="retrain_b: lr is not allowed; allowed: no keys, an oracle follows the recipe"
+    ):
+        resolve(changed("grid/unlearners/retrain_b", {"method": "retrain", "lr": 1}))
 
 
 # ---- sparsities ------------------------------------------------------------------------------------------------------
@@ -179,6 +213,55 @@ def test_dense_comes_first_and_only_once(resolve):
     assert resolve(config).states == ("dense", "omp-0.95", "omp-0.90", "rnd-0.95", "rnd-0.90")
 
 
+# ---- un-pruning ------------------------------------------------------------------------------------------------------
+
+
+def test_unpruning_is_a_cell_beside_the_unlearners_of_every_sparse_state(resolve, known):
+    experiment = resolve(changed("grid/unprune", [{"unlearner": "ga"}]))
+    defaults = {k: v["default"] for k, v in known["settings"]["unprune"]["schema"]["properties"].items()}
+    assert experiment.axes["unprune"].keys() == {"unprune.ga.p10.r3"}
+    assert experiment.entry("unprune", "unprune.ga.p10.r3").values == {"unlearner": "ga"} | defaults
+    cells = list(experiment.cells())
+    assert {c["state"] for c in cells if c["unlearner"] == "unprune.ga.p10.r3"} == {"omp-0.90"}
+    assert len(cells) == 2 * 2 * (2 * 3 + 1)
+    assert "unprune.ga.p10.r3" not in experiment.axes["unlearners"]
+
+
+def test_lists_are_swept(resolve):
+    entry = {"unlearner": ["ga", "slow"], "p": [0, 12.5], "rounds": [1, 3]}
+    labels = list(resolve(changed("grid/unprune", [entry])).axes["unprune"])
+    assert labels == [f"unprune.{u}.p{p}.r{r}" for u in ("ga", "slow") for p in ("0", "12.5") for r in (1, 3)]
+
+
+@pytest.mark.parametrize(
+    ("more", "label"),
+    [
+        ({"p": 5.0, "rounds": 2.0}, "unprune.ga.p5.r2"),
+        ({"when": "each_round", "grow": "random"}, "unprune.ga.p10.r3.grow_random.when_each_round"),
+        ({"finetune_epochs": 2, "finetune_lr": 1e-5}, "unprune.ga.p10.r3.finetune_epochs_2.finetune_lr_0.00001"),
+        ({"when": "end", "reinit": "original"}, "unprune.ga.p10.r3"),
+        ({"label": "mine", "when": "each_round"}, "mine.p10.r3"),
+    ],
+)
+def test_label_says_what_is_no_default(resolve, more, label):
+    (found,) = resolve(changed("grid/unprune", [{"unlearner": "ga"} | more])).axes["unprune"]
+    assert found == label
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.]*", found)
+
+
+def test_figure_is_drawn_where_its_metrics_are_computed(resolve, known):
+    default = resolve(BASE)
+    assert {"mask_overlap", "layer_sparsity"} <= set(default.figures)
+    assert not {"bound_vs_sparsity", "mia_sensitivity"} & set(default.figures), "their metrics are on request"
+    needed = known["figures"]["bound_vs_sparsity"]["metrics"]
+    assert "bound_vs_sparsity" in resolve(BASE | {"metrics": [*needed]}).figures
+    with pytest.raises(
+        LacunaError,
+        match=r"^figures\[1\]: 'bound_vs_sparsity' has nothing to show; allowed with: metric error_bound$",
+    ):
+        resolve(BASE | {"metrics": ["UA", *needed[1:]], "figures": ["time_vs_gap", "bound_vs_sparsity"]})
+
+
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
 SPARSITY = "dense, or a number > 0 and < 1 with at most 4 decimals"
@@ -197,6 +280,16 @@ MISTAKES = [
     ("grid/unlearners/retrain", {"lr": 1}, "grid.unlearners.retrain: lr is", "no keys, an oracle follows the recipe"),
     ("grid/unlearners", {"ga": {}}, "grid.unlearners: no oracle", "retrain, retrain_exact"),
     ("grid/unlearners", {}, "grid.unlearners: {} is", "at least one entry"),
+    ("grid/unprune", [{"unlearner": "x"}], "grid.unprune[0].unlearner: 'x' is not known", "no oracle: ga, slow"),
+    ("grid/unprune", [{"unlearner": ["ga", "retrain"]}], "grid.unprune[0].unlearner: 'retrain'", "ga, slow"),
+    ("grid/unprune", [{"p": 10}], "grid.unprune[0]: missing key 'unlearner'", "must be given"),
+    ("grid/unprune", [{"unlearner": "ga", "p": 101}], "grid.unprune[0].p: 101 is", "a number >= 0 and <= 100"),
+    ("grid/unprune", [{"unlearner": "ga", "p": []}], "grid.unprune[0].p: [] is", "a list of at least one"),
+    ("grid/unprune", [{"unlearner": "ga", "rounds": [1, -1]}], "grid.unprune[0].rounds: -1 is", "a whole number >= 0"),
+    ("grid/unprune", [{"unlearner": "ga", "when": "now"}], 'grid.unprune[0].when: "now" is', "one of end, each_round"),
+    ("grid/unprune", [{"unlearner": "ga", "q": 1}], "grid.unprune[0]: unknown key 'q'", "p, rounds"),
+    ("grid/unprune", [{"unlearner": "ga"}] * 2, "grid.unprune[1]: 'unprune.ga.p10.r3' is there twice", "of its own"),
+    ("grid/unprune", [{"unlearner": "ga", "label": "a/b"}], 'grid.unprune[0].label: "a/b" is', LABEL),
     ("grid/datasets", {"cifar": {}}, "grid.datasets.cifar: 'cifar' is not known", "digits"),
     ("grid/datasets", {"mine": {"method": "npz"}}, "grid.datasets.mine: missing key 'path'", "must be given"),
     ("grid/datasets", {"../x": {}}, 'grid.datasets: "../x" is', LABEL),
@@ -220,6 +313,13 @@ MISTAKES = [
     ("grid/scenarios/random/fraction", 0, "grid.scenarios.random.fraction: 0 is", "a number > 0 and < 1"),
     ("grid/scenarios/random/fraction", 1, "grid.scenarios.random.fraction: 1 is", "a number > 0 and < 1"),
     ("grid/scenarios/random", {}, "grid.scenarios.random: missing key 'fraction'", "must be given"),
+    ("grid/pruners", {"imp": {"rate": 0.01}}, "grid.pruners.imp.rate: 0.01 is", "at least 0.0226 (at most 100 rounds"),
+    (
+        "grid/pruners",
+        {"mine": {"method": "omp", "compact": True}},
+        "grid.pruners.mine.compact: not allowed for omp, which removes single weights",
+        "for: filter_l1, filter_l2, filter_taylor",
+    ),
     ("grid/sparsities", [1.5], "grid.sparsities[0]: 1.5 is", SPARSITY),
     ("grid/sparsities", [0.5, 0], "grid.sparsities[1]: 0 is", SPARSITY),
     ("grid/sparsities", ["0.00"], "grid.sparsities[0]: 0.00 is", SPARSITY),
@@ -232,7 +332,7 @@ MISTAKES = [
     ("grid/sparsities", ["dense", 0.5, "dense"], "grid.sparsities[2]: dense is listed twice", "each sparsity once"),
     ("grid/sparsities", [], "grid.sparsities: [] is", "a list of at least 1"),
     ("grid/sparsity", [0.5], "grid: unknown key 'sparsity'", "sparsities"),
-    ("gird", {}, "config: unknown key 'gird'", "name, device, metrics, figures, grid"),
+    ("gird", {}, "config: unknown key 'gird'", "name, device, metrics, figures, relearning, grid"),
     ("grid", ..., "config: missing key 'grid'", "must be given"),
     ("grid/seeds", ..., "grid: missing key 'seeds'", "must be given"),
     ("device", "gpu", 'device: "gpu" is', "one of auto, cpu, cuda"),
@@ -241,7 +341,17 @@ MISTAKES = [
     ("metrics", ["UA", "ua"], "metrics[1]: 'ua' is not known", "UA"),
     ("metrics", [], "metrics: [] is", "at least 1"),
     ("metrics", ["UA", "UA"], "metrics: 'UA' is listed twice", "each value once"),
+    ("relearning", {"rate": 1}, "relearning: unknown key 'rate'", "margin"),
+    ("relearning", {"margin": 1}, "relearning.margin: 1 is", "> 0 and < 1"),
+    ("relearning", [], "relearning: [] is", "a mapping"),
+    ("missing", "ignore", 'missing: "ignore" is', "one of refuse, allow"),
     ("figures", ["pie"], "figures[0]: 'pie' is not known", "time_vs_gap"),
+    ("figures", ["time_vs_gap", "roc"], "figures[1]: 'roc' has nothing to show", "grid.shadows"),
+    ("grid/shadows", {"models": 4}, "grid.shadows.models: 4 is", "a whole number >= 6 and divisible by 2"),
+    ("grid/shadows", {"models": 9}, "grid.shadows.models: 9 is", "a whole number >= 6 and divisible by 2"),
+    ("grid/shadows", {"per_job": 0}, "grid.shadows.per_job: 0 is", "a whole number >= 1"),
+    ("grid/shadows", {"number": 8}, "grid.shadows: unknown key 'number'", "models, per_job"),
+    ("grid/shadows", 8, "grid.shadows: 8 is", "a mapping or null"),
 ]
 
 
@@ -255,6 +365,13 @@ def test_mistake_is_one_sentence_with_key_value_and_what_is_allowed(resolve, pat
     assert sentence.startswith(said)
     assert allowed in sentence.removeprefix(said)
     assert "\n" not in sentence
+
+
+def test_unpruning_of_dense_models_is_refused(resolve):
+    config = changed("grid/unprune", [{"unlearner": "ga"}])
+    config["grid"]["sparsities"] = ["dense"]
+    with pytest.raises(LacunaError, match=r"^grid.unprune: no state is sparse, .*; allowed with a sparsity > 0$"):
+        resolve(config)
 
 
 def test_scenario_must_suit_the_dataset(resolve, tmp_path):
@@ -284,14 +401,15 @@ def test_ingested_files_are_not_read_again_unless_they_changed(resolve, tmp_path
     entry = {"method": "npz", **resolve(config).entry("datasets", "mine").values}
     meta = tmp_path / "data/mine/meta.json"
     meta.parent.mkdir(parents=True)
-    meta.write_text(json.dumps({"classes": 10, "entry": entry}))
+    good = {"classes": 10, "shape": [1, 8, 8], "entry": entry}
+    meta.write_text(json.dumps(good))
     os.utime(path, (1, 1))
     assert resolve(config, data_folder=tmp_path / "data")
-    for stale in ({"classes": 10, "entry": entry | {"layout": "nhwc"}}, {"classes": 10}):
+    for stale in (good | {"entry": entry | {"layout": "nhwc"}}, {"classes": 10}):
         meta.write_text(json.dumps(stale))
         with pytest.raises(LacunaError, match="not a usable npz file"):
             resolve(config, data_folder=tmp_path / "data")
-    meta.write_text(json.dumps({"classes": 10, "entry": entry}))
+    meta.write_text(json.dumps(good))
     os.utime(path, (2e9, 2e9))
     with pytest.raises(LacunaError, match="not a usable npz file"):
         resolve(config, data_folder=tmp_path / "data")
@@ -303,6 +421,38 @@ def test_unlearner_must_suit_the_scenario(resolve, known, monkeypatch):
         LacunaError, match=r"^grid.unlearners.ga: ga cannot work on scenario 'random' \(random\); allowed: class"
     ):
         resolve(BASE)
+
+
+def test_pruner_must_reach_the_sparsity_on_every_model(resolve, tmp_path, known):
+    """Asked once: the second plan finds the answers, good and bad, and starts no process."""
+    config = changed("grid/sparsities", ["dense", 0.9, 0.9999])
+    config["grid"]["models"] = {"resnet8": {}, "thin": {"method": "resnet8", "width": 1}}
+    sentence = (
+        "grid.pruners.omp: thin on digits cannot be pruned to 0.9999: none of its 307 prunable weights would be left; "
+        "allowed: at most 0.9967"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for _ in range(2):
+            with pytest.raises(LacunaError) as caught:
+                resolve(config, data_folder=tmp_path, cache=tmp_path)
+            assert str(caught.value) == sentence
+            patch.setattr(reachable, "in_child", None)
+        config["grid"]["sparsities"] = [0.9]
+        assert resolve(config, data_folder=tmp_path, cache=tmp_path)
+        config["grid"]["sparsities"] = [0.8]
+        with pytest.raises(TypeError, match="not callable"):
+            resolve(config, data_folder=tmp_path, cache=tmp_path)
+    answered = json.loads((tmp_path / "reachable.json").read_text())
+    assert sorted(map(str, answered.values())) == ["None", "None", "None", sentence.partition("0.9999: ")[2]]
+
+
+def test_models_that_cannot_be_built_are_one_sentence(resolve, tmp_path, monkeypatch):
+    class Child:
+        returncode, stderr = 1, "Traceback ...\nMemoryError: no\n"
+
+    monkeypatch.setattr(reachable, "in_child", lambda *a: Child)
+    with pytest.raises(LacunaError, match=r"^the models of the grid cannot be built: MemoryError: no$"):
+        resolve(BASE, data_folder=tmp_path, cache=tmp_path)
 
 
 # ---- YAML ------------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ def test_digits_are_the_1797_of_scikit_learn():
     assert images.x.dtype == np.uint8
     assert images.y.dtype == np.int64
     assert (images.train, images.classes) == (1438, Digits().classes())
+    assert images.x.shape[1:] == Digits().shape()
     x, y = load_digits(return_X_y=True)
     # the same images, each with its own label, in another order; grey levels 0..16 become 0..255
     theirs = sorted((bytes(np.rint(a * 255 / 16).astype(np.uint8)), int(b)) for a, b in zip(x, y, strict=True))
@@ -111,6 +112,7 @@ def test_every_layout_becomes_uint8_nchw(tmp_path, layout, images, expected):
 def test_labels_of_any_integer_type_are_taken(tmp_path):
     dataset = npz(tmp_path, y_train=LABELS.astype(np.uint8), y_test=LABELS[:2].astype(np.int32))
     assert dataset.classes() == 3
+    assert dataset.shape() == dataset.load().x.shape[1:]
     assert [str(f) for f in dataset.files()] == [str(tmp_path / "my.npz")]
 
 

@@ -6,14 +6,50 @@ from dataclasses import dataclass
 import pytest
 
 from lacuna import docs
+from lacuna.evaluation import METRICS
 from lacuna.fields import Positive
+from lacuna.pruning import PRUNERS
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning.base import LossUnlearner
 
 
-def test_methods_page_is_current():
-    """docs/methods.md is what the dataclasses give now (if not: make docs)."""
-    assert (docs.PAGES / "methods.md").read_text(encoding="utf-8") == docs.methods_page()
+@pytest.mark.parametrize("page", ["methods", "metrics"])
+def test_page_is_current(page):
+    """docs/ has what the sources give now (if not: make docs)."""
+    assert (docs.PAGES / f"{page}.md").read_text(encoding="utf-8") == getattr(docs, f"{page}_page")()
+
+
+def test_every_metric_has_its_row():
+    """With name, meaning, unit, range, direction and source; and what it needs, if it is no default."""
+    page = docs.metrics_page()
+    for name in METRICS:
+        assert f"\n| `{name}`" in page
+        assert docs.metric_row(name).replace("\\|", "").count("|") == 7
+    assert "Needs `random_init`. | 1 | 0 to 1 | as the oracle | Chundawat" in docs.metric_row("ZRF")
+    assert "Needs `relearn`. On request. |" in docs.metric_row("AIN")
+
+
+def test_a_metric_without_facts_is_refused(monkeypatch):
+    def silent(cell):
+        return 0.0
+
+    silent.about = {"unit": "1", "low": 0.0, "oracle": False}
+    monkeypatch.setattr(docs, "METRICS", {"silent": silent})
+    with pytest.raises(ValueError, match="'silent' does not say high, better, source"):
+        docs.metric_row("silent")
+
+
+def test_pruners_page_is_current():
+    """docs/pruners.md is what the dataclasses give now (if not: make docs)."""
+    assert (docs.PAGES / "pruners.md").read_text(encoding="utf-8") == docs.pruners_page()
+
+
+def test_every_field_of_every_pruner_is_explained():
+    """Each pruner says what it removes, where that comes from and what each field of its own means."""
+    for name, cls in PRUNERS.items():
+        parts = docs.parts_of(cls, needed=("Source",))
+        assert parts["formula"] and parts["notes"]["Source"], name
+        assert set(docs.own_fields(cls)) <= set(parts["fields"]), name
 
 
 def test_every_field_of_every_method_is_explained():

@@ -23,8 +23,9 @@ from lacuna.unlearning.boundary_expand import BoundaryExpand
 from lacuna.unlearning.boundary_shrink import BoundaryShrink
 from lacuna.unlearning.conv_transpose import transpose
 from lacuna.unlearning.msg import MaskedSmallGradients
+from lacuna.unlearning.per_sample import mean_squares
 from lacuna.unlearning.prmq import Prmq, entropy
-from lacuna.unlearning.saliency import diagonal_fisher, lowest, mean_gradient
+from lacuna.unlearning.saliency import lowest, mean_gradient
 from lacuna.unlearning.salun import SalUn
 from lacuna.unlearning.salun_soft import SoftSalUn
 from lacuna.unlearning.sfr_on import SFRon
@@ -611,22 +612,6 @@ def test_mean_gradient_does_not_depend_on_the_batches(trained, batch_size):
     assert same(state(model), state(trained)), "batch norm statistics stay"
 
 
-@pytest.mark.parametrize("chunk", [1, 5, 128])
-def test_fisher_is_the_mean_of_squared_single_gradients(trained, chunk, monkeypatch):
-    monkeypatch.setattr("lacuna.unlearning.saliency.CHUNK", chunk * sum(p.numel() for p in trained.parameters()))
-    found = diagonal_fisher(trained, SOURCE, "forget")
-    model = copy_of(trained).eval()
-    x, y = everything_of(SOURCE, "forget")
-    expected = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
-    for i in range(len(y)):
-        model.zero_grad()
-        cross_entropy(model(x[i : i + 1]), y[i : i + 1]).backward()
-        for name, p in model.named_parameters():
-            expected[name] += p.grad**2 / len(y)
-    for name, fisher in found.items():
-        close(fisher, expected[name], rtol=1e-9, atol=1e-15)
-
-
 def test_lowest_counts_what_exists_and_takes_the_first_of_equals():
     scores = {"a": torch.tensor([[3.0, 1.0], [1.0, 0.0]]), "b": torch.tensor([1.0, 2.0])}
     found = lowest(scores, 0.5)
@@ -778,7 +763,7 @@ def test_sfr_on_ascent_gradient(trained, sparse, clip):
         mask.apply(model)
     method, work = SFRon(alpha=3.0, clip=clip, balance=0.8), working(model, mask)
     method.begin(model, SOURCE, work)
-    forget, retain = (diagonal_fisher(model, SOURCE, part) for part in ("forget", "retain"))
+    forget, retain = (mean_squares(model, SOURCE, part) for part in ("forget", "retain"))
     work.lr = method.lr / 2
     given = one_batch(SOURCE, "forget")
     twin = copy_of(model)

@@ -1,5 +1,6 @@
 """Metrics on plain arrays, against loops and numbers worked out by hand."""
 
+import doctest
 import math
 import os
 import subprocess
@@ -12,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lacuna
+from lacuna import evaluation
 from lacuna.errors import LacunaError
-from lacuna.evaluation import METRICS, Cell, evaluate, membership
+from lacuna.evaluation import METRICS, Cell, default_metrics, evaluate, evaluate_seeds, membership, svm
 from lacuna.evaluation.cell import Part
 
 
@@ -32,6 +34,7 @@ def a_cell(seed=0, sizes=(60, 20, 20, 30), classes=4, index=False, **rest):
         x = rng.normal(size=(n, classes)) + sure(y, classes, 4.0 if name == "retain" else 1.5)
         parts[name] = (x.astype(np.float32), y)
         arrays |= {f"logits/{name}": parts[name][0], f"labels/{name}": y, f"index/{name}": np.arange(n) + 100}
+    arrays |= {f"origin/{key}": np.array(value) for key, value in rest.pop("origin", {}).items()}
     return Cell.from_arrays(arrays, rest.get("mask"), rest.get("seconds")) if index else Cell.of(**parts, **rest)
 
 
@@ -57,10 +60,22 @@ def test_tie_goes_to_the_first_class():
     assert membership.correctness(tied.probabilities, tied.labels)[:, 0].tolist() == [1, 0, 0, 1]
 
 
-def test_metric_without_data_is_left_out():
+def test_metric_without_data_is_left_out_with_its_reason():
     found = evaluate(a_cell(), {"retrain": a_cell(1)})
-    assert not {"TA_forgotten", "time_s", "sparsity", "mask_iou/retrain", "speedup/retrain"} & set(found)
+    lacking = {"TA_forgotten", "time_s", "sparsity", "mask_iou/retrain", "speedup/retrain", "ZRF", "forwards"}
+    assert lacking <= set(found.absent)
+    assert not set(found) & set(found.absent)
+    assert all(found.absent.values())
+    assert found.absent["ZRF"] == "'random_init' is not known of these predictions"
+    assert found.absent["speedup/retrain"] == "the seconds are not known"
     assert {"UA", "RA", "TA", "MIA", "avg_gap/retrain"} <= set(found)
+
+
+def test_each_metric_that_was_asked_for_is_there_or_says_why():
+    found = evaluate(a_cell(), {"retrain": a_cell(1)})
+    asked = {name + "/retrain" * METRICS[name].about["oracle"] for name in default_metrics()}
+    assert set(found) | set(found.absent) == asked
+    assert "MIA_plain" not in asked, "on request"
 
 
 def test_softmax_is_exact_and_survives_huge_logits():
@@ -135,10 +150,15 @@ def test_forget_set_is_called_what_it_looks_like(feature):
     assert rates["retain"] < 15
 
 
+def watched(monkeypatch, seen, look):
+    """Have every attack leave `look(members, nonmembers)` in `seen`."""
+    fitted = svm.fit
+    monkeypatch.setattr(svm, "fit", lambda m, n, plain=False: seen.append(look(m, n)) or fitted(m, n, plain))
+
+
 def test_attack_sees_as_many_members_as_non_members(monkeypatch):
     seen = []
-    fitted = membership.svc_attack
-    monkeypatch.setattr(membership, "svc_attack", lambda m, n: seen.append((len(m), len(n))) or fitted(m, n))
+    watched(monkeypatch, seen, lambda m, n: (len(m), len(n)))
     for sizes in ((90, 10, 10, 30), (20, 10, 10, 50)):
         membership.efficacy(a_cell(sizes=sizes), membership.confidence)
     assert seen == [(30, 30), (20, 20)]
@@ -146,8 +166,7 @@ def test_attack_sees_as_many_members_as_non_members(monkeypatch):
 
 def test_members_are_the_same_for_every_method_and_run(monkeypatch):
     seen = []
-    fitted = membership.svc_attack
-    monkeypatch.setattr(membership, "svc_attack", lambda m, n: seen.append(m.tolist()) or fitted(m, n))
+    watched(monkeypatch, seen, lambda m, n: m.tolist())
     np.random.seed(1)  # noqa: NPY002
     one = membership.efficacy(a_cell(), membership.confidence)
     np.random.seed(2)  # noqa: NPY002
@@ -164,16 +183,126 @@ def test_mia_is_computed_once_for_a_cell(monkeypatch):
     efficacy = membership.efficacy
     monkeypatch.setattr(membership, "efficacy", lambda *a: calls.append(1) or efficacy(*a))
     oracles = {name: a_cell(seed) for seed, name in enumerate(("retrain", "retrain_exact"), 1)}
-    found = evaluate(cell, oracles, ["MIA", "avg_gap"])
+    found = evaluate(cell, oracles, ["MIA", "avg_gap", "ToW_MIA"])
     assert len(calls) == 3
     assert found["MIA"] == efficacy(a_cell(), membership.confidence)
+
+
+def test_plain_svc_on_request():
+    """The fast attack and scikit-learn's agree; the second is asked for by the name of a metric."""
+    cell, _ = attacked("test", seed=1, retain=600, test=400)
+    found = evaluate(cell, metrics=["MIA", "MIA_plain"])
+    assert found["MIA"] == pytest.approx(found["MIA_plain"], abs=0.2)
+
+
+def test_privacy_attack_is_scored_on_what_it_did_not_learn(monkeypatch):
+    seen = []
+    watched(monkeypatch, seen, lambda m, n: (len(m), len(n)))
+    asked, scored = [], membership.balanced_accuracy
+    monkeypatch.setattr(membership, "balanced_accuracy", lambda m, n: asked.append((len(m), len(n))) or scored(m, n))
+    membership.mia_privacy(a_cell(sizes=(90, 10, 10, 31)))
+    assert (seen, asked) == ([(15, 15)], [(16, 16)])
+    rows = membership.shadows(a_cell(sizes=(90, 10, 10, 31)))
+    assert len(set(rows.retain.tolist())) == len(rows.retain) == 31, "no sample twice, so none in both halves"
+
+
+def test_privacy_of_what_cannot_and_what_can_be_told_apart():
+    rng = np.random.default_rng(0)
+    alike = Cell.of(**{part: scores(rng, 3000, 2.0) for part in ("retain", "forget", "test")})
+    found = evaluate(alike, metrics=["MIA_privacy", "MIA_privacy_auc"])
+    assert found["MIA_privacy"] == pytest.approx(50, abs=4)
+    assert found["MIA_privacy_auc"] == pytest.approx(0.5, abs=0.04)
+    apart = Cell.of(retain=scores(rng, 300, 9.0), forget=scores(rng, 30, 0.0), test=scores(rng, 300, -9.0))
+    assert evaluate(apart, metrics=["MIA_privacy", "MIA_privacy_auc"]) == {"MIA_privacy": 100, "MIA_privacy_auc": 1}
+
+
+def test_privacy_needs_two_samples_of_each():
+    found = evaluate(a_cell(sizes=(9, 3, 3, 1)), metrics=["MIA_privacy", "MIA_privacy_auc"])
+    assert not found
+    assert set(found.absent) == {"MIA_privacy", "MIA_privacy_auc"}
+
+
+def test_balanced_accuracy_by_hand():
+    """2 of 4 members and 3 of 4 non-members are right; 0 is a "member"."""
+    members, nonmembers = np.array([0.0, 1, -1, -2]), np.array([-1.0, -1, -1, 0])
+    assert membership.balanced_accuracy(members, nonmembers) == pytest.approx(62.5)
+
+
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=20),
+    st.lists(st.integers(0, 5), min_size=1, max_size=20),
+)
+def test_auc_is_the_share_of_ordered_pairs(positive, negative):
+    """Ties count one half."""
+    pairs = [1.0 if p > n else 0.5 if p == n else 0.0 for p in positive for n in negative]
+    found = membership.auc(np.array(positive, float), np.array(negative, float))
+    assert found == pytest.approx(sum(pairs) / len(pairs), abs=1e-12)
+
+
+def test_log_odds_equal_their_definition_and_survive_saturation():
+    y = np.array([0, 2, 1, 0])
+    part = Part(np.array([[1.0, 2, 3], [0, 0, 0], [5, -1, 2], [1e4, 0, 0]]), y)
+    p, rows = part.probabilities, np.arange(4)
+    expected = np.log(p[rows, y][:3]) - np.log(1 - p[rows, y][:3])
+    np.testing.assert_allclose(part.log_odds[:3], expected, rtol=1e-12)
+    assert part.log_odds[3] == pytest.approx(1e4 - math.log(2))
+    np.testing.assert_allclose(np.exp(part.log_probabilities), p, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1000.0])
+def test_linear_attack_is_stationary(shift):
+    """The gradient of the penalised logistic loss is 0 at the slope and offset found."""
+    rng = np.random.default_rng(0)
+    members, nonmembers = rng.normal(3, 2, 300) + shift, rng.normal(1, 1, 200) + shift
+    slope, offset = membership.linear_attack(members, nonmembers)
+    x = np.concatenate([members, nonmembers])
+    miss = 1 / (1 + np.exp(-(slope * x + offset))) - np.repeat([1.0, 0.0], [300, 200])
+    assert miss.sum() == pytest.approx(0, abs=1e-6)
+    assert miss @ (x - x.mean()) + slope == pytest.approx(0, abs=1e-6)
+    assert slope > 0
+
+
+@pytest.mark.parametrize(
+    ("members", "nonmembers"), [([1.0, 2.0], [-1.0, -2.0]), ([1.0], [1.0]), ([3.0, 3.0], [3.0]), ([1e6], [-1e6])]
+)
+def test_linear_attack_ends_on_separated_and_constant_features(members, nonmembers):
+    slope, offset = membership.linear_attack(np.array(members), np.array(nonmembers))
+    assert math.isfinite(slope) and math.isfinite(offset)
+    assert (slope * max(members) + offset >= 0) or max(members) == max(nonmembers)
+
+
+@pytest.mark.parametrize("looks", ["test", "retain"])
+def test_linear_attack_calls_the_forget_set_what_it_looks_like(looks):
+    cell, _ = attacked(looks, seed=0)
+    found = evaluate(cell, metrics=["MIA_linear"])["MIA_linear"]
+    assert found > 75 if looks == "test" else found < 15
+
+
+def test_auc_of_the_forget_set_is_against_its_like():
+    """Never-seen samples of the forgotten class where there are any, else the test set."""
+    y = np.zeros(4, int)
+    low, high = np.tile([0.0, 1.0], (4, 1)), np.tile([1.0, 0.0], (4, 1))
+    cell = Cell.of(retain=(high, y), forget=(low, y), test=(high, y))
+    assert evaluate(cell, metrics=["MIA_auc"]) == {"MIA_auc": 0}
+    cell = Cell.of(retain=(high, y), forget=(low, y), test=(high, y), test_forgotten=(low, y))
+    assert evaluate(cell, metrics=["MIA_auc"]) == {"MIA_auc": 0.5}
+
+
+def test_sensitivity_is_the_spread_over_shadow_ratios(monkeypatch):
+    seen = []
+    watched(monkeypatch, seen, lambda m, n: (len(m), len(n)))
+    cell = a_cell(sizes=(300, 50, 10, 200))
+    found = evaluate(cell, metrics=["MIA_sensitivity"])["MIA_sensitivity"]
+    assert sorted(seen) == [(180, 200), (190, 200), (200, 182), (200, 190), (200, 200)]
+    each = [membership.efficacy(cell, membership.confidence, ratio) for ratio in (0.9, 0.95, 1, 1.05, 1.1)]
+    assert found == max(each) - min(each)
 
 
 # ---- oracles ---------------------------------------------------------------------------------------------------------
 
 
 def test_oracle_beside_itself_has_no_gap():
-    mask = {"a": np.array([True, False, True])}
+    mask = {"a": np.array([[True, False, True]])}
     cell = a_cell(mask=mask, seconds=3.0)
     found = evaluate(cell, {"retrain": a_cell(mask=mask, seconds=6.0)})
     assert found["avg_gap/retrain"] == 0
@@ -188,6 +317,67 @@ def test_average_gap_is_the_mean_of_four_distances():
     parts = [abs(METRICS[m](cell) - METRICS[m](oracle)) for m in ("UA", "RA", "TA", "MIA")]
     assert min(parts) > 0
     assert evaluate(cell, {"o": oracle}, ["avg_gap"]) == {"avg_gap/o": pytest.approx(sum(parts) / 4)}
+
+
+def test_salun_has_the_average_gap_that_it_published():
+    """Fan et al. 2024, Table 1, dense, random 10 %: gaps of 2.39, 0.38, 0.33 and 1.51 points are 1.15 on average."""
+    n = 10_000
+    y = np.zeros(n, int)
+
+    def at(accuracy):
+        return np.eye(2)[(np.arange(n) >= round(accuracy * n / 100)).astype(int)], y
+
+    def published(ua, ra, ta, mia):
+        cell = Cell.of(forget=at(100 - ua), retain=at(ra), test=at(ta))
+        cell.cache["MIA"] = mia
+        return cell
+
+    retrain, salun = published(5.24, 100, 94.26, 12.88), published(2.85, 99.62, 93.93, 14.39)
+    assert round(evaluate(salun, retrain, ["avg_gap"])["avg_gap/oracle"], 2) == 1.15
+    found = evaluate(salun, retrain, ["ToW", "ToW_MIA"])
+    assert found["ToW/oracle"] == pytest.approx((1 - 0.0239) * (1 - 0.0038) * (1 - 0.0033))
+    assert found["ToW_MIA/oracle"] == pytest.approx((1 - 0.0151) * (1 - 0.0038) * (1 - 0.0033))
+
+
+def test_tug_of_war_of_the_oracle_is_one():
+    cell = a_cell(3)
+    assert evaluate(cell, cell, ["ToW", "ToW_MIA"]) == {"ToW/oracle": 1, "ToW_MIA/oracle": 1}
+
+
+def test_one_oracle_needs_no_label():
+    cell, oracle = a_cell(0), a_cell(1)
+    named = evaluate(cell, {"oracle": oracle}, ["UA", "KL_test"])
+    assert evaluate(cell, oracle, ["UA", "KL_test"]) == named
+    assert set(named) == {"UA", "KL_test/oracle"}
+
+
+def test_every_seed_needs_its_own_oracle():
+    cells = {seed: a_cell(seed) for seed in (0, 1, 2)}
+    oracles = {"retrain": {seed: a_cell(10 + seed) for seed in (0, 1, 2)}}
+    found = evaluate_seeds(cells, oracles, iter(["UA", "avg_gap"]))
+    assert found == {s: evaluate(cells[s], {"retrain": oracles["retrain"][s]}, ["UA", "avg_gap"]) for s in cells}
+    del oracles["retrain"][1]
+    with pytest.raises(LacunaError, match=r"^oracle 'retrain' has no run of seed 1; allowed: one for each of the seed"):
+        evaluate_seeds(cells, oracles, ["UA"])
+
+
+@pytest.mark.parametrize("key", ["dataset", "split"])
+def test_oracle_of_another_dataset_or_split_is_refused(key):
+    """By the digests that are stored with the predictions, whatever their labels and indices are."""
+    origin = {"dataset": "d" * 64, "split": "5" * 64}
+    cell, same = (a_cell(seed, index=True, origin=origin) for seed in (0, 1))
+    evaluate(cell, same, ["UA"])
+    other = a_cell(1, index=True, origin=origin | {key: "e" * 64})
+    said = rf"^oracle 'oracle' predicts on another {key} \(eeeeeeeeeeee instead of {origin[key][:12]}\); allowed: "
+    with pytest.raises(LacunaError, match=said):
+        evaluate(cell, other, ["UA"])
+    evaluate(cell, a_cell(1), ["UA"])  # nothing is known of the user's own logits
+
+
+def test_oracle_with_other_classes_is_refused():
+    five = Cell({n: Part(np.pad(p.logits, ((0, 0), (0, 1))), p.labels, p.index, n) for n, p in a_cell(1).parts.items()})
+    with pytest.raises(LacunaError, match="oracle 'oracle' tells 5 classes apart in 'retain'; allowed: 4, as the cell"):
+        evaluate(a_cell(), five, ["UA"])
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e-4, None])
@@ -212,7 +402,7 @@ def test_oracle_without_a_part_is_refused():
 
 
 def test_masks_over_other_tensors_are_refused():
-    one, other = (a_cell(mask={name: np.ones(3, bool)}) for name in ("a", "b"))
+    one, other = (a_cell(mask={name: np.ones((3, 1), bool)}) for name in ("a", "b"))
     with pytest.raises(LacunaError, match="the masks are not over the same tensors"):
         evaluate(one, {"o": other}, ["mask_iou"])
 
@@ -232,6 +422,7 @@ X = np.zeros((3, 3))
         (X, Y[:, None], "forget: 3 rows of logits but labels of shape (3, 1)"),
         (X[0], Y, "forget: logits of shape (3,)"),
         (X[:0], Y[:0], "forget: logits of shape (0, 3)"),
+        (X[:, :1], 0 * Y, "forget: logits of shape (3, 1)"),
         (X, Y + 1, "forget: a label is out of range; allowed: 0 to 2"),
         (X, Y - 1, "forget: a label is out of range; allowed: 0 to 2"),
     ],
@@ -257,10 +448,25 @@ def test_unknown_metric_and_non_finite_value_are_refused():
 @pytest.mark.parametrize("seed", range(3))
 def test_every_value_lies_in_the_range_that_its_metric_claims(seed):
     rng = np.random.default_rng(seed)
-    masks = [{"a": rng.random(50) < 0.3} for _ in range(2)]
-    cell, oracle = (a_cell(seed + 10 * i, mask=m, seconds=1.0 + i) for i, m in enumerate(masks))
-    found = evaluate(cell, {"o": oracle})
-    named = {"UA", "RA", "TA", "MIA", "avg_gap/o", "mask_iou/o", "sparsity", "time_s", "speedup/o"}
+    masks = [{"a": rng.random((5, 10)) < 0.3} for _ in range(2)]
+    job = {"samples": 60, "steps": 6, "forwards": 4, "backwards": 2, "peak_memory_mb": 600.0, "energy_j": 12.5}
+    job["parameters"] = {"unlearner": {"method": "ga", "lr": 0.1}}
+    job["network"] = {"parameters": 50, "macs": 500, "inference_ms": 0.1}
+    extra = {
+        "random_init": {"logits": rng.normal(size=(20, 4))},
+        "relearn": {"epochs": 3, "accuracy": [10.0, 50.0, 80.0, 99.0], "target": 95.0},
+        "curvature": {"distance": 3.0, "sigma": 20.0},
+        "job": job,
+    }
+    cell, oracle = (
+        a_cell(
+            seed + 10 * i, mask=m, seconds=1.0 + i, extra=extra | {"weights": {"a": rng.normal(size=(5, 10)) * m["a"]}}
+        )
+        for i, m in enumerate(masks)
+    )
+    found = evaluate(cell, {"o": oracle}, METRICS)
+    assert found.absent == {"TA_forgotten": "the predictions do not hold what it is computed from"}
+    named = {"UA", "RA", "TA", "MIA", "avg_gap/o", "mask_iou/o", "sparsity", "time_s", "speedup/o", "ZRF", "AIN/o"}
     assert named <= set(found)
     for name, value in found.items():
         about = METRICS[name.removesuffix("/o")].about
@@ -271,14 +477,30 @@ def test_every_value_lies_in_the_range_that_its_metric_claims(seed):
         assert about["source"]
 
 
+def test_what_the_readme_shows_works():
+    """Its lines on a user's own logits, as they stand there, and the example of the function itself."""
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    lines = text[text.index("cell = lacuna.Cell.of(") :].partition("```")[0]
+    names, rng = {"lacuna": lacuna}, np.random.default_rng(0)
+    for part in "rft":
+        names |= {f"y_{part}": np.arange(30) % 3}
+        names |= {f"{whose}_{part}": rng.normal(size=(30, 3)) for whose in ("logits", "oracle")}
+    exec(lines, names)
+    assert {"UA", "MIA", "KL_forget/retrain"} <= set(names["values"])
+    assert names["values"].absent["time_s"] == "the seconds are not known"
+    assert doctest.testmod(evaluation).attempted > 3
+    assert doctest.testmod(evaluation).failed == 0
+
+
 def test_evaluation_imports_no_torch():
+    """Nor anything else that takes seconds to load."""
     code = (
         "import sys, numpy as np\n"
         "from lacuna import Cell, evaluate\n"
         "x, y = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 3\n"
-        "cell = Cell.of(retain=(x, y), forget=(x, y), test=(x, y), mask={'a': y > 1}, seconds=1.0)\n"
+        "cell = Cell.of(retain=(x, y), forget=(x, y), test=(x, y), mask={'a': (y > 1)[None]}, seconds=1.0)\n"
         "assert len(evaluate(cell, {'o': cell})) > 10\n"
-        "print([m for m in ('torch', 'torchvision', 'matplotlib') if m in sys.modules])"
+        "print([m for m in ('torch', 'torchvision', 'matplotlib', 'sklearn', 'scipy') if m in sys.modules])"
     )
     env = os.environ | {"PYTHONPATH": str(Path(lacuna.__file__).parents[1])}
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)

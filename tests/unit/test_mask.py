@@ -18,7 +18,7 @@ from lacuna.evaluation.topology import intersection_over_union
 from lacuna.pruning.mask import Mask, prunable
 from lacuna.store import load_mask, save_mask
 
-SHAPES = st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=4), min_size=1, max_size=4)
+SHAPES = st.lists(st.lists(st.integers(1, 4), min_size=2, max_size=4), min_size=1, max_size=4)
 SPARSITIES = st.one_of(
     st.integers(0, 9999).map(lambda n: f"{n / 10_000:.4f}"), st.floats(0, 0.999, allow_subnormal=False)
 )
@@ -154,10 +154,46 @@ def test_masks_that_differ_in_name_or_shape_are_unequal():
 
 
 def test_sparsity_per_layer_and_collapse():
-    mask = Mask({"a": torch.tensor([1, 0, 0, 0]), "b": torch.zeros(2, 2), "c": torch.ones(2)})
+    tensors = {"a": torch.tensor([[1, 0, 0, 0]]), "b": torch.zeros(2, 2), "c": torch.ones(1, 2)}
+    mask = Mask(tensors | {"bias": torch.zeros(30)})
     assert mask.sparsity_per_layer() == {"a": 0.75, "b": 1.0, "c": 0.0}
     assert mask.sparsity == pytest.approx(0.7)
     assert mask.collapsed() == ["b"]
+    other = Mask(tensors | {"bias": torch.ones(30)})
+    assert mask.iou(other) == intersection_over_union(mask.bits(), other.bits()) == 1.0, "a bias is no weight"
+    assert mask != other
+
+
+@st.composite
+def growths(draw):
+    """A mask, scores that may tie, and a share in percent."""
+    (mask,) = draw(masks())
+    values = st.sampled_from([0.0, 1.0]) if draw(st.booleans()) else st.floats(-9, 9, width=32)
+    scores = {
+        n: torch.tensor(draw(st.lists(values, min_size=mask[n].numel(), max_size=mask[n].numel()))).view(mask[n].shape)
+        for n in mask
+    }
+    return mask, scores, draw(st.integers(0, 100))
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+@given(growths())
+def test_growth_returns_the_share_of_the_removed_with_the_highest_scores(scope, growth):
+    mask, scores, percent = growth
+    grown = mask.grown(scores, Fraction(percent, 100), scope)
+    assert not any(bool((mask[n] & ~grown[n]).any()) for n in mask), "what is kept stays"
+    for names in [list(mask)] if scope == "global" else [[n] for n in mask]:
+        gone = removed(mask, names)
+        assert removed(grown, names) == gone - round(Fraction(percent, 100) * gone)
+        new = torch.cat([scores[n][grown[n] & ~mask[n]] for n in names])
+        left = torch.cat([scores[n][~grown[n]] for n in names])
+        assert not len(new) or not len(left) or new.min() >= left.max()
+
+
+@pytest.mark.parametrize("share", [-0.1, "1.01"])
+def test_share_out_of_range_is_refused(share):
+    with pytest.raises(LacunaError, match=r"^share of grown weights: .* is not allowed; allowed: 0 <= share <= 1"):
+        Mask({"a": torch.zeros(3)}).grown({"a": torch.ones(3)}, share)
 
 
 # ---- on a model ------------------------------------------------------------------------------------------------------
@@ -174,7 +210,9 @@ def test_prunable_weights_are_the_convolutions():
 
 
 def test_model_without_convolution_is_refused():
-    with pytest.raises(LacunaError, match="Linear has no prunable weights"):
+    with pytest.raises(
+        LacunaError, match="Linear has no prunable weights, it holds no convolution; allowed: a model with"
+    ):
         prunable(nn.Linear(2, 2))
 
 

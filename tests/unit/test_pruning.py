@@ -22,6 +22,8 @@ RECIPE = Recipe(
 SOURCE = data(augment=Augment(1))
 # those that score and restart a trained model in one go
 ONE_SHOT = [name for name in PRUNERS if PRUNERS.module(name) == "lacuna.pruning.one_shot"]
+INITIAL = [name for name in PRUNERS if PRUNERS.module(name) == "lacuna.pruning.at_initialisation"]
+UNSTRUCTURED = [*ONE_SHOT, *INITIAL, "imp"]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,10 @@ def prune(dense, pruner, sparsity="0.70", recipe=RECIPE, seed=0, model=None, **o
         model, dense, sparsity, recipe, SOURCE, seed=seed, log=lines.append, name="mine"
     )
     return model, mask, run, lines
+
+
+def removed(mask):
+    return sum(int((~mask[name]).sum()) for name in mask)
 
 
 def without_training(recipe=RECIPE):
@@ -141,6 +147,26 @@ def test_collapsed_layer_is_warned_of(dense):
     assert prune(dense, "omp", recipe=without_training())[3] == []
 
 
+# ---- at initialisation -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pruner", INITIAL)
+def test_pruning_at_initialisation_knows_nothing_of_training(dense, pruner):
+    """The mask is that of θ_0, and training starts there, with the whole schedule before it."""
+    model, mask, run, _ = prune(dense, pruner, seed=5)
+    strange = replace(dense, final={k: torch.randn(v.shape).to(v.dtype) for k, v in dense.final.items()})
+    again, same_mask, _, _ = prune(replace(strange, rewind=strange.final), pruner, seed=5)
+    assert same_mask == mask
+    assert same(state(again), state(model))
+    assert [row["epoch"] for row in run.history] == [1, 2, 3]
+    by_hand = network()
+    by_hand.load_state_dict(dense.initial)
+    assert build(PRUNERS[pruner], {}).find_mask(by_hand, "0.70", SOURCE, seed=5) == mask
+    fit(by_hand, RECIPE, SOURCE, seed=5, mask=mask)
+    assert same(state(model), state(by_hand))
+    assert removed(mask) == round(0.7 * 252)
+
+
 # ---- iterative -------------------------------------------------------------------------------------------------------
 
 
@@ -156,7 +182,8 @@ def test_rounds_remove_the_smallest_survivors_of_the_weights_they_trained(dense)
     fit(by_hand, RECIPE, SOURCE, seed=0, mask=second, start_epoch=1)
     assert mask == second
     assert same(state(model), state(by_hand))
-    assert run.steps == 6, "the history is that of the last round"
+    assert len(run.history) == 2, "the history is that of the last round"
+    assert run.steps == run.forwards == run.backwards == 12, "the cost is that of both"
 
 
 @pytest.mark.parametrize("scope", ["global", "layer"])
@@ -191,3 +218,31 @@ def test_scores_that_are_no_numbers_are_refused(dense):
     final = {k: v * torch.nan if k == "conv1.weight" else v for k, v in dense.final.items()}
     with pytest.raises(LacunaError, match=r"^the pruning scores of 'conv1.weight' are not numbers"):
         prune(replace(dense, final=final), "omp")
+
+
+# ---- what can be reached ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pruner", UNSTRUCTURED)
+def test_sparsities_that_leave_nothing_are_refused_by_the_shapes_alone(dense, pruner):
+    """Of 252 weights, 0.998 (251.496) leaves one, 0.999 none; on the meta device, and when pruning."""
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 6, 3))
+    able = build(PRUNERS[pruner], {})
+    able.check(model, "0.998")
+    with pytest.raises(LacunaError, match=r"^none of its 252 prunable weights would be left; allowed: at most 0\.996$"):
+        able.check(model, "0.999")
+    with pytest.raises(LacunaError, match="none of its 252"):
+        prune(dense, pruner, "0.999")
+    largest = build(PRUNERS[pruner], {"scope": "layer"})
+    largest.check(model, "0.9953")  # 215 of 216
+    with pytest.raises(LacunaError, match=r"allowed: at most 0\.9953$"):
+        largest.check(model, "0.998")
+
+
+@pytest.mark.parametrize("pruner", PRUNERS)
+@pytest.mark.parametrize("include_linear", [False, True])
+def test_a_model_without_prunable_layers_is_refused(pruner, include_linear):
+    able = build(PRUNERS[pruner], {"include_linear": include_linear})
+    with pytest.raises(LacunaError, match=r"^Sequential has no prunable weights.*allowed: a model with convolutions"):
+        able.check(nn.Sequential(nn.Linear(8, 3)), "0.5")

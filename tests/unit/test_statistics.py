@@ -1,6 +1,8 @@
-"""The t interval against SciPy and a table."""
+"""Intervals, tests and orders against SciPy, enumeration and numbers worked by hand."""
 
+import itertools
 import math
+import types
 
 import numpy as np
 import pytest
@@ -8,7 +10,17 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lacuna.evaluation.statistics import t_interval
+from lacuna.evaluation import statistics
+from lacuna.evaluation.statistics import (
+    bca_interval,
+    holm,
+    interval,
+    kendall_w,
+    paired_p,
+    ranks,
+    spearman,
+    t_interval,
+)
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=30), st.floats(0.5, 0.999))
@@ -49,3 +61,189 @@ def test_interval_covers_the_truth_as_often_as_it_says():
         _, low, high = t_interval(rng.normal(1.0, 3.0, 4))
         hits += low <= 1.0 <= high
     assert hits / 2000 == pytest.approx(0.95, abs=0.02)
+
+
+# ---- bootstrap ------------------------------------------------------------------------------------------------------
+
+SKEWED = np.arange(12.0) ** 3
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+@pytest.mark.parametrize("values", [SKEWED, -SKEWED, [99.0] * 9 + [100.0] * 2, np.arange(10.0) ** 2], ids=len)
+def test_bca_ends_are_those_of_scipy_on_the_same_resamples(values, level):
+    """SciPy corrects the very resamples that were drawn, so that all digits must agree."""
+    values = np.asarray(values)
+    resampled = types.SimpleNamespace(bootstrap_distribution=values[statistics._resamples(len(values))].mean(1))
+    expected = scipy.stats.bootstrap(
+        (values,), np.mean, n_resamples=0, bootstrap_result=resampled, confidence_level=level, method="BCa"
+    ).confidence_interval
+    mean, low, high = bca_interval(values, level)
+    assert mean == pytest.approx(np.mean(values))
+    assert (low, high) == pytest.approx((expected.low, expected.high), rel=1e-9)
+
+
+def test_bca_is_near_a_bootstrap_of_other_resamples():
+    expected = scipy.stats.bootstrap((SKEWED,), np.mean, random_state=5).confidence_interval
+    _, low, high = bca_interval(SKEWED)
+    assert (low, high) == pytest.approx((expected.low, expected.high), rel=0.05)
+
+
+def test_bca_follows_skew_scale_and_shift():
+    """Skewed to the right, the longer arm is the right one; the interval moves and stretches with the values."""
+    mean, low, high = bca_interval(SKEWED)
+    assert high - mean > 1.2 * (mean - low)
+    assert bca_interval(3 + 2 * SKEWED) == pytest.approx((3 + 2 * mean, 3 + 2 * low, 3 + 2 * high))
+    assert bca_interval(SKEWED) == (mean, low, high), "the same numbers every time"
+
+
+def test_bca_of_equal_values_is_a_point():
+    assert bca_interval(np.full(10, 99.3)) == (pytest.approx(99.3),) * 3
+
+
+def test_bca_covers_the_truth_nearly_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    covered = [low <= 0 <= high for _, low, high in (bca_interval(rng.normal(size=20)) for _ in range(600))]
+    assert np.mean(covered) == pytest.approx(0.93, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("n", "made_by"), [(1, t_interval), (2, t_interval), (3, t_interval), (9, t_interval), (10, bca_interval)]
+)
+def test_number_of_seeds_chooses_the_interval(n, made_by):
+    values = SKEWED[:n]
+    np.testing.assert_array_equal(interval(values), made_by(values))
+    assert np.isnan(interval(values)[1]) == (n < 3)
+
+
+# ---- tests ----------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(-1000, 1000), min_size=3, max_size=20).filter(lambda v: len(set(v)) > 1))
+def test_paired_p_is_the_one_of_scipy(values):
+    assert paired_p(values) == pytest.approx(scipy.stats.ttest_1samp(values, 0).pvalue, rel=1e-9)
+
+
+@given(st.floats(0.5, 0.999))
+def test_paired_test_and_t_interval_tell_the_same(level):
+    """p is the level at which the interval ends at 0: below 1 − level the interval excludes it."""
+    values = [0.1, 0.4, 0.2, 0.5, -0.1]
+    _, low, high = t_interval(values, level)
+    assert (low > 0 or high < 0) == (paired_p(values) < 1 - level)
+
+
+@pytest.mark.parametrize("values", [[1.0], [1.0, 2.0], [0.0] * 4, [-99.3] * 5, [0.1 + 0.2, 0.3, 0.3]])
+def test_no_test_without_spread_or_seeds(values):
+    assert math.isnan(paired_p(values))
+
+
+@pytest.mark.parametrize(
+    ("p", "adjusted"),
+    [
+        # 4·0.005; 3·0.01; 2·0.03; 0.04, which may not fall below 0.06
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.4, 0.6, 0.5], [1.0, 1.0, 1.0]),
+        ([0.02, 0.02], [0.04, 0.04]),
+        ([0.03], [0.03]),
+        # NaN is no test: the family has two
+        ([0.04, math.nan, 0.01], [0.04, math.nan, 0.02]),
+        ([math.nan], [math.nan]),
+        ([], []),
+    ],
+)
+def test_holm_by_hand(p, adjusted):
+    np.testing.assert_allclose(holm(p), adjusted, rtol=1e-12)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0.001, 0.5))
+def test_holm_rejects_what_the_step_down_procedure_rejects(p, level):
+    """From the smallest p on, reject while p ≤ level/(tests left)."""
+    rejected = set()
+    for i, k in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        if (len(p) - i) * p[k] > level:
+            break
+        rejected.add(k)
+    assert {k for k, a in enumerate(holm(p)) if a <= level} == rejected
+
+
+# ---- orders ---------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=12))
+def test_ranks_are_those_of_scipy(values):
+    assert ranks(values).tolist() == scipy.stats.rankdata(values).tolist()
+
+
+def test_ranks_tie_values_that_differ_by_rounding_alone():
+    assert ranks([0.3, 0.1 + 0.2, 0.4]).tolist() == [1.5, 1.5, 3.0]
+    assert ranks([100 - 99.7, 100.3 - 100, 0.30001]).tolist() == [1.5, 1.5, 3.0]
+    assert ranks([1e-13, 2e-13]).tolist() == [1, 2], "small is not equal"
+
+
+def test_same_order_in_every_seed_is_w_1_and_opposite_orders_w_0():
+    assert kendall_w(np.array([[1, 2, 3, 4], [10, 20, 30, 40], [0.1, 0.2, 0.7, 0.9]]))[0] == 1
+    assert kendall_w(np.array([[1, 2, 3, 4], [4, 3, 2, 1]])) == (0, 1)
+    assert kendall_w(np.array([[1, 1, 3], [2, 2, 9]]))[0] == 1, "with ties too"
+
+
+@pytest.mark.parametrize(
+    ("scores", "w"),
+    [
+        # rank sums 4, 8, 9, 9 around 7.5: Σ = 17; 12·17/(9·60)
+        ([[1, 2, 3, 4], [1, 3, 2, 4], [2, 3, 4, 1]], 204 / 540),
+        # ranks 1.5, 1.5, 3 and 1, 2.5, 2.5; sums 2.5, 4, 5.5: Σ = 4.5; each seed ties two, 2·(6 + 6) off 4·24
+        ([[5, 5, 9], [1, 2, 2]], 12 * 4.5 / (96 - 24)),
+        # the second seed ties all: ranks 1, 2, 3 and 2, 2, 2; Σ = 2; 2·24 off 96
+        ([[1, 2, 3], [7, 7, 7]], 12 * 2 / (96 - 48)),
+    ],
+)
+def test_w_by_hand(scores, w):
+    assert kendall_w(np.array(scores))[0] == pytest.approx(w, rel=1e-12)
+
+
+@given(
+    st.tuples(st.integers(2, 5), st.integers(3, 6)).flatmap(
+        lambda shape: st.lists(
+            st.lists(st.integers(0, 4), min_size=shape[1], max_size=shape[1]), min_size=shape[0], max_size=shape[0]
+        )
+    )
+)
+def test_w_is_friedmans_statistic_over_its_maximum(scores):
+    """χ² = m(n − 1)W, ties included; undefined where every seed ties all methods."""
+    scores = np.array(scores)
+    m, n = scores.shape
+    w, p = kendall_w(scores)
+    if (np.ptp(scores, axis=1) == 0).all():
+        assert math.isnan(w) and math.isnan(p)
+    else:
+        assert m * (n - 1) * w == pytest.approx(scipy.stats.friedmanchisquare(*scores.T).statistic, abs=1e-9)
+        assert 0 < p <= 1
+
+
+@pytest.mark.parametrize("scores", [[[1, 2, 3], [1, 3, 2], [1, 2, 3]], [[1, 1, 2], [1, 2, 2], [1, 1, 2]]])
+def test_p_of_w_is_the_share_of_all_orders_that_agree_as_much(scores):
+    """Against every combination of orders of the three seeds, 216 of them."""
+    scores = np.array(scores)
+    _, p = kendall_w(scores)
+    combinations = itertools.product(*(itertools.permutations(row) for row in scores))
+    as_much = [((np.sum([ranks(row) for row in c], axis=0) - 6) ** 2).sum() for c in combinations]
+    observed = ((np.sum([ranks(row) for row in scores], axis=0) - 6) ** 2).sum()
+    assert p == pytest.approx(np.mean(np.array(as_much) >= observed - 1e-9), abs=0.02)
+    assert 0.01 < p < 0.99, "a case that can tell"
+
+
+def test_w_needs_two_seeds_and_two_methods():
+    for shape in ((1, 4), (4, 1), (3, 0), (0, 3)):
+        assert np.isnan(kendall_w(np.arange(float(np.prod(shape))).reshape(shape))).all()
+
+
+@given(st.lists(st.tuples(st.integers(-4, 4), st.integers(-4, 4)), min_size=3, max_size=10))
+def test_spearman_is_the_one_of_scipy(pairs):
+    a, b = zip(*pairs, strict=True)
+    if len(set(a)) == 1 or len(set(b)) == 1:
+        assert math.isnan(spearman(a, b))
+    else:
+        assert spearman(a, b) == pytest.approx(scipy.stats.spearmanr(a, b).statistic, abs=1e-12)
+
+
+def test_two_values_have_no_correlation():
+    assert math.isnan(spearman([1, 2], [1, 2]))

@@ -1,20 +1,36 @@
-"""cells.csv and summary.csv: order, pairing by seed, and what is left empty."""
+"""The tables: order, pairing by seed, floors, ranks, and a reason for whatever is left empty."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from lacuna.errors import LacunaError
-from lacuna.evaluation.statistics import t_interval
-from lacuna.reporting.tables import COORDINATES, GROUP, cells_table, summary_table
+from lacuna.evaluation import Cell, evaluate
+from lacuna.evaluation.statistics import bca_interval, holm, kendall_w, paired_p, t_interval
+from lacuna.reporting.tables import (
+    COORDINATES,
+    Contest,
+    cells_table,
+    disagreement_table,
+    layers_table,
+    missing_table,
+    ranks_table,
+    read_table,
+    roc_table,
+    summary_table,
+)
 
-PLACE = {"dataset": "d", "model": "m", "recipe": "r", "scenario": "class", "pruner": "omp", "sparsity": "0.90"}
+ROOT = Path(__file__).parents[2]
+
+HERE = {"dataset": "d", "model": "m", "recipe": "r", "scenario": "class", "pruner": "omp", "sparsity": "0.90"}
 
 
 def result(unlearner, seed, metrics, **place):
-    return {"cell": PLACE | {"unlearner": unlearner, "seed": seed} | place, "metrics": metrics}
+    return {"cell": HERE | {"unlearner": unlearner, "seed": seed} | place, "metrics": metrics}
 
 
 def test_cells_are_one_row_per_cell_and_metric_in_the_given_order():
@@ -31,12 +47,32 @@ def test_value_that_is_not_finite_is_refused_with_its_cell(value):
         cells_table([result("ga", 0, {"UA": 1.0}), result("ga", 1, {"UA": value})])
 
 
+def test_no_cells_are_no_table():
+    with pytest.raises(LacunaError, match="no cell of the experiment is there"):
+        cells_table([])
+
+
 VALUES = {"ga": [10.0, 14.0, 12.0], "retrain": [9.0, 15.0, 10.0], "retrain_exact": [8.0, 12.0, 13.0]}
+TWINS = {"retrain_b": "retrain", "retrain_exact_b": "retrain_exact"}
+WITH_TWINS = VALUES | {"retrain_b": [9.5, 14.0, 10.0], "retrain_exact_b": [8.0, 13.0, 10.0]}
 
 
-def summary(values=VALUES, seeds=range(3), oracles=("retrain", "retrain_exact"), metric="UA"):
-    results = [result(u, s, {metric: v[s]}) for s in seeds for u, v in values.items()]
-    return summary_table(cells_table(results), oracles).set_index("unlearner")
+def contest(values, metric="UA", oracles=("retrain", "retrain_exact"), twins=TWINS, **place):
+    """Cells with one value for each seed, None for a cell that is not there."""
+    results = [
+        result(u, seed, {metric: value}, **place)
+        for u, own in values.items()
+        for seed, value in enumerate(own)
+        if value is not None
+    ]
+    return Contest(cells_table(results), oracles, {t: o for t, o in twins.items() if t in values})
+
+
+def summary(values=VALUES, **how):
+    return summary_table(contest(values, **how)).set_index("unlearner")
+
+
+# ---- summary.csv: gaps ----------------------------------------------------------------------------------------------
 
 
 def test_gap_is_paired_by_seed():
@@ -64,48 +100,375 @@ def test_mean_and_interval_are_over_seeds():
     for name, values in VALUES.items():
         assert table.loc[name, ["mean", "ci_low", "ci_high"]].tolist() == pytest.approx(t_interval(values))
         assert table.loc[name, "n"] == 3
-    assert table["note"].isna().all()
 
 
-@pytest.mark.parametrize(("seeds", "note"), [((0,), "1 seed: no interval"), ((0, 1), "2 seeds: no interval")])
-def test_few_seeds_have_a_note_and_no_interval(seeds, note):
-    table = summary(seeds=seeds)
-    assert table["note"].tolist() == [note] * 3
-    for column in ("ci_low", "ci_high", "gap_retrain_low", "gap_retrain_high"):
+@pytest.mark.parametrize(("n", "note"), [(1, "1 seed: no interval, no test"), (2, "2 seeds: no interval, no test")])
+def test_few_seeds_have_a_note_and_no_interval(n, note):
+    table = summary({u: v[:n] for u, v in VALUES.items()})
+    assert table["note"].str.startswith(note).all()
+    for column in ("ci_low", "ci_high", "gap_retrain_low", "gap_retrain_high", "gap_retrain_p"):
         assert table[column].isna().all()
-    assert table.loc["ga", "gap_retrain"] == pytest.approx(np.mean([1, -1][: len(seeds)])), "the mean gap is told"
+    assert table.loc["ga", "gap_retrain"] == pytest.approx(np.mean([1, -1][:n])), "the mean gap is told"
+
+
+def test_ten_seeds_are_bootstrapped():
+    rng = np.random.default_rng(0)
+    values = {"ga": rng.normal(size=10).tolist(), "retrain": rng.exponential(size=10).tolist()}
+    table = summary(values, oracles=["retrain"])
+    assert table.loc["ga", ["mean", "ci_low", "ci_high"]].tolist() == list(bca_interval(values["ga"]))
+    expected = bca_interval(np.subtract(values["ga"], values["retrain"]))
+    assert table.loc["ga", ["gap_retrain", "gap_retrain_low", "gap_retrain_high"]].tolist() == list(expected)
 
 
 def test_order_of_methods_and_metrics_is_kept():
     names = ["zeta", "alpha", "retrain", "mid"]
     results = [result(u, s, {"UA": 1.0, "RA": 2.0, "MIA": 3.0}) for s in (0, 1) for u in names]
-    table = summary_table(cells_table(results), ["retrain"])
+    table = summary_table(Contest(cells_table(results), ["retrain"]))
     assert list(dict.fromkeys(table["unlearner"])) == names
     assert list(dict.fromkeys(table["metric"])) == ["UA", "RA", "MIA"]
-    assert list(table.columns) == [
-        *GROUP,
-        *("metric", "mean", "ci_low", "ci_high", "n"),
-        *("gap_retrain", "gap_retrain_low", "gap_retrain_high", "note"),
-    ]
+    assert table["role"].tolist() == ["oracle" if u == "retrain" else "method" for u in table["unlearner"]]
 
 
 def test_oracle_of_another_place_is_no_partner():
     """Every coordinate but the method must agree: here the oracle exists at another sparsity and on another seed."""
     results = [result("ga", 0, {"UA": 5.0}), result("retrain", 0, {"UA": 1.0}, sparsity="0.95")]
     results += [result("retrain", 1, {"UA": 2.0})]
-    table = summary_table(cells_table(results), ["retrain"])
-    assert table[table["unlearner"] == "ga"]["gap_retrain"].isna().all()
+    table = summary_table(Contest(cells_table(results), ["retrain"])).set_index("unlearner")
+    assert math.isnan(table.loc["ga", "gap_retrain"])
+    assert "no retrain beside it: no gap" in table.loc["ga", "note"]
 
 
 def test_metric_that_is_a_comparison_has_no_gap():
     table = summary(metric="avg_gap/retrain")
     assert table["gap_retrain"].isna().all()
+    assert table["note"].str.contains("compares with retrain: no gap").all()
     assert table.loc["ga", "mean"] == pytest.approx(12.0)
 
 
+def test_missing_seed_is_told():
+    table = summary({"ga": [1.0, None, 2.0, 4.0], "retrain": [1.0, 1.0, 1.0, None]}, oracles=["retrain"])
+    assert "no value for seed 1" in table.loc["ga", "note"] and table.loc["ga", "n"] == 3
+    assert table.loc["ga", "gap_retrain"] == pytest.approx(0.5), "over the seeds that both have"
+    assert "retrain on fewer than 3 of the seeds" in table.loc["ga", "note"]
+
+
+# ---- summary.csv: tests ---------------------------------------------------------------------------------------------
+
+
+def test_p_values_are_adjusted_over_the_methods_of_a_place():
+    """Oracles and twins are no methods; another place or metric is another family."""
+    values = {"a": [1.0, 2.0, 4.0], "b": [0.1, 0.1, 0.2], "c": [1.0, -1.0, 0.5]}
+    values |= {"retrain": [0.0] * 3, "retrain_exact": [0.3, 0.1, 0.2], "retrain_b": [0.1, 0.4, 0.2]}
+    table = summary(values)
+    expected = holm([paired_p(values[u]) for u in "abc"])
+    assert table.loc[["a", "b", "c"], "gap_retrain_p"].tolist() == pytest.approx(expected.tolist())
+    assert table.loc[["retrain", "retrain_exact", "retrain_b"], "gap_retrain_p"].isna().all()
+    others = contest(values, sparsity="0.95").cells, contest(values, metric="RA").cells
+    both = pd.concat([contest(values).cells, *others])
+    again = summary_table(Contest(both, ["retrain", "retrain_exact"], TWINS))
+    for _, rows in again[again["role"] == "method"].groupby(["sparsity", "metric"]):
+        assert rows["gap_retrain_p"].tolist() == pytest.approx(expected.tolist())
+    assert len(again) == 3 * len(table)
+
+
+def test_equal_differences_are_no_test():
+    table = summary({"a": [5.0, 6.0, 7.0], "b": [4.5, 6.0, 8.0], "retrain": [4.0, 5.0, 6.0]}, oracles=["retrain"])
+    assert math.isnan(table.loc["a", "gap_retrain_p"])
+    assert "every seed has the same gap to retrain: no test" in table.loc["a", "note"]
+    assert table.loc["b", "gap_retrain_p"] == paired_p([0.5, 1.0, 2.0]), "a family of one"
+
+
+# ---- summary.csv: floors --------------------------------------------------------------------------------------------
+
+
+def test_floor_is_the_mean_distance_of_the_twin_from_its_oracle():
+    table = summary(WITH_TWINS)
+    # 0.5, −1, 0 and 0, 1, −3: without signs, or they would cancel
+    assert table.loc["ga", "gap_retrain_floor"] == pytest.approx(0.5)
+    assert table.loc["ga", "gap_retrain_exact_floor"] == pytest.approx(4 / 3)
+    # gaps 2/3 and 1
+    assert table.loc["ga", ["gap_retrain_below_floor", "gap_retrain_exact_below_floor"]].tolist() == ["false", "true"]
+    assert pd.isna(table.loc["ga", "note"]), "nothing is empty"
+
+
+def test_sign_of_a_gap_does_not_matter_to_its_mark():
+    for shift, mark in ((0.4, "true"), (-0.4, "true"), (0.6, "false"), (-0.6, "false"), (0.5, "true")):
+        values = {"a": [8 + shift, 8 + shift], "retrain": [8.0, 8.0], "retrain_b": [8.5, 7.5]}
+        assert summary(values, oracles=["retrain"]).loc["a", "gap_retrain_below_floor"] == mark, shift
+
+
+def test_two_twins_are_averaged():
+    values = {"a": [5.0], "retrain": [1.0], "retrain_b": [2.0], "retrain_c": [5.0]}
+    table = summary(values, oracles=["retrain"], twins={"retrain_b": "retrain", "retrain_c": "retrain"})
+    assert table.loc["a", "gap_retrain_floor"] == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize(
+    ("oracle", "twin", "value", "mark"),
+    [
+        (0.0, 0.3, 0.2, "true"),  # a distance, 0 is best
+        (0.0, 0.3, 0.4, "false"),
+        (1.0, 0.9, 0.95, "true"),  # a likeness, 1 is best
+        (1.0, 0.9, 0.85, "false"),
+        (1.0, 1.02, 40.0, "false"),  # a ratio: 40 times as fast is no noise
+        (1.0, 1.02, 0.99, "true"),
+    ],
+)
+def test_floor_of_a_comparison_is_the_value_of_the_twin(oracle, twin, value, mark):
+    """What it is worth is how near it is to what the oracle has with itself."""
+    values = {"a": [value] * 3, "retrain": [oracle] * 3, "retrain_b": [twin] * 3}
+    row = summary(values, metric="likeness/retrain", oracles=["retrain", "retrain_exact"]).loc["a"]
+    assert (row["gap_retrain_floor"], row["gap_retrain_below_floor"]) == (pytest.approx(twin), mark)
+    assert pd.isna(row["gap_retrain_exact_floor"]), "another oracle's floor says nothing of it"
+
+
+def test_oracle_and_its_twin_have_no_floor_of_their_own():
+    table = summary(WITH_TWINS)
+    for unlearner, why in (("retrain", "retrain itself: no floor"), ("retrain_b", "it is the floor of retrain")):
+        assert pd.isna(table.loc[unlearner, "gap_retrain_floor"]) and why in table.loc[unlearner, "note"]
+        assert table.loc[unlearner, "gap_retrain_exact_floor"] == pytest.approx(4 / 3), "but from the other oracle"
+
+
+def test_one_oracle_is_no_floor_and_the_note_says_so():
+    table = summary({u: v for u, v in WITH_TWINS.items() if u != "retrain_exact_b"})
+    assert table.loc["ga", ["gap_retrain_exact_floor", "gap_retrain_exact_below_floor"]].isna().all()
+    assert table.loc["ga", "note"] == "no second retrain_exact: no floor"
+    assert table.loc["ga", "gap_retrain_floor"] == 0.5
+
+
+# ---- what is empty has a reason -------------------------------------------------------------------------------------
+
+REASONS = {
+    "ci_": "no interval",
+    "_low": "no interval|no gap",
+    "_high": "no interval|no gap",
+    "_p": "no test|no gap",
+    "_floor": "no floor|it is the floor|compares with",
+    "gap_": "no gap",
+}
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+@pytest.mark.parametrize("twins", [{}, {"retrain_b": "retrain"}])
+def test_every_empty_field_of_the_summary_has_its_reason(n, twins):
+    rng = np.random.default_rng(n)
+    results = [
+        result(u, s, {"UA": rng.random(), "avg_gap/retrain": rng.random(), "KL/retrain_exact": rng.random()})
+        for u in ("ga", "still", "retrain", "retrain_exact", "retrain_b")
+        for s in range(n)
+        if (u, s) != ("ga", 1) and (u, s) != ("retrain_exact", 0)
+    ]
+    table = summary_table(Contest(cells_table(results), ["retrain", "retrain_exact"], twins))
+    empty = 0
+    for row in table.to_dict("records"):
+        for column in table.columns:
+            if column != "note" and pd.isna(row[column]):
+                empty += 1
+                reason = next(r for key, r in REASONS.items() if column.startswith(key) or column.endswith(key))
+                assert re.search(reason, row["note"] or ""), (column, row)
+    assert empty
+
+
+@pytest.mark.parametrize("table", [ranks_table, disagreement_table])
+@pytest.mark.parametrize("n", [1, 3])
+def test_every_empty_field_of_an_order_has_its_reason(table, n):
+    results = [
+        result(u, s, {"UA": s + len(u), "RA": 1.0, "MIA": float(len(u) * (-1) ** s)})
+        for u in ("a", "bb", "ccc", "retrain")
+        for s in range(n)
+        if (u, s) != ("bb", 1)
+    ]
+    made = table(Contest(cells_table(results), ["retrain"]), {"UA": "lower", "RA": "higher", "MIA": "oracle"})
+    numbers = made.select_dtypes("number")
+    assert numbers.isna().any(axis=None), "a case that can tell"
+    assert (made["note"].notna() | numbers.notna().all(axis=1)).all()
+
+
+# ---- ranks.csv ------------------------------------------------------------------------------------------------------
+
+DIRECTIONS = {"UA": "oracle", "KL": "lower", "ToW": "higher", "AIN": "oracle", "sparsity": "none"}
+
+
+def test_mean_ranks_follow_the_direction_of_the_metric():
+    """lower and higher by value; oracle by distance, on either side."""
+    values = {"a": [1.0, 1.0], "b": [2.0, 5.0], "c": [4.0, 2.0], "retrain": [2.5, 4.9]}
+    expected = {
+        "KL/retrain": [1.0, 2.5, 2.5],
+        "ToW/retrain": [3.0, 1.5, 1.5],
+        # distances 1.5, 0.5, 1.5 and 3.9, 0.1, 2.9
+        "UA": [2.75, 1.0, 2.25],
+        # a comparison whose best is the oracle's own value
+        "AIN/retrain": [2.75, 1.0, 2.25],
+    }
+    for metric, mean_ranks in expected.items():
+        table = ranks_table(contest(values, metric=metric, oracles=["retrain"]), DIRECTIONS)
+        assert table["unlearner"].tolist() == ["a", "b", "c"], "no oracle is ranked"
+        assert table["mean_rank"].tolist() == mean_ranks, metric
+        assert (table["oracle"] == "retrain").all() and (table["methods"] == 3).all() and (table["seeds"] == 2).all()
+    assert ranks_table(contest(values, metric="sparsity"), DIRECTIONS).empty
+
+
+def test_w_is_of_the_scores_and_twins_are_not_ranked():
+    values = WITH_TWINS | {"b": [1.0, 2.0, 3.0], "c": [9.0, 14.5, 10.0]}
+    table = ranks_table(contest(values), DIRECTIONS)
+    assert set(table["unlearner"]) == {"ga", "b", "c"}
+    assert table["oracle"].tolist() == ["retrain"] * 3 + ["retrain_exact"] * 3, "once for each oracle"
+    scores = np.abs(np.array([values[u] for u in ("ga", "b", "c")]) - values["retrain"]).T
+    assert tuple(table.loc[0, ["W", "W_p"]]) == kendall_w(scores)
+
+
+def test_method_that_lacks_a_seed_is_not_ranked():
+    table = ranks_table(contest({"a": [1.0, 2.0], "b": [3.0, None], "c": [2.0, 3.0]}, metric="KL"), DIRECTIONS)
+    table = table.set_index("unlearner")
+    assert table.loc[["a", "c"], "mean_rank"].tolist() == [1.0, 2.0]
+    assert math.isnan(table.loc["b", "mean_rank"]) and table.loc["b", "note"] == "not ranked: it lacks a seed"
+    assert (table["methods"] == 2).all() and table.loc["a", "W"] == 1
+
+
+# ---- disagreement.csv -----------------------------------------------------------------------------------------------
+
+
+def several(**metrics):
+    """Cells of the methods a, b, … and retrain with the given values of each metric."""
+    units = [*"abcdef"[: len(next(iter(metrics.values()))) - 1], "retrain"]
+    results = [result(u, 0, {m: float(v[i]) for m, v in metrics.items()}) for i, u in enumerate(units)]
+    return Contest(cells_table(results), ["retrain"])
+
+
+def test_disagreement_is_the_correlation_of_the_orders():
+    """By distance from the oracle the methods stand 4, 2, 1, 3; KL puts them 4, 1, 2, 3: 1 − 6·2/60."""
+    table = disagreement_table(several(UA=[9, 3, 5.5, 8, 5], **{"KL/retrain": [4, 1, 2, 3, 0]}), DIRECTIONS)
+    assert len(table) == 1
+    row = table.iloc[0]
+    assert (row["metric_a"], row["metric_b"], row["oracle"], row["methods"]) == ("UA", "KL/retrain", "retrain", 4)
+    assert row["spearman"] == pytest.approx(0.8)
+
+
+def test_direction_counts_not_sign():
+    """ToW falls where KL rises: they agree wholly; a reversed order disagrees wholly."""
+    same = several(**{"ToW/retrain": [0.9, 0.8, 0.1, 1.0], "KL/retrain": [0.1, 0.2, 5.0, 0.0]})
+    assert disagreement_table(same, DIRECTIONS)["spearman"].tolist() == pytest.approx([1.0])
+    other = several(**{"ToW/retrain": [0.1, 0.8, 0.9, 1.0], "KL/retrain": [0.1, 0.2, 5.0, 0.0]})
+    assert disagreement_table(other, DIRECTIONS)["spearman"].tolist() == pytest.approx([-1.0])
+
+
+def test_metric_without_direction_does_not_judge():
+    table = disagreement_table(several(UA=[1, 2, 3, 0], sparsity=[1, 2, 3, 4], time_s=[3, 2, 1, 1]), DIRECTIONS)
+    assert table.empty
+
+
+# ---- missing.csv ----------------------------------------------------------------------------------------------------
+
+
+def test_missing_cell_has_the_first_file_that_is_not_there_and_the_end_of_its_log(tmp_path):
+    there, gone, never = (str(tmp_path / name) for name in ("there", "gone", "never"))
+    Path(there).write_text("")
+    Path(gone + ".log").write_text("step 1\nlacuna: unlearn: the loss is nan\n\n")
+    cell = {"dataset": "d", "model": "m", "recipe": "r", "seed": "0", "scenario": "s", "state": "omp-0.90"}
+    steps = [(name, name + ".log") for name in (there, gone, never)]
+    table = missing_table([cell | {"unlearner": "ga", "steps": steps}, cell | {"unlearner": "b", "steps": steps[::2]}])
+    assert table["reason"].tolist() == [
+        f"{gone} is not there; its log ends: lacuna: unlearn: the loss is nan",
+        f"{never} is not there; it was not tried",
+    ]
+    assert table["unlearner"].tolist() == ["ga", "b"] and (table["state"] == "omp-0.90").all()
+    assert missing_table([]).columns.tolist() == table.columns.tolist()
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
 def test_table_survives_a_csv(tmp_path):
-    table = summary().reset_index()
+    table = summary(WITH_TWINS | {"NA": [1.0, 2.0, 4.0]}).reset_index()
     table.to_csv(tmp_path / "s.csv", index=False)
-    again = pd.read_csv(tmp_path / "s.csv", dtype=dict.fromkeys(GROUP, str))
-    assert again["sparsity"].tolist() == ["0.90"] * 3
+    again = read_table(tmp_path / "s.csv")
+    assert again["sparsity"].tolist() == ["0.90"] * len(table)
+    assert again["unlearner"].tolist() == table["unlearner"].tolist()
     assert again["mean"].tolist() == table["mean"].tolist()
+
+
+def test_curves_are_one_row_per_cell_attack_and_point():
+    told = {"rmia": {"fpr": [0.1, 1.0], "tpr": [0.4, 1.0], "auc_per_pair": [None] * 3}}
+    results = [result("ga", 3, {"u_lira_auc": 0.6}) | {"attacks": {"u_lira": {"fpr": [0.5], "tpr": [0.7]}, **told}}]
+    results += [result(label, 3, {}) | {"attacks": told} for label in ("retrain", "again")]
+    table = roc_table(results, ["retrain"], {"again": "retrain"})
+    assert list(table.columns) == [*COORDINATES, "role", "attack", "fpr", "tpr"]
+    rows = table[["unlearner", "role", "attack", "fpr", "tpr"]].itertuples(index=False, name=None)
+    assert list(rows) == [
+        ("ga", "method", "u_lira", 0.5, 0.7),
+        ("ga", "method", "rmia", 0.1, 0.4),
+        ("ga", "method", "rmia", 1.0, 1.0),
+        ("retrain", "oracle", "rmia", 0.1, 0.4),
+        ("retrain", "oracle", "rmia", 1.0, 1.0),
+        ("again", "twin", "rmia", 0.1, 0.4),
+        ("again", "twin", "rmia", 1.0, 1.0),
+    ]
+
+
+def published(ua, ra, ta, mia):
+    """A cell with these percents, exact to two decimals: 10,000 samples in each part, the attack's score given."""
+    labels = np.zeros(10_000, np.int64)
+
+    def part(percent):
+        return np.eye(2)[(np.arange(10_000) >= round(100 * percent)).astype(int)], labels
+
+    cell = Cell.of(forget=part(100 - ua), retain=part(ra), test=part(ta))
+    cell.cache["MIA"] = mia
+    return cell
+
+
+# UA, RA, TA, MIA-efficacy of Retrain, CIFAR-10, ResNet-18. 10 % at random: Fan et al., ICLR 2024, Table 1; by class,
+# dense and 95 % sparse: Jia et al., NeurIPS 2023, Table 3
+FAN, DENSE, SPARSE = (5.24, 100.0, 94.26, 12.88), (100.0, 100.0, 94.83, 100.0), (100.0, 99.99, 91.80, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("oracle", "method", "gap"),
+    [
+        pytest.param(FAN, (2.85, 99.62, 93.93, 14.39), 1.15, id="salun"),
+        pytest.param(FAN, (0.63, 99.88, 94.06, 2.70), 3.78, id="ft"),
+        pytest.param(FAN, (0.69, 99.50, 94.01, 1.70), 4.12, id="ga"),
+        pytest.param(FAN, (1.07, 99.20, 93.20, 2.67), 4.06, id="iu"),
+        pytest.param(FAN, (4.19, 97.74, 91.59, 9.84), 2.26, id="l1_sparse"),
+        pytest.param(DENSE, (22.53, 99.87, 94.31, 75.00), 25.78, id="ft by class, dense"),
+        pytest.param(DENSE, (93.08, 92.60, 86.64, 94.03), 7.12, id="ga by class, dense"),
+        pytest.param(SPARSE, (73.64, 99.87, 94.32, 83.02), 11.50, id="ft by class, sparse"),
+        pytest.param(SPARSE, (98.09, 87.74, 82.58, 97.74), 6.41, id="ga by class, sparse"),
+    ],
+)
+def test_published_average_gap(oracle, method, gap):
+    """The gap that a paper prints comes out of the four percents beside it, as a metric and as gaps of the table."""
+    cells = {"retrain": published(*oracle), "m": published(*method)}
+    results = [
+        result(u, 0, evaluate(cell, {"retrain": cells["retrain"]}, ["UA", "RA", "TA", "MIA", "avg_gap"]))
+        for u, cell in cells.items()
+    ]
+    table = summary_table(Contest(cells_table(results), ["retrain"]))
+    own = table[table["unlearner"] == "m"].set_index("metric")
+    # papers round the percents and the gap, each to half a hundredth
+    assert own.loc["avg_gap/retrain", "mean"] == pytest.approx(gap, abs=0.0101)
+    assert own.loc[["UA", "RA", "TA", "MIA"], "gap_retrain"].abs().mean() == pytest.approx(gap, abs=0.0101)
+
+
+def test_documented_columns_are_those_that_are_written():
+    """docs/tables.md has a section for each table, and in it one row for each column, in order."""
+    page = (ROOT / "docs/tables.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## (\w+)\.csv\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    made = contest(WITH_TWINS)
+    tables = {
+        "cells": made.cells,
+        "layers": layers_table([]),
+        "summary": summary_table(made),
+        "ranks": ranks_table(made, DIRECTIONS),
+        "disagreement": disagreement_table(made, DIRECTIONS),
+        "missing": missing_table([]),
+        "roc": roc_table([], ["retrain"]),
+    }
+    assert list(sections) == list(tables)
+    for name, table in tables.items():
+        documented = re.findall(r"^\| `([^`]+)`", sections[name], re.MULTILINE)
+        expected = []
+        for column in table.columns:
+            column = re.sub(r"^gap_retrain(?!_exact)", "gap_<oracle>", column)
+            expected += [column] if not column.startswith("gap_retrain_exact") else []
+        assert documented == expected, name

@@ -21,7 +21,7 @@ from lacuna.data.batches import Augment, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.pruning.criteria import magnitude
 from lacuna.pruning.mask import Mask
-from lacuna.training import Checkpoint, Interrupted, Objective, Recipe, Sgd, fit
+from lacuna.training import Checkpoint, Interrupted, Objective, Passes, Recipe, Sgd, copy_of, fit
 
 QUICK = {"epochs": 3, "lr": 0.1, "batch_size": 16, "schedule": "cosine", "milestones": (), "crop": 1, "flip": False}
 SOURCE = data(augment=Augment(1))
@@ -32,7 +32,7 @@ def recipe(**changes):
 
 
 def half(model):
-    return Mask.from_scores(magnitude(model, 0), "0.5")
+    return Mask.from_scores(magnitude(model), "0.5")
 
 
 # ---- optimizer -------------------------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ def test_masked_weights_and_momentum_are_zero_after_every_step(monkeypatch):
 def test_masked_run_is_a_run_of_the_small_network():
     """Removed filters are as good as gone: their number does not change the kept ones."""
     model = network()
-    keep = {name: torch.ones_like(w, dtype=torch.bool) for name, w in magnitude(model, 0).items()}
+    keep = {name: torch.ones_like(w, dtype=torch.bool) for name, w in magnitude(model).items()}
     keep["conv2.weight"][:, 3] = False
     keep["conv1.weight"][3] = False
     fit(model, recipe(momentum=0.0, weight_decay=0.0), SOURCE, seed=0, mask=Mask(keep))
@@ -351,6 +351,84 @@ def test_weight_that_overflows_in_the_last_step_is_noticed():
         fit(network(), Last(epochs=1, batch_size=100, lr=1e38), SOURCE, seed=0)
 
 
+# ---- cost ------------------------------------------------------------------------------------------------------------
+
+
+class TwoLosses(Objective):
+    """Every step: one forward pass of the network and one of a teacher without gradient; two losses derived apart."""
+
+    def begin(self, model, data, work):
+        work.memory["teacher"] = copy_of(model)
+        model(next(data.plain_batches("retain", 7, torch.float32))[0]).sum().backward()
+        return data
+
+    def loss(self, model, retain):
+        raise NotImplementedError
+
+    def backward(self, model, batches, work):
+        x, y = batches["retain"].x, batches["retain"].y
+        with torch.no_grad():
+            work.memory["teacher"](x)
+        out = model(x)
+        for loss in (cross_entropy(out, y), out.square().mean()):
+            gradients = torch.autograd.grad(loss, list(model.parameters()), retain_graph=True)
+        for p, g in zip(model.parameters(), gradients, strict=True):
+            p.grad = g
+        return loss.detach()
+
+
+def test_passes_are_counted_where_they_happen():
+    """Forward passes of the network and its copies, gradients that arrive at an output; validation is nobody's cost."""
+    run = fit(network(), recipe(), SOURCE, seed=0)
+    assert (run.steps, run.forwards, run.backwards) == (9, 9, 9)
+    model = network()
+    run = fit(model, TwoLosses(epochs=2, lr=0.01, batch_size=16), SOURCE, seed=0)
+    assert (run.steps, run.forwards, run.backwards) == (6, 1 + 2 * 6, 1 + 2 * 6)
+    assert not model._forward_hooks
+
+
+def test_passes_under_vmap_are_those_of_all_samples():
+    """A forward pass of many samples with weights of their own is one pass of so many samples."""
+    model = network().eval()
+    x = torch.randn(5, 1, 6, 6)
+    weights = {name: p.detach().expand(5, *p.shape).requires_grad_() for name, p in model.named_parameters()}
+    with Passes(model) as passes:
+        out = torch.vmap(lambda w, x: torch.func.functional_call(model, w, (x[None],))[0])(weights, x)
+        out.sum().backward()
+        model(x)
+    assert (passes.forwards, passes.backwards, passes.samples) == (2, 1, 10)
+    model(x)
+    assert passes.forwards == 2, "closed"
+
+
+def test_a_run_that_fails_leaves_no_counter_behind():
+    model = network()
+    with pytest.raises(LacunaError):
+        fit(model, recipe(lr=1e30), SOURCE, seed=0)
+    assert not model._forward_hooks
+
+
+def test_an_earlier_run_adds_to_the_cost():
+    run = training.Fit(seconds=1.0, steps=2, samples=3, forwards=4, backwards=5)
+    run.add(vars(training.Fit(seconds=10.0, steps=20, samples=30, forwards=40, backwards=50)))
+    assert (run.seconds, run.steps, run.samples, run.forwards, run.backwards) == (11, 22, 33, 44, 55)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoEpochs(Recipe):
+    def done(self, work):
+        return work.epoch == 1
+
+
+def test_an_objective_may_end_its_run_after_an_epoch():
+    model = network()
+    run = fit(model, TwoEpochs(**QUICK | {"schedule": "constant"}), SOURCE, seed=0)
+    shorter = network()
+    fit(shorter, recipe(epochs=2, schedule="constant"), SOURCE, seed=0)
+    assert len(run.history) == 2
+    assert same(state(model), state(shorter))
+
+
 # ---- interruption ----------------------------------------------------------------------------------------------------
 
 
@@ -399,7 +477,8 @@ def assert_equal(a, b):
     assert same(a["state"], b["state"])
     assert a["rows"] == b["rows"]
     assert same(a["run"].snapshot, b["run"].snapshot)
-    assert (a["run"].steps, a["run"].samples) == (b["run"].steps, b["run"].samples)
+    for count in ("steps", "samples", "forwards", "backwards"):
+        assert getattr(a["run"], count) == getattr(b["run"], count), count
 
 
 @pytest.fixture(scope="module")

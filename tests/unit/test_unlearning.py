@@ -1,6 +1,7 @@
 """What makes each unlearner right, and what holds for all of them."""
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from torch.nn.functional import cross_entropy
 
 import lacuna
 from lacuna.data.batches import Augment, Batch, UnlearningData
+from lacuna.docs import parts_of
 from lacuna.errors import LacunaError
 from lacuna.pruning.criteria import magnitude
 from lacuna.pruning.mask import Mask
@@ -55,7 +57,7 @@ def trained():
 
 
 def half(model):
-    return Mask.from_scores(magnitude(model, 0), "0.5")
+    return Mask.from_scores(magnitude(model), "0.5")
 
 
 def own(outcome):
@@ -116,6 +118,43 @@ def test_what_it_cost_is_told(trained, method):
     assert outcome.fit.samples >= outcome.fit.steps > 0
     assert outcome.fit.seconds > 0
     assert [row["epoch"] for row in outcome.fit.history] == [1, 2]
+
+
+# a method that does more than its steps says so after a semicolon
+PER_STEP = {
+    method: tuple(map(int, found.groups()))
+    for method in METHODS
+    if (
+        found := re.match(
+            r"(\d) forward[^;]*?, (\d) backward a step[^;]*$", parts_of(UNLEARNERS[method])["notes"]["Cost"]
+        )
+    )
+}
+
+
+@pytest.mark.parametrize("method", PER_STEP)
+def test_passes_are_as_many_as_the_docs_say(trained, method):
+    done = run(method, trained, sparse=False).fit
+    assert (done.forwards, done.backwards) == tuple(n * done.steps for n in PER_STEP[method])
+
+
+def test_passes_of_the_published_gradient_surgery():
+    """One joint forward pass; EUPMU has no second backward pass."""
+    expected = {"ft": (1, 1), "pcgrad": (1, 2), "mgda": (1, 2), "ungrad": (1, 2), "eupmu": (2, 1), "eupmu_fast": (1, 1)}
+    assert expected.items() <= PER_STEP.items()
+
+
+def test_an_edit_tells_what_it_put_through_the_network(trained):
+    @dataclass(frozen=True, kw_only=True)
+    class Looking(base.EditUnlearner):
+        name: ClassVar[str] = "looking"
+
+        def edit(self, model, data, run):
+            for x, y in data.plain_batches("forget", 5, torch.float32):
+                cross_entropy(model(x), y).backward()
+
+    done = base.run(Looking, trained, SOURCE).fit
+    assert (done.steps, done.forwards, done.backwards, done.samples) == (0, 3, 3, len(SOURCE.parts["forget"]))
 
 
 def test_streams_are_those_of_the_publications():
@@ -369,7 +408,7 @@ def test_exact_oracle_finds_its_own_mask(trained):
     # dense on D_r, magnitude of its last weights, rewound and trained again
     dense = unlearn("retrain_exact", trained, SOURCE, seed=0, **options("retrain_exact"))
     assert dense.mask == Mask.full(trained)
-    assert outcome.mask == Mask.from_scores(magnitude(dense.model, 0), "0.5")
+    assert outcome.mask == Mask.from_scores(magnitude(dense.model), "0.5")
     assert [row["epoch"] for row in outcome.fit.history] == [2], "the rewind epoch is not trained twice"
 
 
@@ -378,11 +417,13 @@ def test_exact_oracle_costs_its_dense_training_too(trained, monkeypatch):
 
     def slow(*given, **named):
         done = dense_fit(*given, **named)
-        done.seconds = 100.0
+        done.seconds, done.forwards = 100.0, 1000
         return done
 
     monkeypatch.setattr(retrain, "fit", slow)
-    assert run("retrain_exact", trained).fit.seconds > 100
+    done = run("retrain_exact", trained).fit
+    assert done.seconds > 100
+    assert done.forwards > 1000
 
 
 def test_exact_oracle_can_reuse_its_dense_model(trained):

@@ -15,6 +15,9 @@ from typing import Any
 
 import yaml
 
+from lacuna.evaluation import default_metrics
+from lacuna.reporting import FIGURES
+
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = ("Snakefile", ".gitignore", "workflow", "src", "config", "profiles")
 # An overlay replaces the whole grid, so this is all there is.
@@ -36,6 +39,12 @@ EXPERIMENT: dict[str, Any] = {
 }
 STATES = ("dense", "omp-0.90")
 UNLEARNERS = tuple(EXPERIMENT["grid"]["unlearners"])
+# The figures that are drawn when none are named: those whose metrics are computed, and without shadow models no curves.
+DRAWN = [
+    name
+    for name, figure in FIGURES.items()
+    if set(figure.about.get("metrics", ())) <= set(default_metrics()) and "roc" not in figure.about["reads"]
+]
 # Settings of the caller's that would change a run, or make each of its processes compile all that it imports again.
 NOT_PASSED_ON = ("SNAKEMAKE_PROFILE", "PYTHONDONTWRITEBYTECODE")
 # A hang must end; no test looks at how long anything took.

@@ -66,6 +66,14 @@ CASES = [
     Case("unknown option", changed(unlearners={"ga": {"rate": 1}}), ("grid.unlearners.ga: unknown key 'rate'", "lr, ")),
     Case("unknown top-level key", EXPERIMENT | {"seeds": [1]}, ("unknown key 'seeds'", "grid")),
     Case("sparsity 1.5", grid_with(sparsities=["dense", 1.5]), ("grid.sparsities[1]: 1.5", "> 0 and < 1")),
+    Case(
+        "sparsity that leaves no weight",
+        grid_with(models={"thin": {"method": "resnet8", "width": 1}}, sparsities=[0.9999]),
+        ("grid.pruners.omp: thin on digits", "none of its 307 prunable weights", "at most 0.9967"),
+    ),
+    Case(
+        "more rounds than can be", grid_with(pruners={"imp": {"rate": 0.001}}), ("grid.pruners.imp.rate: 0.001", "0.02")
+    ),
     Case("negative lr", changed(unlearners={"ga": {"lr": -1e-3}}), ("grid.unlearners.ga.lr: -0.001", "a number > 0")),
     Case("no seeds", grid_with(seeds=[]), ("grid.seeds: []", "at least 1")),
     Case(

@@ -13,13 +13,17 @@ from lacuna.artifacts import read_npz, read_tensors
 from .project import EXPERIMENT, Done, Project
 
 CELL = "results/cells/own/resnet8/brief/seed0/random/dense/original"
+METRICS_FILE = f"{CELL}/metrics/tiny.json"
 EXPERIMENT_ON_OWN = EXPERIMENT | {
+    # the last two need what is made for no other metric
+    "metrics": ["UA", "RA", "TA", "TA_forgotten", "MIA", "avg_gap", "ZRF", "AIN"],
+    "relearning": {"lr": 0.1, "epochs": 2},
     "grid": EXPERIMENT["grid"]
     | {
         "datasets": {"own": {"method": "npz", "path": "images/own.npz"}},
         "scenarios": {"random": {"fraction": 0.2}},
         "unlearners": {"original": {}, "retrain": {}},
-    }
+    },
 }
 
 
@@ -43,10 +47,10 @@ def run(fresh: Project, workers: ThreadPoolExecutor, tmp_path_factory: pytest.Te
         project.choose(EXPERIMENT_ON_OWN)
         (project / "images").mkdir()
         np.savez(project / "images/own.npz", **arrays())
-        done = project.run(f"{CELL}/metrics.json")
-        same = project.plan(f"{CELL}/metrics.json")
+        done = project.run(METRICS_FILE)
+        same = project.plan(METRICS_FILE)
         np.savez(project / "images/own.npz", **arrays() | {"x_train": 255 - arrays()["x_train"]})
-        return project, done, same, project.plan(f"{CELL}/metrics.json")
+        return project, done, same, project.plan(METRICS_FILE)
 
     return workers.submit(work)
 
@@ -66,10 +70,15 @@ def test_own_images_become_metrics(run: Future) -> None:
     assert predictions["logits/test"].shape == (12, 3)
     assert np.isin(predictions["index/forget"], np.arange(90)).all()
     assert not np.intersect1d(predictions["index/forget"], predictions["index/retain"]).size
-    metrics = json.loads((project / CELL / "metrics.json").read_text())["metrics"]
+    result = json.loads((project / METRICS_FILE).read_text())
+    metrics = result["metrics"]
     assert np.isfinite(list(metrics.values())).all()
-    assert {"UA", "RA", "TA", "MIA", "avg_gap/retrain"} <= set(metrics)
-    assert "TA_forgotten" not in metrics  # no class was forgotten
+    assert {"UA", "RA", "TA", "MIA", "avg_gap/retrain", "ZRF"} <= set(metrics)
+    assert "TA_forgotten" in result["absent"]  # no class was forgotten
+    relearnt = json.loads((project / CELL / "relearn.json").read_text())
+    assert relearnt["epochs"] == 0, "the original model never forgot"
+    assert relearnt["settings"]["lr"] == 0.1
+    assert metrics.get("AIN/retrain", 0) == 0
 
 
 def test_only_the_asked_cell_was_made(run: Future) -> None:
@@ -83,6 +92,9 @@ def test_only_the_asked_cell_was_made(run: Future) -> None:
         "train resnet8 on own, brief, seed 0",
         f"original: {place}",
         f"retrain: {place}",
+        "predict with an untrained resnet8 on own, brief, seed 0",
+        f"relearn after original: {place}",
+        f"relearn after retrain: {place}",
         f"evaluate original: {place}",
     }
     assert not project.made("tables/**/*")

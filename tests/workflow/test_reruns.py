@@ -10,9 +10,7 @@ from dataclasses import dataclass
 import pytest
 import yaml
 
-from lacuna.reporting import FIGURES
-
-from .project import EXPERIMENT, PIPELINE, STATES, UNLEARNERS, Done, Project, changed
+from .project import DRAWN, EXPERIMENT, PIPELINE, STATES, UNLEARNERS, Done, Project, changed
 
 GRID = EXPERIMENT["grid"]
 # A whole new method, in one new file.
@@ -47,7 +45,7 @@ class Shrink(EditUnlearner):
 
 # ---- jobs, by their messages ----------------------------------------------------------------------------------------
 
-FIGURE_JOBS = {f"figure {figure} of tiny" for figure in FIGURES}
+FIGURE_JOBS = {f"figure {figure} of tiny" for figure in DRAWN}
 REPORT = {"tables of tiny"} | FIGURE_JOBS
 
 
@@ -69,7 +67,8 @@ def with_report(*unlearners: str, states: tuple[str, ...] = STATES, seed: int = 
 
 def origins(seed: int = 0, sparsity: str = "0.90", dense: bool = True) -> set[str]:
     """The jobs that make the models which saw everything."""
-    trained = {f"train resnet8 on digits, brief, seed {seed}"} if dense else set()
+    untrained = f"predict with an untrained resnet8 on digits, brief, seed {seed}"
+    trained = {f"train resnet8 on digits, brief, seed {seed}", untrained} if dense else set()
     return trained | {f"prune resnet8 to omp-{sparsity}, digits, seed {seed}"}
 
 
@@ -165,6 +164,29 @@ def labels_reordered(project: Project) -> None:
     project.choose(changed() | {"grid": GRID | {"unlearners": dict(reversed(GRID["unlearners"].items()))}})
 
 
+def metrics(*chosen: str) -> Callable[[Project], None]:
+    """These metrics alone."""
+    return lambda project: project.choose(changed() | {"metrics": list(chosen)})
+
+
+def relearning(project: Project) -> None:
+    """Another way to relearn."""
+    project.choose(changed() | {"relearning": {"lr": 0.5}})
+
+
+def experiment_beside(project: Project) -> None:
+    """Another experiment on the same cells, with other metrics and one oracle less: it leaves the first's alone."""
+    project.choose(
+        EXPERIMENT
+        | {
+            "name": "beside",
+            "metrics": ["UA", "avg_gap"],
+            "figures": [],
+            "grid": GRID | {"unlearners": {k: v for k, v in GRID["unlearners"].items() if k != "retrain_exact"}},
+        }
+    )
+
+
 ALL_CELLS = with_report(*UNLEARNERS)
 CASES = [
     Case("nothing", lambda project: None, set()),
@@ -193,6 +215,8 @@ CASES = [
         grid(unlearners={"ga_strong": {"method": "ga", "lr": 1e-2}}),
         with_report("ga_strong"),
     ),
+    # a twin is compared with its oracle, and nothing with the twin
+    Case("a second oracle", grid(unlearners={"retrain_b": {"method": "retrain"}}), with_report("retrain_b")),
     Case("a method in a new file", new_method, with_report("shrink")),
     Case("a value of one method", grid(unlearners={"ga": {"epochs": 2, "lr": 2e-3}}), with_report("ga")),
     Case("the code of one method", code("src/lacuna/unlearning/ga.py"), with_report("ga")),
@@ -202,6 +226,18 @@ CASES = [
         code("src/lacuna/pruning/one_shot.py"),
         origins(dense=False) | with_report(*UNLEARNERS, states=("omp-0.90",)),
     ),
+    Case("fewer metrics", metrics("UA", "avg_gap"), evaluations(*UNLEARNERS) | REPORT),
+    Case(
+        "a metric with a need",
+        metrics("UA", "AIN"),
+        {f"relearn after {job}" for job in cells(*UNLEARNERS)} | evaluations(*UNLEARNERS) | REPORT,
+    ),
+    Case(
+        "an experiment beside it",
+        experiment_beside,
+        evaluations(*(u for u in UNLEARNERS if u != "retrain_exact")) | {"tables of beside"},
+    ),
+    Case("settings of a need that no metric has", relearning, set()),
     Case("the code of a metric", code("src/lacuna/evaluation/accuracy.py"), evaluations(*UNLEARNERS) | REPORT),
     Case("the code of a script", code("workflow/scripts/aggregate.py"), REPORT),
     Case("the code of one figure", code("src/lacuna/reporting/figures/time_vs_gap.py"), {"figure time_vs_gap of tiny"}),
@@ -262,7 +298,7 @@ def test_a_new_method_runs_without_touching_what_is_there(real: Future) -> None:
     assert {name for name in kept if after[name] != before[name]} == set()
     new = set(after) - set(before)
     assert {name for name in new if "/shrink" not in name} == set()
-    assert {f"cells/digits/resnet8/brief/seed0/class/{state}/shrink/metrics.json" for state in STATES} <= new
+    assert {f"cells/digits/resnet8/brief/seed0/class/{state}/shrink/metrics/tiny.json" for state in STATES} <= new
     assert ",shrink,UA," in (project / "results/tables/tiny/cells.csv").read_text()
 
 

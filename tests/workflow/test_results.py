@@ -14,17 +14,16 @@ import yaml
 from packaging.requirements import Requirement
 
 from lacuna.artifacts import read_npz, read_tensors, unpack_bits
-from lacuna.evaluation import METRICS
-from lacuna.reporting import FIGURES
+from lacuna.evaluation import METRICS, default_metrics
 
-from .project import ROOT, STATES, UNLEARNERS, Project, changed
+from .project import DRAWN, ROOT, STATES, UNLEARNERS, Project, changed
 
 ORACLES = ("retrain", "retrain_exact")
 COORDINATES = ["dataset", "model", "recipe", "seed", "scenario", "pruner", "sparsity", "unlearner"]
 MODELS = "models/digits/resnet8/brief/seed0"
 CELLS = "cells/digits/resnet8/brief/seed0/class"
-# Wall-clock seconds and what is made of them: all that two runs may differ in.
-TIMES = ("time_s", "speedup")
+# Wall-clock seconds and what is made of them, and memory: all that two runs may differ in.
+TIMES = ("time_s", "speedup", "inference_ms", "peak_memory_mb")
 
 
 def table(project: Project, name: str) -> pd.DataFrame:
@@ -39,11 +38,11 @@ def job_files(project: Project) -> dict[str, dict]:
 
 
 def expected_metrics(unlearner: str) -> set[str]:
-    """All registered metrics; a method that takes no time has no speed-up."""
+    """All metrics but those on request; a method that takes no time has no speed-up, a CPU tells no energy."""
     names = set()
-    for name, metric in METRICS.items():
-        names |= {f"{name}/{oracle}" for oracle in ORACLES} if metric.about["oracle"] else {name}
-    return {name for name in names if unlearner != "original" or not name.startswith("speedup")}
+    for name in default_metrics():
+        names |= {f"{name}/{oracle}" for oracle in ORACLES} if METRICS[name].about["oracle"] else {name}
+    return {name for name in names - {"energy_j"} if unlearner != "original" or not name.startswith("speedup")}
 
 
 def test_cells_are_complete(finished: Project) -> None:
@@ -75,23 +74,52 @@ def test_an_oracle_is_at_no_distance_from_itself(finished: Project) -> None:
     cells = table(finished, "cells.csv")
     for oracle in ORACLES:
         own = cells[cells["unlearner"] == oracle]
-        for metric, value in (("avg_gap", 0.0), ("mask_iou", 1.0), ("speedup", 1.0)):
+        for metric, value in (("avg_gap", 0.0), ("KL_test", 0.0), ("ToW", 1.0), ("mask_iou", 1.0), ("speedup", 1.0)):
             values = own[own["metric"] == f"{metric}/{oracle}"]["value"]
             assert len(values) == len(STATES)
             assert (values == value).all()
+
+
+def test_what_has_no_value_has_a_reason(finished: Project) -> None:
+    """A cell's metrics file names every metric that was asked for, with its value or with why there is none."""
+    asked = {
+        full
+        for name in default_metrics()
+        for full in ([f"{name}/{o}" for o in ORACLES] if METRICS[name].about["oracle"] else [name])
+    }
+    stored = finished.made(f"{CELLS}/*/*/metrics/tiny.json")
+    assert len(stored) == len(STATES) * len(UNLEARNERS)
+    for name, path in stored.items():
+        result = json.loads(path.read_text())
+        assert set(result["metrics"]) | set(result["absent"]) == asked, name
+        assert not set(result["metrics"]) & set(result["absent"]), name
+        assert result["absent"]["energy_j"] == "a cpu does not report its energy"
+
+
+def test_predictions_say_what_they_are_of(finished: Project) -> None:
+    """Every cell's predictions carry the digest of the images and of its split: the same ones in all cells."""
+    dataset = json.loads((finished / "results/data/digits/meta.json").read_text())["sha256"]
+    origins = set()
+    for path in finished.made(f"{CELLS}/*/*/predictions.npz").values():
+        arrays = read_npz(path, "predictions")
+        assert str(arrays["origin/dataset"]) == dataset
+        origins.add(str(arrays["origin/split"]))
+    assert len(origins) == 1
+    assert len(origins.pop()) == 64
 
 
 def test_summary_is_of_the_cells(finished: Project) -> None:
     """summary.csv has the mean of each group, its gap to each oracle, and says that one seed gives no interval."""
     cells, summary = table(finished, "cells.csv"), table(finished, "summary.csv")
     groups = [c for c in COORDINATES if c != "seed"]
-    gaps = [f"gap_{oracle}{end}" for oracle in ORACLES for end in ("", "_low", "_high")]
-    assert list(summary.columns) == [*groups, "metric", "mean", "ci_low", "ci_high", "n", *gaps, "note"]
+    ends = ("", "_low", "_high", "_p", "_floor", "_below_floor")
+    gaps = [f"gap_{oracle}{end}" for oracle in ORACLES for end in ends]
+    assert list(summary.columns) == [*groups, "role", "metric", "mean", "ci_low", "ci_high", "n", *gaps, "note"]
     merged = summary.merge(cells, on=[*groups, "metric"], validate="one_to_one")
     assert len(merged) == len(summary) == len(cells)
     assert (merged["mean"] == merged["value"]).all()
     assert (summary["n"] == 1).all()
-    assert (summary["note"] == "1 seed: no interval").all()
+    assert summary["note"].str.startswith("1 seed: no interval, no test").all()
     assert summary[["ci_low", "ci_high"]].isna().all(axis=None)
     where = [c for c in [*groups, "metric"] if c != "unlearner"]
     for oracle in ORACLES:
@@ -105,9 +133,9 @@ def test_summary_is_of_the_cells(finished: Project) -> None:
 
 
 def test_figures_are_images(finished: Project) -> None:
-    """Every registered figure is there twice, as well-formed SVG and as PNG."""
+    """Every figure of the experiment is there twice, as well-formed SVG and as PNG."""
     made = finished.made("figures/tiny/*")
-    assert {Path(name).name for name in made} == {f"{figure}.{kind}" for figure in FIGURES for kind in ("svg", "png")}
+    assert {Path(name).name for name in made} == {f"{figure}.{kind}" for figure in DRAWN for kind in ("svg", "png")}
     for path in made.values():
         if path.suffix == ".svg":
             assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
@@ -154,21 +182,26 @@ def test_job_files_say_what_happened(finished: Project) -> None:
         assert job["peak_memory_mb"] > 0, place
         assert job["parameters"]["model"] == {"method": "resnet8", "width": 4}, place
         assert job["parameters"]["recipe"]["weight_decay"] == 5e-4, place  # a default, not in the experiment
-        assert (job["steps"] > 0) == (not place.endswith("/original")), place
+        for count in ("steps", "samples", "forwards", "backwards"):
+            assert (job[count] > 0) == (not place.endswith("/original")), place
+        if place.startswith("cells"):
+            assert job["energy_j"] is None and job["energy_j_absent"], place
     ga = facts[f"{CELLS}/omp-0.90/ga"]
     assert ga["parameters"]["unlearner"]["lr"] == 1e-3
     assert ga["parameters"]["unlearner"]["epochs"] == 2
     forgotten = read_npz(finished / "results/splits/digits/seed0/forget/class.npz", "split")["forget"]
     assert ga["steps"] == 2 * math.ceil(len(forgotten) / ga["parameters"]["unlearner"]["batch_size"])
     assert ga["samples"] == 2 * len(forgotten)
+    assert ga["forwards"] == ga["backwards"] == ga["steps"]
     assert len({job["random_stream"] for job in facts.values()}) == len(facts)
 
 
 def test_an_exact_oracle_costs_its_dense_training_too(finished: Project) -> None:
-    """The seconds of a sparse retrain_exact include those of the dense one that it was pruned from."""
+    """The seconds and passes of a sparse retrain_exact include those of the dense one that it was pruned from."""
     facts = job_files(finished)
-    dense, sparse = (facts[f"{CELLS}/{state}/retrain_exact"]["seconds"] for state in STATES)
-    assert sparse > dense
+    for cost in ("seconds", "steps", "samples", "forwards", "backwards"):
+        dense, sparse = (facts[f"{CELLS}/{state}/retrain_exact"][cost] for state in STATES)
+        assert sparse > dense, cost
 
 
 def test_experiment_is_stored_as_it_was_resolved(finished: Project) -> None:
@@ -181,19 +214,24 @@ def test_experiment_is_stored_as_it_was_resolved(finished: Project) -> None:
 
 
 def test_report_holds_tables_and_captioned_figures(finished: Project, tmp_path: Path) -> None:
-    """snakemake --report makes one page, offline, with both tables and a caption of its own for every figure."""
+    """snakemake --report makes one page, offline, with every table and a caption of its own for every figure."""
     project = finished.view(tmp_path / "clone")
     done = project.run("--report", "report.html")
     assert done.code == 0, done.output
     page = (project / "report.html").read_text(encoding="utf-8")
-    for name in ("cells.csv", "summary.csv", *(f"{figure}.svg" for figure in FIGURES)):
+    tables = ("cells", "layers", "summary", "ranks", "disagreement", "missing")
+    for name in (*(f"{table}.csv" for table in tables), *(f"{figure}.svg" for figure in DRAWN)):
         assert name in page
     for words in (
         "in long form",
-        "95 % t interval",
+        "95 % interval (t from three seeds",
+        "Kendall's W",
+        "the reverse",
+        "leave out",
         "dense beside sparse",
         "against sparsity",
         "Seconds of the method",
+        "How alike two metrics order",
     ):
         assert words in page
 
@@ -240,7 +278,8 @@ def test_a_grid_needs_no_dense_and_no_sparse_state(fresh: Project, tmp_path: Pat
     project.choose(changed(**grid))
     plan = project.plan()
     assert plan.code == 0, plan.output
-    always = {"ingest": 1, "split": 1, "forget": 1, "evaluate": 4, "aggregate": 1, "figure": len(FIGURES)}
+    always = {"ingest": 1, "split": 1, "forget": 1, "random_init": 1, "evaluate": 4, "aggregate": 1}
+    always |= {"figure": len(DRAWN)}
     assert plan.counts == planned | always
 
 

@@ -1,4 +1,4 @@
-# One long table of cells, one summary over seeds.
+# One long table of cells, and what the seeds tell: summary, ranks, disagreement of metrics, what is missing.
 
 
 localrules:
@@ -7,7 +7,8 @@ localrules:
 
 rule aggregate:
     input:
-        metrics=[at("cells", "{state}/{unlearner}/metrics.json").format(**cell) for cell in EXPERIMENT.cells()],
+        metrics=METRICS,
+        populations=POPULATIONS,
     output:
         cells=report(
             at("tables", "cells.csv"),
@@ -15,11 +16,35 @@ rule aggregate:
             caption="../report/cells.rst",
             labels={"table": "cells"},
         ),
+        layers=report(
+            at("tables", "layers.csv"),
+            category="Tables",
+            caption="../report/layers.rst",
+            labels={"table": "layers"},
+        ),
         summary=report(
             at("tables", "summary.csv"),
             category="Tables",
             caption="../report/summary.rst",
             labels={"table": "summary"},
+        ),
+        ranks=report(
+            at("tables", "ranks.csv"),
+            category="Tables",
+            caption="../report/ranks.rst",
+            labels={"table": "ranks"},
+        ),
+        disagreement=report(
+            at("tables", "disagreement.csv"),
+            category="Tables",
+            caption="../report/disagreement.rst",
+            labels={"table": "disagreement"},
+        ),
+        missing=report(
+            at("tables", "missing.csv"),
+            category="Tables",
+            caption="../report/missing.rst",
+            labels={"table": "missing"},
         ),
         experiment=at("tables", "experiment.json"),
     log:
@@ -35,6 +60,12 @@ rule aggregate:
         gpu=0,
     params:
         oracles=EXPERIMENT.oracles,
+        twins=EXPERIMENT.twins,
+        better={name: KNOWN["metrics"][name]["better"] for name in EXPERIMENT.metrics}
+        | {name: facts["better"] for name, facts in KNOWN["population"].items() if EXPERIMENT.shadows is not None},
+        # a price is no judgement of how well a method forgot
+        costs=[name for name in EXPERIMENT.metrics if KNOWN["metrics"][name]["module"] == "lacuna.evaluation.cost"],
+        missing=MISSING,
         experiment={
             "name": EXPERIMENT.name,
             "seeds": EXPERIMENT.seeds,

@@ -12,6 +12,7 @@ from lacuna.config import gpus_for
 from lacuna.config import load as load_experiment
 from lacuna.errors import LacunaError
 from lacuna.pruning.rounds import rounds_to
+from lacuna.shadows.plan import models_of
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 ENVIRONMENT = "../envs/lacuna.yaml"
@@ -19,11 +20,12 @@ ENVIRONMENT = "../envs/lacuna.yaml"
 # ---- paths ----------------------------------------------------------------------------------------------------------
 
 # results/models holds models that saw everything, by sparse state; results/cells what became of them, by scenario
-# and unlearner. A helper takes a file's name inside its folder and gives the pattern.
+# and unlearner; results/shadows the originals of the shadow models. A helper takes a file's name inside its folder and gives the pattern.
 FOLDERS = {
     "data": "results/data/{dataset}",
     "splits": "results/splits/{dataset}/seed{seed}",
     "models": "results/models/{dataset}/{model}/{recipe}/seed{seed}",
+    "shadows": "results/shadows/{dataset}/{model}/{recipe}/seed{seed}",
     "cells": "results/cells/{dataset}/{model}/{recipe}/seed{seed}/{scenario}",
     "tables": "results/tables/{experiment}",
     "figures": "results/figures/{experiment}",
@@ -62,6 +64,7 @@ def read_experiment():
             known,
             # a job's own process need not read the user's data again
             data_folder="results/data" if workflow.is_main_process else None,
+            cache=".snakemake/lacuna",
         )
     except LacunaError as error:
         # the sentence alone: a WorkflowError would come with lines of this file
@@ -71,6 +74,8 @@ def read_experiment():
 
 EXPERIMENT, KNOWN = read_experiment()
 config["device"] = EXPERIMENT.device
+# the oracles and their twins
+RETRAINED = {*EXPERIMENT.oracles, *EXPERIMENT.twins}
 
 
 def one_of(labels):
@@ -79,12 +84,12 @@ def one_of(labels):
 
 
 def unlearners_by(method):
-    """The labels of the unlearners with this method; None: of all that are no oracle."""
+    """The labels of the unlearners with this method; None: of all that start from the original model."""
     entries = EXPERIMENT.axes["unlearners"]
     return [
         label
         for label, entry in entries.items()
-        if (label not in EXPERIMENT.oracles if method is None else entry.method == method)
+        if (label not in RETRAINED if method is None else entry.method == method)
     ]
 
 
@@ -99,6 +104,7 @@ wildcard_constraints:
     state="dense|({})-0\\.\\d+".format(one_of(EXPERIMENT.axes["pruners"])),
     experiment=one_of([EXPERIMENT.name]),
     figure=one_of(EXPERIMENT.figures),
+    shadows=r"\d+-\d+",
 
 
 # ---- params: each rule depends on its own part of the config, and on the code that it runs --------------------------
@@ -122,19 +128,43 @@ def entry_of(axis, wildcard):
 def unlearner_entry(wildcards):
     """A param: the unlearner's entry; an oracle follows the recipe."""
     entry = OPTIONS["unlearners"][wildcards.unlearner]
-    if wildcards.unlearner in EXPERIMENT.oracles:
+    if wildcards.unlearner in RETRAINED:
         return OPTIONS["recipes"][wildcards.recipe] | {"method": entry["method"]}
     return entry
 
 
-def code_of(script, **axes):
-    """A param: the digest of what a script runs, with the modules of the entries that its wildcards name."""
+def unpruned(wildcards):
+    """The label of the unlearner that a cell un-prunes around."""
+    return OPTIONS["unprune"][wildcards.unlearner]["unlearner"]
+
+
+def unpruned_entry(wildcards):
+    """A param: the entry of that unlearner."""
+    return OPTIONS["unlearners"][unpruned(wildcards)]
+
+
+def compacted(wildcards):
+    """A param: whether the networks of a state run without their removed filters."""
+    pruner = wildcards.state.rpartition("-")[0]
+    return bool(pruner) and EXPERIMENT.entry("pruners", pruner).values.get("compact", False)
+
+
+def compaction(wildcards):
+    """The module that takes removed filters out, where a state's networks run without them."""
+    return ("lacuna.compaction",) if compacted(wildcards) else ()
+
+
+def code_of(script, also=lambda wildcards: (), **axes):
+    """A param: the digest of what a script runs, with the modules of the entries that its wildcards name.
+
+    A wildcard's place may be taken by a function of the wildcards that gives the label. also: gives more modules.
+    """
     cache = {}
 
     def digest(wildcards):
-        chosen = tuple(
-            KNOWN[axis][EXPERIMENT.entry(axis, wildcards[wildcard]).method]["module"] for axis, wildcard in axes.items()
-        )
+        labels = {axis: by(wildcards) if callable(by) else wildcards[by] for axis, by in axes.items()}
+        chosen = tuple(KNOWN[axis][EXPERIMENT.entry(axis, label).method]["module"] for axis, label in labels.items())
+        chosen += tuple(also(wildcards))
         if chosen not in cache:
             cache[chosen] = code_digest(SCRIPTS / script, *chosen)
         return cache[chosen]
@@ -182,6 +212,7 @@ def model_runtime(wildcards, input, attempt):
     # forward and backward; multiplications per second of small convolutions, measured low
     seconds = 3 * model["multiplications_per_pixel"] * pixels / (5e11 if GPU else 1e10)
     minutes = 15 + EXPERIMENT.entry("recipes", wildcards.recipe).values["epochs"] * seconds / 60
+    minutes *= len(models_of(wildcards.get("shadows", "0-0")))
     return min(round(minutes * attempt), 24 * 60)
 
 
@@ -208,11 +239,74 @@ def from_previous(folder, name):
     return lambda wildcards: at(folder, name).format(previous=previous_state(wildcards), **wildcards)
 
 
-def oracle_files(name):
-    """The files called `name` of every oracle of a cell's state."""
+def oracle_files(pattern):
+    """The files of a pattern for every oracle of a cell's state."""
     return lambda wildcards: [
-        at("cells", f"{{state}}/{label}/{name}").format(**wildcards) for label in EXPERIMENT.oracles
+        pattern.format(**dict(wildcards.items()) | {"unlearner": label}) for label in EXPERIMENT.oracles
     ]
+
+
+# What a metric may need beside predictions, mask and job, by the name that it declares: the file that a rule makes.
+NEEDS = {
+    "random_init": at("models", "random_init.npz"),
+    "relearn": at("cells", "{state}/{unlearner}/relearn.json"),
+    "curvature": at("models", "{state}/curvature.json"),
+    "weights": at("cells", "{state}/{unlearner}/model.safetensors"),
+}
+
+
+def needed():
+    """The needs of the experiment's metrics; what every cell has anyway is none."""
+    declared = {need for name in EXPERIMENT.metrics for need in KNOWN["metrics"][name]["needs"]}
+    return sorted(declared & set(NEEDS))
+
+
+def shadow_files(*unlearners):
+    """What the shadow models of these unlearners answered, beside a cell; without any, those of the cell itself."""
+    jobs = EXPERIMENT.shadows.jobs() if EXPERIMENT.shadows is not None else ()
+    patterns = [
+        at("cells", f"{{state}}/{label}/shadows/{job}.npz") for label in unlearners or ["{unlearner}"] for job in jobs
+    ]
+    return lambda wildcards: [pattern.format(**wildcards) for pattern in patterns]
+
+
+def figure_tables(wildcards):
+    """The tables that a figure reads, by name; unpacked."""
+    names = KNOWN["figures"][wildcards.figure]["reads"]
+    return {name: at("tables", f"{name}.csv").format(**wildcards) for name in names}
+
+
+# ---- tables ---------------------------------------------------------------------------------------------------------
+
+
+def steps_of(cell):
+    """The files that a cell's metrics are made of, each with its log, in the order of their making."""
+    names = [("models", "{state}/model.safetensors", "{state}")]
+    for label in (cell["unlearner"], *EXPERIMENT.oracles):
+        names.append(("cells", f"{{state}}/{label}/predictions.npz", f"{{state}}/{label}"))
+    if EXPERIMENT.shadows is not None:
+        names.append(("cells", "{state}/{unlearner}/population.json", "{state}/{unlearner}/population"))
+    names.append(("cells", "{state}/{unlearner}/metrics/{experiment}.json", "{state}/{unlearner}/metrics/{experiment}"))
+    values = cell | {"experiment": EXPERIMENT.name}
+    return [(at(folder, name).format(**values), log_at(folder, log).format(**values)) for folder, name, log in names]
+
+
+def split_cells():
+    """The metrics, of cells and of populations, that the tables are made of; the cells that they leave out, as
+    `missing: allow` permits."""
+    metrics, populations, missing = [], [], []
+    for cell in EXPERIMENT.cells():
+        steps = steps_of(cell)
+        if EXPERIMENT.missing == "allow" and not all(Path(file).exists() for file, _ in steps):
+            missing.append(cell | {"steps": steps})
+        else:
+            metrics.append(steps[-1][0])
+            populations += [steps[-2][0]] if EXPERIMENT.shadows is not None else []
+    return metrics, populations, missing
+
+
+# once: what is there must not change between the inputs and the params of a rule
+METRICS, POPULATIONS, MISSING = split_cells()
 
 
 # ---- targets --------------------------------------------------------------------------------------------------------
@@ -221,7 +315,15 @@ def oracle_files(name):
 def table_files():
     return [
         at("tables", name).format(experiment=EXPERIMENT.name)
-        for name in ("cells.csv", "summary.csv", "experiment.json")
+        for name in (
+            "cells.csv",
+            "layers.csv",
+            "summary.csv",
+            "ranks.csv",
+            "disagreement.csv",
+            "missing.csv",
+            "experiment.json",
+        )
     ]
 
 

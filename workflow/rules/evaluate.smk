@@ -1,4 +1,4 @@
-# Metrics from stored predictions: no GPU, no torch.
+# Metrics from stored predictions: no GPU, no torch. What only some metrics need is made only for them.
 
 
 # a job in a queue starts Snakemake twice, which takes longer than the metrics
@@ -8,18 +8,20 @@ localrules:
 
 rule evaluate:
     input:
+        **{f"need_{name}": NEEDS[name] for name in needed()},
+        **{f"oracle_need_{name}": oracle_files(NEEDS[name]) for name in needed()},
         predictions=at("cells", "{state}/{unlearner}/predictions.npz"),
         mask=at("cells", "{state}/{unlearner}/mask.npz"),
         job=at("cells", "{state}/{unlearner}/job.json"),
-        oracle_predictions=oracle_files("predictions.npz"),
-        oracle_masks=oracle_files("mask.npz"),
-        oracle_jobs=oracle_files("job.json"),
+        oracle_predictions=oracle_files(at("cells", "{state}/{unlearner}/predictions.npz")),
+        oracle_masks=oracle_files(at("cells", "{state}/{unlearner}/mask.npz")),
+        oracle_jobs=oracle_files(at("cells", "{state}/{unlearner}/job.json")),
     output:
-        metrics=at("cells", "{state}/{unlearner}/metrics.json"),
+        metrics=at("cells", "{state}/{unlearner}/metrics/{experiment}.json"),
     log:
-        log_at("cells", "{state}/{unlearner}/metrics"),
+        log_at("cells", "{state}/{unlearner}/metrics/{experiment}"),
     benchmark:
-        benchmark_at("cells", "{state}/{unlearner}/metrics")
+        benchmark_at("cells", "{state}/{unlearner}/metrics/{experiment}")
     conda:
         ENVIRONMENT
     threads: 1
@@ -30,6 +32,7 @@ rule evaluate:
     params:
         oracles=EXPERIMENT.oracles,
         metrics=EXPERIMENT.metrics,
+        needs=needed(),
         code=code_digest(
             SCRIPTS / "evaluate.py",
             *(KNOWN["metrics"][name]["module"] for name in EXPERIMENT.metrics),
@@ -38,3 +41,97 @@ rule evaluate:
         "evaluate {wildcards.unlearner}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
     script:
         "../scripts/evaluate.py"
+
+
+# What a network that learnt nothing predicts, for the metrics that compare with it.
+rule random_init:
+    input:
+        images=at("data", "images.safetensors"),
+        meta=at("data", "meta.json"),
+        split=at("splits", "split.npz"),
+    output:
+        predictions=at("models", "random_init.npz"),
+    log:
+        log_at("models", "random_init"),
+    benchmark:
+        benchmark_at("models", "random_init")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=model_memory,
+        runtime=model_runtime,
+        gpu=GPU,
+    params:
+        model=entry_of("models", "model"),
+        recipe=entry_of("recipes", "recipe"),
+        code=code_of("random_init.py", models="model"),
+    message:
+        "predict with an untrained {wildcards.model} on {wildcards.dataset}, {wildcards.recipe}, seed {wildcards.seed}"
+    script:
+        "../scripts/random_init.py"
+
+
+# How fast a cell's model learns the forget set again, for the metrics that ask.
+rule relearn:
+    input:
+        images=at("data", "images.safetensors"),
+        meta=at("data", "meta.json"),
+        split=at("splits", "forget/{scenario}.npz"),
+        original=at("models", "{state}/model.safetensors"),
+        model=at("cells", "{state}/{unlearner}/model.safetensors"),
+        mask=at("cells", "{state}/{unlearner}/mask.npz"),
+    output:
+        relearn=at("cells", "{state}/{unlearner}/relearn.json"),
+    log:
+        log_at("cells", "{state}/{unlearner}/relearn"),
+    benchmark:
+        benchmark_at("cells", "{state}/{unlearner}/relearn")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=model_memory,
+        runtime=model_runtime,
+        gpu=GPU,
+    params:
+        model=entry_of("models", "model"),
+        recipe=entry_of("recipes", "recipe"),
+        relearning=EXPERIMENT.relearning,
+        code=code_of("relearn.py", models="model"),
+    message:
+        "relearn after {wildcards.unlearner}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
+    script:
+        "../scripts/relearn.py"
+
+
+# How far a model went from its initialisation and how strongly its loss bends, for the bound of gradient ascent.
+rule curvature:
+    input:
+        images=at("data", "images.safetensors"),
+        meta=at("data", "meta.json"),
+        split=at("splits", "split.npz"),
+        model=at("models", "{state}/model.safetensors"),
+        mask=at("models", "{state}/mask.npz"),
+        initial=at("models", "dense/initial.safetensors"),
+    output:
+        curvature=at("models", "{state}/curvature.json"),
+    log:
+        log_at("models", "{state}/curvature"),
+    benchmark:
+        benchmark_at("models", "{state}/curvature")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=model_memory,
+        runtime=model_runtime,
+        gpu=GPU,
+    params:
+        model=entry_of("models", "model"),
+        recipe=entry_of("recipes", "recipe"),
+        code=code_of("curvature.py", models="model"),
+    message:
+        "curvature of {wildcards.model} at {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
+    script:
+        "../scripts/curvature.py"

@@ -1,4 +1,4 @@
-# Figures from the summary; a new figure is one new file in lacuna.reporting.figures.
+# Figures from tables; a new figure is one new file in lacuna.reporting.figures, which names the tables that it reads.
 
 
 localrules:
@@ -7,7 +7,7 @@ localrules:
 
 rule figure:
     input:
-        summary=at("tables", "summary.csv"),
+        unpack(figure_tables),
     output:
         svg=report(
             at("figures", "{figure}.svg"),

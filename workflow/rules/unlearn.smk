@@ -32,7 +32,8 @@ rule unlearn:
         model=entry_of("models", "model"),
         recipe=entry_of("recipes", "recipe"),
         unlearner=unlearner_entry,
-        code=code_of("unlearn.py", models="model", unlearners="unlearner"),
+        compact=compacted,
+        code=code_of("unlearn.py", also=compaction, models="model", unlearners="unlearner"),
     message:
         "{wildcards.unlearner}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
     script:
@@ -69,7 +70,8 @@ rule retrain:
         model=entry_of("models", "model"),
         recipe=entry_of("recipes", "recipe"),
         unlearner=unlearner_entry,
-        code=code_of("unlearn.py", models="model", unlearners="unlearner"),
+        compact=compacted,
+        code=code_of("unlearn.py", also=compaction, models="model", unlearners="unlearner"),
     message:
         "{wildcards.unlearner}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
     script:

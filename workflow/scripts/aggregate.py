@@ -1,15 +1,35 @@
-"""All metrics of an experiment → cells.csv and summary.csv, with the experiment as it was resolved."""
+"""All metrics of an experiment → its tables, with the experiment as it was resolved."""
 
 from job import job
 
 from lacuna.artifacts import atomic, read_json, write_json
-from lacuna.reporting.tables import cells_table, summary_table
+from lacuna.reporting.tables import (
+    Contest,
+    cells_table,
+    disagreement_table,
+    layers_table,
+    missing_table,
+    ranks_table,
+    summary_table,
+)
 
 with job(snakemake) as say:
-    cells = cells_table(map(read_json, snakemake.input.metrics))
-    summary = summary_table(cells, snakemake.params.oracles)
-    for table, path in ((cells, snakemake.output.cells), (summary, snakemake.output.summary)):
-        with atomic(path) as temporary:
+    params = snakemake.params
+    results = [read_json(path) for path in snakemake.input.metrics]
+    cells = cells_table([*results, *map(read_json, snakemake.input.populations)])
+    contest = Contest(cells, params.oracles, params.twins)
+    tables = {
+        "cells": cells,
+        "layers": layers_table(results),
+        "summary": summary_table(contest),
+        "ranks": ranks_table(contest, params.better),
+        "disagreement": disagreement_table(
+            contest, {name: better for name, better in params.better.items() if name not in params.costs}
+        ),
+        "missing": missing_table(params.missing),
+    }
+    for name, table in tables.items():
+        with atomic(snakemake.output[name]) as temporary:
             table.to_csv(temporary, index=False)
-    write_json(snakemake.output.experiment, snakemake.params.experiment)
-    say(f"{len(snakemake.input.metrics)} cells, {len(cells)} values")
+    write_json(snakemake.output.experiment, params.experiment)
+    say(f"{len(snakemake.input.metrics)} cells, {len(cells)} values, {len(params.missing)} cells missing")

@@ -1,34 +1,44 @@
-"""Predictions of a cell and of its oracles → metrics.json."""
+"""Predictions of a cell and of its oracles → its metrics."""
 
-from job import commit, job
+from job import commit, coordinates, inputs_of, job
 
-from lacuna.artifacts import read_json, read_npz, unpack_bits, write_json
-from lacuna.evaluation import Cell, evaluate
+from lacuna.artifacts import read_json, read_npz, read_tensors, unpack_bits, write_json
+from lacuna.evaluation import Cell, evaluate, evaluate_layers
 
 with job(snakemake) as say:
-    w, given, params = snakemake.wildcards, snakemake.input, snakemake.params
+    given, params = snakemake.input, snakemake.params
 
-    def cell(predictions: str, mask: str, job_file: str) -> tuple[Cell, dict]:
-        facts = read_json(job_file)
+    def read(path: str, kind: str) -> dict:
+        if path.endswith(".safetensors"):
+            return read_tensors(path, "model")[0]
+        return read_json(path) if path.endswith(".json") else read_npz(path, kind)
+
+    def cell(predictions: str, mask: str, job_file: str, *needs: str) -> Cell:
+        extra = {"job": read_json(job_file)}
+        extra |= {name: read(path, name) for name, path in zip(params.needs, needs, strict=True)}
         return Cell.from_arrays(
-            read_npz(predictions, "predictions"), unpack_bits(read_npz(mask, "mask")), facts["seconds"]
-        ), facts
+            read_npz(predictions, "predictions"), unpack_bits(read_npz(mask, "mask")), extra["job"]["seconds"], extra
+        )
 
-    own, facts = cell(given.predictions, given.mask, given.job)
-    triples = zip(given.oracle_predictions, given.oracle_masks, given.oracle_jobs, strict=True)
-    oracles = {label: cell(*files)[0] for label, files in zip(params.oracles, triples, strict=True)}
+    own = cell(given.predictions, given.mask, given.job, *(given[f"need_{name}"] for name in params.needs))
+    of_oracles = zip(
+        given.oracle_predictions,
+        given.oracle_masks,
+        given.oracle_jobs,
+        *(given[f"oracle_need_{name}"] for name in params.needs),
+        strict=True,
+    )
+    oracles = {label: cell(*files) for label, files in zip(params.oracles, of_oracles, strict=True)}
     metrics = evaluate(own, oracles, params.metrics)
-    # "omp-0.90" → omp, 0.90; "dense" stands for itself
-    pruner, _, sparsity = w.state.rpartition("-")
-    coordinates = {k: v for k, v in w.items() if k != "state"}
-    coordinates |= {"pruner": pruner or w.state, "sparsity": sparsity if pruner else "0.00"}
-    coordinates["seed"] = int(w.seed)
     result = {
-        "cell": coordinates,
+        "cell": coordinates(snakemake.wildcards),
         "metrics": metrics,
-        "trained_at_commit": facts["commit"],
+        "absent": metrics.absent,
+        "layers": evaluate_layers(own, oracles, params.metrics),
+        "trained_at_commit": own.extra["job"]["commit"],
         "evaluated_at_commit": commit(),
         "job": given.job,
+        "inputs": inputs_of(snakemake),
     }
     write_json(snakemake.output.metrics, result)
     say(", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 # The workflow's own library, installed or not; so every script imports this module first.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
+from lacuna.artifacts import content_of
 from lacuna.errors import DamagedFile, LacunaError
 from lacuna.processes import exclusive, follow
 
@@ -73,6 +74,11 @@ def _set_aside(damage: DamagedFile, inputs: Any) -> str:
     return ""
 
 
+def inputs_of(snakemake: Any) -> dict[str, str]:
+    """The content of every input: `lacuna verify` compares it with what is there."""
+    return {path: content_of(path) for path in map(str, snakemake.input)}
+
+
 def commit() -> str:
     """The git commit of the workflow, with -dirty if files were changed; unknown outside a repository."""
     try:
@@ -85,6 +91,13 @@ def commit() -> str:
     except OSError:  # no git on this machine
         return "unknown"
     return told.stdout.strip() or "unknown"
+
+
+def coordinates(wildcards: Any) -> dict[str, Any]:
+    """The place of a cell in the tables: its wildcards, with the state taken apart ("omp-0.90" → omp, 0.90)."""
+    pruner, _, sparsity = wildcards.state.rpartition("-")
+    place = {k: v for k, v in wildcards.items() if k not in ("state", "experiment")} | {"seed": int(wildcards.seed)}
+    return place | {"pruner": pruner or wildcards.state, "sparsity": sparsity if pruner else "0.00"}
 
 
 def without_method(entry: dict[str, Any]) -> dict[str, Any]:

@@ -6,16 +6,20 @@ import resource
 from pathlib import Path
 from typing import Any
 
-from job import commit
+from job import commit, inputs_of
 
 import numpy
 import torch
 
 from lacuna import __version__
-from lacuna.artifacts import atomic, read_json, read_npz, read_tensors, write_json, write_npz
+from lacuna.artifacts import atomic, read_json, read_npz, read_tensors, sha256_of_arrays, write_json, write_npz
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
-from lacuna.training import Checkpoint, Fit, Recipe, logits
+from lacuna.models.cost import inference_ms, macs, parameters
+from lacuna.pruning.mask import Mask
+from lacuna.store import save_mask, save_state
+from lacuna.training import Checkpoint, Fit, Recipe, logits, state_of
+from lacuna.unlearning.base import Outcome
 
 
 def use_device(name: str, threads: int) -> torch.device:
@@ -52,9 +56,13 @@ def write_history(path: str, history: list[dict[str, float]]) -> None:
         temporary.write_text("\n".join([",".join(columns), *rows]) + "\n", encoding="utf-8")
 
 
-def write_predictions(path: str, model: torch.nn.Module, data: UnlearningData) -> None:
-    """Logits, labels and dataset indices of every part of the split."""
-    arrays = {}
+def write_predictions(path: str, model: torch.nn.Module, data: UnlearningData, meta: dict[str, Any]) -> None:
+    """Logits, labels and dataset indices of every part of the split, and the digests of dataset and split."""
+    parts = {part: index.cpu().numpy() for part, index in data.parts.items()}
+    arrays = {
+        "origin/dataset": numpy.array(meta["sha256"]),
+        "origin/split": numpy.array(sha256_of_arrays(parts)),
+    }
     for part, index in data.parts.items():
         arrays[f"logits/{part}"] = logits(model, data, part).numpy()
         arrays[f"labels/{part}"] = data.labels[index].cpu().numpy()
@@ -70,6 +78,8 @@ def write_job(snakemake: Any, path: str, fit: Fit, device: torch.device, seed: i
         "seconds": fit.seconds,
         "steps": fit.steps,
         "samples": fit.samples,
+        "forwards": fit.forwards,
+        "backwards": fit.backwards,
         "facts": fit.facts,
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "peak_gpu_memory_mb": torch.cuda.max_memory_allocated() / 2**20 if gpu else None,
@@ -84,6 +94,35 @@ def write_job(snakemake: Any, path: str, fit: Fit, device: torch.device, seed: i
             "numpy": numpy.__version__,
         },
         "commit": commit(),
+        "inputs": inputs_of(snakemake),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
     write_json(path, facts | more)
+
+
+def network_facts(network: torch.nn.Module, data: UnlearningData) -> dict[str, float]:
+    """What the network costs to keep and to run; timed on 100 images."""
+    x, _ = next(data.plain_batches("retain", 100, next(network.parameters()).dtype))
+    return {
+        "parameters": parameters(network),
+        "macs": macs(network, data.images.shape[1:]),
+        "inference_ms": inference_ms(network, x),
+    }
+
+
+def write_cell(
+    snakemake: Any,
+    outcome: Outcome,
+    data: UnlearningData,
+    meta: dict[str, Any],
+    device: torch.device,
+    seed: int,
+    **more: Any,
+) -> None:
+    """The files of an unlearned model or an oracle; the model last, whoever sees it sees all."""
+    write_predictions(snakemake.output.predictions, outcome.model, data, meta)
+    save_mask(snakemake.output.mask, outcome.mask or Mask.full(outcome.model))
+    write_history(snakemake.output.history, outcome.fit.history)
+    network = network_facts(outcome.fit.network or outcome.model, data)
+    write_job(snakemake, snakemake.output.job, outcome.fit, device, seed, network=network, **more)
+    save_state(snakemake.output.model, state_of(outcome.model))

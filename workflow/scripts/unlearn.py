@@ -3,15 +3,15 @@
 from pathlib import Path
 
 from job import job, without_method
-from model_job import checkpoint_of, load_data, use_device, write_history, write_job, write_predictions
+from model_job import checkpoint_of, load_data, use_device, write_cell
 
 from lacuna.artifacts import read_json
+from lacuna.energy import EnergyMeter, sum_of
 from lacuna.fields import build
 from lacuna.pruning import PRUNERS
 from lacuna.pruning.base import Origin
-from lacuna.pruning.mask import Mask
 from lacuna.randomness import derive
-from lacuna.store import load_into, load_mask, load_state, new_model, save_mask, save_state
+from lacuna.store import load_into, load_mask, load_state, new_model, save_state
 from lacuna.training import RECIPES, state_of
 from lacuna.unlearning import unlearn
 
@@ -30,30 +30,31 @@ with job(snakemake) as say:
         load_into(model, given["model"])
     if "mask" in given:
         options["mask"] = load_mask(given["mask"])
+        options["compact"] = params.compact
     if "previous" in given:  # an exact oracle, to be pruned
         load_into(model, given["previous"])
         states = [state_of(model), load_state(given["rewind"]), load_state(given["initial"])]
         options["origin"] = Origin(*states, load_mask(given["previous_mask"]))
         options["pruner"] = build(PRUNERS[params.pruner["method"]], without_method(params.pruner))
         options["sparsity"] = w.sparsity
-    outcome = unlearn(
-        params.unlearner["method"],
-        model,
-        data,
-        seed=seed,
-        checkpoint=checkpoint_of(snakemake),
-        log=say,
-        name=f"{w.unlearner} on {state}, {w.scenario}",
-        **options,
-    )
+    with EnergyMeter(device) as meter:
+        outcome = unlearn(
+            params.unlearner["method"],
+            model,
+            data,
+            seed=seed,
+            checkpoint=checkpoint_of(snakemake),
+            log=say,
+            name=f"{w.unlearner} on {state}, {w.scenario}",
+            **options,
+        )
+    energy = meter.facts
     if "previous_job" in given and not options["pruner"].before_training:
         # an oracle from scratch costs what it is pruned from too
-        outcome.fit.seconds += read_json(given["previous_job"])["seconds"]
+        before = read_json(given["previous_job"])
+        outcome.fit.add(before)
+        energy = sum_of(energy, before)
     if outcome.origin is not None:
         save_state(made["rewind"], outcome.origin.rewind)
         save_state(made["initial"], outcome.origin.initial)
-    write_predictions(snakemake.output.predictions, outcome.model, data)
-    save_mask(snakemake.output.mask, outcome.mask or Mask.full(outcome.model))
-    write_history(snakemake.output.history, outcome.fit.history)
-    write_job(snakemake, snakemake.output.job, outcome.fit, device, seed)
-    save_state(snakemake.output.model, state_of(outcome.model))
+    write_cell(snakemake, outcome, data, meta, device, seed, **energy)

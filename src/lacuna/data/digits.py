@@ -23,6 +23,9 @@ class Digits(Dataset):
     def classes(self) -> int:
         return 10
 
+    def shape(self) -> tuple[int, ...]:
+        return (1, 8, 8)
+
     def load(self) -> Images:
         from sklearn.datasets import load_digits
 

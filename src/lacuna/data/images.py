@@ -57,6 +57,10 @@ class Dataset:
         """
         raise NotImplementedError
 
+    def shape(self) -> tuple[int, ...]:
+        """Channels, height and width of the images, known as `classes` is."""
+        raise NotImplementedError
+
     def load(self) -> Images:
         """The images. Raises LacunaError if the user's files are not usable."""
         raise NotImplementedError

@@ -36,6 +36,9 @@ class Npz(Dataset):
     def classes(self) -> int:
         return self.load().classes
 
+    def shape(self) -> tuple[int, ...]:
+        return self.load().x.shape[1:]
+
     def load(self) -> Images:
         arrays = self._arrays()
         x_train, x_test = (checked_images(arrays[k], f"{self.path}: {k}", self.layout) for k in ("x_train", "x_test"))

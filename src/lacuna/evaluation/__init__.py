@@ -8,35 +8,96 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from lacuna.errors import LacunaError
+from lacuna.evaluation.cell import Absent as Absent
 from lacuna.evaluation.cell import Cell as Cell
 from lacuna.registry import Registry
 
 METRICS: Registry = Registry("lacuna.evaluation", "metric", __path__[0])
 
 
+class Values(dict[str, float]):
+    """Values by metric; `absent` says of every other metric that was asked for why it has none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.absent: dict[str, str] = {}
+
+
 def evaluate(
-    cell: Cell, oracles: Mapping[str, Cell] | None = None, metrics: Iterable[str] | None = None
-) -> dict[str, float]:
+    cell: Cell, oracles: Cell | Mapping[str, Cell] | None = None, metrics: Iterable[str] | None = None
+) -> Values:
     """Every metric of a cell, by name.
 
-    oracles: the reference cells by label; a metric that compares with an oracle appears once for each, as
-    `<metric>/<oracle label>`. metrics: names in METRICS, all of them by default. A metric whose data the cell
-    lacks (the forgotten class's test accuracy under random forgetting, masks of a user's own model) is left out.
+    oracles: the reference cells by label, or one alone, which is then called `oracle`; a metric that compares with
+    an oracle appears once for each, as `<metric>/<oracle label>`. metrics: names in METRICS; by default all but those
+    that are marked as on request. A metric whose data the cell lacks (the forgotten class's test accuracy under random
+    forgetting, the masks of a user's own model) is left out, and `.absent` of the result says why.
 
     Raises LacunaError for an unknown metric, an oracle of other samples, or a value that is not finite.
+
+    >>> import numpy as np
+    >>> y = np.array([0, 1])
+    >>> sure, torn = 5 * np.eye(2), np.zeros((2, 2))
+    >>> cell = Cell.of(retain=(sure, y), forget=(torn, y), test=(sure, y))
+    >>> evaluate(cell, metrics=["UA", "RA"])
+    {'UA': 50.0, 'RA': 100.0}
     """
-    for label, oracle in (oracles or {}).items():
+    named = {"oracle": oracles} if isinstance(oracles, Cell) else dict(oracles or {})
+    for label, oracle in named.items():
         cell.check_comparable(oracle, label)
-    values: dict[str, float] = {}
-    for name in METRICS if metrics is None else metrics:
+    values = Values()
+    for name in default_metrics() if metrics is None else metrics:
         metric = METRICS[name]
-        if not metric.about["oracle"]:
-            values[name] = metric(cell)
-            continue
-        for label, oracle in (oracles or {}).items():
-            values[f"{name}/{label}"] = metric(cell, oracle)
-    values = {name: float(value) for name, value in values.items() if value is not None}
-    for name, value in values.items():
-        if not abs(value) < float("inf"):
-            raise LacunaError(f"metric '{name}' is {value}; allowed: a finite number")
+        about = metric.about
+        asked = {f"{name}/{label}": (oracle,) for label, oracle in named.items()} if about["oracle"] else {name: ()}
+        for full, given in asked.items():
+            lacking = [n for n in about.get("needs", ()) if any(n not in c.extra for c in (cell, *given))]
+            value = Absent(f"'{lacking[0]}' is not known of these predictions") if lacking else metric(cell, *given)
+            if value is None or isinstance(value, Absent):
+                values.absent[full] = str(value or "the predictions do not hold what it is computed from")
+            elif not abs(value) < float("inf"):
+                raise LacunaError(f"metric '{full}' is {value}; allowed: a finite number")
+            else:
+                values[full] = float(value)
     return values
+
+
+def evaluate_seeds(
+    cells: Mapping[int, Cell],
+    oracles: Mapping[str, Mapping[int, Cell]],
+    metrics: Iterable[str] | None = None,
+) -> dict[int, Values]:
+    """`evaluate` for the cells of several seeds, each beside the oracles of its own seed.
+
+    Raises LacunaError if an oracle lacks a seed that the cells have: a gap is paired by seed or it is none.
+    """
+    for label, runs in oracles.items():
+        lacking = [seed for seed in cells if seed not in runs]
+        if lacking:
+            raise LacunaError(
+                f"oracle '{label}' has no run of seed {', '.join(map(str, lacking))}; "
+                f"allowed: one for each of the seeds {', '.join(map(str, cells))}"
+            )
+    chosen = None if metrics is None else list(metrics)
+    return {
+        seed: evaluate(cell, {label: runs[seed] for label, runs in oracles.items()}, chosen)
+        for seed, cell in cells.items()
+    }
+
+
+def evaluate_layers(
+    cell: Cell, oracles: Mapping[str, Cell] | None = None, metrics: Iterable[str] | None = None
+) -> dict[str, dict[str, float]]:
+    """Values by layer (a tensor of the mask) of the metrics that a layer has too: those of `evaluate` on it alone."""
+    chosen = [n for n in (default_metrics() if metrics is None else metrics) if METRICS[n].about.get("by_layer")]
+    values: dict[str, dict[str, float]] = {}
+    for layer in cell.mask or ():
+        known = {label: oracle.only(layer) for label, oracle in (oracles or {}).items()}
+        for name, value in evaluate(cell.only(layer), known, chosen).items():
+            values.setdefault(name, {})[layer] = value
+    return values
+
+
+def default_metrics() -> list[str]:
+    """The metrics that are computed when none are named: all but those on request."""
+    return [name for name, metric in METRICS.items() if metric.about.get("default", True)]

@@ -1,15 +1,17 @@
-"""What is known of one model after the fact: its predictions, its mask, its cost."""
+"""What is known of one model after the fact: its predictions, its mask, its cost, and what else a metric needs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from lacuna.errors import LacunaError
 
+ORIGIN = ("dataset", "split")
 PARTS = ("retain", "forget", "val", "test", "test_forgotten")
 
 
@@ -27,8 +29,10 @@ class Part:
     name: str = "part"
 
     def __post_init__(self) -> None:
-        if self.logits.ndim != 2 or not len(self.logits):
-            raise LacunaError(f"{self.name}: logits of shape {self.logits.shape}; allowed: (n, classes) with n >= 1")
+        if self.logits.ndim != 2 or not len(self.logits) or self.logits.shape[1] < 2:
+            raise LacunaError(
+                f"{self.name}: logits of shape {self.logits.shape}; allowed: (n, classes) with n >= 1, classes >= 2"
+            )
         n, classes = self.logits.shape
         if self.labels.shape != (n,):
             raise LacunaError(f"{self.name}: {n} rows of logits but labels of shape {self.labels.shape}")
@@ -39,12 +43,33 @@ class Part:
             raise LacunaError(f"{self.name}: the logits of sample {row} are not finite")
 
     @cached_property
-    def probabilities(self) -> np.ndarray:
-        """softmax(logits) in float64 [n, classes]."""
+    def _softmax(self) -> tuple[np.ndarray, np.ndarray]:
+        # one pass for both: a logarithm of p would lose what underflows
         shifted = self.logits.astype(np.float64)
         shifted -= shifted.max(1, keepdims=True)
         p = np.exp(shifted)
-        return p / p.sum(1, keepdims=True)
+        total = p.sum(1, keepdims=True)
+        return p / total, shifted - np.log(total)
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """softmax(logits) in float64 [n, classes]."""
+        return self._softmax[0]
+
+    @property
+    def log_probabilities(self) -> np.ndarray:
+        """log softmax(logits) in float64 [n, classes], finite where the probability underflows."""
+        return self._softmax[1]
+
+    @cached_property
+    def log_odds(self) -> np.ndarray:
+        """log p_y − log Σ_{j≠y} p_j in float64 [n], from the logits."""
+        z = self.logits.astype(np.float64)
+        rows = np.arange(len(z))
+        own = z[rows, self.labels]
+        z[rows, self.labels] = -np.inf
+        highest = z.max(1)
+        return own - highest - np.log(np.exp(z - highest[:, None]).sum(1))
 
     @property
     def accuracy(self) -> float:
@@ -52,16 +77,27 @@ class Part:
         return 100.0 * float((self.logits.argmax(1) == self.labels).mean())
 
 
+class Absent(str):
+    """Why a metric has no value for a cell."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """A model's predictions by part (retain, forget, test and, if there are, val and test_forgotten).
 
     mask: bool arrays by tensor name, if known. seconds: what the method took, if known.
+    origin: SHA-256 of the dataset and of the split that was predicted on, by `dataset` and `split`, if known.
+    extra: what else a metric may need, by the name that it needs it under (see docs/metrics.md): `job`, the facts of
+    job.json; `random_init`, `logits` [n, classes] of a network that learnt nothing, for D_f in its order or with an
+    `index` [n] that contains it; `relearn`, the facts of relearn.json; `weights`, arrays by
+    name; `curvature`, the facts of curvature.json.
     """
 
     parts: Mapping[str, Part]
     mask: Mapping[str, np.ndarray] | None = None
     seconds: float | None = None
+    origin: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
     cache: dict[str, float] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -69,31 +105,49 @@ class Cell:
         cls,
         mask: Mapping[str, np.ndarray] | None = None,
         seconds: float | None = None,
+        extra: Mapping[str, Any] | None = None,
         **parts: tuple[np.ndarray, np.ndarray],
     ) -> Cell:
         """From plain arrays: Cell.of(retain=(logits, labels), forget=(logits, labels), test=(logits, labels))."""
         made = {name: Part(np.asarray(x), np.asarray(y), name=name) for name, (x, y) in parts.items()}
-        return cls(made, mask, seconds)
+        return cls(made, mask, seconds, extra=extra or {})
 
     @classmethod
     def from_arrays(
-        cls, arrays: Mapping[str, np.ndarray], mask: Mapping[str, np.ndarray] | None, seconds: float | None
+        cls,
+        arrays: Mapping[str, np.ndarray],
+        mask: Mapping[str, np.ndarray] | None,
+        seconds: float | None,
+        extra: Mapping[str, Any] | None = None,
     ) -> Cell:
-        """From a stored predictions file: `logits/<part>`, `labels/<part>` and `index/<part>` for each part."""
+        """From a stored predictions file: `logits/<part>`, `labels/<part>` and `index/<part>` for each part, and the
+        `origin/dataset` and `origin/split` that they are of."""
         parts = {
             name: Part(arrays[f"logits/{name}"], arrays[f"labels/{name}"], arrays[f"index/{name}"], name)
             for name in PARTS
             if f"logits/{name}" in arrays
         }
-        return cls(parts, mask, seconds)
+        origin = {key: str(arrays[f"origin/{key}"]) for key in ORIGIN if f"origin/{key}" in arrays}
+        return cls(parts, mask, seconds, origin, extra or {})
 
     def __getitem__(self, part: str) -> Part:
         if part not in self.parts:
             raise LacunaError(f"the predictions have no part '{part}'; they have: {', '.join(self.parts)}")
         return self.parts[part]
 
+    def only(self, layer: str) -> Cell:
+        """The cell reduced to one tensor of its mask: no predictions, and its weights if they are known."""
+        known = {"weights": {layer: self.extra["weights"][layer]}} if "weights" in self.extra else {}
+        return Cell({}, None if self.mask is None else {layer: self.mask[layer]}, extra=known)
+
     def check_comparable(self, oracle: Cell, label: str) -> None:
-        """Raise LacunaError unless the oracle was asked about the same samples."""
+        """Raise LacunaError unless the oracle was asked about the same samples of the same dataset."""
+        for key, own in self.origin.items():
+            if oracle.origin.get(key, own) != own:
+                raise LacunaError(
+                    f"oracle '{label}' predicts on another {key} ({oracle.origin[key][:12]} instead of {own[:12]}); "
+                    f"allowed: predictions on the same {key}"
+                )
         for name, part in self.parts.items():
             other = oracle[name]
             same = np.array_equal(part.labels, other.labels) and (
@@ -101,3 +155,8 @@ class Cell:
             )
             if not same:
                 raise LacunaError(f"oracle '{label}' was asked about other samples in '{name}': not the same split")
+            if other.logits.shape != part.logits.shape:
+                raise LacunaError(
+                    f"oracle '{label}' tells {other.logits.shape[1]} classes apart in '{name}'; "
+                    f"allowed: {part.logits.shape[1]}, as the cell"
+                )

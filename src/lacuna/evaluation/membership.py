@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from lacuna.evaluation.cell import Cell
+from lacuna.evaluation import svm
+from lacuna.evaluation.cell import Absent, Cell, Part
 from lacuna.randomness import numpy_generator
 from lacuna.registry import register
 
@@ -45,39 +47,100 @@ def probabilities(p: np.ndarray, y: np.ndarray) -> np.ndarray:
     return p.astype(np.float64)
 
 
-def svc_attack(members: np.ndarray, nonmembers: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Fit the attack, SVC(C=3, RBF, gamma=1/#features), on two feature arrays [n, d].
+@dataclass(frozen=True)
+class Shadow:
+    """Rows of the retained and of the test samples that an attack learns from or is scored on."""
 
-    Returns the rule: features [n, d] → bool [n], true for "member".
+    retain: np.ndarray
+    test: np.ndarray
+
+
+def shadows(cell: Cell, ratio: float = 1.0) -> Shadow:
+    """As many retained samples as there are test samples, drawn once for a split: the same for every method.
+
+    Equal sizes: an imbalance of 5 % can flip the score. ratio: members for one non-member, where it is not 1.
+    The rows are in a random order, so a part of them is a random sample.
     """
-    # scikit-learn takes seconds to load: only where an attack is asked for
-    from sklearn.svm import SVC
-
-    x = np.concatenate([members, nonmembers])
-    y = np.concatenate([np.ones(len(members)), np.zeros(len(nonmembers))])
-    attack = SVC(C=3, kernel="rbf", gamma="auto").fit(x, y)
-    return lambda features: attack.predict(features) == 1
+    sizes = len(cell["retain"].labels), len(cell["test"].labels)
+    rng = numpy_generator("membership", *sizes)
+    orders = [rng.permutation(size) for size in sizes]
+    n = min(sizes)
+    return Shadow(orders[0][: max(1, round(n * min(ratio, 1.0)))], orders[1][: max(1, round(n / max(ratio, 1.0)))])
 
 
-def efficacy(cell: Cell, feature: Feature) -> float:
-    """100 · the share of D_f that an attack on `feature` takes for non-members.
-
-    Members are as many retained samples as there are test samples, drawn once for a split (the same for every
-    method); non-members are the test samples. Equal sizes: an imbalance of 5 % can flip the score.
-    """
-    retain, test = cell["retain"], cell["test"]
-    n = min(len(retain.labels), len(test.labels))
-    rng = numpy_generator("membership", len(retain.labels), len(test.labels))
-    shadow = [np.sort(rng.permutation(len(part.labels))[:n]) for part in (retain, test)]
-    members, nonmembers = (
-        feature(part.probabilities[rows], part.labels[rows]) for part, rows in zip((retain, test), shadow, strict=True)
+def _values(part: Part, feature: Feature, rows: np.ndarray | None = None) -> np.ndarray:
+    return (
+        feature(part.probabilities, part.labels)
+        if rows is None
+        else feature(part.probabilities[rows], part.labels[rows])
     )
-    forget = feature(cell["forget"].probabilities, cell["forget"].labels)
-    return 100.0 * float(1 - svc_attack(members, nonmembers)(forget).mean())
+
+
+def attack(cell: Cell, feature: Feature, shadow: Shadow, plain: bool = False) -> svm.Decision:
+    """The SVC attack on `feature`: members are retained samples of the shadow, non-members its test samples."""
+    members, nonmembers = _values(cell["retain"], feature, shadow.retain), _values(cell["test"], feature, shadow.test)
+    return svm.fit(members, nonmembers, plain)
+
+
+def efficacy(cell: Cell, feature: Feature, ratio: float = 1.0, plain: bool = False) -> float:
+    """100 · the share of D_f that an attack on `feature` takes for non-members; see `shadows` for what it learns from.
+
+    plain: the attack is scikit-learn's SVC.
+    """
+    decision = attack(cell, feature, shadows(cell, ratio), plain)
+    return 100.0 * float((decision(_values(cell["forget"], feature)) < 0).mean())
+
+
+def balanced_accuracy(members: np.ndarray, nonmembers: np.ndarray) -> float:
+    """100 · (TPR + TNR)/2 of decision values, 0 and above for "member"."""
+    return 50.0 * float((members >= 0).mean() + (nonmembers < 0).mean())
+
+
+def auc(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Area under the ROC curve: P(positive > negative) + ½ P(equal), in [0, 1]."""
+    both = np.concatenate([positive, negative])
+    _, place, counts = np.unique(both, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    n, m = len(positive), len(negative)
+    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def linear_attack(members: np.ndarray, nonmembers: np.ndarray) -> tuple[float, float]:
+    """Slope a and offset b of a logistic regression on one feature [n]: a member where a x + b >= 0.
+
+    Minimises Σ log(1 + exp(−y(ax + b))) + a²/2 by Newton's method, to the last bits.
+    """
+    x = np.concatenate([members, nonmembers])
+    y = np.repeat([1.0, 0.0], [len(members), len(nonmembers)])
+    # in units of the spread: Newton's method does not care, its starting point does
+    centre, scale = x.mean(), x.std() or 1.0
+    design = np.stack([(x - centre) / scale, np.ones(len(x))], 1)
+    penalty = np.array([1 / scale**2, 0.0])
+
+    def loss(v: np.ndarray) -> float:
+        z = design @ v
+        return float(np.logaddexp(0, z).sum() - y @ z + penalty @ v**2 / 2)
+
+    v = np.zeros(2)
+    for _ in range(100):
+        p = 1 / (1 + np.exp(-np.clip(design @ v, -500, 500)))
+        gradient = design.T @ (p - y) + penalty * v
+        # a touch on the diagonal: with perfect separation and no spread the offset has no curvature
+        hessian = (design.T * (p * (1 - p))) @ design + np.diag(penalty + 1e-12)
+        step = np.linalg.solve(hessian, gradient)
+        length, before = 1.0, loss(v)
+        while loss(v - length * step) > before and length > 1e-8:
+            length /= 2
+        v = v - length * step
+        if np.abs(length * step).max() < 1e-10:
+            break
+    slope = v[0] / scale
+    return float(slope), float(v[1] - slope * centre)
 
 
 _ABOUT = {"unit": "%", "low": 0.0, "high": 100.0, "better": "oracle", "oracle": False}
 _SOURCE = "Jia et al., NeurIPS 2023 (attack: Song & Mittal, USENIX Security 2021)"
+_PRIVACY = {"better": "lower", "oracle": False, "source": "Jia et al., NeurIPS 2023"}
 
 
 @register("MIA", **_ABOUT, source=_SOURCE)
@@ -86,6 +149,12 @@ def mia_confidence(cell: Cell) -> float:
     if "MIA" not in cell.cache:
         cell.cache["MIA"] = efficacy(cell, confidence)
     return cell.cache["MIA"]
+
+
+@register("MIA_plain", **_ABOUT, default=False, source=_SOURCE)
+def mia_plain(cell: Cell) -> float:
+    """MIA by scikit-learn's SVC, which stops at an error of 1e-3 in the decision and takes some fifty times longer."""
+    return efficacy(cell, confidence, plain=True)
 
 
 @register("MIA_correctness", **_ABOUT, source=_SOURCE)
@@ -110,3 +179,64 @@ def mia_modified_entropy(cell: Cell) -> float:
 def mia_probabilities(cell: Cell) -> float:
     """MIA-efficacy on the whole probability vector."""
     return efficacy(cell, probabilities)
+
+
+def _privacy(cell: Cell) -> tuple[np.ndarray, np.ndarray] | Absent:
+    """Decision values of an attack on the confidence, for the half of either set that it did not learn from."""
+    whole = shadows(cell)
+    half = min(len(whole.retain), len(whole.test)) // 2
+    if not half:
+        return Absent("one retained or test sample cannot be divided into two halves")
+    decision = attack(cell, confidence, Shadow(whole.retain[:half], whole.test[:half]))
+    held_out = ((cell["retain"], whole.retain), (cell["test"], whole.test))
+    members, nonmembers = (decision(_values(part, confidence, rows[half:])) for part, rows in held_out)
+    return members, nonmembers
+
+
+@register("MIA_privacy", **_PRIVACY, unit="%", low=0.0, high=100.0)
+def mia_privacy(cell: Cell) -> float | Absent:
+    """MIA-privacy: (TPR + TNR)/2 of the attack on the confidence, fitted on half of the members and non-members and
+    scored on the other half; 50 if training samples cannot be told from test samples."""
+    values = _privacy(cell)
+    return values if isinstance(values, Absent) else balanced_accuracy(*values)
+
+
+@register("MIA_privacy_auc", **_PRIVACY, unit="1", low=0.0, high=1.0)
+def mia_privacy_auc(cell: Cell) -> float | Absent:
+    """Area under the ROC curve of the same attack on the same held-out half, by its decision values."""
+    values = _privacy(cell)
+    return values if isinstance(values, Absent) else auc(*values)
+
+
+@register("MIA_linear", **_ABOUT, source="Kurmanji et al., NeurIPS 2023; feature: Carlini et al., IEEE S&P 2022")
+def mia_linear(cell: Cell) -> float:
+    """As MIA, by a logistic regression on the log-odds log p_y − log Σ_{j≠y} p_j."""
+    shadow = shadows(cell)
+    slope, offset = linear_attack(cell["retain"].log_odds[shadow.retain], cell["test"].log_odds[shadow.test])
+    return 100.0 * float((slope * cell["forget"].log_odds + offset < 0).mean())
+
+
+@register(
+    "MIA_auc",
+    **_ABOUT | {"unit": "1", "high": 1.0},
+    source="Carlini et al., IEEE S&P 2022; Hayes et al., 2024",
+)
+def mia_auc(cell: Cell) -> float:
+    """Area under the ROC curve of the log-odds, D_f against never-seen samples: P(higher on D_f) + ½ P(equal); no fit.
+
+    Never seen are the test samples; under class forgetting those of the forgotten class. ½ if D_f looks never seen.
+    """
+    unseen = cell["test_forgotten" if "test_forgotten" in cell.parts else "test"]
+    return auc(cell["forget"].log_odds, unseen.log_odds)
+
+
+@register(
+    "MIA_sensitivity",
+    **_ABOUT | {"unit": "points", "better": "lower"},
+    source="Xiao et al., 2025 (un-pruning)",
+)
+def mia_sensitivity(cell: Cell) -> float:
+    """Largest less smallest MIA with 0.9, 0.95, 1, 1.05 and 1.1 members for one non-member."""
+    scores = [efficacy(cell, confidence, ratio) for ratio in (0.9, 0.95, 1.05, 1.1)]
+    scores.append(mia_confidence(cell))
+    return max(scores) - min(scores)

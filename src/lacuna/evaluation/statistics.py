@@ -1,17 +1,31 @@
-"""Intervals over seeds, the replicates of every experiment."""
+"""What seeds, the replicates of every experiment, can tell: intervals, paired tests, agreement of orders."""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
+
+from lacuna.randomness import numpy_generator
 
 MIN_SEEDS = 3
+BOOTSTRAP_SEEDS = 10
+# resamples of a bootstrap, shuffles of a permutation test: with the observed order 10,000
+_DRAWS = 9999
+
+Values = Sequence[float] | np.ndarray
+Interval = tuple[float, float, float]
 
 
-def t_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
+def interval(values: Values, level: float = 0.95) -> Interval:
+    """Mean and the ends of the interval that the number of values allows: BCa from 10, t from 3, NaN below."""
+    return (bca_interval if len(values) >= BOOTSTRAP_SEEDS else t_interval)(values, level)
+
+
+def t_interval(values: Values, level: float = 0.95) -> Interval:
     """Mean and the two ends of its t interval: mean ± t_{(1+level)/2, n−1} · s/√n, s with n−1 in the denominator.
 
     With fewer than 3 values the ends are NaN: two seeds say next to nothing about their spread.
@@ -22,3 +36,107 @@ def t_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> tup
         return mean, math.nan, math.nan
     half = float(stdtrit(n - 1, (1 + level) / 2) * values.std(ddof=1) / math.sqrt(n))
     return mean, mean - half, mean + half
+
+
+def bca_interval(values: Values, level: float = 0.95) -> Interval:
+    """Mean and the two ends of its bias-corrected and accelerated bootstrap interval (Efron, JASA 1987).
+
+    The ends are the quantiles Φ(z₀ + (z₀ + z)/(1 − a(z₀ + z))), z = Φ⁻¹((1 ± level)/2), of the means of 9,999
+    resamples, z₀ = Φ⁻¹(share of them below the mean, ties by half), a = Σd³ / 6(Σd²)^{3/2}, d = mean − jackknife means.
+    One resampling plan for each n: equal values have equal intervals. NaN ends with fewer than 3 values.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    n, mean = len(values), float(np.mean(values))
+    if n < MIN_SEEDS:
+        return mean, math.nan, math.nan
+    if _equal(values):
+        return mean, mean, mean
+    means = values[_resamples(n)].mean(1)
+    bias = ndtri(((means < mean).mean() + (means <= mean).mean()) / 2)
+    # without value i the mean is (n·mean − value i)/(n − 1)
+    d = (values - mean) / (n - 1)
+    acceleration = (d**3).sum() / (6 * (d**2).sum() ** 1.5)
+    z = bias + ndtri([(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(means, ndtr(bias + z / (1 - acceleration * z)))
+    return mean, float(low), float(high)
+
+
+@functools.lru_cache(maxsize=8)
+def _resamples(n: int) -> np.ndarray:
+    return numpy_generator("bootstrap", n).integers(n, size=(_DRAWS, n))
+
+
+def paired_p(differences: Values) -> float:
+    """Two-sided p value of the paired t test that the mean difference is 0: t = mean/(s/√n), n − 1 degrees of freedom.
+
+    NaN with fewer than 3 differences, or if all are equal: without spread there is no test.
+    """
+    differences = np.asarray(differences, dtype=np.float64)
+    n = len(differences)
+    if n < MIN_SEEDS or _equal(differences):
+        return math.nan
+    t = differences.mean() / (differences.std(ddof=1) / math.sqrt(n))
+    return float(2 * stdtr(n - 1, -abs(t)))
+
+
+def _equal(values: np.ndarray) -> bool:
+    """Whether the values differ by no more than rounding."""
+    return bool(np.ptp(values) <= 1e-12 * np.abs(values).max())
+
+
+def holm(p: Values) -> np.ndarray:
+    """p values [k] adjusted for a family of tests: running maximum of (k − i)·p₍ᵢ₎, i from 0, at most 1 (Holm, 1979).
+
+    Rejecting where the adjusted value is ≤ α keeps the chance of any false rejection in the family at most α, however
+    the tests depend on each other. NaN is no test: it stays NaN and does not count.
+    """
+    p = np.asarray(p, dtype=np.float64)
+    adjusted = np.full(len(p), math.nan)
+    order = np.argsort(p)[: np.isfinite(p).sum()]
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(factors * p[order]), 1.0)
+    return adjusted
+
+
+def ranks(values: Values) -> np.ndarray:
+    """Ranks [n] from 1 for the smallest; ties share their mean rank. Values equal to 10 significant digits tie."""
+    rounded = [float(f"{value:.10g}") for value in values]
+    _, place, count = np.unique(rounded, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[place]
+
+
+def kendall_w(scores: np.ndarray) -> tuple[float, float]:
+    """Kendall's W, how far m seeds agree on the order of n methods, and its p value. scores: [m, n].
+
+    W = 12 Σ(Rᵢ − R̄)² / (m²(n³ − n) − m Σ(t³ − t)), Rᵢ the sum of method i's ranks, t the sizes of ties within a seed:
+    1 for the same order in every seed, 0 for none (Kendall & Babington Smith, 1939). p: the share of 10,000 orders,
+    shuffled within each seed (the observed one among them), that agree at least as much; no large-sample approximation.
+    Both NaN with fewer than 2 seeds or methods, or if every seed ties all methods.
+    """
+    m, n = scores.shape
+    by_seed = np.array([ranks(row) for row in scores]).reshape(m, n)
+    ties = sum((count**3 - count).sum() for row in by_seed for count in [np.unique(row, return_counts=True)[1]])
+    most = m**2 * (n**3 - n) - m * ties
+    if m < 2 or n < 2 or most == 0:
+        return math.nan, math.nan
+    middle = m * (n + 1) / 2
+    found = ((by_seed.sum(0) - middle) ** 2).sum()
+    shuffled = np.take_along_axis(by_seed[None], _shuffles(m, n), 2).sum(1)
+    as_much = (((shuffled - middle) ** 2).sum(1) >= found - 1e-9).sum()
+    return float(12 * found / most), float((1 + as_much) / (1 + _DRAWS))
+
+
+@functools.lru_cache(maxsize=2)
+def _shuffles(m: int, n: int) -> np.ndarray:
+    orders = np.broadcast_to(np.arange(n), (_DRAWS, m, n))
+    return numpy_generator("kendall", m, n).permuted(orders, axis=2)
+
+
+def spearman(a: Values, b: Values) -> float:
+    """Spearman's rank correlation: Pearson's on the ranks, in [−1, 1].
+
+    NaN with fewer than 3 values, or if one side ties all of them.
+    """
+    x, y = (r - r.mean() for r in (ranks(a), ranks(b)))
+    scale = math.sqrt((x @ x) * (y @ y))
+    return float(x @ y) / scale if len(x) >= 3 and scale > 0 else math.nan

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import nn
 
 from lacuna.data.batches import UnlearningData
-from lacuna.pruning.criteria import Criterion
-from lacuna.pruning.mask import Mask, Scope, Sparsity
+from lacuna.errors import LacunaError
+from lacuna.pruning.criteria import Criterion, Scores
+from lacuna.pruning.mask import Mask, Scope, Sparsity, prunable
 from lacuna.pruning.rounds import rounds_to, sparsity_of
 from lacuna.randomness import derive
 from lacuna.training import Checkpoint, Fit, Recipe, State, fit, state_of
@@ -43,8 +48,23 @@ class Pruner:
     include_linear: bool = False
 
     criterion: ClassVar[Criterion]
+    # whole filters are removed, not single weights; and networks run without them
+    structured: ClassVar[bool] = False
+    compact: ClassVar[bool] = False
     before_training: ClassVar[bool] = False
     rate: ClassVar[float | None] = None
+
+    def check(self, model: nn.Module, sparsity: Sparsity) -> None:
+        """Raise LacunaError unless this pruner can bring such a network to this sparsity.
+
+        Looks at shapes alone: the weights may be on the meta device. Asked of every model and sparsity of a grid
+        before the first job.
+        """
+        sizes = [w.numel() for w in prunable(model, self.include_linear).values()]
+        ranked = sizes if self.scope == "layer" else [sum(sizes)]
+        if all(round(Fraction(str(sparsity)) * n) == n for n in ranked):
+            most = math.floor(1e4 * (1 - 1 / max(ranked))) / 1e4
+            raise LacunaError(f"none of its {sum(sizes)} prunable weights would be left; allowed: at most {most:g}")
 
     def find_mask(
         self, model: nn.Module, sparsity: Sparsity, data: UnlearningData, *, seed: int, mask: Mask | None = None
@@ -53,8 +73,29 @@ class Pruner:
 
         Raises LacunaError if the sparsity cannot be reached.
         """
-        scores = type(self).criterion(model, derive(seed, "scores"), data, self.include_linear)
-        return Mask.from_scores(scores, sparsity, self.scope, within=mask)
+        return Mask.from_scores(self.scores(model, data, seed), sparsity, self.scope, within=mask)
+
+    def scores(self, model: nn.Module, data: UnlearningData, seed: int) -> Scores:
+        """What the criterion says of each prunable weight; the lowest are removed."""
+        criterion = type(self).criterion
+        offered = {"seed": derive(seed, "scores"), "data": data} | vars(self)
+        wanted = list(inspect.signature(criterion).parameters)[1:]
+        return criterion(model, **{name: offered[name] for name in wanted})
+
+    def grow(
+        self,
+        mask: Mask,
+        model: nn.Module,
+        data: UnlearningData,
+        initial: State,
+        share: str | float | Fraction,
+        generator: torch.Generator | None = None,
+    ) -> Mask:
+        """The mask with this share of its removed weights kept again, ranked within the scope.
+
+        Those of the largest |θ_0|, or any that `generator` draws. A structured pruner grows whole filters, by L2 norm.
+        """
+        return mask.grown(drawn(magnitudes(initial, mask), generator), share, self.scope)
 
     def start(self, origin: Origin, recipe: Recipe) -> tuple[State, int]:
         """The weights that training goes on from, and the epochs of the schedule that they have behind them."""
@@ -74,15 +115,15 @@ class Pruner:
         """Turn the dense `origin` into a sparse model, in place, through all rounds. Returns mask and run.
 
         sparsity: share of weights removed, in [0, 1). The optimizer starts anew in every round; `rest` goes to
-        `prune_once`. The run's seconds are those of all rounds.
+        `prune_once`. The run's cost is that of all rounds.
         """
-        seconds = 0.0
+        earlier = Fit()
         for level in rounds_to(sparsity, self.rate):
             mask, run = self.prune_once(model, origin, level, recipe, data, seed=derive(seed, level), **rest)
             origin = dataclasses.replace(origin, final=state_of(model), mask=mask)
-            seconds += run.seconds
+            earlier.add(vars(run))
         mask, run = self.prune_once(model, origin, sparsity, recipe, data, seed=seed, **rest)
-        run.seconds += seconds
+        run.add(vars(earlier))
         return mask, run
 
     def prune_once(
@@ -102,17 +143,39 @@ class Pruner:
 
         level: a sparsity in [0, 1), or a round of an iterative pruner ("round03").
         """
+        sparsity = sparsity_of(level, self.rate)
+        self.check(model, sparsity)
         model.load_state_dict(origin.initial if self.before_training else origin.final)
-        mask = self.find_mask(model, sparsity_of(level, self.rate), data, seed=seed, mask=origin.mask)
+        mask = self.find_mask(model, sparsity, data, seed=seed, mask=origin.mask)
         if log is not None:
             for layer in mask.collapsed():
                 log(f"warning: {name}: layer collapse, no weight of '{layer}' is left at {level}")
         weights, epoch = self.start(origin, recipe)
         model.load_state_dict(weights)
-        run = fit(
-            model, recipe, data, mask=mask, seed=seed, start_epoch=epoch, checkpoint=checkpoint, log=log, name=name
-        )
-        return mask, run
+        options: dict[str, Any] = {
+            "seed": seed,
+            "start_epoch": epoch,
+            "checkpoint": checkpoint,
+            "log": log,
+            "name": name,
+        }
+        return mask, self.train(model, recipe, data, mask, **options)
+
+    def train(self, model: nn.Module, recipe: Recipe, data: UnlearningData, mask: Mask, **options: Any) -> Fit:
+        """Train under the mask, in place."""
+        return fit(model, recipe, data, mask=mask, **options)
+
+
+def magnitudes(initial: State, mask: Mask) -> Scores:
+    """|θ_0| of the weights that a mask is over."""
+    return {name: initial[name].abs() for name in mask.weights}
+
+
+def drawn(scores: Scores, generator: torch.Generator | None) -> Scores:
+    """The scores, or uniform draws in their place."""
+    if generator is None:
+        return scores
+    return {name: torch.rand(s.shape, generator=generator) for name, s in scores.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

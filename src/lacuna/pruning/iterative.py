@@ -13,10 +13,10 @@ from lacuna.registry import register
 @register("imp")
 @dataclass(frozen=True, kw_only=True)
 class IterativeMagnitudePruning(TrainedPruner):
-    """Iterative magnitude pruning: remove the share `rate` of the surviving weights with the smallest |θ_T|, θ ← m⊙θ_k,
-    train; the last round removes just enough to land on the requested sparsity.
+    """Iterative magnitude pruning: in rounds, remove the smallest |θ_T| of the surviving weights, θ ← m⊙θ_k, train.
 
-    Masks of one run are nested: what a round removed never returns. Rounds are shared by all sparsities.
+    The last round removes just enough to land on the requested sparsity. The masks of one run are nested: what a round
+    removed never returns. Rounds are shared by all sparsities.
     rate: share of the survivors that a round removes.
     Source: Frankle & Carbin, ICLR 2019; Chen et al., NeurIPS 2020.
     """

@@ -31,12 +31,20 @@ def prunable(model: nn.Module, include_linear: bool = False) -> dict[str, nn.Par
         if isinstance(module, nn.Conv2d) or (include_linear and name in linear):
             weights[f"{name}.weight"] = module.weight
     if not weights:
-        raise LacunaError(f"{type(model).__name__} has no prunable weights: it holds no convolution")
+        kinds = "convolution, and no Linear but the classifier" if include_linear else "convolution"
+        raise LacunaError(
+            f"{type(model).__name__} has no prunable weights, it holds no {kinds}; "
+            "allowed: a model with convolutions, or with include_linear one with hidden Linear layers"
+        )
     return weights
 
 
 class Mask:
-    """A 0/1 mask over named weights: 1 (true) keeps, 0 (false) removes. Immutable."""
+    """A 0/1 mask over named tensors: 1 (true) keeps, 0 (false) removes. Immutable.
+
+    Tensors of one axis (bias and batch norm of a removed filter) are held at 0 as all others, but only the weights,
+    tensors of two or more axes, count in sparsity and overlap.
+    """
 
     def __init__(self, kept: Mapping[str, Tensor]):
         self._kept = {name: keep.detach().to("cpu", torch.bool, copy=True).contiguous() for name, keep in kept.items()}
@@ -57,7 +65,7 @@ class Mask:
         """Remove the round(s·N) lowest scores (half to even), over all weights together or within each layer.
 
         scores: one tensor per weight, higher is kept. sparsity: s in [0, 1); a text is taken exactly.
-        within: a mask whose removed weights go first, whatever their score.
+        within: a mask whose removed weights go first, whatever their score; its tensors without a score stay.
         Among equal scores at the threshold the first in order go.
         Raises LacunaError for a score that is NaN, or if `within` has removed more than s already.
         """
@@ -67,21 +75,45 @@ class Mask:
         flat = {name: s.detach().cpu().flatten() for name, s in scores.items()}
         if bad := [name for name, s in flat.items() if bool(s.isnan().any())]:
             raise LacunaError(f"the pruning scores of '{bad[0]}' are not numbers; try a smaller learning rate")
+        there = {
+            name: within[name].flatten() if within is not None and name in within else torch.ones(len(s)).bool()
+            for name, s in flat.items()
+        }
+        kept: dict[str, Tensor] = {}
+        for names in [[name] for name in flat] if scope == "layer" else [list(flat)]:
+            left = torch.cat([there[name] for name in names])
+            surplus = int(left.count_nonzero()) - (len(left) - round(share * len(left)))
+            if within is not None and surplus < 0:
+                raise LacunaError(
+                    f"sparsity: {float(share):g} is not allowed; allowed: at least {within.sparsity:g}, "
+                    "which is removed already"
+                )
+            keep = _keep(torch.cat([flat[name] for name in names]), left, surplus)
+            kept |= zip(names, keep.split([len(flat[name]) for name in names]), strict=True)
         if within is not None:
-            gone = {name: ~within[name].flatten() for name in flat if name in within}
-            flat |= {name: flat[name].masked_fill(removed, -math.inf) for name, removed in gone.items()}
-        if scope == "layer":
-            kept = {name: _keep(s, round(share * len(s))) for name, s in flat.items()}
-        else:
-            together = torch.cat(list(flat.values()))
-            parts = _keep(together, round(share * len(together))).split([len(s) for s in flat.values()])
-            kept = dict(zip(flat, parts, strict=True))
-        if within is not None and any(bool((kept[name] & removed).any()) for name, removed in gone.items()):
-            raise LacunaError(
-                f"sparsity: {float(share):g} is not allowed; allowed: at least {within.sparsity:g}, "
-                "which is removed already"
-            )
-        return cls({name: keep.view(scores[name].shape) for name, keep in kept.items()})
+            kept |= {name: within[name] for name in within if name not in scores}
+        return cls({name: keep.view(scores[name].shape) if name in scores else keep for name, keep in kept.items()})
+
+    def grown(self, scores: Mapping[str, Tensor], share: str | float | Fraction, scope: Scope = "global") -> Mask:
+        """The mask with the round(share·n) highest-scoring of its n removed weights kept again; what is kept stays.
+
+        scores: one tensor per weight; tensors without a score stay as they are. share: in [0, 1]; a text is taken
+        exactly. scope: rank all removed weights
+        together or within each layer. Among equal scores at the threshold the last in order grow.
+        Raises LacunaError for a share out of range or a score that is NaN.
+        """
+        share = Fraction(str(share))
+        if not 0 <= share <= 1:
+            raise LacunaError(f"share of grown weights: {float(share):g} is not allowed; allowed: 0 <= share <= 1")
+        kept = dict(self._kept)
+        for names in [list(scores)] if scope == "global" else [[name] for name in scores]:
+            removed = sum(int((~self[name]).sum()) for name in names)
+            left = removed - round(share * removed)
+            if left < removed:
+                lifted = {name: scores[name].detach().cpu().masked_fill(self[name], math.inf) for name in names}
+                total = sum(self[name].numel() for name in names)
+                kept |= Mask.from_scores(lifted, Fraction(left, total))._kept
+        return Mask(kept)
 
     def __getitem__(self, name: str) -> Tensor:
         return self._kept[name]
@@ -132,23 +164,28 @@ class Mask:
                 )
 
     @property
+    def weights(self) -> dict[str, Tensor]:
+        """The tensors that count: those of two or more axes."""
+        return {name: k for name, k in self._kept.items() if k.dim() > 1}
+
+    @property
     def sparsity(self) -> float:
-        """Share of the masked tensors' weights that are removed, in [0, 1]."""
-        total = sum(k.numel() for k in self._kept.values())
-        return 1 - sum(int(k.sum()) for k in self._kept.values()) / total
+        """Share of the weights that are removed, in [0, 1]."""
+        total = sum(k.numel() for k in self.weights.values())
+        return 1 - sum(int(k.count_nonzero()) for k in self.weights.values()) / total
 
     def sparsity_per_layer(self) -> dict[str, float]:
-        """The same for each tensor."""
-        return {name: 1 - float(k.double().mean()) for name, k in self._kept.items()}
+        """The same for each tensor of weights."""
+        return {name: 1 - float(k.double().mean()) for name, k in self.weights.items()}
 
     def collapsed(self) -> list[str]:
         """Tensors with no weight left (layer collapse)."""
-        return [name for name, k in self._kept.items() if not bool(k.any())]
+        return [name for name, k in self.weights.items() if not bool(k.any())]
 
     def iou(self, other: Mask) -> float:
         """Intersection over union of the kept weights of two masks over the same tensors, in [0, 1]."""
-        both = sum(int((k & other[name]).sum()) for name, k in self._kept.items())
-        either = sum(int((k | other[name]).sum()) for name, k in self._kept.items())
+        both = sum(int((k & other[name]).sum()) for name, k in self.weights.items())
+        either = sum(int((k | other[name]).sum()) for name, k in self.weights.items())
         return both / either if either else 1.0
 
     def bits(self) -> dict[str, np.ndarray]:
@@ -172,13 +209,18 @@ class Mask:
         return digest.hexdigest()
 
 
-def _keep(scores: Tensor, removed: int) -> Tensor:
-    """True for all but the `removed` lowest of a score vector."""
-    keep = torch.ones(len(scores), dtype=torch.bool)
-    if removed:
-        threshold = scores.kthvalue(removed).values
-        keep = scores > threshold
-        ties = (scores == threshold).nonzero().flatten()
-        surplus = int((~keep).sum()) - removed
-        keep[ties[len(ties) - surplus :]] = True
-    return keep
+def _keep(scores: Tensor, left: Tensor, removed: int) -> Tensor:
+    """True for all that are left but the `removed` lowest of them."""
+    if not removed:
+        return left
+    # only the survivors are ranked, and in NumPy, which is several times faster here: SynFlow asks a hundred times
+    there = left.numpy()
+    ranked = scores.numpy()[there]
+    threshold = np.partition(ranked, removed - 1)[removed - 1]
+    keep = ranked > threshold
+    ties = np.flatnonzero(ranked == threshold)
+    surplus = len(keep) - np.count_nonzero(keep) - removed
+    keep[ties[len(ties) - surplus :]] = True
+    kept = there.copy()
+    kept[there] = keep
+    return torch.from_numpy(kept)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from fractions import Fraction
 
+from lacuna.errors import LacunaError
+
 ROUND = "round"
+# each round is a training of its own, and a job that waits for the one before it
+MOST = 100
 
 
 def sparsity_of(level: str | float, rate: float | None) -> Fraction:
@@ -22,8 +27,15 @@ def rounds_to(level: str | float, rate: float | None) -> list[str]:
 
     The last step to a sparsity prunes at most `rate` of the survivors and lands on it: 0.50 at rate 0.2 follows
     round 3 (0.488), round 3 follows round 2. So one chain of rounds serves every sparsity.
+    Raises LacunaError for a rate so small that more than 100 rounds come before the level.
     """
     if rate is None:
         return []
+    left = math.log(1 - sparsity_of(level, rate))
+    if left < (MOST + 1) * math.log1p(-rate):
+        least = math.ceil(-1e4 * math.expm1(left / (MOST + 1))) / 1e4
+        raise LacunaError(
+            f"rate: {rate:g} is not allowed; allowed: at least {least:g} (at most {MOST} rounds to {level})"
+        )
     names = (f"{ROUND}{number:02d}" for number in itertools.count(1))
     return list(itertools.takewhile(lambda name: sparsity_of(name, rate) < sparsity_of(level, rate), names))

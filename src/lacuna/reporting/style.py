@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import numpy as np
 import pandas as pd
 
 from lacuna.artifacts import atomic
+from lacuna.evaluation.statistics import BOOTSTRAP_SEEDS, MIN_SEEDS
 
 mpl.use("Agg")
 
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 # Okabe & Ito (2008) without yellow, which is too light for lines; markers tell methods apart without colour.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -79,11 +83,56 @@ def label_of(sparsity: str) -> str:
     return "dense" if float(sparsity) == 0 else f"{100 * float(sparsity):g} %"
 
 
+def methods_of(summary: pd.DataFrame) -> list[str]:
+    """The methods that are compared, in the order of the table: neither oracles nor their twins."""
+    return list(summary[summary["role"] == "method"]["unlearner"].unique())
+
+
+def short(metric: str) -> str:
+    """A metric's name without the oracle that its panel names."""
+    return metric.partition("/")[0]
+
+
+def message(text: str) -> Figure:
+    """A figure that says why there is nothing to draw."""
+    figure = Figure(figsize=(6, 1), layout="constrained")
+    heading(figure, text)
+    return figure
+
+
+def name_ticks(ax: Axes, names: list[str]) -> None:
+    """Names at 0, 1, … of the x axis, aslant where they would run into each other."""
+    aslant: dict[str, Any] = (
+        {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 10 else {}
+    )
+    ax.set_xticks(range(len(names)), names, **aslant)
+
+
+def heat_map(ax: Axes, values: np.ndarray, labels: list[str]) -> AxesImage:
+    """Correlations [n, n] in −1 to 1 with their numbers; grey where there is none."""
+    colours = LinearSegmentedColormap.from_list("", [COLOURS[1], "#FFFFFF", COLOURS[0]]).with_extremes(bad="#E0E0E0")
+    image = ax.imshow(values, cmap=colours, vmin=-1, vmax=1)
+    for i, j in zip(*np.nonzero(np.isfinite(values)), strict=True):
+        written = f"{values[i, j]:.1f}".replace("-0.0", "0.0")
+        dark = abs(values[i, j]) > 0.7
+        ax.text(j, i, written, ha="center", va="center", fontsize=5.5, color="white" if dark else "black")
+    ax.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
+    ax.set_yticks(range(len(labels)), labels, fontsize=7)
+    ax.grid(visible=False)
+    return image
+
+
+def seeds_of(summary: pd.DataFrame) -> str:
+    """How many seeds the numbers rest on."""
+    low, high = int(summary["n"].min()), int(summary["n"].max())
+    return f"{low} seed{'s' if high > 1 else ''}" if low == high else f"{low} to {high} seeds"
+
+
 def subtitle(summary: pd.DataFrame, setting: str = "") -> str:
     """What the numbers rest on: seeds, and whether there are intervals."""
-    low, high = int(summary["n"].min()), int(summary["n"].max())
-    seeds = f"{low} seed{'s' if high > 1 else ''}" if low == high else f"{low} to {high} seeds"
-    return ", ".join(filter(None, [setting, seeds, "no interval" if high < 3 else "95 % t intervals"]))
+    low, high = summary["n"].min(), summary["n"].max()
+    kind = "no interval" if high < MIN_SEEDS else f"95 % {'BCa' if low >= BOOTSTRAP_SEEDS else 't'} intervals"
+    return ", ".join(filter(None, [setting, seeds_of(summary), kind]))
 
 
 def setting_of(summary: pd.DataFrame) -> str:
@@ -91,17 +140,32 @@ def setting_of(summary: pd.DataFrame) -> str:
     return ", ".join(summary[c].iloc[0] for c in ("dataset", "model", "recipe") if summary[c].nunique() == 1)
 
 
-def finish(figure: Figure, title: str, axes: np.ndarray, legend_columns: int = 6) -> Figure:
+def heading(figure: Figure, title: str) -> None:
+    """The title above all panels, in as many lines as the figure's width asks for; line breaks stay."""
+    letters = int(13 * figure.get_figwidth())
+    figure.suptitle("\n".join(textwrap.fill(line, letters) for line in title.split("\n")), fontsize=10)
+
+
+def finish(figure: Figure, title: str, axes: np.ndarray) -> Figure:
     """Title above, one shared legend below."""
     handles: dict[str, Any] = {}
     for ax in axes.flat:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    figure.suptitle(title, fontsize=10)
-    figure.legend(
-        list(handles.values()), list(handles), loc="outside lower center", ncols=min(legend_columns, len(handles))
-    )
+    heading(figure, title)
+    columns = _columns(list(handles), figure.get_figwidth())
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns)
     return figure
+
+
+def _columns(labels: list[str], inches: float) -> int:
+    """The columns, at most 6, that a legend of these labels has room for."""
+    for columns in range(min(6, len(labels)), 1, -1):
+        # a letter of 9 points takes about 0.075 inches, a handle with its gaps 0.6
+        widths = [0.6 + 0.075 * max(map(len, part)) for part in np.array_split(labels, columns)]
+        if sum(widths) <= inches:
+            return columns
+    return 1
 
 
 def grid_of_axes(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:

@@ -1,27 +1,55 @@
-"""cells.csv, one row per cell and metric; summary.csv, one row per method and metric over the seeds."""
+"""The tables of an experiment; docs/tables.md says what each column means.
+
+cells.csv: one row per cell and metric. layers.csv: one row per cell, layer and metric. summary.csv: one row per method
+and metric, over the seeds. ranks.csv: the order of the methods by each metric, and how far the seeds agree on it.
+disagreement.csv: how far two metrics agree on it. missing.csv: the cells that are not there, and why. roc.csv: curves
+of membership attacks with shadow models.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lacuna.errors import LacunaError
-from lacuna.evaluation.statistics import MIN_SEEDS, t_interval
+from lacuna.evaluation.statistics import MIN_SEEDS, holm, interval, kendall_w, paired_p, ranks, spearman
 
 COORDINATES = ("dataset", "model", "recipe", "seed", "scenario", "pruner", "sparsity", "unlearner")
 GROUP = tuple(c for c in COORDINATES if c != "seed")
+# where methods compete: everything but method and seed
+PLACE = tuple(c for c in GROUP if c != "unlearner")
+# columns that hold names, in any table
+LABELS = (*GROUP, "role", "layer", "metric", "oracle", "metric_a", "metric_b", "attack", "reason", "note")
+# what stands after gap_<oracle>
+_GAP = ("", "_low", "_high", "_p", "_floor", "_below_floor")
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """A table of results/tables as it was written: labels are texts, an empty field is a missing value.
+
+    "0.90" must not become 0.9, nor a label "NA" a missing value.
+    """
+    return pd.read_csv(path, dtype=dict.fromkeys(LABELS, str), keep_default_na=False, na_values=[""])
 
 
 def cells_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Long form of the results of `evaluate`: the coordinates of the cell, metric, value; in the given order."""
+    """Long form of the results of `evaluate`: the coordinates of the cell, metric, value; in the given order.
+
+    Raises LacunaError if there are none, or for a value that is not finite.
+    """
     rows = [
         (*(result["cell"][c] for c in COORDINATES), metric, value)
         for result in results
         for metric, value in result["metrics"].items()
     ]
+    if not rows:
+        raise LacunaError("no cell of the experiment is there; allowed with missing: allow are those of an earlier run")
     table = pd.DataFrame(rows, columns=[*COORDINATES, "metric", "value"])
     if not np.isfinite(table["value"]).all():
         bad = table[~np.isfinite(table["value"])].iloc[0]
@@ -29,35 +57,236 @@ def cells_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return table
 
 
-def summary_table(cells: pd.DataFrame, oracles: Sequence[str]) -> pd.DataFrame:
-    """Mean, 95 % t interval and n over seeds, and the gap to each oracle (value − oracle's, paired by seed).
+def layers_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Long form of the results of `evaluate_layers`: the coordinates of the cell, layer, metric, value."""
+    rows = [
+        (*(result["cell"][c] for c in COORDINATES), layer, metric, value)
+        for result in results
+        for metric, values in result["layers"].items()
+        for layer, value in values.items()
+    ]
+    return pd.DataFrame(rows, columns=[*COORDINATES, "layer", "metric", "value"])
 
-    oracles: labels of reference methods. Metrics that already compare with an oracle have no gap columns filled;
-    with fewer than 3 seeds the interval is empty and `note` says so.
+
+class Contest:
+    """The cells of an experiment with who is who: oracles, their twins, and the methods that are compared.
+
+    cells: as `cells_table` gives them. oracles: labels of the reference methods. twins: the label of each further
+    run of an oracle → that oracle; its distance from the oracle is the noise floor.
     """
-    columns = [*GROUP, "metric", "mean", "ci_low", "ci_high", "n"]
-    columns += [f"gap_{oracle}{end}" for oracle in oracles for end in ("", "_low", "_high")] + ["note"]
-    # one look-up of an oracle's value by everything but the method
-    where = [*(c for c in COORDINATES if c != "unlearner"), "metric"]
-    reference = {o: cells[cells["unlearner"] == o].set_index(where)["value"].to_dict() for o in oracles}
-    rows = []
-    for key, group in cells.groupby([*GROUP, "metric"], sort=False):
-        mean, low, high = t_interval(group["value"].to_numpy())
+
+    def __init__(self, cells: pd.DataFrame, oracles: Sequence[str], twins: Mapping[str, str] | None = None):
+        self.cells, self.oracles, self.twins = cells.reset_index(drop=True), tuple(oracles), dict(twins or {})
+        # beside every row the reference's value by everything but the method, looked up once
+        where = [*(c for c in COORDINATES if c != "unlearner"), "metric"]
+        keys = list(self.cells[where].itertuples(index=False, name=None))
+        self._beside = {}
+        for label in (*self.oracles, *self.twins):
+            values = cells[cells["unlearner"] == label].set_index(where)["value"].to_dict()
+            self._beside[label] = np.array([values.get(key, math.nan) for key in keys])
+
+    def role(self, unlearner: str) -> str:
+        """oracle, twin or method."""
+        return "oracle" if unlearner in self.oracles else "twin" if unlearner in self.twins else "method"
+
+    def compares_with(self, metric: str) -> str:
+        """The oracle that the metric itself compares with (`avg_gap/retrain`), or nothing."""
+        suffix = metric.rpartition("/")[2]
+        return suffix if suffix in self.oracles else ""
+
+    def of(self, label: str, rows: pd.DataFrame) -> np.ndarray:
+        """An oracle's or twin's value beside rows of `cells`: same metric, place and seed; NaN where there is none."""
+        return self._beside[label][rows.index]
+
+    def floor(self, oracle: str, rows: pd.DataFrame) -> float:
+        """How far the twins of an oracle are from it, mean over twins and the oracle's rows (one metric and place).
+
+        Of a metric that is a comparison the twins' own value; else mean |twin − oracle|. NaN without a twin.
+        """
+        twins = [twin for twin, of in self.twins.items() if of == oracle]
+        values = np.array([self.of(twin, rows) for twin in twins]).reshape(-1, len(rows))
+        if not self.compares_with(rows["metric"].iloc[0]):
+            values = np.abs(values - rows["value"].to_numpy())
+        return float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
+
+    def scores(self, better: Mapping[str, str]) -> pd.DataFrame:
+        """The methods' rows with `oracle` and `score`: the smaller, the better.
+
+        better: the direction of each metric. lower, higher: ± value. oracle: the distance |value − oracle's|, once for
+        each oracle. none: no judgement, left out, and so are metrics that `better` lacks.
+        """
+        methods = self.cells[~self.cells["unlearner"].isin([*self.oracles, *self.twins])]
+        parts = []
+        for metric, rows in methods.groupby("metric", sort=False):
+            against = self.compares_with(str(metric))
+            direction = better.get(str(metric).partition("/")[0], "none")
+            if direction == "oracle":
+                for oracle in [against] if against else self.oracles:
+                    distance = np.abs(rows["value"] - self.of(oracle, rows))
+                    parts.append(rows.assign(oracle=oracle, score=distance).dropna(subset="score"))
+            elif direction != "none":
+                parts.append(rows.assign(oracle=against, score=rows["value"] * (1 if direction == "lower" else -1)))
+        # the order of `cells`: place by place, not metric by metric
+        return pd.concat(parts).sort_index(kind="stable") if parts else methods.iloc[:0].assign(oracle="", score=0.0)
+
+
+def summary_table(contest: Contest) -> pd.DataFrame:
+    """Mean and interval over seeds, and for each oracle the gap to it, its interval, test and noise floor.
+
+    gap: value − oracle's, paired by seed. `_p`: of the paired t test, adjusted by Holm over the methods of the place.
+    `_floor`: how far the oracle's twins are from it. `_below_floor`: whether the gap is no larger than that. A
+    metric that already compares with an oracle has no gap; its floor is the twins' value. `note` says why a
+    field is empty.
+    """
+    columns = [*GROUP, "role", "metric", "mean", "ci_low", "ci_high", "n"]
+    columns += [f"gap_{oracle}{end}" for oracle in contest.oracles for end in _GAP] + ["note"]
+    seeds = sorted(contest.cells["seed"].unique())
+    floors = {
+        (oracle, *key): contest.floor(oracle, rows)
+        for oracle in contest.oracles
+        for key, rows in contest.cells[contest.cells["unlearner"] == oracle].groupby([*PLACE, "metric"], sort=False)
+    }
+    table = []
+    for key, group in contest.cells.groupby([*GROUP, "metric"], sort=False):
         row: dict[str, Any] = dict(zip([*GROUP, "metric"], key, strict=True))
-        row |= {"mean": mean, "ci_low": low, "ci_high": high, "n": len(group)}
-        for oracle in oracles if "/" not in row["metric"] else ():
-            places = group[where].itertuples(index=False, name=None)
-            pairs = [
-                (value, reference[oracle][place])
-                for value, place in zip(group["value"], places, strict=True)
-                if place in reference[oracle]
-            ]
-            if pairs:
-                differences = np.array([value - other for value, other in pairs])
-                row |= dict(
-                    zip([f"gap_{oracle}{end}" for end in ("", "_low", "_high")], t_interval(differences), strict=True)
-                )
+        row |= dict(zip(("mean", "ci_low", "ci_high"), interval(group["value"].to_numpy()), strict=True))
+        row |= {"n": len(group), "role": contest.role(row["unlearner"])}
+        notes = []
+        if len(group) < len(seeds):
+            notes.append(f"no value for seed {', '.join(str(s) for s in seeds if s not in set(group['seed']))}")
         if len(group) < MIN_SEEDS:
-            row["note"] = f"{len(group)} seed{'s' if len(group) > 1 else ''}: no interval"
-        rows.append(row)
-    return pd.DataFrame(rows, columns=columns)
+            notes.append(f"{len(group)} seed{'s' if len(group) > 1 else ''}: no interval, no test")
+        if row["role"] != "method":
+            notes.append(f"{'an oracle' if row['role'] == 'oracle' else 'a twin'}: no test")
+        against = contest.compares_with(row["metric"])
+        if against:
+            notes.append(f"compares with {against}: no gap")
+        for oracle in [against] if against else contest.oracles:
+            floor = floors.get((oracle, *(row[c] for c in (*PLACE, "metric"))), math.nan)
+            filled, said = _beside(contest, group, row, oracle, floor)
+            row |= {f"gap_{oracle}{end}": value for end, value in filled.items()}
+            notes += said
+        row["note"] = "; ".join(notes) or None
+        table.append(row)
+    summary = pd.DataFrame(table, columns=columns)
+    for oracle in contest.oracles:
+        family = summary.groupby([*PLACE, "metric"], sort=False)[f"gap_{oracle}_p"]
+        summary[f"gap_{oracle}_p"] = family.transform(lambda p: holm(p.to_numpy(float)))
+    return summary
+
+
+def _beside(
+    contest: Contest, group: pd.DataFrame, row: Mapping[str, Any], oracle: str, floor: float
+) -> tuple[dict[str, Any], list[str]]:
+    """The columns of one row that stand under one oracle, and what is to be said of those that stay empty."""
+    reference, comparison = contest.of(oracle, group), contest.compares_with(row["metric"]) == oracle
+    differences = group["value"].to_numpy() - reference
+    differences = differences[np.isfinite(differences)]
+    if not len(differences):
+        return {}, [f"no {oracle} beside it: no gap, no floor"]
+    filled: dict[str, Any] = {}
+    said = []
+    if not comparison:
+        filled |= dict(zip(("", "_low", "_high"), interval(differences), strict=True))
+        if row["role"] == "method":
+            filled["_p"] = paired_p(differences)
+            if len(differences) < MIN_SEEDS <= len(group):
+                said.append(f"{oracle} on fewer than {MIN_SEEDS} of the seeds: no interval of the gap, no test")
+            elif len(differences) >= MIN_SEEDS and math.isnan(filled["_p"]):
+                said.append(f"every seed has the same gap to {oracle}: no test")
+    if row["unlearner"] == oracle:
+        return filled, [*said, f"{oracle} itself: no floor"]
+    if contest.twins.get(row["unlearner"]) == oracle:
+        return filled, [*said, f"it is the floor of {oracle}"]
+    if math.isnan(floor):
+        return filled, [*said, f"no second {oracle}: no floor"]
+    # a comparison has its zero where the oracle is compared with itself
+    zero = float(np.nanmean(reference)) if comparison else 0.0
+    below = abs(differences.mean()) <= abs(floor - zero)
+    return filled | {"_floor": floor, "_below_floor": "true" if below else "false"}, said
+
+
+def ranks_table(contest: Contest, better: Mapping[str, str]) -> pd.DataFrame:
+    """The methods' mean ranks by each metric and place, 1 the best, and Kendall's W: how far the seeds agree on them.
+
+    better: see `Contest.scores`. A method that lacks a seed is not ranked; `note` says so.
+    """
+    columns = [*PLACE, "metric", "oracle", "unlearner", "mean_rank", "methods", "seeds", "W", "W_p", "note"]
+    table = []
+    for key, rows in contest.scores(better).groupby([*PLACE, "metric", "oracle"], sort=False):
+        scores = rows.pivot(index="seed", columns="unlearner", values="score")
+        complete = scores.dropna(axis="columns")
+        m, n = complete.shape
+        w, p = kendall_w(complete.to_numpy())
+        mean_ranks = pd.Series(np.mean([ranks(seed) for seed in complete.to_numpy()], axis=0), complete.columns)
+        alone = "1 seed: no agreement to tell" if m < 2 else "1 method" if n < 2 else "all methods tie in every seed"
+        for unlearner in rows["unlearner"].unique():
+            row = dict(zip([*PLACE, "metric", "oracle"], key, strict=True))
+            row |= {"unlearner": unlearner, "methods": n, "seeds": m, "W": w, "W_p": p}
+            notes = [alone] if math.isnan(w) else []
+            if unlearner in complete:
+                row["mean_rank"] = mean_ranks[unlearner]
+            else:
+                notes.append("not ranked: it lacks a seed")
+            table.append(row | {"note": "; ".join(notes) or None})
+    return pd.DataFrame(table, columns=columns)
+
+
+def disagreement_table(contest: Contest, better: Mapping[str, str]) -> pd.DataFrame:
+    """Spearman's correlation between the orders that two metrics put the methods in, for each place and oracle.
+
+    Methods are ordered by their mean score over seeds (`Contest.scores`): 1 is the same order, −1 the reverse. Metrics
+    that need no oracle stand with each.
+    """
+    columns = [*PLACE, "oracle", "metric_a", "metric_b", "spearman", "methods", "note"]
+    table = []
+    for key, rows in contest.scores(better).groupby(list(PLACE), sort=False):
+        for oracle in contest.oracles:
+            judged = rows[rows["oracle"].isin([oracle, ""])]
+            orders = judged.groupby(["metric", "unlearner"], sort=False)["score"].mean().unstack("metric", sort=False)
+            for a, b in itertools.combinations(orders.columns, 2):
+                both = orders[[a, b]].dropna()
+                rho = spearman(both[a].to_numpy(), both[b].to_numpy())
+                note = None
+                if math.isnan(rho):
+                    tied = " and ".join(m for m in (a, b) if len(set(ranks(both[m].to_numpy()))) < 2)
+                    note = f"{len(both)} methods: no order to compare" if len(both) < 3 else f"{tied}: all methods tie"
+                found = dict(zip(PLACE, key, strict=True)) | {"oracle": oracle, "metric_a": a, "metric_b": b}
+                table.append(found | {"spearman": rho, "methods": len(both), "note": note})
+    return pd.DataFrame(table, columns=columns)
+
+
+def missing_table(cells: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row for each cell that is not there: its place in the grid, and why.
+
+    cells: wildcard values, and `steps`: the files that the cell's metrics are made of, each with its log, in the order
+    of their making. The reason is the first of them that does not exist, and how its log ends.
+    """
+    columns = ["dataset", "model", "recipe", "seed", "scenario", "state", "unlearner", "reason"]
+    return pd.DataFrame([{**cell, "reason": _reason(cell["steps"])} for cell in cells], columns=columns)
+
+
+def _reason(steps: Iterable[tuple[str, str]]) -> str:
+    for file, log in steps:
+        if not Path(file).exists():
+            lines = Path(log).read_text(encoding="utf-8", errors="replace").split("\n") if Path(log).exists() else []
+            last = next((line for line in reversed(lines) if line.strip()), None)
+            return f"{file} is not there; " + (f"its log ends: {last}" if last else "it was not tried")
+    return "it was made after the tables were planned"
+
+
+def roc_table(
+    results: Iterable[Mapping[str, Any]], oracles: Sequence[str], twins: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """Long form of the curves of population.json: the coordinates of the cell, role, attack, fpr, tpr; in given order.
+
+    role: oracle, twin (another run of an oracle: twins maps its label to that oracle) or method.
+    """
+    roles = dict.fromkeys(oracles, "oracle") | dict.fromkeys(twins or (), "twin")
+    rows = [
+        (*(result["cell"][c] for c in COORDINATES), roles.get(result["cell"]["unlearner"], "method"), attack, fpr, tpr)
+        for result in results
+        for attack, told in result["attacks"].items()
+        for fpr, tpr in zip(told["fpr"], told["tpr"], strict=True)
+    ]
+    return pd.DataFrame(rows, columns=[*COORDINATES, "role", "attack", "fpr", "tpr"])

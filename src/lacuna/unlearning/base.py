@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import nn
 
 from lacuna.data.batches import UnlearningData
+from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.pruning.base import Origin
 from lacuna.pruning.mask import Mask
 from lacuna.registry import register as register
-from lacuna.training import Checkpoint, Fit, Objective, copy_of, fit
+from lacuna.training import Checkpoint, Fit, Objective, Passes, copy_of, fit
 
 BatchNorm = Literal["train", "frozen"]
 
@@ -25,6 +28,7 @@ class Run:
     """What a method is given beside model and data; see `unlearn` for the meaning of each."""
 
     mask: Mask | None = None
+    compact: bool = False
     seed: int = 0
     checkpoint: Checkpoint | None = None
     log: Callable[[str], None] | None = None
@@ -54,6 +58,9 @@ class Unlearner:
     name: ClassVar[str]
     oracle: ClassVar[bool] = False
     scenarios: ClassVar[tuple[str, ...] | None] = None
+
+    def prepare(self, model: nn.Module, run: Run) -> None:
+        """What must be done to the whole network, in place, before filters are taken out of it."""
 
     def run(self, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
         raise NotImplementedError
@@ -101,8 +108,13 @@ class EditUnlearner(Unlearner):
 
     def run(self, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
         start = time.perf_counter()
-        self.edit(model, data, run)
-        return Outcome(model, run.mask, Fit(seconds=time.perf_counter() - start))
+        with Passes(model) as passes:
+            self.edit(model, data, run)
+        seconds = time.perf_counter() - start
+        if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
+            raise LacunaError(f"{run.name}: a weight is not finite after the edit; try a weaker one")
+        done = Fit(seconds=seconds, samples=passes.samples, forwards=passes.forwards, backwards=passes.backwards)
+        return Outcome(model, run.mask, done)
 
 
 def run(method: type[Unlearner], model: nn.Module, data: UnlearningData, **options: Any) -> Outcome:
@@ -111,10 +123,25 @@ def run(method: type[Unlearner], model: nn.Module, data: UnlearningData, **optio
     given = Run(**{"name": method.name} | {k: v for k, v in options.items() if k in names})
     unlearner = build(method, {k: v for k, v in options.items() if k not in names}, method.name)
     model = copy_of(model)
+    unlearner.prepare(model, given)
     if given.mask is not None:
         given.mask.apply(model)
-    outcome = unlearner.run(model, data, given)
+    outcome = _compacted(unlearner, model, data, given) if given.compact else unlearner.run(model, data, given)
     if outcome.mask is not None:
         outcome.mask.check(outcome.model)
     outcome.model.eval()
     return outcome
+
+
+def _compacted(unlearner: Unlearner, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
+    """Run a method on the network without its removed filters; the outcome is the whole network again."""
+    if run.mask is None:
+        raise LacunaError("compact: nothing can be taken out of a network without a mask; allowed: false, or a mask")
+    # by name, so that the code digest of other cells does not hang on it
+    compaction = importlib.import_module("lacuna.compaction").Compaction.of(model, run.mask, data.images.shape[1:])
+    small = dataclasses.replace(run, mask=compaction.mask(run.mask))
+    outcome = unlearner.run(compaction.network, data, small)
+    compaction.expand(outcome.model, model)
+    mask = run.mask if outcome.mask is None else compaction.whole_mask(outcome.mask, run.mask)
+    outcome.fit.mask, outcome.fit.network = mask, outcome.model.eval()
+    return Outcome(model, mask, outcome.fit)

@@ -56,7 +56,7 @@ class _Penalised(LossUnlearner):
     def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
         """Refuse, before any training, a threshold that would bring removed weights back."""
         if self.threshold_to is not None and work.mask is not None:
-            kept = [work.mask[name] for name in work.mask]
+            kept = list(work.mask.weights.values())
             total, removed = sum(k.numel() for k in kept), sum(int((~k).sum()) for k in kept)
             # the count that Mask.from_scores removes
             if round(fractions.Fraction(str(self.threshold_to)) * total) < removed:
@@ -80,7 +80,7 @@ class _Penalised(LossUnlearner):
 
 def _masked(model: nn.Module, mask: Mask) -> dict[str, nn.Parameter]:
     parameters = dict(model.named_parameters())
-    return {name: parameters[name] for name in mask}
+    return {name: parameters[name] for name in mask.weights}
 
 
 @register("l1_sparse")

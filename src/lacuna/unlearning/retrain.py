@@ -29,9 +29,8 @@ class Retrain(Recipe, LossUnlearner):
 
     oracle: ClassVar[bool] = True
 
-    def run(self, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
+    def prepare(self, model: nn.Module, run: Run) -> None:
         reinitialise(model, derive(run.seed, "init"))
-        return LossUnlearner.run(self, model, data, run)
 
 
 @register("retrain_exact")
@@ -71,5 +70,5 @@ class RetrainExact(Recipe, LossUnlearner):
             )
         mask, sparse = run.pruner.prune(model, origin, run.sparsity, self, data, seed=seed, **options)
         if not run.pruner.before_training:
-            sparse.seconds += dense.seconds
+            sparse.add(vars(dense))
         return Outcome(model, mask, sparse)

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 from torch.nn.functional import cross_entropy
 
 from lacuna.data.batches import UnlearningData
+from lacuna.models.modes import evaluating as evaluating
 from lacuna.pruning.mask import Mask
 
 Scores = dict[str, Tensor]
-# numbers that the gradients of one chunk of samples may take: 256 MB in float32
-CHUNK = 64_000_000
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; every module gets its own mode back."""
-    was_training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in was_training.items():
-            module.training = mode
 
 
 def trained(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -50,30 +35,6 @@ def mean_gradient(model: nn.Module, data: UnlearningData, part: str, batch_size:
             for sum_so_far, gradient in zip(total.values(), gradients, strict=True):
                 sum_so_far += gradient
     return total
-
-
-def diagonal_fisher(model: nn.Module, data: UnlearningData, part: str) -> Scores:
-    """The mean over a part of the squared gradient of each sample's ℓ, by parameter: evaluation mode, images as stored.
-
-    Per sample, as the Fisher information is defined: the square of a batch's mean gradient is another number.
-    """
-    parameters = trained(model)
-    total = {name: torch.zeros_like(p) for name, p in parameters.items()}
-
-    def logits(weights: dict[str, Tensor], x: Tensor) -> Tensor:
-        return functional_call(model, weights, (x[None],))[0]
-
-    chunk = max(1, min(128, CHUNK // sum(p.numel() for p in parameters.values())))
-    with evaluating(model):
-        for x, y in data.plain_batches(part, chunk, next(model.parameters()).dtype):
-            # Each sample has weights of its own. Neither torch.func.grad nor a loss inside vmap: their first use costs
-            # seconds, it loads torch's compiler.
-            weights = {name: p.detach().expand(len(y), *p.shape).requires_grad_() for name, p in parameters.items()}
-            loss = cross_entropy(vmap(logits)(weights, x), y, reduction="sum")
-            gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True, materialize_grads=True)
-            for sum_so_far, gradient in zip(total.values(), gradients, strict=True):
-                sum_so_far += gradient.square().sum(0)
-    return {name: squares / len(data.index(part)) for name, squares in total.items()}
 
 
 def unmasked(scores: Mapping[str, Tensor], mask: Mask | None) -> dict[str, Tensor]:

@@ -14,7 +14,8 @@ from lacuna.data.batches import Batch, UnlearningData
 from lacuna.fields import Count, NonNegative, Positive, UnitHalfOpen
 from lacuna.training import Work
 from lacuna.unlearning.base import LossUnlearner, register
-from lacuna.unlearning.saliency import diagonal_fisher, unmasked
+from lacuna.unlearning.per_sample import mean_squares
+from lacuna.unlearning.saliency import unmasked
 
 
 @register("sfr_on")
@@ -53,7 +54,7 @@ class SFRon(LossUnlearner):
         return steps
 
     def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
-        forget, retain = (diagonal_fisher(model, data, part) for part in ("forget", "retain"))
+        forget, retain = (mean_squares(model, data, part) for part in ("forget", "retain"))
         exists = unmasked(forget, work.mask)
         work.memory["salient"] = {name: (f >= self.balance * retain[name]) & exists[name] for name, f in forget.items()}
         return data

@@ -16,12 +16,12 @@ METRICS = {
 }
 
 
-@register("metric_vs_sparsity")
+@register("metric_vs_sparsity", reads=("summary",))
 def metric_vs_sparsity(summary: pd.DataFrame, oracles: list[str]) -> Figure:
     """UA, RA, TA and MIA-efficacy against sparsity, a line per method; the oracles are the grey lines and bands."""
     summary = style.with_dense(summary)
     shown = [m for m in METRICS if m in set(summary["metric"])]
-    methods = [m for m in summary["unlearner"].unique() if m not in oracles]
+    methods = style.methods_of(summary)
     looks = style.style_of(methods)
     parts = style.panels(summary)
     figure, axes = style.grid_of_axes(len(shown), len(parts), 3.6, 2.1)
@@ -41,6 +41,9 @@ def metric_vs_sparsity(summary: pd.DataFrame, oracles: list[str]) -> Figure:
                 # a small step aside, so that equal values do not hide each other
                 x = [ticks.index(s) + 0.05 * (j - (len(methods) - 1) / 2) for s in of["sparsity"]]
                 style.errorbar(ax, x, of, label=method, linewidth=1.2, markersize=4.5, **looks[method])
+            # a t interval of percents may leave 0 to 100; the axis need not
+            low, high = ax.get_ylim()
+            ax.set_ylim(max(low, -5), min(high, 105))
             ax.set_xticks(range(len(ticks)), [style.label_of(s) for s in ticks])
             if row == 0:
                 ax.set_title(title, fontsize=9)

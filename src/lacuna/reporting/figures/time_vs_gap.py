@@ -10,12 +10,12 @@ from lacuna.registry import register
 from lacuna.reporting import style
 
 
-@register("time_vs_gap")
+@register("time_vs_gap", reads=("summary",))
 def time_vs_gap(summary: pd.DataFrame, oracles: list[str]) -> Figure:
     """Average gap against the method's seconds; dense points are hollow, sparser ones larger; lower left is better."""
     summary = style.with_dense(summary)
-    methods = [m for m in summary["unlearner"].unique() if m not in oracles and m != "original"]
-    looks = style.style_of([m for m in summary["unlearner"].unique() if m not in oracles])
+    methods = [m for m in style.methods_of(summary) if m != "original"]
+    looks = style.style_of(style.methods_of(summary))
     parts = style.panels(summary)
     figure, axes = style.grid_of_axes(len(oracles), len(parts), 3.6, 2.6)
     for column, (title, part) in enumerate(parts):
@@ -23,7 +23,8 @@ def time_vs_gap(summary: pd.DataFrame, oracles: list[str]) -> Figure:
         time = part[part["metric"] == "time_s"].set_index(["unlearner", "sparsity"])["mean"]
         for row, oracle in enumerate(oracles):
             ax = axes[row, column]
-            gap = part[part["metric"] == f"avg_gap/{oracle}"].set_index(["unlearner", "sparsity"])["mean"]
+            gaps = part[part["metric"] == f"avg_gap/{oracle}"].set_index(["unlearner", "sparsity"])
+            gap, floor = gaps["mean"], gaps[f"gap_{oracle}_floor"].max()
             for method in methods:
                 points = [(s, time[method, s], gap[method, s]) for s in ticks if (method, s) in gap.index]
                 look = looks[method]
@@ -41,6 +42,8 @@ def time_vs_gap(summary: pd.DataFrame, oracles: list[str]) -> Figure:
                     )
             if (oracle, ticks[-1]) in time.index:
                 ax.axvline(time[oracle, ticks[-1]], color="#555555", linestyle=":", label="time of the panel's oracle")
+            if floor > 0:
+                ax.axhspan(0, floor, color="#F0E0D8", zorder=0, label="below the noise floor")
             ax.set_xscale("log")
             ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
@@ -52,5 +55,6 @@ def time_vs_gap(summary: pd.DataFrame, oracles: list[str]) -> Figure:
             if column == 0:
                 ax.set_ylabel(f"avg gap to {oracle}\n(percentage points)")
     sparsities = ", ".join(style.label_of(s) for s in style.sparsity_ticks(summary))
-    heading = f"Time against gap — {style.subtitle(summary, style.setting_of(summary))}\nhollow to large: {sparsities}"
+    setting = ", ".join(filter(None, [style.setting_of(summary), style.seeds_of(summary)]))
+    heading = f"Time against gap — {setting}\nhollow to large: {sparsities}"
     return style.finish(figure, heading, axes)

@@ -1,0 +1,135 @@
+"""Time of the gradients of single samples: a Python loop against lacuna.unlearning.per_sample, in one run.
+
+resnet20, random images of CIFAR's size, evaluation mode; milliseconds a sample, best of the repetitions: of this
+thread's CPU time on a CPU (one thread), of the clock on a GPU. Prints JSON.
+
+  plain      the gradient of whole batches: what no per-sample method should beat
+  loop       batches of one, a backward pass each: `iu` one gradient, `ff` one for each class, squared and weighted
+  module     the same from per_sample: rows for iu, squares for ff with labels summed and sampled
+  by_sample  the rows by torch.func alone, without layers derived by hand
+
+    python bench/second_order.py [--samples 64] [--repeat 3] [--device cuda]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, log_softmax
+
+from lacuna.data.batches import UnlearningData
+from lacuna.fields import build
+from lacuna.models import MODELS
+from lacuna.models.init import reinitialise
+from lacuna.unlearning import per_sample
+from lacuna.unlearning.ff import FisherForgetting
+from lacuna.unlearning.iu import Span
+from lacuna.unlearning.saliency import mean_gradient, trained, unmasked
+
+
+def milliseconds(method: Callable[[], Any], samples: int, repeat: int, device: torch.device) -> list[float]:
+    """Time per sample of each repetition, after one that warms up."""
+    clock = time.perf_counter if device.type == "cuda" else time.thread_time
+    taken = []
+    for _ in range(repeat + 1):
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        start = clock()
+        method()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        taken.append(1000 * (clock() - start) / samples)
+    return taken[1:]
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--samples", type=int, default=64)
+    arguments.add_argument("--repeat", type=int, default=3)
+    arguments.add_argument("--device", default="cpu")
+    chosen = arguments.parse_args()
+    device, n = torch.device(chosen.device), chosen.samples
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (n, 3, 32, 32), generator=generator, dtype=torch.uint8).to(device)
+    labels = torch.randint(10, (n,), generator=generator).to(device)
+    data = UnlearningData(images, labels, {"retain": torch.arange(n, device=device)}, 10, (0.5,) * 3, (0.25,) * 3)
+    model = build(MODELS["resnet20"], {}).build(10, 3)
+    reinitialise(model, 0)
+    model.to(device).eval()
+    parameters = trained(model)
+    weights = list(parameters.values())
+    index = data.index("retain")
+    x, y = next(data.plain_batches("retain", n, torch.float32))
+
+    def loop_rows() -> Tensor:
+        rows = []
+        for i in range(n):
+            loss = cross_entropy(model(x[i : i + 1]), y[i : i + 1])
+            rows.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, weights)]))
+        return torch.stack(rows)
+
+    def loop_squares() -> list[Tensor]:
+        total = [torch.zeros_like(p) for p in weights]
+        for i in range(n):
+            log_p = log_softmax(model(x[i : i + 1]), 1)[0]
+            for column in log_p.unbind():
+                gradients = torch.autograd.grad(column, weights, retain_graph=True)
+                for so_far, gradient in zip(total, gradients, strict=True):
+                    so_far.add_(column.detach().exp() * gradient.square())
+        return [squares / n for squares in total]
+
+    def rows_by_sample() -> None:
+        for some, given in zip(x.split(16), y.split(16), strict=True):
+            losses = lambda logits, given=given: [cross_entropy(logits, given, reduction="none")]  # noqa: E731
+            per_sample._by_sample(model, parameters, some, losses, lambda *_: None)
+
+    span = Span(model, data, unmasked(parameters, None))
+    methods: dict[str, Callable[[], Any]] = {
+        "plain": lambda: mean_gradient(model, data, "retain", 32),
+        "iu_loop": loop_rows,
+        "iu_module": lambda: span.rows(index),
+        "iu_by_sample": rows_by_sample,
+        "ff_loop": loop_squares,
+        "ff_module_summed": lambda: FisherForgetting().fisher(model, data, 0),
+        "ff_module_sampled": lambda: FisherForgetting(labels="sampled").fisher(model, data, 0),
+    }
+    found = {}
+    for name, method in methods.items():
+        found[name] = [round(t, 3) for t in milliseconds(method, n, chosen.repeat, device)]
+        print(name, found[name], file=sys.stderr, flush=True)
+    best = {name: min(times) for name, times in found.items()}
+    # equal to what the loop gives, in single precision
+    rows, expected = span.rows(index), loop_rows()
+    squares = torch.cat([f.flatten() for f in FisherForgetting().fisher(model, data, 0).values()])
+    looped = torch.cat([f.flatten() for f in loop_squares()])
+    speedups = {
+        "iu": best["iu_loop"] / best["iu_module"],
+        "iu_by_sample": best["iu_loop"] / best["iu_by_sample"],
+        "ff_summed": best["ff_loop"] / best["ff_module_summed"],
+        "ff_sampled": best["ff_loop"] / best["ff_module_sampled"],
+        "floor": best["iu_loop"] / best["plain"],
+    }
+    report = {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu, one thread",
+        "torch": torch.__version__,
+        "samples": n,
+        "milliseconds_per_sample": found,
+        "times_as_fast_as_the_loop": {name: round(value, 2) for name, value in speedups.items()},
+        "largest_difference": {
+            "iu": float((rows - expected).abs().max() / expected.abs().max()),
+            "ff": float((squares - looped).abs().max() / looped.abs().max()),
+        },
+    }
+    json.dump(report, sys.stdout, indent=1)
+
+
+if __name__ == "__main__":
+    main()

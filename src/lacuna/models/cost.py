@@ -1,0 +1,66 @@
+"""What a network costs to keep and to run."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lacuna.models.modes import evaluating
+
+# a time is the median of the passes of this many seconds, at least so many
+SECONDS, PASSES = 0.3, 3
+
+
+def parameters(model: nn.Module) -> int:
+    """How many parameters there are, masked ones included: what is multiplied and stored."""
+    return sum(p.numel() for p in model.parameters())
+
+
+@torch.no_grad()
+def macs(model: nn.Module, shape: Sequence[int]) -> int:
+    """Multiplications with a weight for one image: those of convolutions and linear layers, biases not counted.
+
+    shape: of the image, (channels, height, width).
+    """
+    total = 0
+
+    def count(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        nonlocal total
+        # each output is a sum over all that one row of the weight sees
+        total += output.numel() * module.weight[0].numel()  # type: ignore[index]
+
+    hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    first = next(model.parameters())
+    try:
+        with evaluating(model):
+            model(torch.zeros(1, *shape, dtype=first.dtype, device=first.device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total
+
+
+@torch.no_grad()
+def inference_ms(model: nn.Module, images: Tensor) -> float:
+    """Milliseconds for one image in evaluation mode, all given ones in one batch: the median of several passes."""
+
+    def once() -> float:
+        if images.is_cuda:
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        model(images)
+        if images.is_cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    taken: list[float] = []
+    with evaluating(model):
+        once()  # the first pass chooses algorithms and fills caches
+        while len(taken) < PASSES or sum(taken) < SECONDS:
+            taken.append(once())
+    return 1000 * statistics.median(taken) / len(images)

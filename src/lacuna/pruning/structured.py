@@ -1,0 +1,220 @@
+"""Structured pruning: whole filters go, and with them the bias and the batch norm that would speak for them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from lacuna.compaction import Channels, Compaction, channels
+from lacuna.data.batches import UnlearningData
+from lacuna.errors import LacunaError
+from lacuna.fields import Count
+from lacuna.pruning import criteria
+from lacuna.pruning.base import TrainedPruner, drawn, magnitudes
+from lacuna.pruning.criteria import Scores
+from lacuna.pruning.mask import Mask, Scope, Sparsity, prunable
+from lacuna.registry import register
+from lacuna.training import Fit, Recipe, State, fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterPruner(TrainedPruner):
+    """A pruner of filters, a layer's output channels: their scores are made of their weights' (`norm`).
+
+    A removed filter is masked with its bias and its batch norm (weight and bias), so that its channel is 0 everywhere.
+    The weights of later layers that would read the channel are dead but not masked: the sparsity s is the share of
+    filters, hence of prunable weights, and what compaction takes out is more. At least one filter of a layer stays.
+    scope: layer removes round(s·n) of n filters (half to even). global ranks all channels by their score divided by the
+    mean score of their group, and removes the lowest until the share of prunable weights is as near to s as can be.
+    groups: coupled removes the channels of layers whose outputs are added together, by the mean of their scores, so
+    that compaction takes out all that is masked. layer looks at each layer alone, as published; a channel that one
+    of the added layers keeps then stays in the compacted network.
+    compact: train and unlearn on the network without the removed channels; the results are stored in the whole one.
+    What a method calls a share, or draws anew, is then of the smaller network.
+    """
+
+    scope: Scope = "layer"
+    groups: Literal["coupled", "layer"] = "coupled"
+    compact: bool = False  # type: ignore[misc]
+
+    structured: ClassVar[bool] = True
+
+    @staticmethod
+    def norm(scores: Tensor) -> Tensor:
+        """The scores of filters [filters] from those of their weights, float64 [filters, weights of one]."""
+        raise NotImplementedError
+
+    def check(self, model: nn.Module, sparsity: Sparsity) -> None:
+        weights = prunable(model, self.include_linear)
+        share = Fraction(str(sparsity))
+        if self.scope == "global":
+            total = sum(w.numel() for w in weights.values())
+            most = 1 - Fraction(sum(w[0].numel() for w in weights.values()), total)
+            if share > most:
+                rounded = math.floor(most * 10_000) / 10_000
+                raise LacunaError(f"one filter of each layer stays; allowed: at most {rounded:g}")
+            return
+        # the smallest layer is the first to lose all of its filters
+        name, filters = min(((name, len(w)) for name, w in weights.items()), key=lambda pair: pair[1])
+        if round(share * filters) == filters:
+            most = Fraction(10_000 * (2 * filters - 1) // (2 * filters), 10_000)
+            if round(most * filters) == filters:
+                most -= Fraction(1, 10_000)
+            raise LacunaError(f"none of the {filters} filters of '{name}' would stay; allowed: at most {float(most):g}")
+
+    def find_mask(
+        self, model: nn.Module, sparsity: Sparsity, data: UnlearningData, *, seed: int, mask: Mask | None = None
+    ) -> Mask:
+        scores = self.scores(model, data, seed)
+        groups = self._groups(model, data)
+        ranked = {layer: self._ranked(_norms(group, scores, type(self).norm)) for layer, group in groups.items()}
+        left = mask and _channels_of(mask, groups)
+        if self.scope == "global":
+            sparsity = _nearest(Fraction(str(sparsity)), ranked, left, groups, scores)
+        kept = Mask.from_scores(ranked, sparsity, self.scope, within=left)
+        bits = {name: torch.ones_like(s, dtype=torch.bool, device="cpu") for name, s in scores.items()}
+        parameters = dict(model.named_parameters())
+        for layer, group in groups.items():
+            for name, (row, channel) in group.rows.items():
+                keep = bits.setdefault(name, torch.ones(parameters[name].shape, dtype=torch.bool))
+                keep[row[~kept[layer][channel, 0]]] = False
+        if mask is not None:
+            # what a method has removed beside whole filters
+            bits |= {name: bits.get(name, mask[name]) & mask[name] for name in mask}
+        return Mask(bits)
+
+    def grow(
+        self,
+        mask: Mask,
+        model: nn.Module,
+        data: UnlearningData,
+        initial: State,
+        share: str | float | Fraction,
+        generator: torch.Generator | None = None,
+    ) -> Mask:
+        groups = self._groups(model, data)
+        weights = magnitudes(initial, mask)
+        norms = {layer: _norms(group, weights, FilterL2.norm)[:, None] for layer, group in groups.items()}
+        before = _channels_of(mask, groups)
+        grown = before.grown(drawn(norms, generator), share, self.scope)
+        bits = {name: mask[name].clone() for name in mask}
+        for layer, group in groups.items():
+            new = (grown[layer] & ~before[layer]).flatten()
+            for name, (row, channel) in group.rows.items():
+                bits[name][row[new[channel]]] = True
+        return Mask(bits)
+
+    def _groups(self, model: nn.Module, data: UnlearningData) -> dict[str, Channels]:
+        """Channels that may go, by their first layer: a layer that is not prunable keeps those that it shares."""
+        weights = prunable(model, self.include_linear)
+        other = {name for name, p in model.named_parameters() if p.dim() > 1 and name not in weights}
+        found = channels(model, data.images.shape[1:], self.groups == "coupled")
+        return {group.layer: group for group in found if not other & group.rows.keys()}
+
+    def _ranked(self, norms: Tensor) -> Tensor:
+        """What channels are ranked by [count, 1]; among all groups that is of mean 1, and the best of a group stays."""
+        if self.scope == "global":
+            norms = norms / norms.mean().clamp(min=torch.finfo(norms.dtype).tiny)
+            norms[norms.argmax()] = math.inf
+        return norms[:, None]
+
+    def train(self, model: nn.Module, recipe: Recipe, data: UnlearningData, mask: Mask, **options: Any) -> Fit:
+        if not self.compact:
+            return fit(model, recipe, data, mask=mask, **options)
+        mask.apply(model)
+        compaction = Compaction.of(model, mask, data.images.shape[1:])
+        run = fit(compaction.network, recipe, data, mask=compaction.mask(mask), **options)
+        compaction.expand(compaction.network, model)
+        run.mask, run.network = mask, compaction.network
+        return run
+
+
+def _norms(group: Channels, scores: Scores, norm: Callable[[Tensor], Tensor]) -> Tensor:
+    """The norm of each channel's filters, the mean over the layers that share it; float64 [count]."""
+    total = torch.zeros(group.count, dtype=torch.float64)
+    layers = [name for name in group.rows if name in scores]
+    for name in layers:
+        row, channel = group.rows[name]
+        total.index_add_(0, channel, norm(scores[name].detach().cpu().double().flatten(1))[row])
+    return total / len(layers)
+
+
+def _channels_of(mask: Mask, groups: dict[str, Channels]) -> Mask:
+    """The channels that a mask leaves, [count, 1] for each group."""
+    return Mask({layer: group.kept(mask)[:, None] for layer, group in groups.items()})
+
+
+def _nearest(
+    sparsity: Fraction, ranked: Scores, left: Mask | None, groups: dict[str, Channels], scores: Scores
+) -> Fraction:
+    """The share of channels whose removal, lowest first, brings the share of removed weights nearest to `sparsity`."""
+    order = torch.cat([ranked[layer].flatten() for layer in groups])
+    if left is not None:
+        order[torch.cat([~left[layer].flatten() for layer in groups])] = -math.inf
+    costs = []
+    for group in groups.values():
+        cost = torch.zeros(group.count, dtype=torch.int64)
+        for name, (row, channel) in group.rows.items():
+            if name in scores:
+                cost.index_add_(0, channel, torch.full_like(row, scores[name][0].numel()))
+        costs.append(cost)
+    removed = torch.cat([torch.zeros(1, dtype=torch.int64), torch.cat(costs)[order.argsort(stable=True)].cumsum(0)])
+    wanted = sparsity * sum(s.numel() for s in scores.values())
+    # the first of equally near ones: fewer channels
+    best = min(range(int(order.isfinite().sum()) + 1), key=lambda k: abs(int(removed[k]) - wanted))
+    return Fraction(best, len(order))
+
+
+@register("filter_l1")
+@dataclass(frozen=True, kw_only=True)
+class FilterL1(FilterPruner):
+    """Filter pruning: remove the filters with the smallest ‖θ_T‖₁, θ ← m⊙θ_k, train on.
+
+    Source: Li et al., ICLR 2017.
+    """
+
+    criterion = criteria.magnitude
+
+    @staticmethod
+    def norm(scores: Tensor) -> Tensor:
+        return scores.sum(1)
+
+
+@register("filter_l2")
+@dataclass(frozen=True, kw_only=True)
+class FilterL2(FilterPruner):
+    """Filter pruning: remove the filters with the smallest ‖θ_T‖₂, θ ← m⊙θ_k, train on.
+
+    Source: He et al., IJCAI 2018.
+    """
+
+    criterion = criteria.magnitude
+
+    @staticmethod
+    def norm(scores: Tensor) -> Tensor:
+        return scores.square().sum(1).sqrt()
+
+
+@register("filter_taylor")
+@dataclass(frozen=True, kw_only=True)
+class FilterTaylor(FilterPruner):
+    """Taylor pruning of filters: remove the filters with the smallest sum of the `taylor` scores, θ ← m⊙θ_k, train on.
+
+    batch_size: samples whose mean gradient is squared.
+    Cost: 1 forward, 1 backward a batch, once.
+    Source: Molchanov et al., CVPR 2019.
+    """
+
+    batch_size: Count = 256
+
+    criterion = criteria.taylor
+
+    @staticmethod
+    def norm(scores: Tensor) -> Tensor:
+        return scores.sum(1)

@@ -1,0 +1,47 @@
+"""Does the bound of gradient ascent fall with sparsity, and the error with it?"""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lacuna.registry import register
+from lacuna.reporting import style
+
+ROWS = {
+    "error_bound": "η² t ‖m⊙(θ_t − θ_0)‖₂ σ(m)",
+    "error_bound_way": "‖m⊙(θ_t − θ_0)‖₂",
+    "error_bound_sigma": "σ(m)",
+    "parameter_distance/retrain": "measured ‖m⊙(θ_ga − θ_retrain)‖₂",
+}
+
+
+@register("bound_vs_sparsity", reads=("summary",), metrics=("error_bound", "error_bound_way", "error_bound_sigma"))
+def bound_vs_sparsity(summary: pd.DataFrame, oracles: list[str]) -> Figure:
+    """The bound on the error of gradient ascent (up to a constant), its two factors, and the measured distance."""
+    bounded = list(summary[summary["metric"] == "error_bound"]["unlearner"].unique())
+    if not bounded:
+        return style.message("bound_vs_sparsity: no cell is unlearned by ga")
+    summary = style.with_dense(summary[summary["unlearner"].isin(bounded)])
+    shown = [m for m in ROWS if m in set(summary["metric"])]
+    looks = style.style_of(bounded)
+    parts = style.panels(summary)
+    figure, axes = style.grid_of_axes(len(shown), len(parts), 3.6, 1.9)
+    for column, (title, part) in enumerate(parts):
+        ticks = style.sparsity_ticks(part)
+        for row, metric in enumerate(shown):
+            ax = axes[row, column]
+            for label in bounded:
+                of = part[(part["metric"] == metric) & (part["unlearner"] == label)]
+                of = of.sort_values("sparsity", key=lambda s: s.astype(float))
+                style.errorbar(ax, [ticks.index(s) for s in of["sparsity"]], of, label=label, **looks[label])
+            ax.set_xticks(range(len(ticks)), [style.label_of(s) for s in ticks])
+            ax.set_ylim(bottom=0)
+            if row == 0:
+                ax.set_title(title, fontsize=9)
+            if row == len(shown) - 1:
+                ax.set_xlabel("sparsity (share of convolution weights removed)")
+            if column == 0:
+                ax.set_ylabel(ROWS[metric], fontsize=7)
+    heading = f"Bound on the error of gradient ascent\n{style.subtitle(summary, style.setting_of(summary))}"
+    return style.finish(figure, heading, axes)

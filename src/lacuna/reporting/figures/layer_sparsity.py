@@ -1,0 +1,48 @@
+"""Where in the network the weights are gone."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lacuna.registry import register
+from lacuna.reporting import style
+
+
+@register("layer_sparsity", reads=("layers",), metrics=("sparsity",))
+def layer_sparsity(layers: pd.DataFrame, oracles: list[str]) -> Figure:
+    """Sparsity of each layer, mean over seeds: of the mask found on all data, and of every other mask."""
+    rows = layers[(layers["metric"] == "sparsity") & (layers["pruner"] != "dense")]
+    if rows.empty:
+        return style.message("layer_sparsity: no state is sparse")
+    parts, ticks = style.panels(rows), style.sparsity_ticks(rows)
+    names = list(rows["layer"].unique())
+    # room for the names of the layers below, and of the masks
+    figure, axes = style.grid_of_axes(len(ticks), len(parts), max(4.5, 0.4 * len(names)), 3.0 + 2.6 / len(ticks))
+    looks = style.style_of(list(rows["unlearner"].unique()))
+    for column, (title, part) in enumerate(parts):
+        for row, sparsity in enumerate(ticks):
+            ax = axes[row, column]
+            drawn: list[pd.Series] = []
+            of = part[part["sparsity"] == sparsity]
+            # first those that keep the mask, so that only what differs from it gets a line of its own
+            order = sorted(of["unlearner"].unique(), key=lambda label: label in oracles)
+            for label in order:
+                series = of[of["unlearner"] == label].groupby("layer", sort=False)["value"].mean().reindex(names)
+                if any(series.equals(other) for other in drawn):
+                    continue
+                name = label if drawn else f"{label} and all that keep its mask"
+                ax.plot(range(len(names)), 100 * series, label=name, linewidth=1, markersize=3.5, **looks[label])
+                drawn.append(series)
+            ax.axhline(100 * float(sparsity), color="#888888", linestyle=":", label="all layers together")
+            ax.set_title(f"{title}, {style.label_of(sparsity)} sparse", fontsize=9)
+            shown = [name.removesuffix(".weight") if row == len(ticks) - 1 else "" for name in names]
+            ax.set_xticks(range(len(names)), shown, rotation=90, fontsize=7)
+            if column == 0:
+                ax.set_ylabel("sparsity of the layer (%)")
+    return style.finish(figure, f"Sparsity by layer\n{style.setting_of(rows)}, {_seeds(rows)}", axes)
+
+
+def _seeds(rows: pd.DataFrame) -> str:
+    n = rows["seed"].nunique()
+    return f"mean over {n} seeds" if n > 1 else "1 seed"

@@ -1,0 +1,46 @@
+"""Does any method find the topology that the retained data alone would give?"""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lacuna.registry import register
+from lacuna.reporting import style
+
+ORACLE = "retrain_exact"
+
+
+@register("mask_overlap", reads=("summary",), metrics=("mask_iou",))
+def mask_overlap(summary: pd.DataFrame, oracles: list[str]) -> Figure:
+    """IoU of each method's mask with that of retrain_exact, a row of panels per sparsity.
+
+    Orange: the oracle's second run, the most that can be expected. Grey: two random masks of this density, d/(2 − d).
+    """
+    rows = summary[(summary["metric"] == f"mask_iou/{ORACLE}") & (summary["pruner"] != "dense")]
+    if rows.empty:
+        return style.message(f"mask_overlap: no sparse state is compared with {ORACLE}")
+    parts, ticks = style.panels(rows), style.sparsity_ticks(rows)
+    methods = [m for m in rows["unlearner"].unique() if m in style.methods_of(rows) or (m in oracles and m != ORACLE)]
+    figure, axes = style.grid_of_axes(len(ticks), len(parts), 3.8, 0.22 * len(methods) + 0.7)
+    places = {method: len(methods) - 1 - i for i, method in enumerate(methods)}
+    for column, (title, part) in enumerate(parts):
+        for row, sparsity in enumerate(ticks):
+            ax = axes[row, column]
+            here = part[(part["sparsity"] == sparsity) & part["unlearner"].isin(methods)]
+            y = here["unlearner"].map(places)
+            error = [here["mean"] - here["ci_low"], here["ci_high"] - here["mean"]]
+            known = here["ci_low"].notna().any()
+            ax.errorbar(here["mean"], y, xerr=error if known else None, fmt="o", color=style.COLOURS[0], capsize=2)
+            density = 1 - float(sparsity)
+            ax.axvline(density / (2 - density), color="#888888", linestyle=":", label="two random masks")
+            floor = here[f"gap_{ORACLE}_floor"].mean()
+            if floor == floor:
+                ax.axvline(floor, color=style.COLOURS[1], label=f"second run of {ORACLE} (noise floor)")
+            ax.set_ylim(-0.7, len(methods) - 0.3)
+            ax.set_yticks(list(places.values()), list(places) if column == 0 else [""] * len(methods), fontsize=7)
+            ax.set_title(f"{title}, {style.label_of(sparsity)} sparse", fontsize=9)
+            if row == len(ticks) - 1:
+                ax.set_xlabel(f"IoU of the mask with {ORACLE}'s")
+    heading = f"Mask overlap with {ORACLE}\n{style.subtitle(rows, style.setting_of(rows))}"
+    return style.finish(figure, heading, axes)

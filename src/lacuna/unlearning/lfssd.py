@@ -1,0 +1,26 @@
+"""Loss-free selective synaptic dampening: the same without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lacuna.unlearning.base import register
+from lacuna.unlearning.ssd import SynapticDampening
+
+
+@register("lfssd")
+@dataclass(frozen=True, kw_only=True)
+class LossFreeDampening(SynapticDampening):
+    """Loss-free dampening: θ ← θ·min(λ I_D/I_f, 1) where I_f > α I_D; I: mean over samples of (∂‖f(x_i)‖²/∂θ)².
+
+    f(x): the logits; labels are not read. Everything else is as in ssd.
+    Published values (CIFAR-10, ResNet-18): α 10, λ 1, those of ssd.
+    Cost: once the per-sample gradients of all training data; no steps.
+    Source: Foster et al., arXiv 2402.19308 (2024), which averages |∂‖f‖²/∂θ|; squared here, as ssd's importance is.
+    """
+
+    def losses(self, logits: Tensor, labels: Tensor, where: slice) -> Iterable[Tensor]:
+        return [logits.square().sum(1)]

@@ -1,0 +1,140 @@
+"""Is a results tree whole? Every checksum, every mask, every number of a table against the file that it came from.
+
+lacuna verify [results]     lists what is damaged, missing or stale; ends with 1 if there is anything
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lacuna.artifacts import content_of, mark_of, read_json, read_npz, read_tensors, unpack_bits
+from lacuna.errors import LacunaError
+
+# What a job leaves beside its model; a cell has predictions too, and in `metrics` a file for each experiment.
+MODEL_FILES = ("model.safetensors", "mask.npz", "history.csv", "job.json")
+CELL_FILES = (*MODEL_FILES, "predictions.npz")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong. kind: damaged, missing, stale or left behind; path: the file; why: a sentence."""
+
+    kind: str
+    path: Path
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.path}: {self.why}"
+
+
+def verify(results: str | Path) -> Iterator[Finding]:
+    """Everything that is wrong in a results tree, folder by folder.
+
+    damaged: a file that does not hold what its checksum says, or a masked weight that is not exactly 0.
+    missing: a file that its neighbours or a table tell of. stale: made from an input that is another one now, or a
+    number of a table that the cell's metrics do not hold. left behind: what a killed job did not take away.
+
+    Raises LacunaError if there is no such folder.
+    """
+    results = Path(results)
+    if not results.is_dir():
+        raise LacunaError(f"{results}: no such folder; allowed: a results folder of lacuna")
+    for path in sorted(p for p in results.rglob("*") if p.is_file()):
+        if path.name.endswith((".tmp.safetensors", ".tmp.npz", ".tmp.json", ".tmp.csv")):
+            yield Finding("left behind", path, "a killed job was writing it; it can be deleted")
+        elif path.name.startswith((".checkpoint.safetensors", ".shadow")):
+            yield Finding("left behind", path, "the job was stopped before its end; the same command continues from it")
+        else:
+            yield from _content(path)
+    for folder in sorted({p.parent for name in CELL_FILES for p in results.rglob(name)}):
+        yield from _model(folder, results)
+    for told in sorted(results.rglob("[0-9]*-[0-9]*.json")):  # jobs of shadow models
+        yield from _inputs(told, results)
+    for table in sorted(results.glob("tables/*/cells.csv")):
+        yield from _table(table, results)
+
+
+def _content(path: Path) -> Iterator[Finding]:
+    try:
+        if path.suffix == ".safetensors":
+            read_tensors(path, mark_of(path)[0])
+        elif path.suffix == ".npz":
+            read_npz(path, mark_of(path)[0])
+        elif path.suffix == ".json":
+            read_json(path)
+    except LacunaError as error:
+        yield Finding("damaged", path, str(error).removeprefix(f"{path}: "))
+
+
+def _model(folder: Path, results: Path) -> Iterator[Finding]:
+    expected = CELL_FILES if folder.relative_to(results).parts[0] == "cells" else MODEL_FILES
+    there = {name for name in expected if (folder / name).exists()}
+    for name in expected:
+        if name not in there:
+            yield Finding("missing", folder / name, "the same command makes it")
+    if {"model.safetensors", "mask.npz"} <= there:
+        yield from _mask(folder / "model.safetensors", folder / "mask.npz")
+    evaluated = sorted(folder.glob("metrics/*.json"))
+    if expected is CELL_FILES and not evaluated:
+        yield Finding("missing", folder / "metrics", "no experiment evaluated this cell; the same command does")
+    for told in (*(folder / name for name in ("job.json", "relearn.json", "population.json")), *evaluated):
+        if told.exists():
+            yield from _inputs(told, results)
+
+
+def _mask(model: Path, mask: Path) -> Iterator[Finding]:
+    try:
+        weights, masks = read_tensors(model, "model")[0], unpack_bits(read_npz(mask, "mask"))
+    except (LacunaError, KeyError):
+        return  # said already
+    for name, kept in masks.items():
+        if name not in weights or weights[name].shape != kept.shape:
+            yield Finding("damaged", mask, f"its '{name}' {kept.shape} does not fit the model beside it")
+        elif (leaked := weights[name][~kept]).any():
+            yield Finding("damaged", model, f"mask violated: '{name}' has {(leaked != 0).sum()} masked weights not 0")
+
+
+def _inputs(told: Path, results: Path) -> Iterator[Finding]:
+    """What a job says that it read, against what lies there now."""
+    try:
+        inputs = read_json(told).get("inputs", {})
+    except LacunaError:
+        return  # said already
+    for name, content in inputs.items():
+        # told as results/..., wherever the tree lies now
+        path = results.joinpath(*Path(name).parts[1:])
+        if not path.exists():
+            yield Finding("missing", path, f"{told} was made from it")
+            continue
+        try:
+            now = content_of(path)
+        except LacunaError:
+            continue  # said already
+        if now != content:
+            yield Finding("stale", told, f"it was made from another {path} than the present one")
+
+
+def _table(path: Path, results: Path) -> Iterator[Finding]:
+    metrics: dict[Path, dict[str, float]] = {}
+    with open(path, encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            state = row["pruner"] if row["pruner"] == "dense" else f"{row['pruner']}-{row['sparsity']}"
+            cell = results.joinpath(
+                "cells", row["dataset"], row["model"], row["recipe"], f"seed{row['seed']}", row["scenario"], state
+            )
+            source = cell / row["unlearner"] / "metrics" / f"{path.parent.name}.json"
+            if source not in metrics:
+                population = cell / row["unlearner"] / "population.json"
+                files = [source, population] if population.exists() else [source]
+                try:
+                    metrics[source] = {k: v for file in files for k, v in read_json(file)["metrics"].items()}
+                except LacunaError:
+                    metrics[source] = {}
+                    if not source.exists():
+                        yield Finding("missing", source, f"{path} has numbers of it")
+            if metrics[source] and metrics[source].get(row["metric"]) != float(row["value"]):
+                now = metrics[source].get(row["metric"], "nothing")
+                yield Finding("stale", path, f"{row['metric']} is {row['value']}, but {source} holds {now}")

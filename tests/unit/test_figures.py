@@ -1,0 +1,152 @@
+"""Figures: what they declare is what they take, and who is drawn in them."""
+
+import inspect
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lacuna.catalogue import describe
+from lacuna.reporting import FIGURES
+from lacuna.reporting.figures.metric_disagreement import _both_halves
+from lacuna.reporting.tables import (
+    COORDINATES,
+    Contest,
+    disagreement_table,
+    layers_table,
+    roc_table,
+    summary_table,
+)
+
+ORACLES = ["retrain", "retrain_exact"]
+TWINS = {"retrain_b": "retrain", "retrain_exact_b": "retrain_exact"}
+BETTER = {"UA": "oracle", "RA": "oracle", "TA": "oracle", "MIA": "oracle", "avg_gap": "lower"}
+
+
+def tables(twins, seeds=1, states=(("dense", "0.00"), ("omp", "0.90")), metrics=tuple(BETTER)):
+    """The tables of random cells."""
+    rng = np.random.default_rng(0)
+    names = [f"{m}/{o}" for m in metrics if m == "avg_gap" for o in ORACLES] + [m for m in metrics if m != "avg_gap"]
+    rows = [
+        ("d", "m", "r", seed, "class", *state, unlearner, metric, rng.random())
+        for seed in range(seeds)
+        for state in states
+        for unlearner in ("ft", "ga", "rl", *ORACLES, *twins)
+        for metric in (*names, "time_s")
+    ]
+    contest = Contest(pd.DataFrame(rows, columns=[*COORDINATES, "metric", "value"]), ORACLES, twins)
+    return {
+        "summary": summary_table(contest),
+        "disagreement": disagreement_table(contest, BETTER),
+        "layers": layers_table([]),
+        "roc": curves(("ft", "ga", "rl", *ORACLES, *twins), ORACLES, twins, range(seeds), states),
+    }
+
+
+def curves(methods, oracles, twins, seeds=(0,), states=(("dense", "0.00"), ("omp", "0.90"))):
+    """A table of curves, a higher one for each further method."""
+    fpr = [0.002, 0.01, 0.1, 1.0]
+    results = [
+        {
+            "cell": dict(zip(COORDINATES, ("d", "m", "r", seed, "random", *state, method), strict=True)),
+            "attacks": {a: {"fpr": fpr, "tpr": [min(1.0, x * (i + 1)) for x in fpr]} for a in ("u_lira", "rmia")},
+        }
+        for state in states
+        for seed in seeds
+        for i, method in enumerate(methods)
+    ]
+    return roc_table(results, oracles, twins)
+
+
+def drawn(name, made):
+    figure = FIGURES[name]
+    return figure(**{table: made[table] for table in figure.about["reads"]}, oracles=ORACLES)
+
+
+def words(figure):
+    """All that stands in a figure, each text on one line."""
+    return {" ".join(text.get_text().split()) for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))}
+
+
+@pytest.mark.parametrize("twins", [{}, TWINS], ids=["no twins", "twins"])
+@pytest.mark.parametrize("name", ["gap_dense_vs_sparse", "metric_vs_sparsity", "time_vs_gap"])
+def test_twins_are_a_floor_and_no_method(name, twins):
+    made = words(drawn(name, tables(twins)))
+    assert {"ft", "ga", "rl"} <= made
+    assert not made & set(TWINS)
+    assert any("noise floor" in text for text in made) == (bool(twins) and name != "metric_vs_sparsity")
+
+
+@pytest.mark.parametrize(("seeds", "said"), [(1, "no interval"), (3, "95 % t intervals"), (10, "95 % BCa intervals")])
+def test_title_says_what_the_bars_are(seeds, said):
+    made = words(drawn("gap_dense_vs_sparse", tables({}, seeds)))
+    assert any(said in text for text in made)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_title_and_legend_stay_inside_the_narrowest_figure(name):
+    figure = drawn(name, tables(TWINS, seeds=3))
+    figure.draw_without_rendering()
+    for part in (figure._suptitle, *figure.legends):
+        box = part.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width, part
+
+
+def test_disagreement_has_dense_below_and_sparse_above_the_diagonal():
+    made = tables({})["disagreement"]
+    part = made[made["oracle"] == "retrain"].assign(a=lambda t: t["metric_a"], b=lambda t: t["metric_b"])
+    metrics = ["RA", "UA", "TA"]
+    square = _both_halves(part[part["a"].isin(metrics) & part["b"].isin(metrics)], metrics, "0.00", "0.90")
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        pair = part[part.apply(lambda row, i=i, j=j: {row["a"], row["b"]} == {metrics[i], metrics[j]}, axis=1)]
+        found = pair.set_index("sparsity")["spearman"]
+        assert (square[j, i], square[i, j]) == (found["0.00"], found["0.90"])
+    assert np.isnan(np.diag(square)).all()
+
+
+@pytest.mark.parametrize("states", [[("dense", "0.00")], [("omp", "0.90")]])
+def test_disagreement_of_one_state_or_of_nothing_is_still_a_figure(states):
+    made = words(drawn("metric_disagreement", tables({}, states=states)))
+    assert any("below: " in text for text in made) and not any("above: " in text for text in made)
+    empty = words(drawn("metric_disagreement", tables({}, metrics=["UA"])))
+    assert any("no two metrics order three methods" in text for text in empty)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_takes_the_tables_that_it_declares(name):
+    """The workflow hands over each declared table by its name, then the oracles; nothing else."""
+    figure = FIGURES[name]
+    assert list(inspect.signature(figure).parameters) == [*figure.about["reads"], "oracles"]
+    assert isinstance(figure.about["reads"], tuple), "('summary',), not ('summary')"
+
+
+def test_the_plan_knows_what_each_figure_reads():
+    """The catalogue, which plans the inputs of the rule, has the declaration of every figure."""
+    facts = describe()["figures"]
+    assert {name: tuple(f["reads"]) for name, f in facts.items()} == {n: f.about["reads"] for n, f in FIGURES.items()}
+
+
+# ---- roc -------------------------------------------------------------------------------------------------------------
+
+
+def test_roc_has_a_panel_per_attack_and_state_and_a_curve_per_method_and_seed():
+    made = curves(("original", "retrain", "ga", "again"), ["retrain"], {"again": "retrain"}, seeds=(0, 1))
+    figure = FIGURES["roc"](roc=made, oracles=["retrain"])
+    assert len(figure.axes) == 4
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles == ["dense", "omp, 90 %", "", ""]
+    for ax in figure.axes:
+        assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+        assert ax.get_xlim() == (0.002, 1)
+        drawn = [line for line in ax.lines if len(line.get_xdata()) == 4]
+        assert len(drawn) == 2 * 4
+        assert {line.get_label() for line in drawn} == {"original", "retrain (oracle)", "ga", "again (twin)"}
+        of = {line.get_label(): list(line.get_ydata()) for line in drawn}
+        assert of["ga"] == pytest.approx([0.006, 0.03, 0.3, 1.0])
+    assert "2 seeds" in figure.get_suptitle()
+
+
+def test_roc_puts_dense_first_whatever_the_order_of_cells():
+    states = (("omp", "0.90"), ("dense", "0.00"))
+    figure = FIGURES["roc"](roc=curves(("ga", "retrain"), ["retrain"], {}, states=states), oracles=["retrain"])
+    assert [ax.get_title() for ax in figure.axes[:2]] == ["dense", "omp, 90 %"]

@@ -1,0 +1,36 @@
+"""A model that saw everything, with its mask and θ_0 → how far it went and how strongly its loss bends."""
+
+from dataclasses import asdict, replace
+
+from job import job, without_method
+from model_job import load_data, use_device
+
+import torch
+
+from lacuna.artifacts import write_json
+from lacuna.curvature import distance, largest_singular_value
+from lacuna.fields import build
+from lacuna.randomness import derive
+from lacuna.store import load_into, load_mask, load_state, new_model
+from lacuna.training import RECIPES
+
+# the Hessian of so many samples stands for that of D: each step of the iteration reads them twice
+SAMPLES = 1000
+
+with job(snakemake) as say:
+    w, given, params = snakemake.wildcards, snakemake.input, snakemake.params
+    device = use_device(snakemake.config["device"], snakemake.threads)
+    recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
+    data, meta = load_data(snakemake, device, recipe, dense=True)
+    seed = derive(int(w.seed), "curvature", w.dataset, w.model, w.recipe, w.state)
+    order = torch.randperm(len(data.index("retain")), generator=torch.Generator().manual_seed(derive(seed, "samples")))
+    sample = data.index("retain")[order[:SAMPLES].to(device)]
+    model = load_into(new_model(params.model, meta, device), given.model)
+    mask, initial = load_mask(given.mask), load_state(given.initial)
+    found = largest_singular_value(model, replace(data, parts={"retain": sample}), "retain", mask=mask, seed=seed)
+    weights = {name: p.detach().cpu() for name, p in model.named_parameters()}
+    facts = asdict(found) | {"distance": distance(weights, initial, mask), "samples": len(sample)}
+    if not found.converged:
+        say(f"warning: the power iteration has not converged after {found.iterations} steps")
+    say(", ".join(f"{name} {value:g}" for name, value in facts.items()))
+    write_json(snakemake.output.curvature, facts)

@@ -1,0 +1,27 @@
+"""The answers of all shadow models of a cell and of its oracles → population.json."""
+
+from job import commit, coordinates, inputs_of, job
+
+from lacuna.artifacts import read_npz, write_json
+from lacuna.evaluation.population import Pool, evaluate_population
+from lacuna.evaluation.population.attacks import summary_of
+
+with job(snakemake) as say:
+    given, labels = snakemake.input, snakemake.params.oracles
+
+    def pool(files: list[str]) -> Pool:
+        return Pool.from_jobs({file: read_npz(file, "shadows") for file in files})
+
+    own, count = pool(given.own), len(given.own)
+    theirs = {label: given.oracles[i * count : (i + 1) * count] for i, label in enumerate(labels)}
+    metrics = evaluate_population(own, {label: pool(files) for label, files in theirs.items()})
+    result = {
+        "cell": coordinates(snakemake.wildcards),
+        "metrics": metrics,
+        "attacks": {attack: summary_of(own, attack) for attack in ("u_lira", "rmia")},
+        "models": own.models.tolist(),
+        "evaluated_at_commit": commit(),
+        "inputs": inputs_of(snakemake),
+    }
+    write_json(snakemake.output.population, result)
+    say(", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))

@@ -1,0 +1,23 @@
+"""A network as it is initialised → its logits on the training images."""
+
+from job import job, without_method
+from model_job import load_data, use_device
+
+from lacuna.artifacts import write_npz
+from lacuna.fields import build
+from lacuna.models.init import reinitialise
+from lacuna.randomness import derive
+from lacuna.store import new_model
+from lacuna.training import RECIPES, logits
+
+with job(snakemake) as say:
+    w, params = snakemake.wildcards, snakemake.params
+    device = use_device(snakemake.config["device"], snakemake.threads)
+    recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
+    data, meta = load_data(snakemake, device, recipe, dense=True)
+    model = new_model(params.model, meta, device)
+    reinitialise(model, derive(int(w.seed), "random_init", w.dataset, w.model))
+    index = data.parts["retain"].cpu().numpy()
+    arrays = {"logits": logits(model, data, "retain").numpy(), "index": index}
+    write_npz(snakemake.output.predictions, "random_init", arrays)
+    say(f"logits of {len(index)} images")

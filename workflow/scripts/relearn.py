@@ -1,0 +1,29 @@
+"""An unlearned model and the original one → how many epochs on the forget set bring its accuracy back."""
+
+from job import inputs_of, job, without_method
+from model_job import load_data, use_device
+
+from lacuna.artifacts import write_json
+from lacuna.fields import build
+from lacuna.randomness import derive
+from lacuna.relearning import Relearning, relearn
+from lacuna.store import load_into, load_mask, new_model
+from lacuna.training import RECIPES
+
+with job(snakemake) as say:
+    w, params, given = snakemake.wildcards, snakemake.params, snakemake.input
+    device = use_device(snakemake.config["device"], snakemake.threads)
+    recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
+    data, meta = load_data(snakemake, device, recipe)
+    model, original = (load_into(new_model(params.model, meta, device), path) for path in (given.model, given.original))
+    found = relearn(
+        model,
+        original,
+        data,
+        build(Relearning, params.relearning),
+        seed=derive(int(w.seed), "relearn", w.dataset, w.model, w.recipe, w.scenario, w.state, w.unlearner),
+        mask=load_mask(given.mask),
+        log=say,
+    )
+    write_json(snakemake.output.relearn, found | {"settings": params.relearning, "inputs": inputs_of(snakemake)})
+    say(f"epochs {found['epochs']}, from {found['accuracy'][0]:.2f} % to {found['target']:.2f} % on D_f")

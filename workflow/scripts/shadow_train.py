@@ -1,0 +1,22 @@
+"""Images and split → several dense shadow originals, each trained on its half, and their states at the rewind epoch."""
+
+from job import job
+from shadow_job import Shadow, ShadowJob, as_arrays, packed
+
+import numpy as np
+
+from lacuna.artifacts import Arrays, write_tensors
+from lacuna.shadows.train import trained
+from lacuna.training import state_of
+
+with job(snakemake) as say:
+    shadows = ShadowJob(snakemake, say, dense=True)
+
+    def make(shadow: Shadow, seed: int) -> Arrays:
+        run = trained(shadow.network, shadows.recipe, shadow.data, seed, **shadow.rest)
+        states = as_arrays("final/", state_of(shadow.network)) | as_arrays("rewind/", run.snapshot)
+        return states | {"seconds": np.array(run.seconds)}
+
+    made = shadows.each(("train",), "", make)
+    write_tensors(snakemake.output.originals, "shadow originals", packed(made))
+    shadows.close(made)

@@ -1,0 +1,38 @@
+"""Sparse model, θ_0 and forget split → a model that was grown, unlearned and pruned back, its predictions and cost."""
+
+from job import job, without_method
+from model_job import checkpoint_of, load_data, use_device, write_cell
+
+from lacuna.energy import EnergyMeter
+from lacuna.fields import build
+from lacuna.pruning import PRUNERS
+from lacuna.randomness import derive
+from lacuna.store import load_into, load_mask, load_state, new_model
+from lacuna.training import RECIPES
+from lacuna.unpruning import unprune
+
+with job(snakemake) as say:
+    w, given, params = snakemake.wildcards, snakemake.input, snakemake.params
+    device = use_device(snakemake.config["device"], snakemake.threads)
+    recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
+    data, meta = load_data(snakemake, device, recipe)
+    around, state = params.unprune["unlearner"], f"{w.pruner}-{w.sparsity}"
+    # the stream of the unlearner itself: what differs from its cell is the mask
+    seed = derive(int(w.seed), "unlearn", w.dataset, w.model, w.recipe, w.scenario, state, around)
+    with EnergyMeter(device) as meter:
+        outcome = unprune(
+            params.unlearner["method"],
+            load_into(new_model(params.model, meta, device), given.model),
+            data,
+            initial=load_state(given.initial),
+            hyperparameters=without_method(params.unlearner),
+            mask=load_mask(given.mask),
+            pruner=build(PRUNERS[params.pruner["method"]], without_method(params.pruner)),
+            sparsity=w.sparsity,
+            seed=seed,
+            checkpoint=checkpoint_of(snakemake),
+            log=say,
+            name=f"{w.unlearner} on {state}, {w.scenario}",
+            **{k: v for k, v in without_method(params.unprune).items() if k != "unlearner"},
+        )
+    write_cell(snakemake, outcome, data, meta, device, seed, **meter.facts)
