@@ -2,8 +2,9 @@
 
 Each fault meets its own copy of a finished tree from which a part was deleted. Then the same command runs until it
 succeeds, three times at most. A fault is lost unless every run ends within its bound, the last one succeeds, models
-have the bytes and tables the numbers (times apart) of a clean run, no temporary file, checkpoint or lock is left, and
-no process or cluster job of that tree. Prints a row per fault, a table of kinds, and as JSON what was lost.
+have the bytes and tables the numbers (times apart) of a clean run, no temporary file, checkpoint or lock of
+Snakemake's is left, and no process or cluster job of that tree. Prints a row per fault, a table of
+kinds, and as JSON what was lost.
 
     python bench/faults.py                      faults of one machine (full disk and read-only need root)
     python bench/faults.py --where cluster      those of a cluster (tests/slurm/cluster.sh start)
@@ -271,10 +272,12 @@ def half_written(trial: Trial) -> None:
     assert trial.run is not None
     os.killpg(trial.run.pid, signal.SIGKILL)
     trial.run.wait()
-    for folder in PARTS[trial.part]:
-        (trial.project / "results" / folder).mkdir(parents=True, exist_ok=True)
-        (trial.project / "results" / folder / "model.safetensors").write_bytes(b"half a mod")
-        (trial.project / "results" / folder / "metrics.json").write_bytes(b'{"cell"')
+    for folder in (trial.project / "results" / part for part in PARTS[trial.part]):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "job.json").exists():  # what is finished, nobody writes again
+            (folder / "model.safetensors").write_bytes(b"half a mod")
+        if not (folder / "metrics.json").exists() and "cells" in folder.parts:
+            (folder / "metrics.json").write_bytes(b'{"cell"')
 
 
 @contextlib.contextmanager
@@ -307,7 +310,9 @@ def read_only(trial: Trial) -> None:
         trial.start()
         if trial.end() == 0:
             raise Lost("a model was written on a read-only disk")
-        said_why(trial, "Read-only file system")
+        # Snakemake itself meets it, before the script begins
+        if f"Read-only file system: '{folder.relative_to(trial.project.folder)}" not in trial.output[-1]:
+            raise Lost("the run does not say which file is read-only")
 
 
 def said_why(trial: Trial, reason: str) -> None:

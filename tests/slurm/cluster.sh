@@ -81,7 +81,7 @@ start_accounting() {
 		mariadb-install-db --no-defaults --user=mysql --datadir="$LAB/database" --skip-test-db \
 			--auth-root-authentication-method=socket >"$LAB/log/mariadb-install.log" 2>&1
 	fi
-	mariadbd --no-defaults --user=mysql --datadir="$LAB/database" --socket="$socket" --bind-address=127.0.0.1 \
+	mariadbd --no-defaults --user=mysql --datadir="$LAB/database" --socket="$socket" --bind-address=127.0.0.1 --port=13306 \
 		--pid-file="$LAB/run/mariadbd.pid" --innodb-lock-wait-timeout=900 >"$LAB/log/mariadbd.log" 2>&1 </dev/null &
 	until_true 60 mariadb -S "$socket" -e "select 1"
 	mariadb -S "$socket" -e "create database if not exists accounts;
@@ -98,6 +98,7 @@ start_accounting() {
 		PidFile=$LAB/run/slurmdbd.pid
 		StorageType=accounting_storage/mysql
 		StorageHost=127.0.0.1
+		StoragePort=13306
 		StorageUser=slurm
 		StoragePass=lab
 		StorageLoc=accounts
