@@ -83,22 +83,14 @@ def describe() -> Catalogue:
 
 def size_of(entry: Any) -> dict[str, int]:
     """A network at its default options: its parameters, and its multiplications per pixel of a 32×32 image."""
-    import torch
+    from lacuna.models.cost import macs, parameters
 
-    counted = 0
-
-    def count(module: Any, _: Any, out: torch.Tensor) -> None:
-        nonlocal counted
-        counted += out.numel() * module.weight[0].numel()
-
-    network = entry().build(10, 3).eval()
-    for module in network.modules():
-        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
-            module.register_forward_hook(count)
-    with torch.no_grad():
-        network(torch.zeros(1, 3, 32, 32))
-    parameters = sum(p.numel() for p in network.parameters())
-    return {"parameters": parameters, "multiplications_per_pixel": round(counted / 32**2)}
+    network = entry().build(10, 3)
+    try:
+        counted = macs(network, (3, 32, 32)) / 32**2
+    except RuntimeError:
+        counted = parameters(network)  # it takes other images alone: no more than every weight at every pixel
+    return {"parameters": parameters(network), "multiplications_per_pixel": round(counted)}
 
 
 def load(cache: str | Path) -> Catalogue:
