@@ -165,8 +165,8 @@ def labels_reordered(project: Project) -> None:
 
 
 def metrics(*chosen: str) -> Callable[[Project], None]:
-    """These metrics alone."""
-    return lambda project: project.choose(changed() | {"metrics": list(chosen)})
+    """These metrics alone, and those that the default figures show."""
+    return lambda project: project.choose(changed() | {"metrics": [*chosen, "mask_iou", "sparsity"]})
 
 
 def relearning(project: Project) -> None:

@@ -59,9 +59,10 @@ def test_masked_weight_that_is_not_zero_is_damage(results: Path) -> None:
     arrays, about = read_tensors(path, "model")
     arrays = {k: v + (v == 0) if k == "stem.0.weight" else v for k, v in arrays.items()}
     write_tensors(path, "model", arrays, **about)
-    (finding,) = verify(results)
+    finding, stale = verify(results)
     assert (finding.kind, finding.path) == ("damaged", path)
     assert finding.why.startswith("mask violated: 'stem.0.weight' has ")
+    assert stale.kind == "stale", "the distance to the oracles was measured on other weights"
 
 
 def test_what_is_gone_is_missing(results: Path) -> None:
