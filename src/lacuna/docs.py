@@ -17,6 +17,7 @@ from typing import Any
 from lacuna.artifacts import atomic
 from lacuna.catalogue import settings
 from lacuna.evaluation import METRICS
+from lacuna.evaluation.population import POPULATION_METRICS
 from lacuna.fields import describe, schema_of
 from lacuna.pruning import PRUNERS
 from lacuna.pruning.base import Pruner, TrainedPruner
@@ -211,26 +212,35 @@ left out of the tables, and the cell's metrics file says why under `absent`.
 """
 
 
+_POPULATION_HEAD = """\
+# Metrics of populations
+
+Computed from shadow models, where the grid has `shadows: {models: 8, per_job: 4}`; then all of them, whatever `metrics`
+chooses.
+"""
+
+
 def metrics_page() -> str:
     """docs/metrics.md."""
     lines = [_METRICS_HEAD]
-    for module, names in itertools.groupby(sorted(METRICS, key=METRICS.module), METRICS.module):
-        title, _, text = inspect.cleandoc(importlib.import_module(module).__doc__ or "").partition("\n\n")
-        lines += [f"## {title.rstrip('.')}", "", *([text, ""] if text else [])]
-        lines += ["| name | what it is | unit | range | better | source |", "|---|---|---|---|---|---|"]
-        lines += [metric_row(name) for name in names] + [""]
+    for registry in (METRICS, POPULATION_METRICS):
+        lines += [_POPULATION_HEAD] if registry is POPULATION_METRICS else []
+        for module, names in itertools.groupby(sorted(registry, key=registry.module), registry.module):
+            title, _, text = inspect.cleandoc(importlib.import_module(module).__doc__ or "").partition("\n\n")
+            lines += [f"## {title.rstrip('.')}", "", *([text, ""] if text else [])]
+            lines += ["| name | what it is | unit | range | better | source |", "|---|---|---|---|---|---|"]
+            lines += [metric_row(name, registry[name]) for name in names] + [""]
     for key, cls in settings().items():
         lines += [f"## `{key}` in the config", "", _taken_apart(cls, set(_field_names(cls)))["title"], ""]
         lines += [*table(cls, _field_names(cls)), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def metric_row(name: str) -> str:
+def metric_row(name: str, metric: Any) -> str:
     """A metric's row of the table.
 
     Raises ValueError if its docstring or its registration lacks something.
     """
-    metric = METRICS[name]
     about = metric.about
     lacking = [key for key in ("unit", "low", "high", "better", "oracle", "source") if key not in about]
     if lacking or not metric.__doc__:

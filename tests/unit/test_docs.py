@@ -7,6 +7,7 @@ import pytest
 
 from lacuna import docs
 from lacuna.evaluation import METRICS
+from lacuna.evaluation.population import POPULATION_METRICS
 from lacuna.fields import Positive
 from lacuna.pruning import PRUNERS
 from lacuna.unlearning import UNLEARNERS
@@ -22,21 +23,20 @@ def test_page_is_current(page):
 def test_every_metric_has_its_row():
     """With name, meaning, unit, range, direction and source; and what it needs, if it is no default."""
     page = docs.metrics_page()
-    for name in METRICS:
+    for name, metric in (dict(METRICS) | dict(POPULATION_METRICS)).items():
         assert f"\n| `{name}`" in page
-        assert docs.metric_row(name).replace("\\|", "").count("|") == 7
-    assert "Needs `random_init`. | 1 | 0 to 1 | as the oracle | Chundawat" in docs.metric_row("ZRF")
-    assert "Needs `relearn`. On request. |" in docs.metric_row("AIN")
+        assert docs.metric_row(name, metric).replace("\\|", "").count("|") == 7
+    assert "Needs `random_init`. | 1 | 0 to 1 | as the oracle | Chundawat" in docs.metric_row("ZRF", METRICS["ZRF"])
+    assert "Needs `relearn`. On request. |" in docs.metric_row("AIN", METRICS["AIN"])
 
 
-def test_a_metric_without_facts_is_refused(monkeypatch):
+def test_a_metric_without_facts_is_refused():
     def silent(cell):
         return 0.0
 
     silent.about = {"unit": "1", "low": 0.0, "oracle": False}
-    monkeypatch.setattr(docs, "METRICS", {"silent": silent})
     with pytest.raises(ValueError, match="'silent' does not say high, better, source"):
-        docs.metric_row("silent")
+        docs.metric_row("silent", silent)
 
 
 def test_pruners_page_is_current():
