@@ -29,7 +29,8 @@ from lacuna.fields import build
 from lacuna.models import MODELS
 from lacuna.models.init import reinitialise
 from lacuna.pruning import PRUNERS
-from lacuna.training import RECIPES, accuracy, copy_of, fit, logits
+from lacuna.pruning.base import Origin
+from lacuna.training import RECIPES, accuracy, copy_of, fit, logits, state_of
 from lacuna.unlearning import UNLEARNERS, unlearn
 from lacuna.unlearning.base import LossUnlearner
 
@@ -100,9 +101,11 @@ def main() -> None:
         )
         dense = build(MODELS["resnet8"], {}).build(10, 1)
         reinitialise(dense, seed)
+        initial = state_of(dense)
         run = fit(dense, recipe, everything, seed=seed, snapshot_epoch=recipe.rewind_epoch)
-        sparse = copy_of(dense)
-        mask, _ = build(PRUNERS["omp"], {}).prune(sparse, run.snapshot, SPARSITY, recipe, everything, seed=seed)
+        assert run.snapshot is not None
+        sparse, origin = copy_of(dense), Origin(state_of(dense), run.snapshot, initial)
+        mask, _ = build(PRUNERS["omp"], {}).prune(sparse, origin, SPARSITY, recipe, everything, seed=seed)
         for label in scenarios:
             scenario = build(SCENARIOS[label], grid["scenarios"][label])
             parts = forget_split(base, images.y, scenario, seed, "digits", label)
