@@ -1,5 +1,6 @@
 """Small networks and data: big enough to be wrong, small enough to train in milliseconds."""
 
+import dataclasses
 from collections import OrderedDict
 
 import numpy as np
@@ -8,6 +9,8 @@ from torch import nn
 
 from lacuna.data.batches import UnlearningData
 from lacuna.models.init import reinitialise
+from lacuna.pruning.mask import Mask, prunable
+from lacuna.training import Recipe, fit
 
 State = dict[str, torch.Tensor]
 
@@ -53,3 +56,30 @@ def state(model: nn.Module) -> State:
 def same(a: State, b: State) -> bool:
     """Equal bit for bit, names included."""
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+class Deep(nn.Module):
+    """A convolution, a hidden linear layer and a classifier."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.hidden = nn.Linear(4, 30)
+        self.classifier = nn.Linear(30, 3)
+
+    def forward(self, x):
+        return self.classifier(self.hidden(self.conv(x).mean((2, 3))).relu())
+
+
+def trained_on(source: UnlearningData) -> nn.Module:
+    """The small network in float64, trained on all that is to be retained and forgotten."""
+    model = network()
+    everything = dataclasses.replace(source, parts={"retain": source.index("mixed")})
+    fit(model, Recipe(epochs=4, lr=0.1, batch_size=16, schedule="constant", crop=0, flip=False), everything, seed=0)
+    model.zero_grad(set_to_none=True)
+    return model.double()
+
+
+def half(model: nn.Module) -> Mask:
+    """The mask that keeps the larger half of the weights."""
+    return Mask.from_scores({name: w.detach().abs() for name, w in prunable(model).items()}, "0.5")

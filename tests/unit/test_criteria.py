@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import data, network, same, state
+from tiny import Deep, data, network, same, state
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -317,19 +317,6 @@ def test_what_a_mask_removed_stays_removed(pruner, scope):
     mask = find_mask(pruner, model, "0.9", mask=given, scope=scope)
     assert not any(bool((mask[n] & ~given[n]).any()) for n in mask)
     assert all(abs(gone - 0.9 * n) <= 0.5 + 1e-9 for gone, n in removed_of(mask, scope))
-
-
-class Deep(nn.Module):
-    """A convolution, a hidden linear layer and a classifier."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(1, 4, 3)
-        self.hidden = nn.Linear(4, 30)
-        self.classifier = nn.Linear(30, 3)
-
-    def forward(self, x):
-        return self.classifier(self.hidden(self.conv(x).mean((2, 3))).relu())
 
 
 @pytest.mark.parametrize("pruner", UNSTRUCTURED)

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import data, network, same, state
+from tiny import data, half, network, same, state, trained_on
 from torch import nn
 from torch.nn.functional import cross_entropy, softmax
 
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.pruning.mask import Mask, prunable
-from lacuna.training import Checkpoint, Interrupted, Recipe, Work, copy_of, fit
+from lacuna.training import Checkpoint, Interrupted, Work, copy_of
 from lacuna.unlearning import UNLEARNERS, base, unlearn
 from lacuna.unlearning.boundary_expand import BoundaryExpand
 from lacuna.unlearning.boundary_shrink import BoundaryShrink
@@ -53,16 +53,8 @@ ALL = pytest.mark.parametrize("case", METHODS)
 
 @pytest.fixture(scope="module")
 def trained():
-    """A model trained on everything, in float64; copy it, do not change it."""
-    model = network()
-    everything = dataclasses.replace(SOURCE, parts={"retain": SOURCE.index("mixed")})
-    fit(model, Recipe(epochs=4, lr=0.1, batch_size=16, schedule="constant", crop=0, flip=False), everything, seed=0)
-    model.zero_grad(set_to_none=True)
-    return model.double()
-
-
-def half(model):
-    return Mask.from_scores({name: w.abs() for name, w in prunable(model).items()}, "0.5")
+    """Copy it, do not change it."""
+    return trained_on(SOURCE)
 
 
 def run(case, model, source=SOURCE, **more):

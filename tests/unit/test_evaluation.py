@@ -477,6 +477,14 @@ def test_every_value_lies_in_the_range_that_its_metric_claims(seed):
         assert about["source"]
 
 
+def test_a_mask_of_vectors_alone_has_no_overlap_and_no_sparsity():
+    """Batch norm of removed filters does not count, so nothing is left to count."""
+    cell = a_cell(mask={"bn.weight": np.array([True, False])})
+    found = evaluate(cell, {"o": cell}, ["mask_iou", "mask_hamming", "sparsity"])
+    assert not found
+    assert set(found.absent.values()) == {"the mask covers no tensor of two axes or more"}
+
+
 def test_what_the_readme_shows_works():
     """Its lines on a user's own logits, as they stand there, and the example of the function itself."""
     text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import data, network, same, state
+from tiny import Deep, data, network, same, state
 from torch import nn
 
 from lacuna.data.batches import Augment
@@ -114,19 +114,6 @@ def test_random_scores_are_uniform():
     assert together.max() < 1
     assert together.mean().item() == pytest.approx(0.5, abs=0.01)
     assert together.std().item() == pytest.approx(12**-0.5, abs=0.01)
-
-
-class Deep(nn.Module):
-    """A convolution, a hidden linear layer and a classifier."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(1, 4, 3)
-        self.hidden = nn.Linear(4, 30)
-        self.classifier = nn.Linear(30, 3)
-
-    def forward(self, x):
-        return self.classifier(self.hidden(self.conv(x).mean((2, 3))).relu())
 
 
 @pytest.mark.parametrize("pruner", ONE_SHOT)

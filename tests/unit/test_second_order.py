@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare, kstest
-from tiny import data, network, same, state
+from tiny import data, half, network, same, state, trained_on
 from torch import nn
 from torch.nn.functional import cross_entropy, log_softmax, softmax
 
@@ -17,8 +17,7 @@ from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.models import MODELS
-from lacuna.pruning.mask import Mask, prunable
-from lacuna.training import Recipe, copy_of, fit
+from lacuna.training import copy_of
 from lacuna.unlearning import per_sample, unlearn
 from lacuna.unlearning.ff import FisherForgetting, drawn_label, every_label, whole_class
 from lacuna.unlearning.iu import InfluenceUnlearning
@@ -46,16 +45,8 @@ SPARSE = pytest.mark.parametrize("sparse", [False, True])
 
 @pytest.fixture(scope="module")
 def trained_model():
-    """A model trained on everything, in float64; copy it, do not change it."""
-    model = network()
-    everything = dataclasses.replace(SOURCE, parts={"retain": SOURCE.index("mixed")})
-    fit(model, Recipe(epochs=4, lr=0.1, batch_size=16, schedule="constant", crop=0, flip=False), everything, seed=0)
-    model.zero_grad(set_to_none=True)
-    return model.double()
-
-
-def half(model):
-    return Mask.from_scores({name: w.abs() for name, w in prunable(model).items()}, "0.5")
+    """Copy it, do not change it."""
+    return trained_on(SOURCE)
 
 
 def run(case, model, source=SOURCE, **more):
