@@ -103,22 +103,28 @@ class InfluenceUnlearning(EditUnlearner):
 
 
 class Span:
-    """Gradients as vectors of the entries that are not masked."""
+    """Gradients as vectors of the entries that are not masked, a convolution's with the input channels last.
+
+    That is how the gradients of single samples lie in memory: any other order costs as much as deriving them.
+    """
 
     def __init__(self, model: nn.Module, data: UnlearningData, exists: dict[str, Tensor]):
-        self.model, self.data, self.exists = model, data, exists
-        self.sizes = [int(kept.sum()) for kept in exists.values()]
+        self.model, self.data = model, data
+        self.exists = {name: _inputs_last(kept) for name, kept in exists.items()}
+        self.places = {name: kept.flatten().nonzero().squeeze(1) for name, kept in self.exists.items()}
+        self.sizes = [len(places) for places in self.places.values()]
         self.columns = dict(zip(exists, torch.arange(sum(self.sizes)).split(self.sizes), strict=True))
 
     def flat(self, scores: Scores) -> Tensor:
         """A vector of the entries that exist."""
-        return torch.cat([scores[name][kept] for name, kept in self.exists.items()])
+        return torch.cat([_inputs_last(scores[name])[kept] for name, kept in self.exists.items()])
 
     def unflat(self, vector: Tensor) -> Scores:
         """The tensors that `flat` gave, 0 where masked."""
         tensors = {}
         for (name, kept), part in zip(self.exists.items(), vector.split(self.sizes), strict=True):
-            tensors[name] = vector.new_zeros(kept.shape).masked_scatter_(kept, part)
+            tensor = vector.new_zeros(kept.shape).masked_scatter_(kept, part)
+            tensors[name] = tensor.movedim(-1, 1) if tensor.dim() > 2 else tensor
         return tensors
 
     def rows(self, index: Tensor) -> Tensor:
@@ -127,10 +133,11 @@ class Span:
         rows = torch.zeros(len(index), sum(self.sizes), dtype=first.dtype, device=first.device)
 
         def keep(where: slice, name: str, gradients: Tensor) -> None:
-            columns, kept = self.columns[name], self.exists[name].flatten()
+            columns, places = self.columns[name], self.places[name]
             if len(columns):
-                flat = gradients.flatten(1)
-                rows[where, columns[0] : columns[-1] + 1] = flat if len(columns) == len(kept) else flat[:, kept]
+                flat = _inputs_last(gradients, first=1).flatten(1)
+                own = rows[where, columns[0] : columns[-1] + 1]
+                own.copy_(flat if len(places) == flat.shape[1] else flat.index_select(1, places))
 
         each_gradient(self.model, self.data, index, true_label, keep)
         return rows
@@ -143,3 +150,8 @@ class Span:
         if first.device.type == "cpu":
             budget = min(budget, HELD_BYTES)
         return samples if samples * row <= budget else max(1, budget // (2 * row))
+
+
+def _inputs_last(weights: Tensor, first: int = 0) -> Tensor:
+    """[out, in, ...] as [out, ..., in], behind `first` further axes."""
+    return weights.movedim(first + 1, -1) if weights.dim() > first + 2 else weights
