@@ -49,6 +49,8 @@ class Entry:
 class Experiment:
     """A checked experiment; `axes` maps an axis to its entries by label, in the order of the file.
 
+    images: where jobs keep them: device, host, or auto, which decides by the free memory of the GPU.
+
     axes["unprune"] holds an entry for each combination of values in grid.unprune, which is a cell beside the unlearners
     of every sparse state.
 
@@ -60,6 +62,7 @@ class Experiment:
 
     name: str
     device: str
+    images: str
     seeds: tuple[int, ...]
     states: tuple[str, ...]
     axes: dict[str, dict[str, Entry]]
@@ -130,6 +133,7 @@ def load(
     experiment = Experiment(
         name=merged["name"],
         device=merged["device"],
+        images=merged.get("images", "auto"),
         seeds=tuple(int(s) for s in grid["seeds"]),
         states=states,
         axes=axes,
@@ -144,9 +148,14 @@ def load(
     _check_meaning(experiment, catalogue)
     if data_folder is not None:
         metas = {label: _meta(label, entry, Path(data_folder)) for label, entry in axes["datasets"].items()}
-        for meta in metas.values():
-            for name, scenario in axes["scenarios"].items():
-                build(SCENARIOS[scenario.method], scenario.values).check(meta["classes"], f"grid.scenarios.{name}")
+        for (dataset, meta), (name, entry) in itertools.product(metas.items(), axes["scenarios"].items()):
+            scenario, where = build(SCENARIOS[entry.method], entry.values), f"grid.scenarios.{name}"
+            if "fine" in scenario.needs and not meta["fine"]:
+                raise LacunaError(
+                    f"{where}: dataset '{dataset}' has no finer labels, which {entry.method} needs; "
+                    "allowed: a dataset that has them (cifar100 with labels: coarse, npz with fine_train and fine_test)"
+                )
+            scenario.check(meta, where)
         if cache is not None:
             _check_pruning(experiment, catalogue, metas, cache)
     return experiment
@@ -330,7 +339,7 @@ def _check_pruning(
         f"grid.pruners.{pruner}: {model} on {dataset} cannot be pruned to {sparsity}": Question(
             _flat(experiment.entry("models", model)),
             _flat(experiment.entry("pruners", pruner)),
-            metas[dataset],
+            {key: metas[dataset][key] for key in ("classes", "shape")},
             sparsity,
         )
         for dataset, model, (pruner, sparsity) in places
@@ -345,18 +354,22 @@ def _flat(entry: Entry) -> dict[str, Any]:
 
 
 def _meta(label: str, entry: Entry, data_folder: Path) -> dict[str, Any]:
-    """`classes` and `shape` of a dataset; its files are read only if they changed since they were ingested."""
+    """`classes`, `shape` and `fine` of a dataset; its files are read only if they changed since they were ingested."""
     dataset = build(DATASETS[entry.method], entry.values)
     stored = data_folder / label / "meta.json"
     try:
         ingested = stored.stat().st_mtime_ns
         if all(file.stat().st_mtime_ns < ingested for file in dataset.files()):
             meta = read_json(stored)
-            if meta["entry"] == {"method": entry.method, **entry.values}:
-                return {"classes": int(meta["classes"]), "shape": [int(n) for n in meta["shape"]]}
+            if (
+                meta["entry"] == {"method": entry.method, **entry.values}
+                and meta.get("listing", "") == dataset.listing()
+            ):
+                shape = [int(n) for n in meta["shape"]]
+                return {"classes": int(meta["classes"]), "shape": shape, "fine": int(meta.get("fine", 0))}
     except (OSError, LacunaError, KeyError):
         pass  # nothing usable is stored: ask the dataset itself
-    return {"classes": dataset.classes(), "shape": list(dataset.shape())}
+    return {"classes": dataset.classes(), "shape": list(dataset.shape()), "fine": dataset.fine()}
 
 
 class _Loader(yaml.SafeLoader):

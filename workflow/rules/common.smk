@@ -1,4 +1,5 @@
 # The experiment, the one place that builds paths, and what rules ask of the grid.
+import functools
 import os
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ from lacuna import catalogue
 from lacuna.codedigest import code_digest
 from lacuna.config import gpus_for
 from lacuna.config import load as load_experiment
+from lacuna.data import DATASETS, SCENARIOS
 from lacuna.errors import LacunaError
+from lacuna.fields import build
 from lacuna.pruning.rounds import rounds_to
 from lacuna.shadows.plan import models_of
 
@@ -73,7 +76,7 @@ def read_experiment():
 
 
 EXPERIMENT, KNOWN = read_experiment()
-config["device"] = EXPERIMENT.device
+config |= {"device": EXPERIMENT.device, "images": EXPERIMENT.images}
 # the oracles and their twins
 RETRAINED = {*EXPERIMENT.oracles, *EXPERIMENT.twins}
 
@@ -196,10 +199,13 @@ def megabytes_of(path):
 
 
 def model_memory(wildcards, input, attempt):
-    """Megabytes of a job that makes a model: its libraries, some copies of the images, many of the weights."""
+    """Megabytes of a job that makes a model: its libraries, some copies of the images, many of the weights.
+
+    Images are mapped from their file: of many the system keeps in memory what it has room for.
+    """
     libraries = 4000 if GPU else 1500
     weights = 4e-6 * KNOWN["models"][EXPERIMENT.entry("models", wildcards.model).method]["parameters"]
-    return round(libraries + 4 * megabytes_of(input.images) + 40 * weights) * attempt
+    return round(libraries + min(4 * megabytes_of(input.images), 16_000) + 40 * weights) * attempt
 
 
 def model_runtime(wildcards, input, attempt):
@@ -219,13 +225,21 @@ def model_runtime(wildcards, input, attempt):
 # ---- inputs -------------------------------------------------------------------------------------------------------
 
 
-def dataset_files(wildcards):
-    """The user's files that a dataset reads, so that a changed file is ingested again."""
-    from lacuna.data import DATASETS
-    from lacuna.fields import build
+@functools.cache
+def built(axis, label):
+    """The object of a dataset's or scenario's entry; built once, not for every job."""
+    entry = EXPERIMENT.entry(axis, label)
+    return build({"datasets": DATASETS, "scenarios": SCENARIOS}[axis][entry.method], entry.values)
 
-    entry = EXPERIMENT.entry("datasets", wildcards.dataset)
-    return [str(path) for path in build(DATASETS[entry.method], entry.values).files()]
+
+def files_of(axis, wildcard):
+    """An input: the user's files that the entry of one axis reads, so that a changed file counts."""
+    return lambda wildcards: [str(path) for path in built(axis, wildcards[wildcard]).files()]
+
+
+def listing_of_folder(wildcards):
+    """A param: what lies in a folder with too many files to be inputs."""
+    return built("datasets", wildcards.dataset).listing()
 
 
 def previous_state(wildcards):

@@ -8,7 +8,7 @@ localrules:
 
 rule ingest:
     input:
-        dataset_files,
+        files_of("datasets", "dataset"),
     output:
         images=at("data", "images.safetensors"),
         meta=at("data", "meta.json"),
@@ -21,10 +21,11 @@ rule ingest:
     threads: 1
     resources:
         mem_mb=memory(2000),
-        runtime=60,
+        runtime=240,
         gpu=0,
     params:
         entry=entry_of("datasets", "dataset"),
+        listing=listing_of_folder,
         code=code_of("ingest.py", datasets="dataset"),
     message:
         "ingest {wildcards.dataset}"
@@ -59,7 +60,9 @@ rule split:
 
 rule forget:
     input:
+        files_of("scenarios", "scenario"),
         images=at("data", "images.safetensors"),
+        meta=at("data", "meta.json"),
         split=at("splits", "split.npz"),
     output:
         split=at("splits", "forget/{scenario}.npz"),
