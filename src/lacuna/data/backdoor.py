@@ -1,0 +1,91 @@
+"""A backdoor in a dataset: stamped, relabelled training images, and the test images that ask whether it is open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lacuna.errors import LacunaError
+from lacuna.fields import Count, Fraction, Index
+from lacuna.randomness import numpy_generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backdoor:
+    """A black square in the lower right corner that means `target`.
+
+    share: of the training part, poisoned in every seed anew: stamped and relabelled `target`.
+    target: the class, from 0, that the square is to mean.
+    size: pixels of a side of the square.
+    offset: pixels between the square and the lower and the right border.
+
+    The poisoned images are drawn from all classes, `target` included (its own images are stamped and keep their
+    label), as published; the validation and the test images stay clean. Source: Gu et al., BadNets, 2017, with the
+    values of Jia et al., NeurIPS 2023 (their section on backdoor cleanse).
+    """
+
+    share: Fraction = 0.1
+    target: Index = 0
+    size: Count = 4
+    offset: Index = 2
+
+    def check(self, classes: int, shape: Sequence[int], where: str) -> None:
+        """Raise LacunaError naming `where` if the target is no class or the square leaves images (c, h, w)."""
+        if self.target >= classes:
+            raise LacunaError(
+                f"{where}.target: {self.target} is not allowed; "
+                f"allowed: 0 to {classes - 1} (the dataset has {classes} classes)"
+            )
+        if self.size + self.offset > min(shape[1:]):
+            raise LacunaError(
+                f"{where}: a square of {self.size} pixels, {self.offset} from the border, does not fit images of "
+                f"{shape[1]}×{shape[2]}; allowed: size + offset at most {min(shape[1:])}"
+            )
+
+    def stamp(self, x: np.ndarray) -> None:
+        """Put the square on images [..., height, width], in place: 0 in every channel."""
+        height, width = x.shape[-2:]
+        low, high = self.offset, self.offset + self.size
+        x[..., height - high : height - low, width - high : width - low] = 0
+
+    def parts(self, train: np.ndarray, y: np.ndarray, training: int, seed: int, dataset: str) -> dict[str, np.ndarray]:
+        """The two parts that a seed's split has beside its own, as sorted int64 indices.
+
+        poisoned: `share` of `train`, drawn by seed. triggered: one index behind the dataset's for every test image of
+        another class than `target`, in their order; y: int [n] labels, the first `training` of training images.
+        Raises LacunaError if one of them is empty.
+        """
+        drawn = numpy_generator(seed, "backdoor", dataset).permutation(train)[: round(self.share * len(train))]
+        found = {
+            "poisoned": np.sort(drawn),
+            "triggered": np.arange(len(y), len(y) + len(self._tested(y, training))),
+        }
+        for part, index in found.items():
+            if not len(index):
+                raise LacunaError(f"the backdoor of dataset '{dataset}' leaves no image in '{part}'; allowed: at least 1")
+        return found
+
+    def labels(self, y: np.ndarray, poisoned: np.ndarray) -> np.ndarray:
+        """The labels as they are trained on: int [n], `target` where poisoned."""
+        y = y.copy()
+        y[poisoned] = self.target
+        return y
+
+    def apply(self, x: np.ndarray, y: np.ndarray, training: int, poisoned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The images and labels that a seed works on, and behind them the triggered ones with their true labels.
+
+        x: uint8 [n, channels, height, width]; y: int [n]; poisoned: of `parts`. The arrays given are not changed.
+        """
+        tested = self._tested(y, training)
+        images = np.concatenate([x, x[tested]])
+        stamped = images[poisoned]
+        self.stamp(stamped)
+        images[poisoned] = stamped
+        self.stamp(images[len(x) :])
+        return images, np.concatenate([self.labels(y, poisoned), y[tested]])
+
+    def _tested(self, y: np.ndarray, training: int) -> np.ndarray:
+        """The test images that are triggered: with those of `target` itself no model would be at 0 %."""
+        return training + np.flatnonzero(y[training:] != self.target)
