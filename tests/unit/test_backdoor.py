@@ -242,7 +242,18 @@ def test_without_an_untouched_model_there_is_no_before():
 
 
 def test_other_datasets_have_no_rows():
-    bare = Contest(cells_table([{"cell": PLACE | dict(zip(("seed", "pruner", "sparsity", "unlearner"), (0, "dense", "0.00", "ft"), strict=True)), "metrics": {"UA": 1.0}}]), [])
+    bare = Contest(
+        cells_table(
+            [
+                {
+                    "cell": PLACE
+                    | dict(zip(("seed", "pruner", "sparsity", "unlearner"), (0, "dense", "0.00", "ft"), strict=True)),
+                    "metrics": {"UA": 1.0},
+                }
+            ]
+        ),
+        [],
+    )
     assert backdoor_table(bare, "original").empty
 
 

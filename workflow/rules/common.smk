@@ -107,6 +107,7 @@ wildcard_constraints:
     experiment=one_of([EXPERIMENT.name]),
     figure=one_of(EXPERIMENT.figures),
     shadows=r"\d+-\d+",
+    folds=r"\d+",
 
 
 # ---- params: each rule depends on its own part of the config, and on the code that it runs --------------------------
@@ -214,7 +215,7 @@ def model_runtime(wildcards, input, attempt):
     # forward and backward; multiplications per second of small convolutions, measured low
     seconds = 3 * model["multiplications_per_pixel"] * pixels / (5e11 if GPU else 1e10)
     minutes = 15 + EXPERIMENT.entry("recipes", wildcards.recipe).values["epochs"] * seconds / 60
-    minutes *= len(models_of(wildcards.get("shadows", "0-0")))
+    minutes *= len(models_of(wildcards.get("shadows", "0-0"))) * int(wildcards.get("folds", 1))
     return min(round(minutes * attempt), 24 * 60)
 
 
@@ -229,6 +230,16 @@ def files_of(axis, wildcard, registry):
         return [str(path) for path in build(registry[entry.method], entry.values).files()]
 
     return files
+
+
+def score_files(wildcards):
+    """How hard each training sample is, where a scenario asks: by held-out models, or by the dense one."""
+    scenario = EXPERIMENT.entry("scenarios", wildcards.scenario)
+    if "scores" not in SCENARIOS[scenario.method].needs:
+        return []
+    folder = f"held_out_{scenario.values['folds']}" if "folds" in scenario.values else "dense"
+    # the scenario's own model and recipe: one forget set for the cells of all
+    return [at("models", f"{folder}/scores.npz").format(**scenario.values, **wildcards)]
 
 
 def previous_state(wildcards):
@@ -255,6 +266,7 @@ NEEDS = {
     "relearn": at("cells", "{state}/{unlearner}/relearn.json"),
     "curvature": at("models", "{state}/curvature.json"),
     "weights": at("cells", "{state}/{unlearner}/model.safetensors"),
+    "meta": at("data", "meta.json"),
 }
 
 
@@ -326,6 +338,7 @@ def table_files():
             "disagreement.csv",
             "missing.csv",
             "experiment.json",
+            *(f"{table}.csv" for table in EXPERIMENT.tables),
         )
     ]
 

@@ -9,7 +9,7 @@ from lacuna.fields import build
 with job(snakemake) as say:
     entry = snakemake.params.entry
     images = build(DATASETS[entry["method"]], without_method(entry)).load()
-    meta = images.meta() | {"entry": entry}
+    meta = images.meta() | {"entry": entry, "backdoor": entry["backdoor"]}
     write_tensors(snakemake.output.images, "images", {"x": images.x, "y": images.y})
     write_json(snakemake.output.meta, meta)
     say(f"{meta['train']} training and {meta['test']} test images, {meta['classes']} classes, sha256 {meta['sha256']}")

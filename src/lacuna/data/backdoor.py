@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from lacuna.errors import LacunaError
-from lacuna.fields import Count, Fraction, Index
+from lacuna.fields import Count, Fraction, Index, build
 from lacuna.randomness import numpy_generator
 
 
@@ -64,7 +65,9 @@ class Backdoor:
         }
         for part, index in found.items():
             if not len(index):
-                raise LacunaError(f"the backdoor of dataset '{dataset}' leaves no image in '{part}'; allowed: at least 1")
+                raise LacunaError(
+                    f"the backdoor of dataset '{dataset}' leaves no image in '{part}'; allowed: at least 1"
+                )
         return found
 
     def labels(self, y: np.ndarray, poisoned: np.ndarray) -> np.ndarray:
@@ -89,3 +92,9 @@ class Backdoor:
     def _tested(self, y: np.ndarray, training: int) -> np.ndarray:
         """The test images that are triggered: with those of `target` itself no model would be at 0 %."""
         return training + np.flatnonzero(y[training:] != self.target)
+
+
+def backdoor_of(meta: Mapping[str, Any]) -> Backdoor | None:
+    """The backdoor that a dataset's meta.json tells of, if there is one."""
+    given = meta.get("backdoor")
+    return None if given is None else build(Backdoor, given, "backdoor")

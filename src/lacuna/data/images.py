@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lacuna.artifacts import sha256_of_arrays
+from lacuna.data.backdoor import Backdoor
 from lacuna.errors import LacunaError
 
 
@@ -43,8 +44,14 @@ class Images:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A dataset: its options are dataclass fields; subclasses say what it holds and load it."""
+    """A dataset: its options are dataclass fields; subclasses say what it holds and load it.
+
+    backdoor: the images as they are loaded are clean; each seed poisons its own share of them.
+    """
+
+    backdoor: Backdoor | None = None
 
     def files(self) -> list[Path]:
         """The user's files that it reads (none for an embedded or a downloaded dataset)."""

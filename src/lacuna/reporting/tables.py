@@ -305,7 +305,9 @@ def backdoor_table(contest: Contest, original: str | None, metrics: Sequence[str
     table = []
     for key, group in cells[cells["unlearner"] != original].groupby([*GROUP, "metric"], sort=False):
         row: dict[str, Any] = dict(zip([*GROUP, "metric"], key, strict=True))
-        before = np.array([untouched.get(place, math.nan) for place in group[beside].itertuples(index=False, name=None)])
+        before = np.array(
+            [untouched.get(place, math.nan) for place in group[beside].itertuples(index=False, name=None)]
+        )
         after, known = group["value"].to_numpy(), np.isfinite(before)
         told = {"before": before[known], "after": after[known], "change": (after - before)[known]}
         notes = [] if known.all() else [f"no {original or 'original'} beside seed {_listed(group['seed'][~known])}"]

@@ -39,7 +39,9 @@ def backdoor(backdoor: pd.DataFrame, oracles: list[str]) -> Figure:
                 # a small step aside, so that equal values do not hide each other
                 x = [ticks.index(s) + 0.04 * (j - (len(methods) - 1) / 2) for s in of["sparsity"]]
                 ends = {"after": "mean", "after_low": "ci_low", "after_high": "ci_high"}
-                style.errorbar(ax, x, of.rename(columns=ends), label=method, linewidth=1.2, markersize=4.5, **looks[method])
+                style.errorbar(
+                    ax, x, of.rename(columns=ends), label=method, linewidth=1.2, markersize=4.5, **looks[method]
+                )
             ax.set_ylim(-3, 103)
             ax.set_xticks(range(len(ticks)), [style.label_of(s) for s in ticks])
             if row == 0:
