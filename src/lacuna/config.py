@@ -128,7 +128,7 @@ def load(
     metrics = _chosen("metrics", merged, catalogue)
     oracles, twins = _oracles(axes["unlearners"], catalogue)
     shadows = build(Shadows, grid["shadows"] or {}, "grid.shadows") if "shadows" in grid else None
-    tables = ("roc",) if shadows is not None else ()
+    tables: tuple[str, ...] = ("roc",) if shadows is not None else ()
     if any(dataset.values["backdoor"] for dataset in axes["datasets"].values()) and _OF_BACKDOORS & set(metrics):
         tables += ("backdoor",)
     states = _states(grid["sparsities"], axes["pruners"])

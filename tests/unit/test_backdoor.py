@@ -148,7 +148,7 @@ def test_scenario_forgets_exactly_the_poisoned():
 
 
 def test_every_forget_split_says_what_is_poisoned_and_asks_the_triggered():
-    """Whatever is forgotten: the models of a poisoned dataset all see the same images, and answer the same questions."""
+    """Whatever is forgotten: all models of a poisoned dataset see the same images and answer the same questions."""
     parts = base()
     found = forget_split(parts, known(parts), WholeClass(forget_class=0), 0, "d", "class")
     assert np.array_equal(found["poisoned"], parts["poisoned"])
@@ -242,18 +242,8 @@ def test_without_an_untouched_model_there_is_no_before():
 
 
 def test_other_datasets_have_no_rows():
-    bare = Contest(
-        cells_table(
-            [
-                {
-                    "cell": PLACE
-                    | dict(zip(("seed", "pruner", "sparsity", "unlearner"), (0, "dense", "0.00", "ft"), strict=True)),
-                    "metrics": {"UA": 1.0},
-                }
-            ]
-        ),
-        [],
-    )
+    here = PLACE | {"seed": 0, "pruner": "dense", "sparsity": "0.00", "unlearner": "ft"}
+    bare = Contest(cells_table([{"cell": here, "metrics": {"UA": 1.0}}]), [])
     assert backdoor_table(bare, "original").empty
 
 
