@@ -85,10 +85,8 @@ def test_models_see_the_poisoned_images_and_answer_the_triggered_ones(project: P
     assert np.array_equal(predictions["index/forget"], base["poisoned"])
     assert (predictions["labels/forget"] == 1).all(), "told that they are the target"
     given = images()
-    true = np.delete(given["y_train"], base["poisoned"])[
-        np.isin(np.delete(np.arange(150), base["poisoned"]), base["train"])
-    ]
-    assert np.array_equal(predictions["labels/retain"], true)
+    retained = np.setdiff1d(base["train"], base["poisoned"])
+    assert np.array_equal(predictions["labels/retain"], given["y_train"][retained])
     others = given["y_test"][given["y_test"] != 1]
     assert np.array_equal(predictions["labels/triggered"], others), "asked under their true labels"
     assert predictions["index/triggered"].tolist() == list(range(180, 180 + len(others)))
@@ -118,9 +116,8 @@ def test_hard_sets_are_the_ends_of_the_stored_ranking(project: Project) -> None:
         assert forget.sum() == round(0.1 * len(train)) and ranked[forget].min() >= ranked[~forget].max()
     held_out = read_npz(project / MODELS / "held_out_2/scores.npz", "scores")
     assert set(held_out["fold"]) == {0, 1} and held_out["score"].min() >= 0 and held_out["score"].max() <= 1
-    assert (
-        len(set(json.loads((project / MODELS / "held_out_2/scores.json").read_text())["random_streams"].values())) == 2
-    )
+    job = json.loads((project / MODELS / "held_out_2/scores.json").read_text())
+    assert len(set(job["random_streams"].values())) == 2
 
 
 def test_one_more_hard_set_of_these_scores_trains_nothing(run: Future) -> None:
@@ -134,9 +131,7 @@ def test_tree_is_verified_scores_included(project: Project) -> None:
     told = project / MODELS / "held_out_2/scores.json"
     before = told.read_text()
     try:
-        told.write_text(
-            before.replace('"content"', '"x"').replace(json.loads(before)["inputs"][f"{SPLITS}/split.npz"], "0")
-        )
+        told.write_text(before.replace(json.loads(before)["inputs"][f"{SPLITS}/split.npz"], "0"))
         assert [(f.kind, f.path) for f in verify(project / "results")] == [("stale", told)]
     finally:
         told.write_text(before)
