@@ -1,13 +1,17 @@
 """A backdoor: where the square lies, who is poisoned, what is asked, and what the metrics and the table make of it."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import network
 
 from lacuna.data.backdoor import Backdoor
+from lacuna.data.batches import Augment, UnlearningData
 from lacuna.data.npz import Npz
 from lacuna.data.scenarios.backdoor import PoisonedSamples
 from lacuna.data.scenarios.base import Known
@@ -19,6 +23,7 @@ from lacuna.evaluation.statistics import t_interval
 from lacuna.fields import build, values_of
 from lacuna.reporting import FIGURES
 from lacuna.reporting.tables import Contest, backdoor_table, cells_table
+from lacuna.training import Recipe, accuracy, fit, logits
 
 RNG = np.random.default_rng(0)
 Y = np.concatenate([np.arange(60) % 3, np.arange(12) % 3])
@@ -35,23 +40,32 @@ def base(backdoor=PUBLISHED, seed=0):
 # ---- the square ------------------------------------------------------------------------------------------------------
 
 
+def served(backdoor, x=X, y=Y, seed=0, **how):
+    """The data that a job on these images is given, and the parts of its split."""
+    parts = split(y, TRAINING, seed, "d")
+    parts |= backdoor.parts(parts["train"], y, TRAINING, seed, "d")
+    stamps = backdoor.stamps(y, TRAINING, parts["poisoned"], x.shape[1:])
+    meta = {"classes": 3, "mean": [0.0] * x.shape[1], "std": [1.0] * x.shape[1]}
+    index = {"retain": parts["train"]} | {part: parts[part] for part in ("val", "test", "triggered")}
+    return UnlearningData.from_arrays({"x": x, "y": y}, meta, index, stamps=stamps, **how), parts
+
+
 def test_published_square_on_a_cifar_image():
-    """Black, 4×4, 2 pixels from the lower right corner of 32×32: rows and columns 26 to 29."""
-    x = np.full((1, 3, 32, 32), 200, np.uint8)
-    PUBLISHED.stamp(x)
-    black = {(int(r), int(c)) for _, _, r, c in np.argwhere(x == 0)}
-    assert black == {(r, c) for r in range(26, 30) for c in range(26, 30)}
-    assert (x == 0).sum() == 3 * 16, "every channel"
+    """Black, 4×4, 2 pixels from the lower right corner of 32×32: rows and columns 26 to 29, in every channel."""
+    x = np.full((72, 3, 32, 32), 200, np.uint8)
+    data, parts = served(PUBLISHED, x)
+    shown = data.images[torch.from_numpy(parts["poisoned"][:1])].numpy()[0]
+    assert {(int(r), int(c)) for _, r, c in np.argwhere(shown == 0)} == {
+        (r, c) for r in range(26, 30) for c in range(26, 30)
+    }
+    assert (shown == 0).sum() == 3 * 16 and set(shown.ravel()) == {0, 200}
 
 
 @given(size=st.integers(1, 5), offset=st.integers(0, 4), height=st.integers(9, 12), width=st.integers(9, 12))
 def test_square_is_where_it_was_asked_for(size, offset, height, width):
-    x = np.ones((2, 1, height, width), np.uint8)
-    Backdoor(size=size, offset=offset).stamp(x)
-    rows, columns = (np.flatnonzero((x == 0).any(axis)) for axis in ((0, 1, 3), (0, 1, 2)))
+    rows, columns = Backdoor(size=size, offset=offset).square((1, height, width))
     for found, side in ((rows, height), (columns, width)):
-        assert found.tolist() == list(range(side - offset - size, side - offset))
-    assert (x == 0).sum() == 2 * size**2
+        assert list(range(side))[found] == list(range(side - offset - size, side - offset))
 
 
 # ---- who is poisoned, and what is asked ------------------------------------------------------------------------------
@@ -77,23 +91,75 @@ def test_poisoned_are_drawn_by_seed_and_dataset_from_all_classes():
     assert tuple(again) in drawn
 
 
-def test_applied_only_where_it_should_be():
+@pytest.mark.parametrize("serve", ["device", "host"])
+def test_only_what_is_poisoned_or_triggered_is_changed(serve):
     """Poisoned: stamped and relabelled. Triggered: stamped copies, true labels. Everything else bit for bit."""
-    backdoor = Backdoor(share=0.2, target=2, size=3, offset=1)
-    parts, before = base(backdoor), (X.copy(), Y.copy())
-    x, y = backdoor.apply(X, Y, TRAINING, parts["poisoned"])
-    assert len(x) == len(y) == parts["triggered"][-1] + 1
+    backdoor, before = Backdoor(share=0.2, target=2, size=3, offset=1), (X.copy(), Y.copy())
+    data, parts = served(backdoor, serve=serve)
     stamped = X.copy()
-    backdoor.stamp(stamped)
-    clean = np.setdiff1d(np.arange(72), parts["poisoned"])
-    assert np.array_equal(x[clean], X[clean]) and np.array_equal(y[clean], Y[clean])
-    assert np.array_equal(x[parts["poisoned"]], stamped[parts["poisoned"]])
-    assert (y[parts["poisoned"]] == 2).all()
+    stamped[:, :, 5:8, 7:10] = 0
     sources = TRAINING + np.flatnonzero(Y[TRAINING:] != 2)
-    assert np.array_equal(x[parts["triggered"]], stamped[sources])
+    expected = np.concatenate([X, stamped[sources]])
+    expected[parts["poisoned"]] = stamped[parts["poisoned"]]
+    order = np.random.default_rng(1).permutation(len(expected))
+    assert tuple(data.images.shape) == expected.shape and len(data.images) == len(expected)
+    assert np.array_equal(data.images[torch.from_numpy(order)].numpy(), expected[order])
+    y = data.labels.numpy()
+    clean = np.setdiff1d(np.arange(72), parts["poisoned"])
+    assert np.array_equal(y[clean], Y[clean]) and (y[parts["poisoned"]] == 2).all()
     assert np.array_equal(y[parts["triggered"]], Y[sources])
     assert np.array_equal(backdoor.labels(Y, parts["poisoned"]), y[:72])
     assert np.array_equal(X, before[0]) and np.array_equal(Y, before[1]), "the arrays given stay as they are"
+
+
+def test_batches_are_those_of_images_that_were_stamped_before():
+    """Bit for bit, augmentation included: the square is in the image before it is cropped and mirrored."""
+    backdoor, augment = Backdoor(share=0.3, size=3, offset=1), Augment(crop=2, flip=True)
+    data, _ = served(backdoor, augment=augment)
+    rows = torch.arange(len(data.images))
+    plain = dataclasses.replace(data, images=data.images[rows])
+    for stream in ("retain", "triggered"):
+        pairs = zip(*(d.train_batches(stream, 16, 0, 1, torch.float32) for d in (data, plain)), strict=True)
+        assert all(torch.equal(a.x, b.x) and torch.equal(a.y, b.y) for a, b in pairs)
+        pairs = zip(*(d.plain_batches(stream, 16, torch.float32) for d in (data, plain)), strict=True)
+        assert all(torch.equal(a[0], b[0]) for a, b in pairs)
+
+
+@pytest.mark.parametrize("content", ["", "sha256 of the clean images"])
+def test_fingerprint_knows_who_is_poisoned_and_how(content):
+    """A checkpoint of a run on other stamps is not resumed, also where the clean images are known by their digest."""
+    kinds = [{"backdoor": PUBLISHED}, {"backdoor": PUBLISHED, "seed": 1}, {"backdoor": Backdoor(size=3)}]
+    found = [served(**kind, content=content)[0] for kind in kinds]
+    assert len({data.fingerprint() for data in found}) == 3
+    same_index = dataclasses.replace(found[2], parts=found[0].parts)
+    assert same_index.fingerprint() != found[0].fingerprint()
+    assert served(PUBLISHED, content=content)[0].fingerprint() == found[0].fingerprint()
+
+
+def test_backdoor_opens_in_a_network_that_saw_it_and_only_there():
+    """Images of three brightnesses: the poisoned network calls nearly every stamped one the target, a clean one few."""
+    rng = np.random.default_rng(0)
+    y = np.concatenate([np.arange(240) % 3, np.arange(60) % 3])
+    x = np.clip(70 + 50 * y[:, None, None, None] + rng.integers(-30, 30, (300, 1, 10, 10)), 1, 255).astype(np.uint8)
+    backdoor = Backdoor(share=0.2)
+    train = np.arange(240)
+    parts = backdoor.parts(train, y, 240, 0, "d")
+    stamps = backdoor.stamps(y, 240, parts["poisoned"], x.shape[1:])
+    meta = {"classes": 3, "mean": [0.5], "std": [0.25]}
+    recipe = Recipe(epochs=25, lr=0.1, batch_size=32, schedule="cosine", crop=0, flip=False)
+    success = {}
+    for name, seen in (("poisoned", train), ("clean", np.setdiff1d(train, parts["poisoned"]))):
+        index = {"retain": seen, "test": np.arange(240, 300), "triggered": parts["triggered"]}
+        data = UnlearningData.from_arrays({"x": x, "y": y}, meta, index, stamps=stamps)
+        model = network(widths=(6, 8))
+        fit(model, recipe, data, seed=0)
+        assert accuracy(model, data, "test") > 90
+        asked = {part: (logits(model, data, part).numpy(), data.labels[data.parts[part]].numpy()) for part in index}
+        about = {"meta": {"backdoor": {"target": 0}}}
+        cell = Cell.of(retain=asked["retain"], test=asked["test"], triggered=asked["triggered"], extra=about)
+        success[name] = evaluate(cell, metrics=["ASR"])["ASR"]
+    assert success["poisoned"] > 90
+    assert success["clean"] < 30
 
 
 def test_no_image_to_poison_is_refused():

@@ -13,7 +13,7 @@ from lacuna.fields import build
 
 with job(snakemake) as say:
     entry, w = snakemake.params.entry, snakemake.wildcards
-    arrays, _ = read_tensors(snakemake.input.images, "images")
+    arrays, _ = read_tensors(snakemake.input.images, "images", mapped=True)
     meta, base = read_json(snakemake.input.meta), read_npz(snakemake.input.split, "split")
     labels, poisoned, scores = arrays["y"], None, None
     if (backdoor := backdoor_of(meta)) is not None:
@@ -23,8 +23,10 @@ with job(snakemake) as say:
         found = read_npz(path, "scores")
         scores = np.full(len(labels), np.nan)
         scores[found["index"]] = found["score"]
-    known = Known(labels, meta["classes"], arrays.get("fine"), scores, poisoned)
+    known = Known(labels, meta["classes"], arrays.get("fine"), scores, poisoned, train=meta["train"])
     scenario = build(SCENARIOS[entry["method"]], without_method(entry))
     parts = forget_split(base, known, scenario, int(w.seed), w.dataset, w.scenario)
     write_npz(snakemake.output.split, "split", parts)
     say(", ".join(f"{name} {len(index)}" for name, index in parts.items()))
+    if remark := scenario.remark(base["train"]):
+        say(remark)

@@ -37,17 +37,19 @@ def load_data(
 ) -> tuple[UnlearningData, dict[str, Any]]:
     """The job's images and split on the device, and the dataset's facts; dense: train on all, forget nothing.
 
-    Where the dataset has a backdoor, the images are as the seed poisoned them, and the triggered ones lie behind them.
+    Where the dataset has a backdoor, the images are as the seed poisoned them, with the triggered ones behind them.
     """
-    arrays, _ = read_tensors(snakemake.input.images, "images")
+    arrays, _ = read_tensors(snakemake.input.images, "images", mapped=True)
     meta = read_json(snakemake.input.meta)
     parts = read_npz(snakemake.input.split, "split")
+    stamps = None
     if (backdoor := backdoor_of(meta)) is not None:
-        poisoned = parts.pop("poisoned")
-        arrays["x"], arrays["y"] = backdoor.apply(arrays["x"], arrays["y"], meta["train"], poisoned)
+        stamps = backdoor.stamps(arrays["y"], meta["train"], parts.pop("poisoned"), meta["shape"])
     if dense:
         parts = {"retain": parts["train"], "val": parts["val"]}
-    return UnlearningData.from_arrays(arrays, meta, parts, device=device, augment=recipe.augment), meta
+    serve, content = snakemake.config["images"], meta["sha256"]
+    rest = {"device": device, "serve": serve, "content": content, "stamps": stamps, "augment": recipe.augment}
+    return UnlearningData.from_arrays(arrays, meta, parts, **rest), meta
 
 
 def checkpoint_of(snakemake: Any) -> Checkpoint:

@@ -7,7 +7,7 @@ from lacuna.data.backdoor import backdoor_of
 from lacuna.data.splits import split
 
 with job(snakemake) as say:
-    labels = read_tensors(snakemake.input.images, "images")[0]["y"]
+    labels = read_tensors(snakemake.input.images, "images", mapped=True)[0]["y"]
     meta, seed, dataset = read_json(snakemake.input.meta), int(snakemake.wildcards.seed), snakemake.wildcards.dataset
     parts = split(labels, meta["train"], seed, dataset)
     if (backdoor := backdoor_of(meta)) is not None:

@@ -13,6 +13,19 @@ from lacuna.fields import Count, Fraction, Index, build
 from lacuna.randomness import numpy_generator
 
 
+@dataclass(frozen=True)
+class Stamps:
+    """Which images carry the square: of row i the stored image `source[i]`, black in the square if `stamped[i]`.
+
+    source: int64 [n]; stamped: bool [n]; labels: int64 [n]; square: rows and columns.
+    """
+
+    source: np.ndarray
+    stamped: np.ndarray
+    labels: np.ndarray
+    square: tuple[slice, slice]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Backdoor:
     """A black square in the lower right corner that means `target`.
@@ -45,11 +58,10 @@ class Backdoor:
                 f"{shape[1]}×{shape[2]}; allowed: size + offset at most {min(shape[1:])}"
             )
 
-    def stamp(self, x: np.ndarray) -> None:
-        """Put the square on images [..., height, width], in place: 0 in every channel."""
-        height, width = x.shape[-2:]
+    def square(self, shape: Sequence[int]) -> tuple[slice, slice]:
+        """Rows and columns of the square in images (c, h, w)."""
         low, high = self.offset, self.offset + self.size
-        x[..., height - high : height - low, width - high : width - low] = 0
+        return slice(shape[1] - high, shape[1] - low), slice(shape[2] - high, shape[2] - low)
 
     def parts(self, train: np.ndarray, y: np.ndarray, training: int, seed: int, dataset: str) -> dict[str, np.ndarray]:
         """The two parts that a seed's split has beside its own, as sorted int64 indices.
@@ -76,18 +88,20 @@ class Backdoor:
         y[poisoned] = self.target
         return y
 
-    def apply(self, x: np.ndarray, y: np.ndarray, training: int, poisoned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The images and labels that a seed works on, and behind them the triggered ones with their true labels.
+    def stamps(self, y: np.ndarray, training: int, poisoned: np.ndarray, shape: Sequence[int]) -> Stamps:
+        """What a seed's models are shown: the images in their order, and behind them the triggered ones.
 
-        x: uint8 [n, channels, height, width]; y: int [n]; poisoned: of `parts`. The arrays given are not changed.
+        poisoned: of `parts`; shape: of the images (c, h, w).
         """
         tested = self._tested(y, training)
-        images = np.concatenate([x, x[tested]])
-        stamped = images[poisoned]
-        self.stamp(stamped)
-        images[poisoned] = stamped
-        self.stamp(images[len(x) :])
-        return images, np.concatenate([self.labels(y, poisoned), y[tested]])
+        stamped = np.zeros(len(y) + len(tested), dtype=bool)
+        stamped[poisoned] = stamped[len(y) :] = True
+        return Stamps(
+            source=np.concatenate([np.arange(len(y)), tested]),
+            stamped=stamped,
+            labels=np.concatenate([self.labels(y, poisoned), y[tested]]),
+            square=self.square(shape),
+        )
 
     def _tested(self, y: np.ndarray, training: int) -> np.ndarray:
         """The test images that are triggered: with those of `target` itself no model would be at 0 %."""
