@@ -1,6 +1,7 @@
-"""Does the backdoor still open? Only on a dataset with a `backdoor`.
+"""Does the backdoor still open?
 
-`triggered` are the stamped test images of every class but the target, under their true labels; see docs/backdoor.md.
+On a dataset with a `backdoor` alone (`docs/backdoor.md`); triggered are the stamped test images of every class but the
+target.
 """
 
 from __future__ import annotations
