@@ -299,6 +299,14 @@ def test_before_is_the_untouched_model_of_the_same_seeds():
     assert table.loc[("retrain", "ASR", "0.90"), "role"] == "oracle"
 
 
+def test_a_seed_without_the_untouched_model_counts_in_none_of_the_means():
+    values = ASR | {"original": [99.0, 97.0]}
+    row = backdoor_table(contest(values), "original").set_index(["unlearner", "metric", "sparsity"])
+    row = row.loc["retrain", "ASR", "0.90"]
+    assert (row["before"], row["after"], row["change"], row["n"]) == (98.0, 1.5, -96.5, 2)
+    assert row["note"] == "no original beside seed 2; 2 seeds: no interval"
+
+
 def test_without_an_untouched_model_there_is_no_before():
     without = {k: v for k, v in ASR.items() if k != "original"}
     row = backdoor_table(contest(without), None).set_index(["unlearner", "metric", "sparsity"]).loc["ft", "ASR", "0.90"]
