@@ -32,7 +32,7 @@ AXES = {
 }
 DENSE = "dense"
 # the tables that exist only where the experiment has what they tell of, and what that is
-_TABLES = {"roc": "grid.shadows", "backdoor": "a backdoor in an entry of grid.datasets"}
+OPTIONAL_TABLES = {"roc": "grid.shadows", "backdoor": "a backdoor in an entry of grid.datasets"}
 _OF_BACKDOORS = {"SA", "ASR"}
 # A recipe's label says nothing about how to train; there is one way so far.
 _DEFAULT_METHOD = {"recipes": "sgd"}
@@ -283,7 +283,7 @@ def _figures(
     """The figures that are asked for; by default all that have something to show."""
     facts = catalogue["figures"]
     lacking = {k: [f"metric {m}" for m in of["metrics"] if m not in metrics] for k, of in facts.items()}
-    absent = {table: asked for table, asked in _TABLES.items() if table not in tables}
+    absent = {table: asked for table, asked in OPTIONAL_TABLES.items() if table not in tables}
     for figure, why in lacking.items():
         why += [absent[table] for table in facts[figure]["reads"] if table in absent and not why]
     chosen = _chosen("figures", merged, catalogue)

@@ -1,4 +1,5 @@
 # The experiment, the one place that builds paths, and what rules ask of the grid.
+import functools
 import os
 import sys
 from pathlib import Path
@@ -199,10 +200,13 @@ def megabytes_of(path):
 
 
 def model_memory(wildcards, input, attempt):
-    """Megabytes of a job that makes a model: its libraries, some copies of the images, many of the weights."""
+    """Megabytes of a job that makes a model: its libraries, some copies of the images, many of the weights.
+
+    Images are mapped from their file: of many the system keeps in memory what it has room for.
+    """
     libraries = 4000 if GPU else 1500
     weights = 4e-6 * KNOWN["models"][EXPERIMENT.entry("models", wildcards.model).method]["parameters"]
-    return round(libraries + 4 * megabytes_of(input.images) + 40 * weights) * attempt
+    return round(libraries + min(4 * megabytes_of(input.images), 16_000) + 40 * weights) * attempt
 
 
 def model_runtime(wildcards, input, attempt):
@@ -222,20 +226,21 @@ def model_runtime(wildcards, input, attempt):
 # ---- inputs -------------------------------------------------------------------------------------------------------
 
 
-def built(axis, registry, label):
-    """The object of a grid entry."""
+@functools.cache
+def built(axis, label):
+    """The object of a dataset's or scenario's entry; built once, not for every job."""
     entry = EXPERIMENT.entry(axis, label)
-    return build(registry[entry.method], entry.values)
+    return build({"datasets": DATASETS, "scenarios": SCENARIOS}[axis][entry.method], entry.values)
 
 
-def files_of(axis, wildcard, registry):
+def files_of(axis, wildcard):
     """An input: the user's files that the entry of one axis reads, so that a changed file counts."""
-    return lambda wildcards: [str(path) for path in built(axis, registry, wildcards[wildcard]).files()]
+    return lambda wildcards: [str(path) for path in built(axis, wildcards[wildcard]).files()]
 
 
 def listing_of_folder(wildcards):
     """A param: what lies in a folder with too many files to be inputs."""
-    return built("datasets", DATASETS, wildcards.dataset).listing()
+    return built("datasets", wildcards.dataset).listing()
 
 
 def score_files(wildcards):
