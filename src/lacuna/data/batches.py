@@ -119,8 +119,8 @@ class UnlearningData:
         return self.parts[stream]
 
     def steps(self, stream: str, batch_size: int) -> int:
-        """Batches in one pass; the last one may be short."""
-        return -(-len(self.index(stream)) // batch_size)
+        """Batches in one pass; the last one may be short, or one sample longer than the others."""
+        return len(batch_sizes(len(self.index(stream)), batch_size))
 
     def train_batches(self, stream: str, batch_size: int, seed: int, epoch: int, dtype: torch.dtype) -> Iterator[Batch]:
         """One epoch of augmented batches; order and augmentation depend on (seed, stream, epoch, step) alone."""
@@ -133,7 +133,8 @@ class UnlearningData:
             order = order.to(self.device)
             index, forgotten = index[order], forgotten[order]
         generator = torch.Generator(self.device)
-        for step, (chosen, flags) in enumerate(zip(index.split(batch_size), forgotten.split(batch_size), strict=True)):
+        sizes = batch_sizes(len(index), batch_size)
+        for step, (chosen, flags) in enumerate(zip(index.split(sizes), forgotten.split(sizes), strict=True)):
             generator.manual_seed(derive(seed, stream, epoch, step))
             x = self._augmented(self.images[chosen], generator)
             yield Batch(self.normalised(x, dtype), self.labels[chosen], chosen, flags, self.classes, generator)
@@ -174,3 +175,15 @@ class UnlearningData:
         arrays = {f"part/{name}": index.cpu().numpy() for name, index in self.parts.items()}
         arrays |= {"images": self.images.cpu().numpy(), "labels": self.labels.cpu().numpy()}
         return sha256_of_arrays(arrays | {"settings": np.array(settings)})
+
+
+def batch_sizes(samples: int, batch_size: int) -> list[int]:
+    """The sizes of the batches that a pass divides its samples into; a last one of 1 joins the batch before it.
+
+    Batch norm has no variance of one value to a channel, which is what a deep network makes of a small image.
+    """
+    whole, rest = divmod(samples, batch_size)
+    sizes = [batch_size] * whole + [rest] * (rest > 0)
+    if rest == 1 and whole:
+        sizes[-2:] = [batch_size + 1]
+    return sizes
