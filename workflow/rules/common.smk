@@ -331,6 +331,7 @@ def table_files():
             "disagreement.csv",
             "missing.csv",
             "experiment.json",
+            *(["recipes.csv"] if len(EXPERIMENT.axes["recipes"]) > 1 and "avg_gap" in EXPERIMENT.metrics else []),
         )
     ]
 

@@ -1,4 +1,4 @@
-"""Modes of a network: training and evaluation, and derivatives of derivatives."""
+"""Modes of a network: training and evaluation, and how attention is computed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def twice_differentiable() -> Iterator[None]:
+def plain_attention() -> Iterator[None]:
     """Attention in its plain form for a while: the fused kernels have no second derivative."""
     fused = torch.backends.cuda
     states = [

@@ -76,9 +76,8 @@ class VisionTransformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         size = self.patch.kernel_size[0]
         if x.shape[2] % size or x.shape[3] % size:
-            raise LacunaError(
-                f"images of {x.shape[2]}×{x.shape[3]} are not allowed; allowed: multiples of patch {size}"
-            )
+            shape = "×".join(map(str, x.shape[2:]))
+            raise LacunaError(f"vit.patch: {size} does not divide {shape}; allowed: a patch that does")
         x = self.patch(x)
         where = positions(x.shape[2], x.shape[3], x.shape[1], x.device).to(x.dtype)
         return self.classifier(self.norm(self.blocks(x.flatten(2).transpose(1, 2) + where)).mean(1))

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
-from lacuna.models.modes import twice_differentiable
+from lacuna.models.modes import plain_attention
 from lacuna.pruning.mask import prunable
 from lacuna.training import copy_of
 
@@ -90,7 +90,7 @@ def grasp(
     """
     model = copy_of(model).train(batchnorm == "train")
     everything = dict(model.named_parameters())
-    with twice_differentiable():
+    with plain_attention():
         loss = _loss(model, data, _balanced(data, samples_per_class, seed), temperature=200.0)
         flow = torch.stack([g.square().sum() for g in _gradients(loss, everything, create_graph=True).values()]).sum()
         weights = prunable(model, include_linear)
