@@ -135,7 +135,8 @@ def test_places_alone_tell_tokens_apart(monkeypatch):
         ),
         ("vit", {"width": 8, "heads": 3}, r"^vit.width: 8 is not allowed"),
         ("swin_t", {"width": 40}, r"^swin_t: width 40 .* allowed: a multiple of 32, or less"),
-        ("swin_t", {"depths": []}, r"^swin_t: .* at least one stage$"),
+        ("swin_t", {"depths": []}, r"^swin_t: .* at least two blocks$"),
+        ("swin_t", {"depths": [1]}, r"^swin_t: .* at least two blocks$"),
     ],
 )
 def test_width_must_be_divisible(name, options, said):

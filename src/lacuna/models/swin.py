@@ -61,12 +61,12 @@ class SwinT:
     def build(self, classes: int, channels: int) -> nn.Module:
         """The network for `classes` classes and images of `channels` channels.
 
-        Raises LacunaError for a width that heads cannot share, or no stage.
+        Raises LacunaError for a width that heads cannot share, or a single block.
         """
-        if not self.depths or (self.width > _HEAD and self.width % _HEAD):
+        if sum(self.depths) < 2 or (self.width > _HEAD and self.width % _HEAD):
             raise LacunaError(
                 f"swin_t: width {self.width} with depths {list(self.depths)} is not allowed; "
-                f"allowed: a multiple of {_HEAD}, or less, and at least one stage"
+                f"allowed: a multiple of {_HEAD}, or less, and at least two blocks"
             )
         # costs as much to import as torch itself
         from torchvision.models.swin_transformer import SwinTransformer
