@@ -466,9 +466,9 @@ def test_model_with_an_import_is_of_that_method(resolve):
 
 def test_models_and_unlearners_are_tried_before_any_job(resolve, tmp_path):
     """One child answers for the whole grid; what the networks cost is left for the processes of jobs."""
-    config = changed("grid/models", {"resnet8": {}, "vit": {"patch": 2, "width": 8, "depth": 1, "heads": 2}})
-    config["grid"]["unlearners"]["cf_k"] = {"k": 3}
-    with pytest.raises(LacunaError, match=r"^grid.unlearners.cf_k: cannot work on vit: cf_k.k: 3 is not allowed for"):
+    config = changed("grid/models", {"resnet8": {}, "vit": {"patch": 2, "width": 8, "depth": 2, "heads": 2}})
+    config["grid"]["unlearners"]["cf_k"] = {"k": 4}
+    with pytest.raises(LacunaError, match=r"^grid.unlearners.cf_k: cannot work on vit: cf_k.k: 4 is not allowed for"):
         resolve(config, data_folder=tmp_path, cache=tmp_path)
     config["grid"]["models"]["vit"]["patch"] = 3
     with pytest.raises(LacunaError, match=r"^grid.models.vit: on digits: it cannot take 1×8×8 images: vit.patch: 3 do"):
