@@ -348,8 +348,8 @@ def _check_models(
     models, pruners, unlearners = (experiment.axes[axis] for axis in ("models", "pruners", "unlearners"))
     checking = [label for label, entry in unlearners.items() if catalogue["unlearners"][entry.method]["checks"]]
     asked: dict[str, Question] = {}
-    for (dataset, meta), (model, entry) in itertools.product(metas.items(), models.items()):
-        network = _flat(entry)
+    for (dataset, facts), (model, entry) in itertools.product(metas.items(), models.items()):
+        network, meta = _flat(entry), {key: facts[key] for key in ("classes", "shape")}
         asked[f"grid.models.{model}: on {dataset}"] = Question(network, meta)
         for pruner, sparsity in _sparse(experiment):
             where = f"grid.pruners.{pruner}: {model} on {dataset} cannot be pruned to {sparsity}"

@@ -41,8 +41,8 @@ class Question:
 
 
 def answers(questions: Sequence[Question], catalogue: Catalogue, cache: str | Path) -> list[Answer]:
-    """For each question `refused`, the sentence that says why not; else for a network alone `parameters`, and for
-    one image `multiplications` and `bytes`.
+    """For each question `refused`, the sentence that says why not; else for a network alone `parameters` and
+    `multiplications_per_pixel` of an image.
 
     Answers come from the folder `cache`; what is not there is asked of a child process, once (about 3 seconds).
     """
@@ -164,11 +164,8 @@ def _judged(question: Question, network: Any) -> Answer:
     prunable(network)
     if not first.is_meta:
         check_initialisation(network)
-    return {
-        "parameters": parameters(network),
-        "multiplications": multiplications,
-        "bytes": math.prod(shape),
-    }
+    pixels = math.prod(shape[1:])
+    return {"parameters": parameters(network), "multiplications_per_pixel": round(multiplications / pixels)}
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ class Work:
     """What a run carries from step to step.
 
     memory: whatever `begin` made (a teacher, a saliency mask). tensors: state that changes from step to step and
-    must survive an interruption. epoch, step: counted from 0 over the whole schedule; lr: of the present step.
+    must survive an interruption. epoch, step: counted from 0 over the whole schedule; lr: of the present step; noise:
+    the seed of what the network draws by itself in it.
     facts: numbers about the run, set in `finish`, for whoever reads its result.
     """
 
@@ -59,6 +60,7 @@ class Work:
     epoch: int = 0
     step: int = 0
     lr: float = 0.0
+    noise: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -475,7 +477,8 @@ def _fit(
                 work.step = start_epoch * per_epoch + run.steps
                 # by the share of this epoch that is done: a plan may give epochs of unequal length
                 work.lr = objective.lr_at(epoch * len(plan) + step, len(plan))
-                _seed_noise(work.device, derive(seed, "noise", epoch, step))
+                work.noise = derive(seed, "noise", epoch, step)
+                seed_noise(work)
                 optimizer.zero_grad()
                 loss_sum += objective.backward(model, batches, work)
                 optimizer.step(work.lr)
@@ -539,12 +542,13 @@ def _own_noise(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _seed_noise(device: torch.device, seed: int) -> None:
+def seed_noise(work: Work) -> None:
+    """What the network draws by itself (dropout) starts as at the beginning of the step."""
     # not torch.manual_seed, which looks for every kind of device
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
+    torch.default_generator.manual_seed(work.noise)
+    if work.device.type == "cuda":
+        with torch.cuda.device(work.device):
+            torch.cuda.manual_seed(work.noise)
 
 
 def _cycle(

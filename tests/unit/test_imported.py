@@ -142,11 +142,7 @@ def test_function_gets_classes_channels_and_its_own_arguments(package):
 
 def test_size_is_that_of_the_network_as_it_is_asked_for(package):
     found = asked(width=5)
-    assert found == {
-        "parameters": 5 * 9 + 5 + 10 + 5 * 3 + 3,
-        "multiplications": 64 * 5 * 9 + 15,
-        "bytes": 64,
-    }
+    assert found == {"parameters": 5 * 9 + 5 + 10 + 5 * 3 + 3, "multiplications_per_pixel": 5 * 9}
 
 
 def test_working_directory_comes_last(package):
@@ -211,7 +207,7 @@ def test_classifier_may_be_named_and_linear_layers_may_be_prunable(package):
 def test_answers_come_through_what_the_users_code_prints(package):
     questions = [{"model": entry(), "meta": {"classes": 3, "shape": [1, 8, 8]}}]
     child = in_child("lacuna.reachable", json.dumps(questions))
-    assert json.loads(child.stdout)[0]["bytes"] == 64, child.stderr
+    assert json.loads(child.stdout)[0]["parameters"] == 4 * 9 + 4 + 8 + 15, child.stderr
     assert "may talk" in child.stderr
 
 

@@ -23,6 +23,7 @@ from lacuna.fields import values_of
 from lacuna.pruning.criteria import magnitude
 from lacuna.pruning.mask import Mask
 from lacuna.training import RECIPES, Checkpoint, Fast, Interrupted, Objective, Passes, Recipe, Sgd, copy_of, fit
+from lacuna.unlearning.famo import FAMO
 
 QUICK = {"epochs": 3, "lr": 0.1, "batch_size": 16, "schedule": "cosine", "milestones": (), "crop": 1, "flip": False}
 SOURCE = data(augment=Augment(1))
@@ -562,6 +563,23 @@ def test_what_a_network_draws_itself_depends_on_seed_and_step_alone(tmp_path, hi
     model, before = Dropping(), torch.get_rng_state()
     fit(model, recipe(), SOURCE, seed=0)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_second_look_at_a_batch_drops_the_same(monkeypatch):
+    """The losses after a step are those of the same function as before it."""
+    pairs, method = [], FAMO(epochs=1, batch_size=16)
+    now = FAMO.losses_now
+
+    def look(self, model, batches, work):
+        pairs.append((work.memory["losses"], now(self, model, batches, work)))
+        return pairs[-1][1]
+
+    monkeypatch.setattr(FAMO, "losses_now", look)
+    monkeypatch.setattr(Sgd, "step", lambda self, lr: None)
+    fit(Dropping(), method, SOURCE, seed=0)
+    assert len(pairs) == 3
+    for before, after in pairs:
+        assert before == after
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGUSR1, signal.SIGTERM])

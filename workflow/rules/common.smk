@@ -197,16 +197,16 @@ def megabytes_of(path):
         return 200.0
 
 
-def network_size(wildcards):
-    """What a network costs on a dataset; a guess where no plan could tell."""
-    guess = {"parameters": 25e6, "multiplications": 1e9, "bytes": 3072}
+def network_of(wildcards):
+    """The sizes of a job's network; a guess where no plan could tell."""
+    guess = {"parameters": 25e6, "multiplications_per_pixel": 5e5}
     return EXPERIMENT.sizes.get((wildcards.dataset, wildcards.model), guess)
 
 
 def model_memory(wildcards, input, attempt):
     """Megabytes of a job that makes a model: its libraries, some copies of the images, many of the weights."""
     libraries = 4000 if GPU else 1500
-    weights = 4e-6 * network_size(wildcards)["parameters"]
+    weights = 4e-6 * network_of(wildcards)["parameters"]
     return round(libraries + 4 * megabytes_of(input.images) + 40 * weights) * attempt
 
 
@@ -215,10 +215,10 @@ def model_runtime(wildcards, input, attempt):
 
     A day at most, because long limits wait long in the queue; the next attempt goes on from the checkpoint.
     """
-    network = network_size(wildcards)
-    images = megabytes_of(input.images) * 1e6 / network["bytes"]
+    network = network_of(wildcards)
+    pixels = megabytes_of(input.images) * 1e6 / 3
     # forward and backward; multiplications per second of small convolutions, measured low
-    seconds = 3 * network["multiplications"] * images / (5e11 if GPU else 1e10)
+    seconds = 3 * network["multiplications_per_pixel"] * pixels / (5e11 if GPU else 1e10)
     minutes = 15 + EXPERIMENT.entry("recipes", wildcards.recipe).values["epochs"] * seconds / 60
     minutes *= len(models_of(wildcards.get("shadows", "0-0")))
     return min(round(minutes * attempt), 24 * 60)
