@@ -8,12 +8,14 @@ from tiny import data, state
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from lacuna.compaction import compact
 from lacuna.curvature import largest_singular_value
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.models import MODELS
 from lacuna.models.anatomy import classifier
+from lacuna.models.cost import parameters
 from lacuna.models.init import reinitialise
 from lacuna.pruning import PRUNERS, criteria
 from lacuna.pruning.base import Origin
@@ -154,6 +156,16 @@ def test_second_derivatives_go_through_attention(name):
     scores = criteria.grasp(model, data=source, seed=0, samples_per_class=2)
     assert all(bool(score.any()) for score in scores.values())
     assert torch.backends.cuda.flash_sdp_enabled(), "the faster kernels are in use again"
+
+
+@pytest.mark.parametrize("name", ["resnet50", "vgg16_bn"])
+def test_removed_filters_can_be_taken_out(name):
+    """The smaller network gives the same logits, or `compact` would refuse it."""
+    model = network(name)
+    source = data(retain=6, forget=2, size=SMALL[name][1])
+    mask = build(PRUNERS["filter_l2"], {}).find_mask(model, "0.5", source, seed=0)
+    small = compact(model, mask, source.images.shape[1:])
+    assert parameters(small) < 0.6 * parameters(model)
 
 
 def test_only_a_convolution_can_be_transposed():
