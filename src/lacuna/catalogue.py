@@ -60,6 +60,7 @@ def describe() -> Catalogue:
     import dataclasses
 
     from lacuna.fields import schema_of
+    from lacuna.unlearning.base import Unlearner
 
     catalogue: Catalogue = {}
     for axis, registry in registries().items():
@@ -69,28 +70,18 @@ def describe() -> Catalogue:
             if dataclasses.is_dataclass(entry):
                 facts["schema"] = schema_of(entry)
             if axis == "unlearners":
-                facts |= {"oracle": entry.oracle, "scenarios": entry.scenarios}
+                facts |= {
+                    "oracle": entry.oracle,
+                    "scenarios": entry.scenarios,
+                    "checks": entry.check is not Unlearner.check,
+                }
             elif axis in ("metrics", "population"):
                 facts |= {key: entry.about.get(key, default) for key, default in _OF_METRICS.items()}
             elif axis == "figures":
                 facts |= {"reads": entry.about["reads"], "metrics": entry.about.get("metrics", ())}
-            elif axis == "models":
-                facts |= size_of(entry)
             catalogue[axis][name] = facts
     catalogue["settings"] = {key: {"schema": schema_of(cls)} for key, cls in settings().items()}
     return catalogue
-
-
-def size_of(entry: Any) -> dict[str, int]:
-    """A network at its default options: its parameters, and its multiplications per pixel of a 32×32 image."""
-    from lacuna.models.cost import macs, parameters
-
-    network = entry().build(10, 3)
-    try:
-        counted = macs(network, (3, 32, 32)) / 32**2
-    except RuntimeError:
-        counted = parameters(network)  # it takes other images alone: no more than every weight at every pixel
-    return {"parameters": parameters(network), "multiplications_per_pixel": round(counted)}
 
 
 def load(cache: str | Path) -> Catalogue:
@@ -118,9 +109,11 @@ def load(cache: str | Path) -> Catalogue:
 
 def in_child(module: str, given: str = "") -> subprocess.CompletedProcess[str]:
     """Run a module of these sources, installed or not, in a process of its own, with `given` as its input."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    paths = [str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    # -P: the working directory is the user's, and no file there may hide a library
     return subprocess.run(
-        [sys.executable, "-m", module], input=given, capture_output=True, text=True, check=False, env=environment
+        [sys.executable, "-P", "-m", module], input=given, capture_output=True, text=True, check=False, env=environment
     )
 
 

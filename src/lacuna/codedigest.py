@@ -2,6 +2,7 @@
 
 Snakemake sees a rule's files and params but not the modules its script imports. The digest covers the
 script and every lacuna module that it imports, directly or not; comments, docstrings and layout do not count.
+A module of the user's counts with what it imports from its own package or folder, an installed one by its file alone.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 _SOURCES = Path(__file__).resolve().parent.parent
@@ -18,27 +22,43 @@ _SOURCES = Path(__file__).resolve().parent.parent
 def code_digest(script: str | Path, *modules: str) -> str:
     """Hex digest of `script`, its neighbours and lacuna modules it imports, and `modules` (dotted names).
 
-    `modules` names what the script finds through a registry, which no import statement shows.
+    `modules` names what the script finds through a registry, which no import statement shows, and the user's own.
     """
     digest = hashlib.sha256()
     script = Path(script).resolve()
-    pending = [script, *(path for name in modules for path in _module_files(name, script.parent))]
-    reached: set[Path] = set()
+    pending = [_Source(script, script.parent)]
+    for name in modules:
+        pending.extend(_of_lacuna(name) if _is_lacuna(name) else _of_user(name))
+    reached: set[_Source] = set()
     while pending:
-        path = pending.pop()
-        if path not in reached:
-            reached.add(path)
-            pending.extend(_read(path)[1])
-    for content in sorted(_read(path)[0] for path in reached):
+        source = pending.pop()
+        if source not in reached:
+            reached.add(source)
+            pending.extend(_read(source)[1])
+    for content in sorted(_read(source)[0] for source in reached):
         digest.update(content.encode())
     return digest.hexdigest()[:16]
 
 
+@dataclass(frozen=True)
+class _Source:
+    """A file, and the folder whose modules it imports as its neighbours; None: they do not count."""
+
+    path: Path
+    root: Path | None
+
+
 @functools.cache
-def _read(path: Path) -> tuple[str, tuple[Path, ...]]:
+def _read(source: _Source) -> tuple[str, tuple[_Source, ...]]:
     """The digest of one file and the files that it imports."""
+    path, root = source.path, source.root
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    imported = tuple(file for name in _imports(tree) for file in _module_files(name, path.parent))
+    package = path.parent.relative_to(root).parts if root is not None else ()
+    imported = tuple(
+        found
+        for name in _imports(tree, package)
+        for found in (_of_lacuna(name) if _is_lacuna(name) else _neighbours(name, root))
+    )
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if (
@@ -53,8 +73,8 @@ def _read(path: Path) -> tuple[str, tuple[Path, ...]]:
     return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), imported
 
 
-def _imports(tree: ast.AST) -> Iterator[str]:
-    """Dotted names that the tree imports at any depth, type-checking blocks left out."""
+def _imports(tree: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
+    """Dotted names that the tree imports at any depth, type-checking blocks left out; package: where its file lies."""
     pending: list[ast.AST] = [tree]
     while pending:
         node = pending.pop()
@@ -63,20 +83,45 @@ def _imports(tree: ast.AST) -> Iterator[str]:
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else ()
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            if base:
+                yield base
+                yield from (f"{base}.{alias.name}" for alias in node.names)
         pending.extend(ast.iter_child_nodes(node))
 
 
-def _module_files(name: str, neighbours: Path) -> Iterator[Path]:
-    """The files that importing `name` runs: its packages and itself, if it is of lacuna or beside the script."""
+def _is_lacuna(name: str) -> bool:
+    return name.partition(".")[0] == "lacuna"
+
+
+def _of_lacuna(name: str) -> Iterator[_Source]:
+    return (_Source(path, None) for path in _files(name, _SOURCES))
+
+
+def _neighbours(name: str, root: Path | None) -> Iterator[_Source]:
+    return (_Source(path, root) for path in (_files(name, root) if root is not None else ()))
+
+
+def _files(name: str, root: Path) -> Iterator[Path]:
+    """The files beneath a folder that importing `name` runs: its packages and itself."""
     parts = name.split(".")
-    if parts[0] == "lacuna":
-        for depth in range(1, len(parts) + 1):
-            base = _SOURCES.joinpath(*parts[:depth])
-            for file in (base / "__init__.py", base.with_suffix(".py")):
-                if file.is_file():
-                    yield file
-    elif len(parts) == 1 and (neighbours / f"{name}.py").is_file():
-        yield (neighbours / f"{name}.py").resolve()
+    for depth in range(1, len(parts) + 1):
+        base = root.joinpath(*parts[:depth])
+        for file in (base / "__init__.py", base.with_suffix(".py")):
+            if file.is_file():
+                yield file.resolve()
+
+
+def _of_user(name: str) -> Iterator[_Source]:
+    """The file of a module in the working directory or installed, found without running anything of it."""
+    spec = PathFinder.find_spec(name.partition(".")[0], [*sys.path, str(Path.cwd())])
+    if spec is None:
+        return  # whoever builds the network says so
+    folders = spec.submodule_search_locations
+    root = Path(next(iter(folders)) if folders else str(spec.origin)).resolve().parent
+    if "site-packages" in root.parts:
+        yield from (_Source(path, None) for path in [*_files(name, root)][-1:])
+    else:
+        yield from _neighbours(name, root)

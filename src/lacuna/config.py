@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import itertools
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +15,13 @@ from typing import Any
 
 import yaml
 
-from lacuna.artifacts import read_json
+from lacuna.artifacts import read_json, write_json
 from lacuna.catalogue import Catalogue
 from lacuna.data import DATASETS, SCENARIOS
 from lacuna.errors import LacunaError
 from lacuna.fields import build, check, resolve
 from lacuna.pruning.rounds import rounds_to
-from lacuna.reachable import Question, refusals
+from lacuna.reachable import Answer, Question, answers
 from lacuna.shadows.plan import Shadows
 
 # Singular wildcard of each axis that holds labelled entries, in the order of a path.
@@ -32,10 +35,16 @@ AXES = {
 }
 DENSE = "dense"
 # the tables that exist only where the experiment has what they tell of, and what that is
-OPTIONAL_TABLES = {"roc": "grid.shadows", "backdoor": "a backdoor in an entry of grid.datasets"}
+OPTIONAL_TABLES = {
+    "roc": "grid.shadows",
+    "backdoor": "a backdoor in an entry of grid.datasets",
+    "recipes": "two recipes and the metric avg_gap",
+}
 _OF_BACKDOORS = {"SA", "ASR"}
-# A recipe's label says nothing about how to train; there is one way so far.
-_DEFAULT_METHOD = {"recipes": "sgd"}
+# how a recipe trains whose label names no method
+_DEFAULT_RECIPE = "sgd"
+# where a plan leaves what the networks cost for the processes of its jobs
+_SIZES = "sizes.json"
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,7 @@ class Experiment:
     oracles: the label that every cell is compared with, one for each oracle method. twins: further entries of an oracle
     method, by label, with the oracle that they repeat on another random stream: its noise floor. missing: allow makes
     tables of the cells that are there, refuse of all cells.
+    sizes: what each network costs, by dataset and model, where that is known: see `lacuna.reachable.answers`.
     shadows: the shadow models of every seed and state, if the grid asks for them. tables: those that not every
     experiment has, by name.
     """
@@ -76,6 +86,7 @@ class Experiment:
     missing: str
     shadows: Shadows | None = None
     tables: tuple[str, ...] = ()
+    sizes: dict[tuple[str, str], Answer] = dataclasses.field(default_factory=dict)
 
     def entry(self, axis: str, label: str) -> Entry:
         return self.axes[axis][label]
@@ -116,8 +127,9 @@ def load(
     files: the default first, then overlays; a later file replaces whole top-level keys of an earlier one, so
     no method of the default grid leaks into an experiment. overrides: top-level values from the command line.
     data_folder: where ingested datasets lie; with it, the user's data files are checked too, unless
-    they were ingested as they are. cache: where `lacuna.reachable` keeps its answers; with both, every pruner is
-    asked whether it can bring every model to every sparsity.
+    they were ingested as they are. cache: where `lacuna.reachable` keeps its answers; with both, every model is tried
+    on every dataset, every pruner asked whether it can bring it to every sparsity, every unlearner whether it can work
+    on it; with cache alone, only what the models cost is read.
 
     Raises LacunaError naming the key, the value and what is allowed.
     """
@@ -134,6 +146,8 @@ def load(
     tables: tuple[str, ...] = ("roc",) if shadows is not None else ()
     if any(dataset.values["backdoor"] for dataset in axes["datasets"].values()) and _OF_BACKDOORS & set(metrics):
         tables += ("backdoor",)
+    if len(axes["recipes"]) > 1 and "avg_gap" in metrics:
+        tables += ("recipes",)
     states = _states(grid["sparsities"], axes["pruners"])
     axes["unprune"] = _unprunings(grid.get("unprune") or [], axes["unlearners"], states, catalogue)
     experiment = Experiment(
@@ -158,7 +172,10 @@ def load(
         for label, meta in metas.items():
             _check_dataset(label, meta, axes)
         if cache is not None:
-            _check_pruning(experiment, catalogue, metas, cache)
+            experiment.sizes.update(_check_models(experiment, catalogue, metas, cache))
+            _keep_sizes(experiment, Path(cache) / _SIZES)
+    elif cache is not None:
+        experiment.sizes.update(_kept_sizes(Path(cache) / _SIZES))
     return experiment
 
 
@@ -167,7 +184,12 @@ def _entries(axis: str, given: Mapping[str, Any], catalogue: Catalogue) -> dict[
     for label, options in given.items():
         where = f"grid.{axis}.{label}"
         options = dict(options or {})
-        method = options.pop("method", _DEFAULT_METHOD.get(axis, label))
+        default = label
+        if axis == "recipes" and label not in catalogue[axis]:
+            default = _DEFAULT_RECIPE
+        if axis == "models" and "import" in options:
+            default = "import"
+        method = options.pop("method", default)
         if method not in catalogue[axis]:
             said = f"{where}.method: '{method}'" if method != label else f"{where}: '{label}'"
             raise LacunaError(f"{said} is not known; allowed: {', '.join(catalogue[axis])}")
@@ -366,23 +388,48 @@ def _sparse(experiment: Experiment) -> list[tuple[str, str]]:
     return [(state.rpartition("-")[0], state.rpartition("-")[2]) for state in experiment.states if state != DENSE]
 
 
-def _check_pruning(
+def _check_models(
     experiment: Experiment, catalogue: Catalogue, metas: Mapping[str, dict[str, Any]], cache: str | Path
-) -> None:
-    """Refuse a pruner that cannot bring a model to a sparsity."""
-    places = itertools.product(metas, experiment.axes["models"], _sparse(experiment))
-    asked = {
-        f"grid.pruners.{pruner}: {model} on {dataset} cannot be pruned to {sparsity}": Question(
-            _flat(experiment.entry("models", model)),
-            _flat(experiment.entry("pruners", pruner)),
-            {key: metas[dataset][key] for key in ("classes", "shape")},
-            sparsity,
-        )
-        for dataset, model, (pruner, sparsity) in places
-    }
-    for where, reason in zip(asked, refusals(list(asked.values()), catalogue, cache), strict=True):
-        if reason is not None:
-            raise LacunaError(f"{where}: {reason}")
+) -> dict[tuple[str, str], Answer]:
+    """What every network costs on every dataset.
+
+    Refuses a network that does not work on a dataset, a pruner that cannot bring it to a sparsity, an unlearner that
+    cannot work on it.
+    """
+    models, pruners, unlearners = (experiment.axes[axis] for axis in ("models", "pruners", "unlearners"))
+    checking = [label for label, entry in unlearners.items() if catalogue["unlearners"][entry.method]["checks"]]
+    asked: dict[str, Question] = {}
+    for (dataset, facts), (model, entry) in itertools.product(metas.items(), models.items()):
+        network, meta = _flat(entry), {key: facts[key] for key in ("classes", "shape")}
+        asked[f"grid.models.{model}: on {dataset}"] = Question(network, meta)
+        for pruner, sparsity in _sparse(experiment):
+            where = f"grid.pruners.{pruner}: {model} on {dataset} cannot be pruned to {sparsity}"
+            asked[where] = Question(network, meta, "pruners", _flat(pruners[pruner]), sparsity)
+        for unlearner in checking:
+            where = f"grid.unlearners.{unlearner}: cannot work on {model}"
+            asked[where] = Question(network, meta, "unlearners", _flat(unlearners[unlearner]))
+    told = dict(zip(asked, answers(list(asked.values()), catalogue, cache), strict=True))
+    for where, answer in told.items():
+        if "refused" in answer:
+            raise LacunaError(f"{where}: {answer['refused']}")
+    return {(d, m): told[f"grid.models.{m}: on {d}"] for d, m in itertools.product(metas, models)}
+
+
+def _keep_sizes(experiment: Experiment, path: Path) -> None:
+    """Beside those of other experiments; a job need not ask again, which would read the user's data."""
+    sizes = _kept_sizes(path)
+    if sizes != sizes | experiment.sizes:
+        # a read-only working directory only costs a job its true size
+        with contextlib.suppress(OSError):
+            write_json(path, {"/".join(key): size for key, size in (sizes | experiment.sizes).items()})
+
+
+def _kept_sizes(path: Path) -> dict[tuple[str, str], Answer]:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {(key.partition("/")[0], key.partition("/")[2]): size for key, size in kept.items()}
 
 
 def _flat(entry: Entry) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
+from lacuna.models.modes import plain_attention
 from lacuna.pruning.mask import Mask
 from lacuna.unlearning.saliency import evaluating, trained
 
@@ -50,7 +51,7 @@ def largest_singular_value(
     v = [torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p) for p in parameters.values()]
     v = _unit(_masked(v, kept))
     found, step, residual = 0.0, 0, math.inf
-    with evaluating(model):
+    with evaluating(model), plain_attention():
         product = _masked(_hvp(model, data, part, list(parameters.values()), v, batch_size), kept)
         for step in range(1, iterations + 1):
             found = _norm(product)

@@ -24,7 +24,7 @@ class Bound:
     """A JSON Schema keyword with its value, e.g. Bound("minimum", 0)."""
 
     keyword: str
-    value: float
+    value: float | str
 
 
 Positive = Annotated[float, Bound("exclusiveMinimum", 0)]
@@ -36,6 +36,12 @@ UnitHalfOpen = Annotated[float, Bound("minimum", 0), Bound("exclusiveMaximum", 1
 Count = Annotated[int, Bound("minimum", 1)]
 Index = Annotated[int, Bound("minimum", 0)]
 Text = Annotated[str, Bound("minLength", 1)]
+Target = Annotated[
+    str,
+    Bound("pattern", r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"),
+    Bound("description", 'a text like "package.module:function"'),
+]
+Options = dict[str, Any]
 
 T = TypeVar("T")
 _PRIMITIVES: dict[Any, dict[str, Any]] = {
@@ -44,6 +50,7 @@ _PRIMITIVES: dict[Any, dict[str, Any]] = {
     bool: {"type": "boolean"},
     str: {"type": "string"},
     type(None): {"type": "null"},
+    Options: {"type": "object"},
 }
 
 
@@ -71,17 +78,20 @@ def _schema_of_type(hint: Any) -> dict[str, Any]:
 def schema_of(cls: Any) -> dict[str, Any]:
     """JSON Schema of a dataclass: one property per field, with its default; nothing else is allowed.
 
+    A field whose name Python forbids ends with "_", which the key has not: import_ → import.
     A field that is itself such a dataclass is a mapping of its own.
     """
     hints = typing.get_type_hints(cls, include_extras=True)
     properties, required = {}, []
     for field in dataclasses.fields(cls):
-        schema = _schema_of_type(hints[field.name])
-        if field.default is dataclasses.MISSING:
-            required.append(field.name)
-        else:
+        key, schema = field.name.removesuffix("_"), _schema_of_type(hints[field.name])
+        if field.default is not dataclasses.MISSING:
             schema["default"] = to_json(field.default)
-        properties[field.name] = schema
+        elif field.default_factory is not dataclasses.MISSING:
+            schema["default"] = to_json(field.default_factory())
+        else:
+            required.append(key)
+        properties[key] = schema
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
@@ -113,6 +123,8 @@ def _canonical(value: Any, spec: Mapping[str, Any]) -> Any:
         return _filled(value, spec["properties"])
     if isinstance(value, list):
         return [_canonical(v, spec.get("items", {})) for v in value]
+    if isinstance(value, dict):
+        return _ordered(value)
     kinds = [spec, *spec.get("anyOf", [])]
     # 1 and 1.0 must give the same path, the same parameters and so no rerun
     if isinstance(value, int) and not isinstance(value, bool) and any(k.get("type") == "number" for k in kinds):
@@ -120,6 +132,13 @@ def _canonical(value: Any, spec: Mapping[str, Any]) -> Any:
     if isinstance(value, float) and not any(k.get("type") == "number" for k in kinds) and value.is_integer():
         return int(value)
     return value
+
+
+def _ordered(value: Any) -> Any:
+    """Free values stay as they were typed; only the order of their keys must make no difference."""
+    if isinstance(value, Mapping):
+        return {str(key): _ordered(value[key]) for key in sorted(value, key=str)}
+    return [_ordered(v) for v in value] if isinstance(value, tuple | list) else value
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
@@ -132,20 +151,21 @@ def build(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
 
 def _made(cls: type[T], values: Mapping[str, Any]) -> T:
     hints = typing.get_type_hints(cls)
+    named = {name.removesuffix("_"): name for name in hints}
     made: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, list):
             value = tuple(value)
         elif isinstance(value, dict):
-            kinds = [k for k in (hints[key], *typing.get_args(hints[key])) if dataclasses.is_dataclass(k)]
+            kinds = [k for k in (hints[named[key]], *typing.get_args(hints[named[key]])) if dataclasses.is_dataclass(k)]
             value = _made(typing.cast(Any, kinds[0]), value) if kinds else value
-        made[key] = value
+        made[named[key]] = value
     return cls(**made)
 
 
 def values_of(instance: Any) -> dict[str, Any]:
     """The fields of a dataclass instance as JSON values."""
-    return {f.name: to_json(getattr(instance, f.name)) for f in dataclasses.fields(instance)}
+    return {f.name.removesuffix("_"): to_json(getattr(instance, f.name)) for f in dataclasses.fields(instance)}
 
 
 def check(value: Any, schema: Mapping[str, Any], where: str) -> None:

@@ -1,17 +1,19 @@
-"""Whether pruners can do what a grid asks of them.
+"""Whether networks, pruners and unlearners can do what a grid asks of them, and what the networks cost.
 
-Only the networks know, and a plan must not load torch. So a child process builds each network without its numbers and
-asks the pruner (`Pruner.check`); an answer is kept under a digest of its question and of the code that decides it.
+Only the networks know; a plan must not load torch, nor run a user's code. So a child process builds each network and
+asks pruners and unlearners (`check`); an answer is kept under a digest of its question and of the code that decides it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +22,27 @@ from lacuna.catalogue import Catalogue, in_child
 from lacuna.codedigest import code_digest
 from lacuna.errors import LacunaError
 
+Answer = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class Question:
-    """Can this pruner bring this network to this sparsity?
+    """Does this network work on images like these? With a method: can this pruner or unlearner work on the network?
 
-    model, pruner: grid entries, `method` and options. meta: the dataset's `classes` and `shape` [channels, height,
-    width]. sparsity: in (0, 1), as in a path.
+    model, method: grid entries, `method` and options. meta: the dataset's `classes` and `shape` [channels, height,
+    width]. axis: pruners or unlearners. sparsity: that a pruner shall reach, in (0, 1), as in a path.
     """
 
     model: dict[str, Any]
-    pruner: dict[str, Any]
     meta: dict[str, Any]
-    sparsity: str
+    axis: str = ""
+    method: dict[str, Any] = field(default_factory=dict)
+    sparsity: str = ""
 
 
-def refusals(questions: Sequence[Question], catalogue: Catalogue, cache: str | Path) -> list[str | None]:
-    """For each question None, or the sentence that says why not.
+def answers(questions: Sequence[Question], catalogue: Catalogue, cache: str | Path) -> list[Answer]:
+    """For each question `refused`, the sentence that says why not; else for a network alone `parameters` and
+    `multiplications_per_pixel` of an image.
 
     Answers come from the folder `cache`; what is not there is asked of a child process, once (about 3 seconds).
     """
@@ -58,39 +64,111 @@ def refusals(questions: Sequence[Question], catalogue: Catalogue, cache: str | P
     return [known[key] for key in keys]
 
 
+def modules_of(axis: str, entry: dict[str, Any], catalogue: Catalogue) -> tuple[str, ...]:
+    """The modules that define a grid entry (`method` and options): lacuna's, and the user's for an imported network."""
+    own = (entry["import"].partition(":")[0],) if axis == "models" and "import" in entry else ()
+    return catalogue[axis][entry["method"]]["module"], *own
+
+
 def _key(question: Question, catalogue: Catalogue) -> str:
-    code = code_digest(
-        __file__,
-        catalogue["models"][question.model["method"]]["module"],
-        catalogue["pruners"][question.pruner["method"]]["module"],
-    )
-    return hashlib.sha256(f"{code} {json.dumps(asdict(question), sort_keys=True)}".encode()).hexdigest()[:32]
+    modules = modules_of("models", question.model, catalogue)
+    if question.axis:
+        modules += modules_of(question.axis, question.method, catalogue)
+    return hashlib.sha256(f"{_code(modules)} {json.dumps(asdict(question), sort_keys=True)}".encode()).hexdigest()[:32]
 
 
-def answer(questions: Sequence[Question]) -> list[str | None]:
-    """The answers, by building the networks on a device that holds no numbers."""
-    import torch
+@functools.lru_cache(maxsize=1000)
+def _code(modules: tuple[str, ...]) -> str:
+    return code_digest(__file__, *modules)
 
-    from lacuna.fields import build
-    from lacuna.pruning import PRUNERS
-    from lacuna.store import new_model
 
-    nothing = torch.device("meta")
-    answers: list[str | None] = []
-    built: dict[str, Any] = {}
+def answer(questions: Sequence[Question]) -> list[Answer]:
+    """The answers, by building the networks."""
+    found: dict[str, Any] = {}
+    given: list[Answer] = []
     for question in questions:
         name = json.dumps([question.model, question.meta])
-        options = {k: v for k, v in question.pruner.items() if k != "method"}
         try:
-            if name not in built:
-                with nothing:
-                    built[name] = new_model(question.model, question.meta, nothing)
-            build(PRUNERS[question.pruner["method"]], options).check(built[name], question.sparsity)
-            answers.append(None)
+            if name not in found:
+                found[name] = _build(question)
+            given.append(_tried(question, found[name]))
         except LacunaError as error:
-            answers.append(str(error))
-    return answers
+            given.append({"refused": str(error)})
+    return given
+
+
+def _build(question: Question) -> Any:
+    import torch
+
+    from lacuna.store import new_model
+
+    # a network of ours is built without its numbers, that of a user may need them
+    device = torch.device("cpu" if "import" in question.model else "meta")
+    with device:
+        return new_model(question.model, question.meta, device)
+
+
+def _tried(question: Question, network: Any) -> Answer:
+    from lacuna.fields import build
+    from lacuna.pruning import PRUNERS
+    from lacuna.unlearning import UNLEARNERS
+
+    options = {k: v for k, v in question.method.items() if k != "method"}
+    if question.axis == "pruners":
+        pruner = build(PRUNERS[question.method["method"]], options)
+        pruner.check(network, question.sparsity)
+        if pruner.structured and not next(network.parameters()).is_meta:
+            from lacuna.compaction import channels
+
+            channels(network, question.meta["shape"])
+    elif question.axis == "unlearners":
+        build(UNLEARNERS[question.method["method"]], options).check(network)
+    else:
+        return _judged(question, network)
+    return {}
+
+
+def _judged(question: Question, network: Any) -> Answer:
+    """Whether a network can be trained on a dataset, and what it costs."""
+    import torch
+
+    from lacuna.models.anatomy import classifier
+    from lacuna.models.cost import macs, parameters
+    from lacuna.models.init import check_initialisation
+    from lacuna.models.modes import evaluating
+    from lacuna.pruning.mask import prunable
+
+    shape, classes = question.meta["shape"], question.meta["classes"]
+    shown = "×".join(map(str, shape))
+    first = next(network.parameters())
+    try:
+        with torch.no_grad(), evaluating(network):
+            logits = network(torch.zeros(2, *shape, dtype=first.dtype, device=first.device))
+        multiplications = macs(network, shape)
+    except LacunaError as error:
+        raise LacunaError(f"it cannot take {shown} images: {error}") from None
+    except Exception as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise LacunaError(
+            f"it cannot take {shown} images ({reason}); allowed: a network for images like these"
+        ) from None
+    made = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if made != (2, classes):
+        raise LacunaError(f"for 2 images it gives {made}; allowed: logits of the shape (2, {classes})")
+    head, layer = classifier(network)
+    if layer.out_features != classes:
+        raise LacunaError(
+            f"its classifier would be '{head}', which has {layer.out_features} outputs; allowed: a Linear layer with "
+            f"{classes} outputs, the last one of the network or in its attribute `classifier`"
+        )
+    prunable(network)
+    if not first.is_meta:
+        check_initialisation(network)
+    pixels = math.prod(shape[1:])
+    return {"parameters": parameters(network), "multiplications_per_pixel": round(multiplications / pixels)}
 
 
 if __name__ == "__main__":
-    print(json.dumps(answer([Question(**question) for question in json.load(sys.stdin)])))
+    with contextlib.redirect_stdout(sys.stderr):  # what a user's code prints is no answer
+        told = answer([Question(**question) for question in json.load(sys.stdin)])
+    print(json.dumps(told))

@@ -13,7 +13,7 @@ from scipy.stats import chisquare
 from tiny import data
 
 from lacuna.artifacts import read_tensors, write_tensors
-from lacuna.data.batches import Augment, HostImages, UnlearningData, _from_host
+from lacuna.data.batches import Augment, HostImages, UnlearningData, _from_host, batch_sizes
 from lacuna.errors import LacunaError
 
 F32 = torch.float32
@@ -134,6 +134,32 @@ def test_global_random_state_is_left_alone():
     before = torch.get_rng_state()
     list(data(augment=Augment(2, True)).train_batches("mixed", 8, 0, 0, F32))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 16, 100])
+@pytest.mark.parametrize("samples", [1, 2, 7, 9, 16, 17])
+def test_no_batch_is_of_one_sample_where_another_could_take_it(samples, batch_size):
+    """All others are as long as asked but the last; a single sample joins the batch before it."""
+    sizes = batch_sizes(samples, batch_size)
+    assert sum(sizes) == samples
+    assert sizes[:-1] == [batch_size] * (len(sizes) - 1)
+    assert sizes[-1] <= batch_size + 1
+    if batch_size > 1:
+        assert 1 not in sizes or samples == 1
+        plain = [len(part) for part in torch.arange(samples).split(batch_size)]
+        assert (sizes == plain) == (plain[-1] > 1 or samples == 1)
+    else:
+        assert sizes == [1] * samples
+
+
+def test_sample_left_over_is_trained_on_with_the_batch_before_it():
+    source = data(retain=13, forget=5)
+    batches = list(source.train_batches("retain", 4, seed=0, epoch=0, dtype=torch.float32))
+    assert [len(batch.y) for batch in batches] == [4, 4, 5]
+    assert source.steps("retain", 4) == 3
+    assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == sorted(source.index("retain").tolist())
+    whole = list(source.train_batches("retain", 13, seed=0, epoch=0, dtype=torch.float32))
+    assert torch.equal(torch.cat([batch.index for batch in batches]), whole[0].index), "the order is the same"
 
 
 def test_without_shuffling_batches_are_slices_of_the_given_order():

@@ -541,7 +541,44 @@ def test_pruner_must_reach_the_sparsity_on_every_model(resolve, tmp_path, known)
         with pytest.raises(TypeError, match="not callable"):
             resolve(config, data_folder=tmp_path, cache=tmp_path)
     answered = json.loads((tmp_path / "reachable.json").read_text())
-    assert sorted(map(str, answered.values())) == ["None", "None", "None", sentence.partition("0.9999: ")[2]]
+    assert sorted(a["refused"] for a in answered.values() if "refused" in a) == [sentence.partition("0.9999: ")[2]]
+    assert sum(a == {} for a in answered.values()) == 3
+    assert sum("parameters" in a for a in answered.values()) == 2
+
+
+def test_recipe_has_the_method_of_its_label_or_sgd(resolve):
+    config = changed("grid/recipes", {"fast": {}, "mine": {"epochs": 182}, "slow": {"method": "standard"}})
+    recipes = resolve(config).axes["recipes"]
+    assert [(label, entry.method) for label, entry in recipes.items()] == [
+        ("fast", "fast"), ("mine", "sgd"), ("slow", "standard"),
+    ]  # fmt: skip
+    assert recipes["fast"].values["schedule"] == "triangular"
+    assert recipes["slow"].values == recipes["mine"].values
+
+
+def test_model_with_an_import_is_of_that_method(resolve):
+    config = changed("grid/models", {"mine": {"import": "my.nets:make", "kwargs": {"width": 3}}})
+    (entry,) = resolve(config).axes["models"].values()
+    assert (entry.method, entry.values) == ("import", {"import": "my.nets:make", "kwargs": {"width": 3}})
+
+
+def test_models_and_unlearners_are_tried_before_any_job(resolve, tmp_path):
+    """One child answers for the whole grid; what the networks cost is left for the processes of jobs."""
+    config = changed("grid/models", {"resnet8": {}, "vit": {"patch": 2, "width": 8, "depth": 2, "heads": 2}})
+    config["grid"]["unlearners"]["cf_k"] = {"k": 4}
+    with pytest.raises(LacunaError, match=r"^grid.unlearners.cf_k: cannot work on vit: cf_k.k: 4 is not allowed for"):
+        resolve(config, data_folder=tmp_path, cache=tmp_path)
+    config["grid"]["models"]["vit"]["patch"] = 3
+    with pytest.raises(LacunaError, match=r"^grid.models.vit: on digits: it cannot take 1×8×8 images: vit.patch: 3 do"):
+        resolve(config, data_folder=tmp_path, cache=tmp_path)
+    del config["grid"]["models"]["vit"]
+    sizes = resolve(config, data_folder=tmp_path, cache=tmp_path).sizes
+    assert set(sizes) == {("digits", "resnet8")}
+    assert 70_000 < sizes[("digits", "resnet8")]["parameters"] < 80_000
+    assert resolve(config, cache=tmp_path).sizes == sizes, "a job reads them"
+    assert resolve(config).sizes == {}
+    (tmp_path / "sizes.json").write_text("{damaged")
+    assert resolve(config, cache=tmp_path).sizes == {}
 
 
 def test_models_that_cannot_be_built_are_one_sentence(resolve, tmp_path, monkeypatch):

@@ -27,6 +27,18 @@ def test_macs_of_the_published_resnets():
     assert 0.27e6 < parameters(model) < 0.28e6
 
 
+def test_macs_of_a_transformer_by_hand():
+    """Four patches of 2×2 on 4×4, width 8: the patches, in each block 3 + 1 + 4 + 4 maps of 8 to 8, the classifier."""
+    model = build(MODELS["vit"], {"patch": 2, "width": 8, "depth": 2, "heads": 2}).build(3, 1)
+    assert macs(model, (1, 4, 4)) == 4 * (8 * 4 + 2 * 12 * 8 * 8) + 8 * 3
+
+
+def test_linear_map_without_a_call_of_its_module_counts():
+    """torchvision's windows of attention use the weights of their Linear layers and never call these."""
+    model = build(MODELS["swin_t"], {"patch": 2, "width": 8, "depths": [2], "window": 2}).build(3, 1)
+    assert macs(model, (1, 4, 4)) == 4 * (8 * 4 + 2 * 12 * 8 * 8) + 8 * 3
+
+
 def test_grouped_kernels_see_their_group_alone():
     model = nn.Sequential(
         nn.Conv2d(6, 8, 3, padding=1, groups=2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)

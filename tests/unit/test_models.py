@@ -1,17 +1,26 @@
 """Architectures have the shapes and sizes they claim; initialisation is a function of the seed."""
 
+import inspect
+import math
+
 import pytest
 import torch
+import torchvision
 from tiny import network, same, state
 from torch import nn
+from torchvision.models.vgg import cfgs, make_layers
 
 from lacuna.errors import LacunaError
 from lacuna.fields import build
-from lacuna.models import MODELS
-from lacuna.models.init import reinitialise
+from lacuna.models import MODELS, vit
+from lacuna.models.init import check_initialisation, reinitialise
+from lacuna.models.vit import Attention, positions
+from lacuna.training import copy_of
 
 # name: parameters claimed in the docstring for its default width and 10 classes, layers in its name
 CLAIMS = {"resnet8": (78e3, 8), "resnet20": (0.27e6, 20), "resnet18": (11.2e6, 18)}
+# options that make a network small
+THIN = {"vit": {"depth": 2, "heads": 2}, "swin_t": {"depths": [1, 1], "window": 2}}
 
 
 @pytest.mark.parametrize("name", CLAIMS)
@@ -24,13 +33,131 @@ def test_size_is_the_one_in_the_docstring(name):
     assert all(m.bias is None for m in model.modules() if isinstance(m, nn.Conv2d))
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32)])
-@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 40, 64)])
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "import"])
 def test_any_image_size_gives_finite_logits(name, shape):
-    model = build(MODELS[name], {"width": 4}).build(classes=7, channels=shape[0])
+    if name == "vgg16_bn" and shape[1] < 32:
+        pytest.skip("it halves the image five times")
+    model = build(MODELS[name], {"width": 4} | THIN.get(name, {})).build(classes=7, channels=shape[0])
     x = torch.rand(2, *shape)
     assert model(x).shape == (2, 7)
     assert torch.isfinite(model.eval()(x)).all()
+
+
+SIZES = {"resnet50": 23.5e6, "vgg16_bn": 14.7e6, "vit": 5.3e6, "swin_t": 27.5e6}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_size_of_a_large_network_is_the_one_in_the_docstring(name):
+    with torch.device("meta"):
+        model = build(MODELS[name], {}).build(classes=10, channels=3)
+    assert sum(p.numel() for p in model.parameters()) == pytest.approx(SIZES[name], rel=0.01)
+    assert f"{SIZES[name] / 1e6:g} million parameters" in inspect.getdoc(MODELS[name])
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg16_bn"])
+def test_network_is_the_one_of_torchvision(name):
+    """With its weights, tensor by tensor in order, it gives its features; its stem for large images included."""
+    with torch.device("meta"):
+        if name == "vgg16_bn":
+            features = make_layers(cfgs["D"], batch_norm=True)
+            for conv in (m for m in features if isinstance(m, nn.Conv2d)):
+                conv.bias = None  # batch norm follows
+            theirs = nn.Sequential(features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 5))
+        else:
+            theirs = getattr(torchvision.models, name)(weights=None, num_classes=5)
+    ours = build(MODELS[name], {} if name == "vgg16_bn" else {"stem": "imagenet"}).build(5, 3)
+    reinitialise(ours, 0)
+    values = ours.state_dict().values()
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), values, strict=True)), assign=True)
+    x = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.allclose(ours.eval()(x), theirs.eval()(x), atol=1e-5)
+
+
+def test_swin_is_the_one_of_torchvision_with_its_initialisation():
+    with torch.device("meta"):
+        whole, theirs = build(MODELS["swin_t"], {}).build(1000, 3), torchvision.models.swin_t(weights=None)
+    shapes, expected = ({k: v.shape for k, v in m.state_dict().items()} for m in (whole.body, theirs))
+    assert shapes == expected
+    theirs = build(MODELS["swin_t"], {"width": 64, "depths": [1, 1]}).build(5, 3)  # as torchvision made it
+    ours = copy_of(theirs)
+    reinitialise(ours, 0)
+    for (name, value), made in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        if value.numel() > 300 and not (made == made.flatten()[0]).all():
+            assert value.std().item() == pytest.approx(made.std().item(), rel=0.15), name
+            assert not torch.equal(value, made)
+        elif name != "body.features.0.0.bias":
+            assert torch.equal(value, made), name
+
+
+# ---- the vision transformer ------------------------------------------------------------------------------------------
+
+
+def test_attention_is_a_mean_of_values_weighted_by_softmax():
+    attention = Attention(6, 2)
+    x = torch.randn(3, 5, 6)
+    q, k, v = attention.qkv(x).split(6, 2)
+    heads = []
+    for own in (slice(0, 3), slice(3, 6)):
+        weights = (q[..., own] @ k[..., own].transpose(1, 2) / 3**0.5).softmax(2)
+        heads.append(weights @ v[..., own])
+    assert torch.allclose(attention(x), attention.project(torch.cat(heads, 2)), atol=1e-6)
+
+
+def test_codes_of_places_are_sines_and_cosines_of_column_and_row():
+    code = positions(3, 5, 8, torch.device("cpu")).view(3, 5, 4, 2)
+    for row in range(3):
+        for column in range(5):
+            for i, rate in enumerate((1.0, 1e-4)):
+                expected = [f(rate * at) for at in (column, row) for f in (math.sin, math.cos)]
+                assert code[row, column, :, i].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_places_alone_tell_tokens_apart(monkeypatch):
+    """Without their codes the order of the patches makes no difference; with them it does."""
+    model = build(MODELS["vit"], {"patch": 2, "width": 8, "depth": 2, "heads": 2}).build(3, 1)
+    x = torch.rand(1, 1, 4, 4)
+    turned = x.flip(2).view(1, 1, 2, 2, 4).flip(3).reshape(1, 1, 4, 4)  # the rows of patches change places
+    assert torch.equal(turned[:, :, :2], x[:, :, 2:])
+    assert not torch.allclose(model(x), model(turned), atol=1e-4)
+    monkeypatch.setattr(vit, "positions", lambda *where: torch.zeros(()))
+    assert torch.allclose(model(x), model(turned), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        (
+            "vit",
+            {"width": 10, "heads": 2},
+            r"^vit.width: 10 is not allowed; allowed: a multiple of 4 and of heads \(2\)$",
+        ),
+        ("vit", {"width": 8, "heads": 3}, r"^vit.width: 8 is not allowed"),
+        ("swin_t", {"width": 40}, r"^swin_t: width 40 .* allowed: a multiple of 32, or less"),
+        ("swin_t", {"depths": []}, r"^swin_t: .* at least two blocks$"),
+        ("swin_t", {"depths": [1]}, r"^swin_t: .* at least two blocks$"),
+    ],
+)
+def test_width_must_be_divisible(name, options, said):
+    with pytest.raises(LacunaError, match=said):
+        build(MODELS[name], options).build(3, 1)
+
+
+def test_image_must_be_divisible_by_the_patch():
+    model = build(MODELS["vit"], {"patch": 4, "width": 8, "depth": 1, "heads": 2}).build(3, 1)
+    with pytest.raises(LacunaError, match=r"^vit.patch: 4 does not divide 8×6; allowed: a patch that does$"):
+        model(torch.zeros(1, 1, 8, 6))
+
+
+def test_stochastic_depth_skips_in_training_alone():
+    model = build(MODELS["swin_t"], {"width": 8, "depths": [2], "stochastic_depth": 0.9}).build(3, 1)
+    x = torch.rand(1, 1, 8, 8)
+    assert len({model(x).sum().item() for _ in range(20)}) > 1
+    assert len({model.eval()(x).sum().item() for _ in range(3)}) == 1
+
+
+# ---- residual networks -----------------------------------------------------------------------------------------------
 
 
 def test_width_multiplies_every_group():
@@ -65,12 +192,17 @@ def test_shortcut_is_added_before_the_last_relu():
 # ---- initialisation --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [lambda: build(MODELS["resnet8"], {"width": 4}).build(5, 1), network])
+def thin(name):
+    return lambda: build(MODELS[name], {"width": 4} | THIN.get(name, {})).build(5, 1)
+
+
+@pytest.mark.parametrize("make", [*map(thin, [n for n in MODELS if n != "import"]), network])
 def test_initialisation_depends_on_the_seed_alone(make):
     one, other = make(), make()
     with torch.no_grad():
-        for tensor in (*other.parameters(), *other.buffers()):
-            tensor.copy_(torch.rand(tensor.shape) * 9)
+        for name, tensor in (*other.named_parameters(), *other.named_buffers()):
+            if not name.endswith("relative_position_index"):  # a constant
+                tensor.copy_(torch.rand(tensor.shape) * 9)
     torch.manual_seed(1)
     reinitialise(one, 7)
     torch.manual_seed(2)
@@ -109,8 +241,13 @@ def test_parameter_that_cannot_be_drawn_again_is_refused():
             self.conv = nn.Conv2d(1, 2, 3)
             self.scale = nn.Parameter(torch.ones(1))
 
+    check_initialisation(network())
     model = nn.Sequential(Scaled(), nn.Linear(2, 2))
     with pytest.raises(LacunaError, match=r"Scaled has parameters of its own .scale. but no reset_parameters"):
         reinitialise(model, 0)
     Scaled.reset_parameters = lambda self: (self.conv.reset_parameters(), nn.init.ones_(self.scale))
     reinitialise(model, 0)
+    check_initialisation(model)
+    Scaled.reset_parameters = lambda self: self.conv.reset_parameters()
+    with pytest.raises(LacunaError, match=r"^Sequential.reset_parameters leaves '0.scale' as it is; allowed: "):
+        check_initialisation(model)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lacuna import catalogue
 from lacuna.models import MODELS
+from lacuna.reachable import Question, answer
 
 ROOT = Path(__file__).parents[2]
 SLURM = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
@@ -59,7 +59,7 @@ def test_one_gpu_is_shared_safely_on_one_machine():
 @pytest.mark.parametrize(("model", "millions"), [("resnet20", 40.8), ("resnet18", 555.4)])
 def test_what_a_network_takes(model, millions):
     """Multiplications of the published networks on a 32×32 image, and the parameters by another count."""
-    size = catalogue.size_of(MODELS[model])
+    (size,) = answer([Question({"method": model}, {"classes": 10, "shape": [3, 32, 32]})])
     assert size["multiplications_per_pixel"] * 1024 / 1e6 == pytest.approx(millions, rel=0.005)
     network = MODELS[model]().build(10, 3)
     assert size["parameters"] == sum(t.numel() for n, t in network.state_dict().items() if is_learned(n))

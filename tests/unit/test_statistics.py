@@ -15,6 +15,7 @@ from lacuna.evaluation.statistics import (
     bca_interval,
     holm,
     interval,
+    kendall_tau,
     kendall_w,
     paired_p,
     ranks,
@@ -247,3 +248,20 @@ def test_spearman_is_the_one_of_scipy(pairs):
 
 def test_two_values_have_no_correlation():
     assert math.isnan(spearman([1, 2], [1, 2]))
+
+
+# ---- Kendall's τ -----------------------------------------------------------------------------------------------------
+
+
+def test_kendall_tau_is_that_of_scipy():
+    rng = np.random.default_rng(0)
+    for n in (3, 5, 20):
+        for _ in range(20):
+            a, b = rng.integers(0, 6, (2, n)).astype(float)
+            expected = scipy.stats.kendalltau(a, b).statistic
+            assert kendall_tau(a, b) == pytest.approx(expected, nan_ok=True)
+
+
+def test_kendall_tau_of_next_to_nothing_is_none():
+    assert math.isnan(kendall_tau([1.0, 2.0], [1.0, 2.0]))
+    assert math.isnan(kendall_tau([1.0, 1.0, 1.0 + 1e-13], [1.0, 2.0, 3.0]))

@@ -21,6 +21,7 @@ from lacuna.reporting.tables import (
     missing_table,
     ranks_table,
     read_table,
+    recipes_table,
     roc_table,
     summary_table,
 )
@@ -451,6 +452,51 @@ def test_published_average_gap(oracle, method, gap):
     assert own.loc[["UA", "RA", "TA", "MIA"], "gap_retrain"].abs().mean() == pytest.approx(gap, abs=0.0101)
 
 
+# ---- recipes.csv -----------------------------------------------------------------------------------------------------
+
+
+def two_recipes(**gaps):
+    """Average gaps by recipe and method, one for each seed."""
+    results = [
+        result(method, seed, {"avg_gap/retrain": value}, recipe=recipe)
+        for recipe, methods in gaps.items()
+        for method, values in methods.items()
+        for seed, value in enumerate(values)
+        if value is not None
+    ]
+    return recipes_table(Contest(cells_table(results), ["retrain"]))
+
+
+def test_recipes_rank_by_mean_gap_and_tau_counts_the_pairs():
+    slow = {"a": [1.0, 3.0], "b": [3.0, 3.0], "c": [5.0, 4.0], "d": [9.0, 9.0]}
+    quick = {"a": [1.0, 1.0], "b": [5.0, 5.0], "c": [4.0, 2.0], "d": [8.0, 8.0]}
+    table = two_recipes(slow=slow, quick=quick).set_index("unlearner")
+    assert table["rank_a"].tolist() == [1, 2, 3, 4]
+    assert table["rank_b"].tolist() == [1, 3, 2, 4]
+    assert table["tau"].tolist() == pytest.approx([4 / 6] * 4), "five pairs of six are in the same order"
+    tied = 5 / math.sqrt(6 * 5)  # a and b tie in slow's second seed
+    assert table["tau_within"].tolist() == pytest.approx([(tied + 1) / 2] * 4)
+    # slow's first seed against quick's second, and slow's second against quick's first
+    assert table["tau_across"].tolist() == pytest.approx([(4 / 6 + 3 / math.sqrt(6 * 5)) / 2] * 4)
+    told = table[["recipe_a", "recipe_b", "methods", "seeds"]].drop_duplicates()
+    assert told.to_numpy().tolist() == [["slow", "quick", 4, 2]]
+
+
+def test_recipes_compare_what_both_have():
+    gaps = {"a": [1.0], "b": [2.0], "c": [3.0]}
+    table = two_recipes(one=gaps, two=gaps | {"new": [0.0]}, three=gaps | {"c": [0.5]})
+    pairs = table.groupby(["recipe_a", "recipe_b"], sort=False)["tau"].first()
+    assert pairs.to_dict() == pytest.approx({("one", "two"): 1, ("one", "three"): -1 / 3, ("two", "three"): -1 / 3})
+    assert table["tau_within"].isna().all(), "one seed"
+    assert set(table["unlearner"]) == {"a", "b", "c"}
+    few = two_recipes(one={"a": [1.0], "b": [2.0]}, two={"a": [1.0], "b": [2.0]})
+    assert few["tau"].isna().all() and (few["note"] == "2 methods: no order to compare").all()
+
+
+def test_one_recipe_has_nothing_to_compare():
+    assert two_recipes(one={"a": [1.0], "b": [2.0], "c": [3.0]}).empty
+
+
 def test_documented_columns_are_those_that_are_written():
     """docs/tables.md has a section for each table, and in it one row for each column, in order."""
     page = (ROOT / "docs/tables.md").read_text(encoding="utf-8")
@@ -462,6 +508,7 @@ def test_documented_columns_are_those_that_are_written():
         "summary": summary_table(made),
         "ranks": ranks_table(made, DIRECTIONS),
         "disagreement": disagreement_table(made, DIRECTIONS),
+        "recipes": recipes_table(made),
         "missing": missing_table([]),
         "roc": roc_table([], ["retrain"]),
         "backdoor": backdoor_table(made, "original"),

@@ -74,6 +74,20 @@ CASES = [
     Case(
         "more rounds than can be", grid_with(pruners={"imp": {"rate": 0.001}}), ("grid.pruners.imp.rate: 0.001", "0.02")
     ),
+    Case(
+        "a network that is not there",
+        grid_with(models={"mine": {"import": "mynets:make"}}),
+        (
+            "grid.models.mine: on digits: import: mynets:make",
+            "ModuleNotFoundError",
+            "a module of the working directory",
+        ),
+    ),
+    Case(
+        "a pruner of filters for a transformer",
+        grid_with(models={"vit": {"patch": 2, "width": 8, "depth": 1, "heads": 2}}, pruners={"filter_l2": {}}),
+        ("grid.pruners.filter_l2: vit on digits cannot be pruned to 0.90: a filter is a channel of a convolution",),
+    ),
     Case("negative lr", changed(unlearners={"ga": {"lr": -1e-3}}), ("grid.unlearners.ga.lr: -0.001", "a number > 0")),
     Case("no seeds", grid_with(seeds=[]), ("grid.seeds: []", "at least 1")),
     Case(

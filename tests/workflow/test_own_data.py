@@ -1,4 +1,4 @@
-"""A user's own npz file goes all the way to metrics, and a changed file is noticed."""
+"""A user's own npz file and own network go all the way to metrics, and a change of either is noticed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,16 @@ from lacuna.artifacts import read_npz, read_tensors
 
 from .project import EXPERIMENT, Done, Project
 
-CELL = "results/cells/own/resnet8/brief/seed0/random/dense/original"
+CELL = "results/cells/own/mine/brief/seed0/random/dense/original"
 METRICS_FILE = f"{CELL}/metrics/tiny.json"
+NETS = """
+from torch import nn
+
+
+def make(classes, channels, width):
+    layers = [nn.Conv2d(channels, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(width, classes))
+"""
 EXPERIMENT_ON_OWN = EXPERIMENT | {
     # the last two need what is made for no other metric
     "metrics": ["UA", "RA", "TA", "TA_forgotten", "MIA", "avg_gap", "ZRF", "AIN"],
@@ -21,6 +29,7 @@ EXPERIMENT_ON_OWN = EXPERIMENT | {
     "grid": EXPERIMENT["grid"]
     | {
         "datasets": {"own": {"method": "npz", "path": "images/own.npz"}},
+        "models": {"mine": {"import": "mynets:make", "kwargs": {"width": 4}}},
         "scenarios": {"random": {"fraction": 0.2}},
         "unlearners": {"original": {}, "retrain": {}},
     },
@@ -40,24 +49,30 @@ def arrays() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def run(fresh: Project, workers: ThreadPoolExecutor, tmp_path_factory: pytest.TempPathFactory) -> Future:
-    """One cell on the user's images; then a dry run with the file as it was, and one with an image changed."""
+    """One cell on the user's images; then dry runs with the files as they were, with a line of the network changed and
+    with an image changed."""
 
-    def work() -> tuple[Project, Done, Done, Done]:
+    def work() -> tuple[Project, Done, Done, Done, Done]:
         project = fresh.copy(tmp_path_factory.mktemp("own") / "clone")
         project.choose(EXPERIMENT_ON_OWN)
         (project / "images").mkdir()
         np.savez(project / "images/own.npz", **arrays())
+        (project / "mynets.py").write_text(NETS)
         done = project.run(METRICS_FILE)
+        (project / "mynets.py").write_text(f"# what I know of it\n{NETS}")
         same = project.plan(METRICS_FILE)
+        (project / "mynets.py").write_text(NETS.replace("width, 3)", "width, 3, padding=1)"))
+        network = project.plan(METRICS_FILE)
+        (project / "mynets.py").write_text(NETS)
         np.savez(project / "images/own.npz", **arrays() | {"x_train": 255 - arrays()["x_train"]})
-        return project, done, same, project.plan(METRICS_FILE)
+        return project, done, same, network, project.plan(METRICS_FILE)
 
     return workers.submit(work)
 
 
 def test_own_images_become_metrics(run: Future) -> None:
     """One cell of a user's data: its images and labels arrive as they are, and every metric is finite."""
-    project, done, _, _ = run.result()
+    project, done, *_ = run.result()
     assert done.code == 0, done.output
     given = arrays()
     stored, _ = read_tensors(project / "results/data/own/images.safetensors", "images")
@@ -83,16 +98,16 @@ def test_own_images_become_metrics(run: Future) -> None:
 
 def test_only_the_asked_cell_was_made(run: Future) -> None:
     """A target makes itself and what it needs: the dense model, the oracle, and no table."""
-    project, done, _, _ = run.result()
+    project, done, *_ = run.result()
     place = "random, dense, own, seed 0"
     assert done.jobs == {
         "ingest own",
         "split own, seed 0",
         "choose what to forget: random of own, seed 0",
-        "train resnet8 on own, brief, seed 0",
+        "train mine on own, brief, seed 0",
         f"original: {place}",
         f"retrain: {place}",
-        "predict with an untrained resnet8 on own, brief, seed 0",
+        "predict with an untrained mine on own, brief, seed 0",
         f"relearn after original: {place}",
         f"relearn after retrain: {place}",
         f"evaluate original: {place}",
@@ -102,7 +117,15 @@ def test_only_the_asked_cell_was_made(run: Future) -> None:
 
 def test_a_changed_file_is_ingested_again(run: Future) -> None:
     """With the user's file as it was there is nothing to do; after a change everything that hangs on it runs."""
-    _, done, same, after = run.result()
+    _, done, same, _, after = run.result()
     assert same.nothing_to_do, same.output
     assert after.code == 0, after.output
     assert after.jobs == done.jobs
+
+
+def test_a_changed_network_is_trained_again(run: Future) -> None:
+    """A line of the user's code, not a comment, runs whatever is made with it; images and splits stay."""
+    _, done, _, network, _ = run.result()
+    assert network.code == 0, network.output
+    kept = {"ingest own", "split own, seed 0", "choose what to forget: random of own, seed 0"}
+    assert network.jobs == done.jobs - kept

@@ -3,6 +3,7 @@
 
 localrules:
     aggregate,
+    recipes,
 
 
 rule aggregate:
@@ -78,3 +79,35 @@ rule aggregate:
         "tables of {wildcards.experiment}"
     script:
         "../scripts/aggregate.py"
+
+
+# Do two ways of training rank the methods alike?
+rule recipes:
+    input:
+        cells=at("tables", "cells.csv"),
+    output:
+        recipes=report(
+            at("tables", "recipes.csv"),
+            category="Tables",
+            caption="../report/recipes.rst",
+            labels={"table": "recipes"},
+        ),
+    log:
+        log_at("tables", "recipes"),
+    benchmark:
+        benchmark_at("tables", "recipes")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=10,
+        gpu=0,
+    params:
+        oracles=EXPERIMENT.oracles,
+        twins=EXPERIMENT.twins,
+        code=code_of("recipes.py"),
+    message:
+        "recipes compared in {wildcards.experiment}"
+    script:
+        "../scripts/recipes.py"

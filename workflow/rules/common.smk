@@ -15,6 +15,7 @@ from lacuna.data import DATASETS, SCENARIOS
 from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.pruning.rounds import rounds_to
+from lacuna.reachable import modules_of
 from lacuna.shadows.plan import models_of
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
@@ -167,8 +168,9 @@ def code_of(script, also=lambda wildcards: (), **axes):
 
     def digest(wildcards):
         labels = {axis: by(wildcards) if callable(by) else wildcards[by] for axis, by in axes.items()}
-        chosen = tuple(KNOWN[axis][EXPERIMENT.entry(axis, label).method]["module"] for axis, label in labels.items())
-        chosen += tuple(also(wildcards))
+        chosen = tuple(also(wildcards))
+        for axis, label in labels.items():
+            chosen += modules_of(axis, OPTIONS[axis][label], KNOWN)
         if chosen not in cache:
             cache[chosen] = code_digest(SCRIPTS / script, *chosen)
         return cache[chosen]
@@ -199,13 +201,19 @@ def megabytes_of(path):
         return 200.0
 
 
+def network_of(wildcards):
+    """The sizes of a job's network; a guess where no plan could tell."""
+    guess = {"parameters": 25e6, "multiplications_per_pixel": 5e5}
+    return EXPERIMENT.sizes.get((wildcards.dataset, wildcards.model), guess)
+
+
 def model_memory(wildcards, input, attempt):
     """Megabytes of a job that makes a model: its libraries, some copies of the images, many of the weights.
 
     Images are mapped from their file: of many the system keeps in memory what it has room for.
     """
     libraries = 4000 if GPU else 1500
-    weights = 4e-6 * KNOWN["models"][EXPERIMENT.entry("models", wildcards.model).method]["parameters"]
+    weights = 4e-6 * network_of(wildcards)["parameters"]
     return round(libraries + min(4 * megabytes_of(input.images), 16_000) + 40 * weights) * attempt
 
 
@@ -214,10 +222,10 @@ def model_runtime(wildcards, input, attempt):
 
     A day at most, because long limits wait long in the queue; the next attempt goes on from the checkpoint.
     """
-    model = KNOWN["models"][EXPERIMENT.entry("models", wildcards.model).method]
+    network = network_of(wildcards)
     pixels = megabytes_of(input.images) * 1e6 / 3
     # forward and backward; multiplications per second of small convolutions, measured low
-    seconds = 3 * model["multiplications_per_pixel"] * pixels / (5e11 if GPU else 1e10)
+    seconds = 3 * network["multiplications_per_pixel"] * pixels / (5e11 if GPU else 1e10)
     minutes = 15 + EXPERIMENT.entry("recipes", wildcards.recipe).values["epochs"] * seconds / 60
     minutes *= len(models_of(wildcards.get("shadows", "0-0"))) * int(wildcards.get("folds", 1))
     return min(round(minutes * attempt), 24 * 60)

@@ -184,8 +184,8 @@ class UnlearningData:
         return self.parts[stream]
 
     def steps(self, stream: str, batch_size: int) -> int:
-        """Batches in one pass; the last one may be short."""
-        return -(-len(self.index(stream)) // batch_size)
+        """Batches in one pass; the last one may be short, or one sample longer than the others."""
+        return len(batch_sizes(len(self.index(stream)), batch_size))
 
     def train_batches(self, stream: str, batch_size: int, seed: int, epoch: int, dtype: torch.dtype) -> Iterator[Batch]:
         """One epoch of augmented batches; order and augmentation depend on (seed, stream, epoch, step) alone."""
@@ -198,7 +198,8 @@ class UnlearningData:
             order = order.to(self.device)
             index, forgotten = index[order], forgotten[order]
         generator = torch.Generator(self.device)
-        batches = zip(*(part.split(batch_size) for part in (self._rows(index), index, forgotten)), strict=True)
+        sizes = batch_sizes(len(index), batch_size)
+        batches = zip(*(part.split(sizes) for part in (self._rows(index), index, forgotten)), strict=True)
         for step, (rows, chosen, flags) in enumerate(batches):
             generator.manual_seed(derive(seed, stream, epoch, step))
             x = self._augmented(self.images[rows], generator)
@@ -266,3 +267,15 @@ def _from_host(images: Tensor, device: torch.device, serve: Serving) -> bool:
     if serve == "auto" and device.type == "cuda":
         return images.nbytes > torch.cuda.mem_get_info(device)[0] // 2
     return serve == "host"
+
+
+def batch_sizes(samples: int, batch_size: int) -> list[int]:
+    """The sizes of the batches that a pass divides its samples into; a last one of 1 joins the batch before it.
+
+    Batch norm has no variance of one value to a channel, which is what a deep network makes of a small image.
+    """
+    whole, rest = divmod(samples, batch_size)
+    sizes = [batch_size] * whole + [rest] * (rest > 0)
+    if rest == 1 and whole:
+        sizes[-2:] = [batch_size + 1]
+    return sizes

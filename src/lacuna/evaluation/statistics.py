@@ -140,3 +140,14 @@ def spearman(a: Values, b: Values) -> float:
     x, y = (r - r.mean() for r in (ranks(a), ranks(b)))
     scale = math.sqrt((x @ x) * (y @ y))
     return float(x @ y) / scale if len(x) >= 3 and scale > 0 else math.nan
+
+
+def kendall_tau(a: Values, b: Values) -> float:
+    """Kendall's τ_b, how alike two orders are: (C − D) / √((n₀ − n_a)(n₀ − n_b)), in [−1, 1].
+
+    C, D: pairs in the same and in the reverse order, n₀ all pairs, n_a and n_b those that a or b ties (Kendall, 1945).
+    NaN with fewer than 3 values, or if one side ties all of them. Values equal to 10 significant digits tie.
+    """
+    signs = [np.sign(r[:, None] - r) for r in (ranks(a), ranks(b))]
+    scale = math.sqrt(np.prod([np.abs(s).sum() for s in signs]))
+    return float((signs[0] * signs[1]).sum() / scale) if len(signs[0]) >= 3 and scale > 0 else math.nan

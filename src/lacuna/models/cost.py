@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d, linear
+from torch.overrides import TorchFunctionMode
 
 from lacuna.models.modes import evaluating
 
@@ -25,24 +27,27 @@ def parameters(model: nn.Module) -> int:
 def macs(model: nn.Module, shape: Sequence[int]) -> int:
     """Multiplications with a weight for one image: those of convolutions and linear layers, biases not counted.
 
+    Those of an attention among its tokens are none: no weight is in them.
     shape: of the image, (channels, height, width).
     """
+    first = next(model.parameters())
+    with evaluating(model), _Counter() as counter:
+        model(torch.zeros(1, *shape, dtype=first.dtype, device=first.device))
+    return counter.total
+
+
+class _Counter(TorchFunctionMode):
+    """Sees convolutions and linear maps wherever they are called: some layers do without a module of their own."""
+
     total = 0
 
-    def count(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        nonlocal total
-        # each output is a sum over all that one row of the weight sees
-        total += output.numel() * module.weight[0].numel()  # type: ignore[index]
-
-    hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    first = next(model.parameters())
-    try:
-        with evaluating(model):
-            model(torch.zeros(1, *shape, dtype=first.dtype, device=first.device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return total
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if func in (conv2d, linear):
+            weight = args[1] if len(args) > 1 else kwargs["weight"]
+            # each output is a sum over all that one row of the weight sees
+            self.total += output.numel() * weight[0].numel()
+        return output
 
 
 @torch.no_grad()

@@ -31,7 +31,20 @@ def _reset(module: nn.Module) -> None:
     if own := [name for name, _ in module.named_parameters(recurse=False)]:
         raise LacunaError(
             f"{type(module).__name__} has parameters of its own ({', '.join(own)}) but no reset_parameters method; "
-            "a model to be trained anew needs one"
+            "a model to be trained anew needs one; allowed: that method in this class or in one around it"
         )
     for child in module.children():
         _reset(child)
+
+
+@torch.no_grad()
+def check_initialisation(model: nn.Module) -> None:
+    """Raise LacunaError unless `reinitialise` draws every parameter anew; leaves the model newly initialised."""
+    for parameter in model.parameters():
+        parameter.fill_(torch.nan)
+    reinitialise(model, 0)
+    if kept := [name for name, parameter in model.named_parameters() if bool(parameter.isnan().any())]:
+        raise LacunaError(
+            f"{type(model).__name__}.reset_parameters leaves '{kept[0]}' as it is; allowed: a method that draws every "
+            "parameter below it anew"
+        )

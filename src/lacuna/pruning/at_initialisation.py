@@ -10,12 +10,16 @@ import torch
 from torch import nn
 
 from lacuna.data.batches import UnlearningData
+from lacuna.errors import LacunaError
 from lacuna.fields import Count
 from lacuna.pruning import criteria
 from lacuna.pruning.base import Pruner
 from lacuna.pruning.mask import Mask, Sparsity, prunable
 from lacuna.registry import register
 from lacuna.training import copy_of
+
+# norms by what they are given, in evaluation mode too
+_NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +70,9 @@ class SynFlow(InitialPruner):
     """SynFlow: in round j of J keep the share (1−s)^(j/J) with the largest |∂R/∂θ_0 ⊙ θ_0|; train from θ_0.
 
     R is the sum of the logits of an image of ones, with every parameter at its absolute value: no data is seen.
-    The masks of one run's rounds are nested; those of two sparsities need not be.
+    The masks of one run's rounds are nested; those of two sparsities need not be. Networks with layer, group or
+    instance norm are refused: these are of degree 0 in what they are given, so Σ θ ∂R/∂θ over the weights before them
+    is 0.
     rounds: J; with 1, whole layers vanish at a sparsity where 100 leaves them connected.
     Cost: 1 forward, 1 backward of one image a round.
     Source: Tanaka et al., NeurIPS 2020.
@@ -75,6 +81,15 @@ class SynFlow(InitialPruner):
     rounds: Count = 100
 
     criterion = criteria.synflow
+
+    def check(self, model: nn.Module, sparsity: Sparsity) -> None:
+        for module in model.modules():
+            if isinstance(module, _NORMS):
+                raise LacunaError(
+                    f"{type(module).__name__} divides the size of its inputs out of R, so a score says nothing of the "
+                    "flow through a weight; allowed: a network without norms, or with batch norm"
+                )
+        super().check(model, sparsity)
 
     def find_mask(
         self, model: nn.Module, sparsity: Sparsity, data: UnlearningData, *, seed: int, mask: Mask | None = None

@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
+from lacuna.models.modes import plain_attention
 from lacuna.pruning.mask import prunable
 from lacuna.training import copy_of
 
@@ -89,11 +90,12 @@ def grasp(
     """
     model = copy_of(model).train(batchnorm == "train")
     everything = dict(model.named_parameters())
-    loss = _loss(model, data, _balanced(data, samples_per_class, seed), temperature=200.0)
-    flow = torch.stack([g.square().sum() for g in _gradients(loss, everything, create_graph=True).values()]).sum()
-    weights = prunable(model, include_linear)
-    # ∂(½ gᵀg)/∂θ = Hg
-    return {name: weights[name].detach() * hg for name, hg in _gradients(flow / 2, weights).items()}
+    with plain_attention():
+        loss = _loss(model, data, _balanced(data, samples_per_class, seed), temperature=200.0)
+        flow = torch.stack([g.square().sum() for g in _gradients(loss, everything, create_graph=True).values()]).sum()
+        weights = prunable(model, include_linear)
+        # ∂(½ gᵀg)/∂θ = Hg
+        return {name: weights[name].detach() * hg for name, hg in _gradients(flow / 2, weights).items()}
 
 
 def synflow(model: nn.Module, *, data: UnlearningData, include_linear: bool = False) -> Scores:

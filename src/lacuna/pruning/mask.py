@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,27 +14,33 @@ from torch import Tensor, nn
 
 from lacuna.artifacts import pack_bits, unpack_bits
 from lacuna.errors import LacunaError
+from lacuna.models.anatomy import classifier
 
 Scope = Literal["global", "layer"]
 Sparsity = str | float | Fraction
 
 
 def prunable(model: nn.Module, include_linear: bool = False) -> dict[str, nn.Parameter]:
-    """The weights that pruning may remove: every convolution's, by state name; never biases or batch norm.
+    """The weights that pruning may remove: every convolution's, by state name; never biases or norms.
 
-    include_linear adds Linear weights except the classifier (the last Linear).
+    include_linear adds Linear weights except the classifier; so does a network with a true attribute `prunes_linear`
+    (a transformer, which has next to nothing else), whoever asks.
     Raises LacunaError if the model has none.
     """
-    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][:-1]
-    weights = {}
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d) or (include_linear and name in linear):
-            weights[f"{name}.weight"] = module.weight
+    include_linear = include_linear or getattr(model, "prunes_linear", False)
+    head = classifier(model)[1] if include_linear else None
+    kinds = (nn.Conv2d, nn.Linear) if include_linear else nn.Conv2d
+    weights: dict[str, Any] = {
+        f"{name}.weight": module.weight
+        for name, module in model.named_modules()
+        if isinstance(module, kinds) and module is not head
+    }
     if not weights:
-        kinds = "convolution, and no Linear but the classifier" if include_linear else "convolution"
+        lacking = "convolution, and no Linear but the classifier" if include_linear else "convolution"
         raise LacunaError(
-            f"{type(model).__name__} has no prunable weights, it holds no {kinds}; "
-            "allowed: a model with convolutions, or with include_linear one with hidden Linear layers"
+            f"{type(model).__name__} has no prunable weights, it holds no {lacking}; "
+            "allowed: a model with convolutions, or one with hidden Linear layers and either prunes_linear = True in "
+            "its class or include_linear in the pruner"
         )
     return weights
 

@@ -51,6 +51,11 @@ class FilterPruner(TrainedPruner):
         raise NotImplementedError
 
     def check(self, model: nn.Module, sparsity: Sparsity) -> None:
+        if getattr(model, "prunes_linear", False):
+            raise LacunaError(
+                f"a filter is a channel of a convolution, and {type(model).__name__} consists of Linear layers, whose "
+                "outputs heads and shortcuts share; allowed: a pruner of single weights, or a network of convolutions"
+            )
         weights = prunable(model, self.include_linear)
         share = Fraction(str(sparsity))
         if self.scope == "global":

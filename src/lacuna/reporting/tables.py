@@ -2,8 +2,9 @@
 
 cells.csv: one row per cell and metric. layers.csv: one row per cell, layer and metric. summary.csv: one row per method
 and metric, over the seeds. ranks.csv: the order of the methods by each metric, and how far the seeds agree on it.
-disagreement.csv: how far two metrics agree on it. missing.csv: the cells that are not there, and why. roc.csv: curves
-of membership attacks with shadow models. backdoor.csv: accuracy and attack success before and after each method.
+disagreement.csv: how far two metrics agree on it. recipes.csv: how far two recipes do. missing.csv: the cells that are
+not there, and why. roc.csv: curves of membership attacks with shadow models. backdoor.csv: accuracy and attack success
+before and after each method.
 """
 
 from __future__ import annotations
@@ -18,14 +19,19 @@ import numpy as np
 import pandas as pd
 
 from lacuna.errors import LacunaError
-from lacuna.evaluation.statistics import MIN_SEEDS, holm, interval, kendall_w, paired_p, ranks, spearman
+from lacuna.evaluation.statistics import MIN_SEEDS, holm, interval, kendall_tau, kendall_w, paired_p, ranks, spearman
 
 COORDINATES = ("dataset", "model", "recipe", "seed", "scenario", "pruner", "sparsity", "unlearner")
 GROUP = tuple(c for c in COORDINATES if c != "seed")
 # where methods compete: everything but method and seed
 PLACE = tuple(c for c in GROUP if c != "unlearner")
 # columns that hold names, in any table
-LABELS = (*GROUP, "role", "layer", "metric", "oracle", "metric_a", "metric_b", "attack", "reason", "note")
+LABELS = (
+    *(*GROUP, "role", "layer", "metric", "oracle", "metric_a", "metric_b", "recipe_a", "recipe_b"),
+    *("attack", "reason", "note"),
+)
+# what recipes are compared by
+_RANKED_BY = "avg_gap"
 # what stands after gap_<oracle>
 _GAP = ("", "_low", "_high", "_p", "_floor", "_below_floor")
 
@@ -254,6 +260,45 @@ def disagreement_table(contest: Contest, better: Mapping[str, str]) -> pd.DataFr
                 found = dict(zip(PLACE, key, strict=True)) | {"oracle": oracle, "metric_a": a, "metric_b": b}
                 table.append(found | {"spearman": rho, "methods": len(both), "note": note})
     return pd.DataFrame(table, columns=columns)
+
+
+def recipes_table(contest: Contest) -> pd.DataFrame:
+    """The methods' ranks by average gap under each two recipes, 1 the best, and Kendall's τ between the two orders.
+
+    Ranked are the mean gaps over the seeds, for each place but the recipe and each oracle; a method without a gap under
+    both recipes is left out. tau_across and tau_within: the mean τ of two single seeds, one of either recipe or two of
+    one: if they are alike, the recipes differ no more than seeds do.
+    """
+    place = [c for c in PLACE if c != "recipe"]
+    columns = [*place, "oracle", "recipe_a", "recipe_b", "unlearner", "rank_a", "rank_b"]
+    columns += ["tau", "tau_across", "tau_within", "methods", "seeds", "note"]
+    scores = contest.scores({_RANKED_BY: "lower"})
+    table = []
+    for (*key, oracle), rows in scores.groupby([*place, "oracle"], sort=False):
+        by_recipe = {
+            recipe: own.pivot(index="seed", columns="unlearner", values="score")
+            for recipe, own in rows.groupby("recipe", sort=False)
+        }
+        for (a, of_a), (b, of_b) in itertools.combinations(by_recipe.items(), 2):
+            both = [unlearner for unlearner in rows["unlearner"].unique() if unlearner in of_a and unlearner in of_b]
+            means = [of[both].mean().to_numpy() for of in (of_a, of_b)]
+            single = [[*of[both].dropna().iterrows()] for of in (of_a, of_b)]
+            within = [kendall_tau(x, y) for of in single for (_, x), (_, y) in itertools.combinations(of, 2)]
+            across = [kendall_tau(x, y) for (i, x), (j, y) in itertools.product(*single) if i != j]
+            tau = kendall_tau(*means)
+            found = dict(zip(place, key, strict=True)) | {"oracle": oracle, "recipe_a": a, "recipe_b": b}
+            found |= {"tau": tau, "tau_across": _mean(across), "tau_within": _mean(within), "methods": len(both)}
+            found["seeds"] = min(map(len, single))
+            found["note"] = f"{len(both)} methods: no order to compare" if math.isnan(tau) else None
+            for unlearner, *ranked in zip(both, *map(ranks, means), strict=True):
+                table.append(found | {"unlearner": unlearner, "rank_a": ranked[0], "rank_b": ranked[1]})
+    return pd.DataFrame(table, columns=columns)
+
+
+def _mean(values: Sequence[float]) -> float:
+    """The mean of what is a number; NaN of nothing."""
+    numbers = [value for value in values if not math.isnan(value)]
+    return sum(numbers) / len(numbers) if numbers else math.nan
 
 
 def missing_table(cells: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

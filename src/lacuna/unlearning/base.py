@@ -59,6 +59,13 @@ class Unlearner:
     oracle: ClassVar[bool] = False
     scenarios: ClassVar[tuple[str, ...] | None] = None
 
+    def check(self, model: nn.Module) -> None:
+        """Raise LacunaError unless this method can work on such a network.
+
+        Looks at names and shapes alone: the weights may be on the meta device. Asked of every model of a grid before
+        the first job, and at the start of every run.
+        """
+
     def prepare(self, model: nn.Module, run: Run) -> None:
         """What must be done to the whole network, in place, before filters are taken out of it."""
 
@@ -122,6 +129,7 @@ def run(method: type[Unlearner], model: nn.Module, data: UnlearningData, **optio
     names = {f.name for f in dataclasses.fields(Run)}
     given = Run(**{"name": method.name} | {k: v for k, v in options.items() if k in names})
     unlearner = build(method, {k: v for k, v in options.items() if k not in names}, method.name)
+    unlearner.check(model)
     model = copy_of(model)
     unlearner.prepare(model, given)
     if given.mask is not None:

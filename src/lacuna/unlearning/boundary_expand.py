@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lacuna.data.batches import Batch, UnlearningData
-from lacuna.errors import LacunaError
 from lacuna.fields import Positive
+from lacuna.models.anatomy import classifier as classifier
 from lacuna.pruning.mask import Mask
 from lacuna.randomness import derive
 from lacuna.training import Work
@@ -23,7 +23,7 @@ from lacuna.unlearning.base import LossUnlearner, register
 class BoundaryExpand(LossUnlearner):
     """Boundary expanding: SGD on ℓ(D_f with label C), C a shadow class beside the classes 0 … C−1, dropped at the end.
 
-    The last Linear layer gets one more row, drawn as PyTorch draws such a layer. Retained data are not read. As
+    The classifier gets one more row, drawn as PyTorch draws such a layer. Retained data are not read. As
     published, batch norm updates its running statistics, which drift to D_f's (`batchnorm: frozen` keeps them): with
     so small a rate that can be most of the effect.
     Published values (CIFAR-10, AllCNN): lr 1e-5, 10 epochs, batch 64, no weight decay.
@@ -35,6 +35,9 @@ class BoundaryExpand(LossUnlearner):
 
     def loss(self, model: nn.Module, forget: Batch, work: Work) -> Tensor:
         return cross_entropy(model(forget.x), torch.full_like(forget.y, work.memory["shadow"]))
+
+    def check(self, model: nn.Module) -> None:
+        classifier(model)
 
     def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
         name, layer = classifier(model)
@@ -57,14 +60,6 @@ class BoundaryExpand(LossUnlearner):
         _, layer = classifier(model)
         _replace(layer, {key: p[: work.memory["shadow"]].clone() for key, p in layer.named_parameters()})
         work.mask = work.memory["mask"]
-
-
-def classifier(model: nn.Module) -> tuple[str, nn.Linear]:
-    """The last Linear layer, with its name."""
-    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    if not layers:
-        raise LacunaError(f"{type(model).__name__} has no classifier: it holds no Linear layer")
-    return layers[-1]
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,8 +11,8 @@ from torch import nn
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Count, Positive
-from lacuna.pruning.mask import Mask, prunable
-from lacuna.training import Work
+from lacuna.pruning.mask import Mask
+from lacuna.training import Schedule, Work
 from lacuna.unlearning.base import register
 from lacuna.unlearning.ft import FineTuning
 
@@ -23,6 +23,7 @@ class ConvTranspose(FineTuning):
     """Convolution transpose: W[o, i, h, w] ← W[o, i, w, h] in every convolution, then SGD on ℓ(D_r).
 
     The mask is transposed with its weights, so the outcome's mask is the transposed one. 1×1 kernels stay as they are.
+    In a transformer that is each patch turned over its diagonal, and nothing else.
     Published values (ResNet-18, age of faces): lr 1e-3, cosine, 3 epochs, batch 64.
     Cost: 1 forward, 1 backward a step.
     Source: NeurIPS 2023 unlearning challenge, fifth place (arXiv 2406.09073); Cadet et al., arXiv 2410.01276.
@@ -30,7 +31,10 @@ class ConvTranspose(FineTuning):
 
     lr: Positive = 1e-3
     epochs: Count = 3
-    schedule: Literal["constant", "multistep", "cosine"] = "cosine"
+    schedule: Schedule = "cosine"
+
+    def check(self, model: nn.Module) -> None:
+        kernels(model)
 
     def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
         work.mask = transpose(model, work.mask)
@@ -41,13 +45,30 @@ class ConvTranspose(FineTuning):
 def transpose(model: nn.Module, mask: Mask | None) -> Mask | None:
     """Transpose every convolution kernel in place; returns the mask that goes with it.
 
-    Raises LacunaError for a kernel that is not square: its transpose would not fit its layer.
+    Raises LacunaError as `kernels` does.
     """
-    kernels = prunable(model)
-    for name, kernel in kernels.items():
+    turned = kernels(model)
+    for kernel in turned.values():
+        kernel.copy_(kernel.mT.clone())
+    return mask and Mask({name: mask[name].mT if name in turned else mask[name] for name in mask})
+
+
+def kernels(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights of all convolutions, by name.
+
+    Raises LacunaError for a kernel that is not square, whose transpose would not fit its layer; and if transposing
+    would change nothing, as there is none larger than 1×1.
+    """
+    found: dict[str, Any] = {
+        f"{name}.weight": m.weight for name, m in model.named_modules() if isinstance(m, nn.Conv2d)
+    }
+    for name, kernel in found.items():
         height, width = kernel.shape[2:]
         if height != width:
             raise LacunaError(f"conv_transpose: '{name}' has a {height}×{width} kernel; allowed: square kernels")
-    for kernel in kernels.values():
-        kernel.copy_(kernel.mT.clone())
-    return mask and Mask({name: mask[name].mT if name in kernels else mask[name] for name in mask})
+    if all(kernel[0, 0].numel() == 1 for kernel in found.values()):
+        raise LacunaError(
+            f"conv_transpose: {type(model).__name__} has nothing to transpose; allowed: a network with a convolution "
+            "larger than 1×1"
+        )
+    return found

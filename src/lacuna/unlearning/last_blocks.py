@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Index, Positive
+from lacuna.models.anatomy import classifier
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
 from lacuna.training import Work, copy_of
@@ -26,11 +27,13 @@ def blocks(model: nn.Module) -> list[list[str]]:
     Modules are taken in the order of their definition. A Sequential, a list or a dict is opened, and so is a module
     with more than half of all weight tensors: it is the body, not a part. What is left is a block if it holds a weight
     of two or more axes (a residual block, a convolution, a linear layer); otherwise (a norm layer) it belongs to the
-    block before it. The classifier is the block with the last Linear, or the last block if there is no Linear.
+    block before it. The last block is the one with the classifier, or the last of all if there is no Linear layer.
 
-    For lacuna's ResNets: the stem, each residual block, the classifier.
+    For lacuna's ResNets: the stem, each residual block, the classifier; for its transformers: the patches, each block
+    of attention, the classifier.
     """
-    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    head = f"{classifier(model)[0]}." if linear else ""
     found: list[list[str]] = []
     weighty = False
     for name, module in _opened(model, _weights(model)):
@@ -39,7 +42,7 @@ def blocks(model: nn.Module) -> list[list[str]]:
             weighty = False
         found[-1].append(name)
         weighty = weighty or bool(_weights(module))
-        if linear and f"{linear[-1]}.".startswith(f"{name}."):
+        if head.startswith(f"{name}."):
             break
     return found
 
@@ -68,6 +71,9 @@ class _LastBlocks(LossUnlearner):
 
     def loss(self, model: nn.Module, retain: Batch) -> Tensor:
         return cross_entropy(model(retain.x), retain.y)
+
+    def check(self, model: nn.Module) -> None:
+        self.moving(model)
 
     def moving(self, model: nn.Module) -> set[str]:
         """Names of the modules from the first of the last k blocks to the end of the network."""

@@ -23,13 +23,14 @@ from lacuna.unlearning.saliency import lowest, mean_gradient
 @register("msg")
 @dataclass(frozen=True, kw_only=True)
 class MaskedSmallGradients(FineTuning):
-    """Masked small gradients: draw the convolution weights with the smallest |∇(ℓ_r − ℓ_f)| again, then SGD on ℓ(D_r).
+    """Masked small gradients: draw the prunable weights with the smallest |∇(ℓ_r − ℓ_f)| again, then SGD on ℓ(D_r).
 
     Gradients at θ_o in evaluation mode, ℓ_r over as many random retained samples as D_f has. A weight is drawn again
-    as the model draws its own; masked weights stay 0 and are not counted.
-    share: share of the unmasked convolution weights that start anew, in (0, 1).
+    as the model draws its own; masked weights stay 0 and are not counted. Prunable are the convolutions, as published;
+    in a transformer the Linear layers but the classifier too.
+    share: share of the unmasked prunable weights that start anew, in (0, 1).
     scope: what is ranked together: the weights of a layer (layer, as the published code does) or all (global).
-    damping: factor on the gradient of the other convolution weights; all other parameters have the whole gradient.
+    damping: factor on the gradient of the other prunable weights; all other parameters have the whole gradient.
     Published values (ResNet-18, age of faces): share 0.3, damping 0.1, 5 epochs, batch 64, lr 1e-3 times 1/3, 2/3, 1,
     2/3, 1/3 by epoch (here constant).
     Cost: 1 forward, 1 backward a step; once a forward and a backward over 2|D_f| samples.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.fields import Count, NonNegative, Positive, UnitHalfOpen
-from lacuna.training import Work
+from lacuna.training import Schedule, Work
 from lacuna.unlearning.base import LossUnlearner, register
 from lacuna.unlearning.per_sample import mean_squares
 from lacuna.unlearning.saliency import unmasked
@@ -39,7 +38,7 @@ class SFRon(LossUnlearner):
     """
 
     lr: Positive = 0.01
-    schedule: Literal["constant", "multistep", "cosine"] = "cosine"
+    schedule: Schedule = "cosine"
     alpha: NonNegative = 25.0
     exponent: NonNegative = 0.5
     every: Count = 5

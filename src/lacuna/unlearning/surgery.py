@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.fields import Count, Positive
-from lacuna.training import Work
+from lacuna.training import Work, seed_noise
 from lacuna.unlearning.base import LossUnlearner
 from lacuna.unlearning.rl import RandomLabels
 
@@ -105,10 +105,11 @@ class LossWeighting(Surgery):
     def losses_now(self, model: nn.Module, batches: Mapping[str, Batch], work: Work) -> tuple[Tensor, Tensor]:
         """L_f and L_r of this step's batches again, for the weights as they are now; batch norm is left as it is.
 
-        The same function as before the step: the same augmented samples and labels, normalised by the statistics of
-        the same joint batch. With running statistics, or without the forget samples in the batch, the loss would be
-        another one, and its difference to the first would not vanish with the learning rate.
+        The same function as before the step: the same augmented samples, labels and dropout, normalised by the
+        statistics of the same joint batch. With running statistics, or without the forget samples in the batch, the
+        loss would be another one, and its difference to the first would not vanish with the learning rate.
         """
+        seed_noise(work)
         with untracked(model):
             return self._call(self.losses, model, batches, work)
 
