@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,8 @@ class Experiment:
     method, by label, with the oracle that they repeat on another random stream: its noise floor. missing: allow makes
     tables of the cells that are there, refuse of all cells.
     shadows: the shadow models of every seed and state, if the grid asks for them.
+    tuning: how hyper-parameters are searched; None if the experiment does not say. given: the merged files as they were
+    read, of which tuning makes an overlay.
     """
 
     name: str
@@ -70,6 +72,8 @@ class Experiment:
     relearning: dict[str, Any]
     missing: str
     shadows: Shadows | None = None
+    tuning: dict[str, Any] | None = None
+    given: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def entry(self, axis: str, label: str) -> Entry:
         return self.axes[axis][label]
@@ -140,6 +144,8 @@ def load(
         relearning=resolve(catalogue["settings"]["relearning"]["schema"], merged.get("relearning") or {}, "relearning"),
         missing=merged.get("missing", "refuse"),
         shadows=shadows,
+        tuning=_tuning(merged, axes["scenarios"], catalogue),
+        given=merged,
     )
     _check_meaning(experiment, catalogue)
     if data_folder is not None:
@@ -236,6 +242,24 @@ def _unprune_label(name: str | None, unlearner: str, values: Mapping[str, Any], 
     told = [] if name else [k for k in values if k not in ("p", "rounds") and values[k] != properties[k]["default"]]
     parts = [name or f"unprune.{unlearner}", f"p{text(values['p'])}", f"r{text(values['rounds'])}"]
     return ".".join([*parts, *(f"{k}_{text(values[k])}" for k in told)])
+
+
+def _tuning(merged: Mapping[str, Any], scenarios: Mapping[str, Entry], catalogue: Catalogue) -> dict[str, Any] | None:
+    """How to search; the models of the experiment's own seeds stay unseen."""
+    if "tuning" not in merged:
+        return None
+    settings = resolve(catalogue["settings"]["tuning"]["schema"], merged["tuning"] or {}, "tuning")
+    shared = sorted(set(settings["seeds"]) & set(merged["grid"]["seeds"]))
+    if shared or not settings["seeds"]:
+        why = f"{shared[0]} is in grid.seeds too" if shared else "[] is not allowed"
+        raise LacunaError(f"tuning.seeds: {why}; allowed: at least one seed, and none of the experiment")
+    for label, scenario in scenarios.items():
+        if "scores" in SCENARIOS[scenario.method].needs:
+            raise LacunaError(
+                f"tuning: scenario '{label}' ({scenario.method}) cannot be judged without an oracle, because its "
+                "samples are unlike those of the validation split; allowed: an experiment without it"
+            )
+    return settings
 
 
 def canonical_sparsity(value: str | float) -> str:
