@@ -17,8 +17,8 @@ with job(snakemake) as say:
         say(f"{label}: {winners[label] or 'the values of the grid'}, {best['score']:.3f} against {grids['score']:.3f}")
     settings = next(iter(studies.values()))["parameters"]["tuning"]
     head = (
-        f"{w.experiment} with values found by `snakemake tune`: of {settings['trials']} tried for each method, the\n"
-        f"best on the validation split of seeds {', '.join(map(str, settings['seeds']))}; blind to oracles and test set\n"
+        f"{w.experiment} with values found by `snakemake tune`: of {settings['trials']} tried for each method,\n"
+        f"the best on the validation split of seeds {', '.join(map(str, settings['seeds']))}.\n"
         f"Every value tried: {Path(snakemake.output.overlay).parent}/*.json"
     )
     with atomic(snakemake.output.overlay) as temporary:
