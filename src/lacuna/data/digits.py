@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lacuna.data.images import Dataset, Images
-from lacuna.randomness import numpy_generator
+from lacuna.data.images import Dataset, Images, fixed_test
 from lacuna.registry import register
 
 
@@ -30,11 +29,7 @@ class Digits(Dataset):
         from sklearn.datasets import load_digits
 
         x, y = load_digits(return_X_y=True)
-        rng = numpy_generator("digits", "test")
-        groups = [rng.permutation(np.flatnonzero(y == k)) for k in range(10)]
-        cuts = [round(0.2 * len(g)) for g in groups]
-        test = np.sort(np.concatenate([g[:c] for g, c in zip(groups, cuts, strict=True)]))
-        train = np.sort(np.concatenate([g[c:] for g, c in zip(groups, cuts, strict=True)]))
+        train, test = fixed_test(y, "digits")
         order = np.concatenate([train, test])
         # grey levels 0..16 become 0..255
         pixels = np.rint(x.reshape(-1, 1, 8, 8)[order] * (255 / 16)).astype(np.uint8)
