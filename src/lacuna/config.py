@@ -31,8 +31,9 @@ AXES = {
     "unlearner": "unlearners",
 }
 DENSE = "dense"
-# the table that exists only where the grid has shadow models
-SHADOW_TABLE = "roc"
+# the tables that exist only where the experiment has what they tell of, and what that is
+_TABLES = {"roc": "grid.shadows", "backdoor": "a backdoor in an entry of grid.datasets"}
+_OF_BACKDOORS = {"SA", "ASR"}
 # A recipe's label says nothing about how to train; there is one way so far.
 _DEFAULT_METHOD = {"recipes": "sgd"}
 
@@ -57,9 +58,9 @@ class Experiment:
     oracles: the label that every cell is compared with, one for each oracle method. twins: further entries of an oracle
     method, by label, with the oracle that they repeat on another random stream: its noise floor. missing: allow makes
     tables of the cells that are there, refuse of all cells.
-    shadows: the shadow models of every seed and state, if the grid asks for them.
-    tuning: how hyper-parameters are searched; None if the experiment does not say. given: the merged files as they were
-    read, of which tuning makes an overlay.
+    shadows: the shadow models of every seed and state, if the grid asks for them. tables: those that not every
+    experiment has, by name. tuning: how hyper-parameters are searched; None if the experiment does not say. given: the
+    merged files as they were read, of which tuning makes an overlay.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Experiment:
     shadows: Shadows | None = None
     tuning: dict[str, Any] | None = None
     given: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    tables: tuple[str, ...] = ()
 
     def entry(self, axis: str, label: str) -> Entry:
         return self.axes[axis][label]
@@ -132,6 +134,9 @@ def load(
     metrics = _chosen("metrics", merged, catalogue)
     oracles, twins = _oracles(axes["unlearners"], catalogue)
     shadows = build(Shadows, grid["shadows"] or {}, "grid.shadows") if "shadows" in grid else None
+    tables: tuple[str, ...] = ("roc",) if shadows is not None else ()
+    if any(dataset.values["backdoor"] for dataset in axes["datasets"].values()) and _OF_BACKDOORS & set(metrics):
+        tables += ("backdoor",)
     states = _states(grid["sparsities"], axes["pruners"])
     axes["unprune"] = _unprunings(grid.get("unprune") or [], axes["unlearners"], states, catalogue)
     experiment = Experiment(
@@ -144,24 +149,19 @@ def load(
         oracles=oracles,
         twins=twins,
         metrics=metrics,
-        figures=_figures(merged, metrics, shadows, catalogue),
+        figures=_figures(merged, metrics, tables, catalogue),
         relearning=resolve(catalogue["settings"]["relearning"]["schema"], merged.get("relearning") or {}, "relearning"),
         missing=merged.get("missing", "refuse"),
         shadows=shadows,
         tuning=_tuning(merged, axes["scenarios"], catalogue),
         given=merged,
+        tables=tables,
     )
     _check_meaning(experiment, catalogue)
     if data_folder is not None:
         metas = {label: _meta(label, entry, Path(data_folder)) for label, entry in axes["datasets"].items()}
-        for (dataset, meta), (name, entry) in itertools.product(metas.items(), axes["scenarios"].items()):
-            scenario, where = build(SCENARIOS[entry.method], entry.values), f"grid.scenarios.{name}"
-            if "fine" in scenario.needs and not meta["fine"]:
-                raise LacunaError(
-                    f"{where}: dataset '{dataset}' has no finer labels, which {entry.method} needs; "
-                    "allowed: a dataset that has them (cifar100 with labels: coarse, npz with fine_train and fine_test)"
-                )
-            scenario.check(meta, where)
+        for label, meta in metas.items():
+            _check_dataset(label, meta, axes)
         if cache is not None:
             _check_pruning(experiment, catalogue, metas, cache)
     return experiment
@@ -301,13 +301,14 @@ def _chosen(axis: str, merged: Mapping[str, Any], catalogue: Catalogue) -> tuple
 
 
 def _figures(
-    merged: Mapping[str, Any], metrics: Sequence[str], shadows: Shadows | None, catalogue: Catalogue
+    merged: Mapping[str, Any], metrics: Sequence[str], tables: Sequence[str], catalogue: Catalogue
 ) -> tuple[str, ...]:
     """The figures that are asked for; by default all that have something to show."""
     facts = catalogue["figures"]
     lacking = {k: [f"metric {m}" for m in of["metrics"] if m not in metrics] for k, of in facts.items()}
-    if shadows is None:
-        lacking = {k: why + ["grid.shadows"] * (SHADOW_TABLE in facts[k]["reads"]) for k, why in lacking.items()}
+    absent = {table: asked for table, asked in _TABLES.items() if table not in tables}
+    for figure, why in lacking.items():
+        why += [absent[table] for table in facts[figure]["reads"] if table in absent and not why]
     chosen = _chosen("figures", merged, catalogue)
     if "figures" not in merged:
         return tuple(figure for figure in chosen if not lacking[figure])
@@ -339,6 +340,8 @@ def _check_meaning(experiment: Experiment, catalogue: Catalogue) -> None:
             rounds_to(sparsity, axes["pruners"][pruner].values.get("rate"))
         except LacunaError as error:
             raise LacunaError(f"grid.pruners.{pruner}.{error}") from None
+    for name, scenario in axes["scenarios"].items():
+        _check_needs(f"grid.scenarios.{name}", scenario, axes)
     for label, entry in axes["unlearners"].items():
         suits = catalogue["unlearners"][entry.method]["scenarios"]
         for name, scenario in axes["scenarios"].items():
@@ -347,6 +350,38 @@ def _check_meaning(experiment: Experiment, catalogue: Catalogue) -> None:
                     f"grid.unlearners.{label}: {entry.method} cannot work on scenario '{name}' ({scenario.method}); "
                     f"allowed: {', '.join(suits)}"
                 )
+
+
+def _check_needs(where: str, scenario: Entry, axes: Mapping[str, Mapping[str, Entry]]) -> None:
+    """Refuse a scenario where the grid has not what it reads beside the labels."""
+    needs = SCENARIOS[scenario.method].needs
+    for label, dataset in axes["datasets"].items():
+        if "poisoned" in needs and not dataset.values["backdoor"]:
+            raise LacunaError(
+                f"{where}: dataset '{label}' has no backdoor, which {scenario.method} forgets; "
+                "allowed: datasets with backdoor: {}"
+            )
+    for key, axis in (("model", "models"), ("recipe", "recipes")):
+        if "scores" in needs and scenario.values[key] not in axes[axis]:
+            raise LacunaError(
+                f"{where}.{key}: '{scenario.values[key]}' is not known; allowed: a label of grid.{axis}: "
+                f"{', '.join(axes[axis])}"
+            )
+
+
+def _check_dataset(label: str, meta: Mapping[str, Any], axes: Mapping[str, Mapping[str, Entry]]) -> None:
+    """Refuse what does not suit a dataset: its backdoor, a scenario."""
+    entry = axes["datasets"][label]
+    if backdoor := build(DATASETS[entry.method], entry.values).backdoor:
+        backdoor.check(meta["classes"], meta["shape"], f"grid.datasets.{label}.backdoor")
+    for name, given in axes["scenarios"].items():
+        scenario, where = build(SCENARIOS[given.method], given.values), f"grid.scenarios.{name}"
+        if "fine" in scenario.needs and not meta["fine"]:
+            raise LacunaError(
+                f"{where}: dataset '{label}' has no finer labels, which {given.method} needs; "
+                "allowed: a dataset that has them (cifar100 with labels: coarse, npz with fine_train and fine_test)"
+            )
+        scenario.check(meta, where)
 
 
 def _sparse(experiment: Experiment) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from lacuna.reporting.figures.metric_disagreement import _both_halves
 from lacuna.reporting.tables import (
     COORDINATES,
     Contest,
+    backdoor_table,
     disagreement_table,
     layers_table,
     roc_table,
@@ -40,6 +41,7 @@ def tables(twins, seeds=1, states=(("dense", "0.00"), ("omp", "0.90")), metrics=
         "disagreement": disagreement_table(contest, BETTER),
         "layers": layers_table([]),
         "roc": curves(("ft", "ga", "rl", *ORACLES, *twins), ORACLES, twins, range(seeds), states),
+        "backdoor": backdoor_table(contest, None, metrics=("UA", "TA")).replace({"UA": "ASR", "TA": "SA"}),
     }
 
 

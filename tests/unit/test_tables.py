@@ -14,6 +14,7 @@ from lacuna.evaluation.statistics import bca_interval, holm, kendall_w, paired_p
 from lacuna.reporting.tables import (
     COORDINATES,
     Contest,
+    backdoor_table,
     cells_table,
     disagreement_table,
     layers_table,
@@ -463,6 +464,7 @@ def test_documented_columns_are_those_that_are_written():
         "disagreement": disagreement_table(made, DIRECTIONS),
         "missing": missing_table([]),
         "roc": roc_table([], ["retrain"]),
+        "backdoor": backdoor_table(made, "original"),
     }
     assert list(sections) == list(tables)
     for name, table in tables.items():

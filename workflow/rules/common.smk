@@ -109,6 +109,7 @@ wildcard_constraints:
     experiment=one_of([EXPERIMENT.name]),
     figure=one_of(EXPERIMENT.figures),
     shadows=r"\d+-\d+",
+    folds=r"\d+",
 
 
 # ---- params: each rule depends on its own part of the config, and on the code that it runs --------------------------
@@ -221,7 +222,7 @@ def model_runtime(wildcards, input, attempt):
     # forward and backward; multiplications per second of small convolutions, measured low
     seconds = 3 * model["multiplications_per_pixel"] * pixels / (5e11 if GPU else 1e10)
     minutes = 15 + EXPERIMENT.entry("recipes", wildcards.recipe).values["epochs"] * seconds / 60
-    minutes *= len(models_of(wildcards.get("shadows", "0-0")))
+    minutes *= len(models_of(wildcards.get("shadows", "0-0"))) * int(wildcards.get("folds", 1))
     return min(round(minutes * attempt), 24 * 60)
 
 
@@ -250,6 +251,16 @@ def listing_of_folder(wildcards):
     return built("datasets", DATASETS, wildcards.dataset).listing()
 
 
+def score_files(wildcards):
+    """How hard each training sample is, where a scenario asks: by held-out models, or by the dense one."""
+    scenario = EXPERIMENT.entry("scenarios", wildcards.scenario)
+    if "scores" not in SCENARIOS[scenario.method].needs:
+        return []
+    folder = f"held_out_{scenario.values['folds']}" if "folds" in scenario.values else "dense"
+    # the scenario's own model and recipe: one forget set for the cells of all
+    return [at("models", f"{folder}/scores.npz").format(**scenario.values, **wildcards)]
+
+
 def previous_state(wildcards):
     """What a level is pruned from: the dense model, or an earlier round of an iterative pruner."""
     rounds = rounds_to(wildcards.sparsity, EXPERIMENT.entry("pruners", wildcards.pruner).values.get("rate"))
@@ -274,6 +285,7 @@ NEEDS = {
     "relearn": at("cells", "{state}/{unlearner}/relearn.json"),
     "curvature": at("models", "{state}/curvature.json"),
     "weights": at("cells", "{state}/{unlearner}/model.safetensors"),
+    "meta": at("data", "meta.json"),
 }
 
 
@@ -376,6 +388,7 @@ def table_files():
             "disagreement.csv",
             "missing.csv",
             "experiment.json",
+            *(f"{table}.csv" for table in EXPERIMENT.tables),
         )
     ]
 

@@ -64,6 +64,7 @@ rule forget:
         images=at("data", "images.safetensors"),
         meta=at("data", "meta.json"),
         split=at("splits", "split.npz"),
+        scores=score_files,
     output:
         split=at("splits", "forget/{scenario}.npz"),
     log:
