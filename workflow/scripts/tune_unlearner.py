@@ -6,14 +6,13 @@ import json
 from pathlib import Path
 
 from job import commit, inputs_of, job, without_method
-from model_job import use_device
+from model_job import load_data, use_device
 
 import numpy as np
 import torch
 
-from lacuna.artifacts import read_json, read_npz, read_tensors, write_json
+from lacuna.artifacts import read_tensors, write_json
 from lacuna.data import SCENARIOS
-from lacuna.data.batches import UnlearningData
 from lacuna.data.scenarios.base import Known
 from lacuna.fields import build
 from lacuna.randomness import derive
@@ -26,21 +25,24 @@ with job(snakemake) as say:
     device = use_device(snakemake.config["device"], snakemake.threads)
     recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
     settings = build(Tuning, params.tuning)
-    arrays, meta = read_tensors(given.images, "images")[0], read_json(given.meta)
-    known = Known(arrays["y"], meta["classes"], arrays.get("fine"))
+    arrays = read_tensors(given.images, "images", mapped=True)[0]
+    seen = {
+        path: load_data(snakemake, device, recipe, split=path, visible=VISIBLE) for path in dict.fromkeys(given.splits)
+    }
     starts = []
     # in the order of the inputs
     places = itertools.product(settings.seeds, params.scenarios, params.states)
     for (number, label, state), split, model, mask in zip(places, given.splits, given.models, given.masks, strict=True):
-        parts = {part: index for part, index in read_npz(split, "split").items() if part in VISIBLE}
+        data, meta = seen[split]
         entry = params.scenarios[label]
         scenario = build(SCENARIOS[entry["method"]], without_method(entry))
-        gone = np.isin(parts["val"], scenario.gone(parts["val"], known))
+        val = data.parts["val"].cpu().numpy()
+        gone = np.isin(val, scenario.gone(val, Known(arrays["y"], meta["classes"], arrays.get("fine"))))
         judged = "gone" if gone.any() else "poisoned" if "poisoned" in scenario.needs else "like val"
         start = Start(
             {"seed": number, "scenario": label, "state": state},
             load_into(new_model(params.model, meta, device), model),
-            UnlearningData.from_arrays(arrays, meta, parts, device=device, augment=recipe.augment),
+            data,
             judged,
             gone,
             {"mask": load_mask(mask), "compact": params.states[state]},
