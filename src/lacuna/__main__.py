@@ -1,4 +1,4 @@
-"""The command line: lacuna verify, lacuna compare."""
+"""The command line: lacuna verify, lacuna compare, lacuna subset."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lacuna.artifacts import atomic
 from lacuna.errors import LacunaError
+from lacuna.subset import subset
 from lacuna.verify import verify
 
 
@@ -30,6 +31,12 @@ def main(arguments: list[str] | None = None) -> int:
     beside.add_argument("--csv", type=Path, metavar="FILE", help="write every row and column as CSV too")
     beside.add_argument("--json", type=Path, metavar="FILE", help="write every row and column as JSON too")
     beside.set_defaults(run=_compare)
+    small = commands.add_parser("subset", help="a small version of an ingested dataset", description=subset.__doc__)
+    small.add_argument("dataset", type=Path, help="results/data/<dataset>")
+    small.add_argument("path", type=Path, help="the npz file to write")
+    small.add_argument("--train", type=int, default=5000, metavar="N", help="training images (default 5000)")
+    small.add_argument("--test", type=int, default=2000, metavar="N", help="test images (default 2000)")
+    small.set_defaults(run=_subset)
     given = parser.parse_args(arguments)
     try:
         return given.run(given)
@@ -58,6 +65,11 @@ def _compare(given: argparse.Namespace) -> int:
         rows = json.loads(table.to_json(orient="records", double_precision=15))
         _write(given.json, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     print(as_text(table), end="")
+    return 0
+
+
+def _subset(given: argparse.Namespace) -> int:
+    subset(given.dataset, given.path, given.train, given.test)
     return 0
 
 
