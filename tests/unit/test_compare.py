@@ -380,6 +380,14 @@ def test_numbers_that_differ_are_no_failure_and_every_format_has_them(tmp_path, 
 # ---- the published tables -------------------------------------------------------------------------------------------
 
 
+def test_what_was_read_off_a_plot_is_marked_so():
+    plot = read_published(ROOT / "published/backdoor_plot.csv")
+    assert {(row.told["method"], row.told["sparsity"]) for row in plot} == {
+        (method, sparsity) for method in ("original", "ft") for sparsity in ("0.00", "0.75", "0.90", "0.95", "0.99")
+    }
+    assert all(row.told["note"].startswith("read off a plot") and math.isnan(row.std) for row in plot)
+
+
 @pytest.mark.parametrize("path", [p for p in TABLES if p.stem != "backdoor_plot"], ids=lambda p: p.stem)
 def test_published_gap_is_the_gap_of_the_published_means(path):
     """So a slip of the pen in a number shows."""
