@@ -317,6 +317,14 @@ def test_bad_tuning_is_refused_while_planning(tmp_path, known, given, sentence):
     assert str(error.value).startswith(sentence)
 
 
+def test_hard_forget_sets_cannot_be_judged(tmp_path, known):
+    hard = {"method": "hardest", "fraction": 0.1, "model": "resnet8", "recipe": "short"}
+    grid = GRID | {"scenarios": {"random": {"fraction": 0.1}, "hard": hard}}
+    with pytest.raises(LacunaError, match=r"^tuning: scenario 'hard' \(hardest\) cannot be judged without an oracle"):
+        loaded(tmp_path, known, BASE | {"grid": grid})
+    assert loaded(tmp_path, known, {k: v for k, v in BASE.items() if k != "tuning"} | {"grid": grid})
+
+
 def test_tuning_has_defaults_and_is_off_by_default(tmp_path, known):
     assert loaded(tmp_path, known, BASE | {"tuning": None}).tuning == {"trials": 16, "seeds": [100, 101], "span": 100.0}
     assert loaded(tmp_path, known, {k: v for k, v in BASE.items() if k != "tuning"}).tuning is None
