@@ -106,6 +106,7 @@ def test_planted_best_value_is_found(best):
     winner = max(trials, key=lambda t: t["score"])
     assert winner["values"]["schedule"] == "cosine" and 0.7 < winner["values"]["lr"] / best < 1.4
     assert trials[0]["values"] == {"lr": 0.02, "schedule": "constant"}, "those of the grid come first"
+    assert len({t["values"]["lr"] for t in trials[:9]}) == 9, "no draw is made twice"
 
 
 def test_proposal_hangs_on_the_trials_before_and_the_seed_alone():

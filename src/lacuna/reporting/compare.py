@@ -27,21 +27,11 @@ REQUIRED = ("scenario", "sparsity", "method", "metric", "mean", "std", "n", "uni
 # what the published numbers were made with; a file or a row may leave it open
 SETTING = ("dataset", "model", "recipe", "pruner")
 COLUMNS = (
-    *(
-        "dataset",
-        "model",
-        "recipe",
-        "scenario",
-        "pruner",
-        "sparsity",
-        "unlearner",
-        "method",
-        "values",
-        "metric",
-        "unit",
-    ),
+    *GROUP,
+    *("method", "values", "metric", "unit"),
     *("ours", "ours_low", "ours_high", "ours_n", "published", "published_std", "published_n"),
-    *("difference", "difference_low", "difference_high", "explained", "speedup", "published_speedup"),
+    *("difference", "difference_low", "difference_high", "explained"),
+    *("speedup", "published_speedup", "gap_of_means"),
     *("note", "differs", "source"),
 )
 # only one side has the cell; it has values but no verdict
@@ -340,8 +330,9 @@ def _pair(
             explained = "yes" if low <= 0 <= high else "no"
     if differs:
         explained = "other setting"
-    if row.metric.startswith("avg_gap/") and (gap := _gap_of_means(ours, mine)) is not None:
-        notes.append(f"the published gap is one of means, ours a mean of gaps; the gap of our means is {gap:.2f}")
+    if row.metric.startswith("avg_gap/"):
+        pair["gap_of_means"] = _gap_of_means(ours, mine)
+        notes.append("the published gap is one of means, ours a mean of gaps" if mine["n"] > 1 else "")
     interval = {"difference": difference, "difference_low": low, "difference_high": high}
     return pair | interval | {"explained": explained, "note": _joined(notes)}
 
@@ -361,13 +352,13 @@ def _lacking(mine: Mapping[str, Any], row: Published) -> Iterator[str]:
         yield f"{told}, an interval takes {MIN_SEEDS}"
 
 
-def _gap_of_means(ours: Ours, mine: Mapping[str, Any]) -> float | None:
+def _gap_of_means(ours: Ours, mine: Mapping[str, Any]) -> float:
     oracle = mine["metric"].partition("/")[2]
     gaps = []
     for metric in ("UA", "RA", "TA", "MIA"):
         own, of_oracle = ours.beside(mine, metric=metric), ours.beside(mine, metric=metric, unlearner=oracle)
         if own is None or of_oracle is None:
-            return None
+            return math.nan
         gaps.append(abs(own["mean"] - of_oracle["mean"]))
     return sum(gaps) / len(gaps)
 
@@ -390,8 +381,7 @@ def as_text(table: pd.DataFrame) -> str:
         lines += _aligned(
             [("method", "metric", "ours", "published", "difference", "noise?"), *map(_line, _records(rows))]
         )
-        notes = {n: None for r in _records(rows) for n in (_noted(r),) if n}
-        lines += [f"  {note}" for note in notes] + [""]
+        lines += [*_notes(_records(rows)), ""]
     for side, columns in (
         (ONLY_PUBLISHED, ("scenario", "sparsity", "method")),
         (ONLY_OURS, (*place[:-1], "unlearner")),
@@ -411,6 +401,8 @@ def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _line(row: Mapping[str, Any]) -> tuple[str, ...]:
     ours = f"{row['ours']:.2f} {_between(row['ours_low'], row['ours_high'])}".rstrip() + f" ({row['ours_n']:.0f})"
+    if row["gap_of_means"] >= 0 and row["ours_n"] > 1:
+        ours += f", of means {row['gap_of_means']:.2f}"
     published = f"{row['published']:.2f}" + (f" ± {row['published_std']:.2f}" if row["published_std"] >= 0 else "")
     published += f" ({row['published_n']:.0f})" if row["published_n"] > 0 else ""
     difference = f"{row['difference']:+.2f} {_between(row['difference_low'], row['difference_high'])}".rstrip()
@@ -420,8 +412,14 @@ def _line(row: Mapping[str, Any]) -> tuple[str, ...]:
     return row["unlearner"], metric, ours, published, difference, row["explained"]
 
 
-def _noted(row: Mapping[str, Any]) -> str:
-    return f"{row['unlearner']} {row['metric']}: {row['note']}" if isinstance(row["note"], str) else ""
+def _notes(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Each note once, with the cells that it is about."""
+    about: dict[str, list[str]] = {}
+    for row in rows:
+        for note in row["note"].split("; ") if isinstance(row["note"], str) else ():
+            about.setdefault(note, []).append(f"{row['unlearner']} {row['metric']}")
+    for note, cells in about.items():
+        yield f"  {note}: {', '.join(cells) if len(cells) < 4 else f'{len(cells)} of the {len(rows)} cells above'}"
 
 
 def _between(low: float, high: float) -> str:
