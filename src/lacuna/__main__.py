@@ -1,12 +1,15 @@
-"""The command line: lacuna verify."""
+"""The command line: lacuna verify, lacuna compare, lacuna subset."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
+from lacuna.artifacts import atomic
 from lacuna.errors import LacunaError
+from lacuna.subset import subset
 from lacuna.verify import verify
 
 
@@ -16,17 +19,66 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     check = commands.add_parser("verify", help="is a results tree whole?", description=verify.__doc__)
     check.add_argument("results", nargs="?", type=Path, default=Path("results"))
+    check.set_defaults(run=_verify)
+    beside = commands.add_parser(
+        "compare",
+        help="our table beside a published one",
+        description="Cell by cell: ours and its interval, the published mean and deviation, their difference, and "
+        "whether noise explains it. docs/compare.md explains every column and verdict.",
+    )
+    beside.add_argument("tables", type=Path, help="results/tables/<name>")
+    beside.add_argument("published", type=Path, help="published/<table>.csv")
+    beside.add_argument("--csv", type=Path, metavar="FILE", help="write every row and column as CSV too")
+    beside.add_argument("--json", type=Path, metavar="FILE", help="write every row and column as JSON too")
+    beside.set_defaults(run=_compare)
+    small = commands.add_parser("subset", help="a small version of an ingested dataset", description=subset.__doc__)
+    small.add_argument("dataset", type=Path, help="results/data/<dataset>")
+    small.add_argument("path", type=Path, help="the npz file to write")
+    small.add_argument("--train", type=int, default=5000, metavar="N", help="training images (default 5000)")
+    small.add_argument("--test", type=int, default=2000, metavar="N", help="test images (default 2000)")
+    small.set_defaults(run=_subset)
     given = parser.parse_args(arguments)
     try:
-        count = 0
-        for finding in verify(given.results):
-            print(finding)
-            count += 1
+        return given.run(given)
     except LacunaError as error:
         print(f"lacuna: {error}", file=sys.stderr)
         return 2
+
+
+def _verify(given: argparse.Namespace) -> int:
+    count = 0
+    for finding in verify(given.results):
+        print(finding)
+        count += 1
     print(f"{given.results}: {'in order' if not count else f'{count} findings'}", file=sys.stderr)
     return int(count > 0)
+
+
+def _compare(given: argparse.Namespace) -> int:
+    # pandas, which verify does without
+    from lacuna.reporting.compare import as_text, compare
+
+    table = compare(given.tables, given.published)
+    if given.csv:
+        _write(given.csv, table.to_csv(index=False))
+    if given.json:
+        rows = json.loads(table.to_json(orient="records", double_precision=15))
+        _write(given.json, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    print(as_text(table), end="")
+    return 0
+
+
+def _subset(given: argparse.Namespace) -> int:
+    subset(given.dataset, given.path, given.train, given.test)
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        with atomic(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise LacunaError(f"{path}: cannot be written ({error.strerror}); allowed: a file that can be made") from None
 
 
 if __name__ == "__main__":

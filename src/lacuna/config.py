@@ -8,7 +8,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,8 @@ class Experiment:
     tables of the cells that are there, refuse of all cells.
     sizes: what each network costs, by dataset and model, where that is known: see `lacuna.reachable.answers`.
     shadows: the shadow models of every seed and state, if the grid asks for them. tables: those that not every
-    experiment has, by name.
+    experiment has, by name. tuning: how hyper-parameters are searched; None if the experiment does not say. given: the
+    merged files as they were read, of which tuning makes an overlay.
     """
 
     name: str
@@ -85,6 +86,8 @@ class Experiment:
     relearning: dict[str, Any]
     missing: str
     shadows: Shadows | None = None
+    tuning: dict[str, Any] | None = None
+    given: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     tables: tuple[str, ...] = ()
     sizes: dict[tuple[str, str], Answer] = dataclasses.field(default_factory=dict)
 
@@ -164,6 +167,8 @@ def load(
         relearning=resolve(catalogue["settings"]["relearning"]["schema"], merged.get("relearning") or {}, "relearning"),
         missing=merged.get("missing", "refuse"),
         shadows=shadows,
+        tuning=_tuning(merged, axes["scenarios"], catalogue),
+        given=merged,
         tables=tables,
     )
     _check_meaning(experiment, catalogue)
@@ -263,6 +268,24 @@ def _unprune_label(name: str | None, unlearner: str, values: Mapping[str, Any], 
     told = [] if name else [k for k in values if k not in ("p", "rounds") and values[k] != properties[k]["default"]]
     parts = [name or f"unprune.{unlearner}", f"p{text(values['p'])}", f"r{text(values['rounds'])}"]
     return ".".join([*parts, *(f"{k}_{text(values[k])}" for k in told)])
+
+
+def _tuning(merged: Mapping[str, Any], scenarios: Mapping[str, Entry], catalogue: Catalogue) -> dict[str, Any] | None:
+    """How to search; the models of the experiment's own seeds stay unseen."""
+    if "tuning" not in merged:
+        return None
+    settings = resolve(catalogue["settings"]["tuning"]["schema"], merged["tuning"] or {}, "tuning")
+    shared = sorted(set(settings["seeds"]) & set(merged["grid"]["seeds"]))
+    if shared or not settings["seeds"]:
+        why = f"{shared[0]} is in grid.seeds too" if shared else "[] is not allowed"
+        raise LacunaError(f"tuning.seeds: {why}; allowed: at least one seed, and none of the experiment")
+    for label, scenario in scenarios.items():
+        if "scores" in SCENARIOS[scenario.method].needs:
+            raise LacunaError(
+                f"tuning: scenario '{label}' ({scenario.method}) cannot be judged without an oracle, because its "
+                "samples are unlike those of the validation split; allowed: an experiment without it"
+            )
+    return settings
 
 
 def canonical_sparsity(value: str | float) -> str:

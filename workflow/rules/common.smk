@@ -1,5 +1,6 @@
 # The experiment, the one place that builds paths, and what rules ask of the grid.
 import functools
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -31,6 +32,7 @@ FOLDERS = {
     "models": "results/models/{dataset}/{model}/{recipe}/seed{seed}",
     "shadows": "results/shadows/{dataset}/{model}/{recipe}/seed{seed}",
     "cells": "results/cells/{dataset}/{model}/{recipe}/seed{seed}/{scenario}",
+    "tuning": "results/tuning/{experiment}/{dataset}/{model}/{recipe}",
     "tables": "results/tables/{experiment}",
     "figures": "results/figures/{experiment}",
 }
@@ -148,10 +150,15 @@ def unpruned_entry(wildcards):
     return OPTIONS["unlearners"][unpruned(wildcards)]
 
 
-def compacted(wildcards):
-    """A param: whether the networks of a state run without their removed filters."""
-    pruner = wildcards.state.rpartition("-")[0]
+def compacted_state(state):
+    """Whether the networks of a state run without their removed filters."""
+    pruner = state.rpartition("-")[0]
     return bool(pruner) and EXPERIMENT.entry("pruners", pruner).values.get("compact", False)
+
+
+def compacted(wildcards):
+    """A param: the same of a cell."""
+    return compacted_state(wildcards.state)
 
 
 def compaction(wildcards):
@@ -231,6 +238,12 @@ def model_runtime(wildcards, input, attempt):
     return min(round(minutes * attempt), 24 * 60)
 
 
+def model_runtime_of_search(wildcards, input, attempt):
+    """Minutes of a search: every trial unlearns every start, each for no more epochs than a training has."""
+    runs = (EXPERIMENT.tuning or {"trials": 1})["trials"] * len(input.models)
+    return min(runs * model_runtime(wildcards, input, attempt), 24 * 60)
+
+
 # ---- inputs -------------------------------------------------------------------------------------------------------
 
 
@@ -308,6 +321,37 @@ def figure_tables(wildcards):
     """The tables that a figure reads, by name; unpacked."""
     names = KNOWN["figures"][wildcards.figure]["reads"]
     return {name: at("tables", f"{name}.csv").format(**wildcards) for name in names}
+
+
+# ---- tuning ---------------------------------------------------------------------------------------------------------
+
+# what has a hyper-parameter: every unlearner but the oracles, which follow the recipe, and the untouched model
+TUNABLE = [label for label in unlearners_by(None) if EXPERIMENT.entry("unlearners", label).values]
+
+
+def tuning_starts(folder, name):
+    """The files of that name of every seed, scenario and state that a search starts from."""
+    settings = EXPERIMENT.tuning or {"seeds": []}
+    places = itertools.product(settings["seeds"], EXPERIMENT.axes["scenarios"], EXPERIMENT.states)
+    # bound now: the patterns are formatted for each job
+    patterns = [(str(seed), scenario, state) for seed, scenario, state in places]
+    return lambda wildcards: [
+        at(folder, name).format(**dict(wildcards.items()) | {"seed": seed, "scenario": scenario, "state": state})
+        for seed, scenario, state in patterns
+    ]
+
+
+def tuning_code(wildcards):
+    """The modules of the scenarios that a search judges by."""
+    return [KNOWN["scenarios"][entry.method]["module"] for entry in EXPERIMENT.axes["scenarios"].values()]
+
+
+def tuned_files(wildcards):
+    """An overlay for each dataset, model and recipe of the experiment."""
+    if EXPERIMENT.tuning is None:
+        sys.exit("lacuna: tuning: missing key; `tuning: {}` in the experiment's file searches with the defaults")
+    axes = {axis: EXPERIMENT.axes[f"{axis}s"] for axis in ("dataset", "model", "recipe")}
+    return expand(at("tuning", "tuned.yaml"), experiment=EXPERIMENT.name, **axes)
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------------

@@ -33,20 +33,29 @@ def use_device(name: str, threads: int) -> torch.device:
 
 
 def load_data(
-    snakemake: Any, device: torch.device, recipe: Recipe, dense: bool = False
+    snakemake: Any,
+    device: torch.device,
+    recipe: Recipe,
+    dense: bool = False,
+    split: str | None = None,
+    visible: tuple[str, ...] | None = None,
 ) -> tuple[UnlearningData, dict[str, Any]]:
     """The job's images and split on the device, and the dataset's facts; dense: train on all, forget nothing.
+
+    split: the file, of a job that has several. visible: the parts that the job may see; None: all.
 
     Where the dataset has a backdoor, the images are as the seed poisoned them, with the triggered ones behind them.
     """
     arrays, _ = read_tensors(snakemake.input.images, "images", mapped=True)
     meta = read_json(snakemake.input.meta)
-    parts = read_npz(snakemake.input.split, "split")
+    parts = read_npz(split or snakemake.input.split, "split")
     stamps = None
     if (backdoor := backdoor_of(meta)) is not None:
         stamps = backdoor.stamps(arrays["y"], meta["train"], parts.pop("poisoned"), meta["shape"])
     if dense:
         parts = {"retain": parts["train"], "val": parts["val"]}
+    if visible is not None:
+        parts = {name: parts[name] for name in visible}
     serve, content = snakemake.config["images"], meta["sha256"]
     rest = {"device": device, "serve": serve, "content": content, "stamps": stamps, "augment": recipe.augment}
     return UnlearningData.from_arrays(arrays, meta, parts, **rest), meta

@@ -66,6 +66,28 @@ def _resamples(n: int) -> np.ndarray:
     return numpy_generator("bootstrap", n).integers(n, size=(_DRAWS, n))
 
 
+def welch_interval(a: tuple[float, float, int], b: tuple[float, float, int], level: float = 0.95) -> Interval:
+    """Difference of two means and the ends of its interval, from independent samples of unequal spread (Welch, 1947).
+
+    a, b: mean, standard deviation (n − 1 in the denominator) and size. d ± t_{(1+level)/2, ν} · √(s_a²/n_a + s_b²/n_b),
+    ν = (s_a²/n_a + s_b²/n_b)² / (s_a⁴/(n_a²(n_a − 1)) + s_b⁴/(n_b²(n_b − 1))) (Satterthwaite). NaN ends with fewer
+    than 3 values on a side or an unknown (NaN) deviation.
+    """
+    (mean_a, s_a, n_a), (mean_b, s_b, n_b) = a, b
+    difference = mean_a - mean_b
+    if min(n_a, n_b) < MIN_SEEDS or not math.isfinite(s_a + s_b):
+        return difference, math.nan, math.nan
+    v_a, v_b = s_a**2 / n_a, s_b**2 / n_b
+    # of equal values on both sides nothing is left to chance
+    half = 0.0
+    if v_a + v_b > 0:
+        # by shares, which cannot underflow as the fourth powers do
+        share_a, share_b = v_a / (v_a + v_b), v_b / (v_a + v_b)
+        freedom = 1 / (share_a**2 / (n_a - 1) + share_b**2 / (n_b - 1))
+        half = float(stdtrit(freedom, (1 + level) / 2) * math.sqrt(v_a + v_b))
+    return difference, difference - half, difference + half
+
+
 def paired_p(differences: Values) -> float:
     """Two-sided p value of the paired t test that the mean difference is 0: t = mean/(s/√n), n − 1 degrees of freedom.
 

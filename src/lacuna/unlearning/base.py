@@ -53,11 +53,13 @@ class Unlearner:
 
     oracle: true for a reference model that the others are compared with.
     scenarios: the scenario methods that it can work on; None means any.
+    searched: the fields that tuning searches; None means those that `lacuna.tuning.space_of` takes by their kinds.
     """
 
     name: ClassVar[str]
     oracle: ClassVar[bool] = False
     scenarios: ClassVar[tuple[str, ...] | None] = None
+    searched: ClassVar[tuple[str, ...] | None] = None
 
     def check(self, model: nn.Module) -> None:
         """Raise LacunaError unless this method can work on such a network.

@@ -1,0 +1,52 @@
+"""An experiment with the values that tuning found, as a file that can be run. Imports no torch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+# what a winner's entry is called beside the one that it was searched from
+SUFFIX = "_tuned"
+
+
+def tuned(
+    given: Mapping[str, Any], place: Mapping[str, str], winners: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The experiment `<name>_tuned` on one dataset, model and recipe, with the winning values.
+
+    given: the experiment as its files have it. place: the labels of that dataset, model and recipe. winners: by label
+    of an unlearner, the values that differ from the grid's. An entry that gets other values gets another label,
+    `ft_tuned`, since a label names files; where the grid's values won, cells are shared.
+    """
+    made = copy.deepcopy({key: value for key, value in given.items() if key not in ("tuning", "missing", "device")})
+    made["name"] = given["name"] + SUFFIX
+    grid = made["grid"]
+    for axis in ("dataset", "model", "recipe"):
+        grid[f"{axis}s"] = {place[axis]: grid[f"{axis}s"][place[axis]]}
+    labels = {
+        label: _beside(label, grid["unlearners"]) if winners.get(label) else label for label in grid["unlearners"]
+    }
+    grid["unlearners"] = {
+        labels[label]: {"method": label, **(entry or {}), **winners[label]} if winners.get(label) else entry
+        for label, entry in grid["unlearners"].items()
+    }
+    for entry in grid.get("unprune") or []:
+        around = entry["unlearner"]
+        several = isinstance(around, list)
+        entry["unlearner"] = [labels[label] for label in around] if several else labels[around]
+    return made
+
+
+def _beside(label: str, taken: Mapping[str, Any]) -> str:
+    while label in taken:
+        label += SUFFIX
+    return label
+
+
+def as_yaml(experiment: Mapping[str, Any], head: str) -> str:
+    """The file's text; head: the comment that it begins with."""
+    comment = "".join(f"# {line}\n" for line in head.splitlines())
+    return comment + yaml.safe_dump(dict(experiment), sort_keys=False, allow_unicode=True, width=120)

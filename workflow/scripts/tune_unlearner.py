@@ -1,0 +1,71 @@
+"""Original models of other seeds, retain, forget and validation samples → every value tried for one method, scored."""
+
+import hashlib
+import itertools
+import json
+from pathlib import Path
+
+from job import commit, inputs_of, job, without_method
+from model_job import load_data, use_device
+
+import numpy as np
+import torch
+
+from lacuna.artifacts import read_tensors, write_json
+from lacuna.data import SCENARIOS
+from lacuna.data.scenarios.base import Known
+from lacuna.fields import build
+from lacuna.randomness import derive
+from lacuna.store import load_into, load_mask, new_model
+from lacuna.training import RECIPES
+from lacuna.tuning import VISIBLE, Start, Tuning, tune
+
+with job(snakemake) as say:
+    w, given, params = snakemake.wildcards, snakemake.input, snakemake.params
+    device = use_device(snakemake.config["device"], snakemake.threads)
+    recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
+    settings = build(Tuning, params.tuning)
+    arrays = read_tensors(given.images, "images", mapped=True)[0]
+    seen = {
+        path: load_data(snakemake, device, recipe, split=path, visible=VISIBLE) for path in dict.fromkeys(given.splits)
+    }
+    starts = []
+    # in the order of the inputs
+    places = itertools.product(settings.seeds, params.scenarios, params.states)
+    for (number, label, state), split, model, mask in zip(places, given.splits, given.models, given.masks, strict=True):
+        data, meta = seen[split]
+        entry = params.scenarios[label]
+        scenario = build(SCENARIOS[entry["method"]], without_method(entry))
+        val = data.parts["val"].cpu().numpy()
+        gone = np.isin(val, scenario.gone(val, Known(arrays["y"], meta["classes"], arrays.get("fine"))))
+        judged = "gone" if gone.any() else "poisoned" if "poisoned" in scenario.needs else "like val"
+        start = Start(
+            {"seed": number, "scenario": label, "state": state},
+            load_into(new_model(params.model, meta, device), model),
+            data,
+            judged,
+            gone,
+            {"mask": load_mask(mask), "compact": params.states[state]},
+            derive(number, "tune", w.dataset, w.model, w.recipe, label, state, w.unlearner),
+        )
+        starts.append(start)
+    inputs = inputs_of(snakemake)
+    kept = Path(snakemake.output.study).with_name(f".trials.{w.unlearner}.json")
+    cell = dict(w.items())
+    # another number of trials continues the search
+    decides = {k: v for k, v in params.items() if k != "tuning"} | params.tuning | {"trials": None}
+    found = tune(
+        params.unlearner["method"],
+        without_method(params.unlearner),
+        starts,
+        settings,
+        seed=derive("tune", w.dataset, w.model, w.recipe, w.unlearner),
+        kept=kept,
+        fingerprint=hashlib.sha256(
+            json.dumps([decides, inputs, torch.__version__], sort_keys=True).encode()
+        ).hexdigest(),
+        log=say,
+    )
+    about = {"cell": cell, "parameters": dict(params.items()), "inputs": inputs, "commit": commit()}
+    write_json(snakemake.output.study, about | found)
+    kept.unlink(missing_ok=True)
