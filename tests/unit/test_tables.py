@@ -469,15 +469,15 @@ def two_recipes(**gaps):
 
 def test_recipes_rank_by_mean_gap_and_tau_counts_the_pairs():
     slow = {"a": [1.0, 3.0], "b": [3.0, 3.0], "c": [5.0, 4.0], "d": [9.0, 9.0]}
-    quick = {"a": [1.0, 1.0], "b": [5.0, 5.0], "c": [4.0, 2.0], "d": [8.0, 8.0]}
+    quick = {"a": [1.0, 1.0], "b": [5.0, 4.0], "c": [4.0, 4.5], "d": [8.0, 8.0]}
     table = two_recipes(slow=slow, quick=quick).set_index("unlearner")
     assert table["rank_a"].tolist() == [1, 2, 3, 4]
     assert table["rank_b"].tolist() == [1, 3, 2, 4]
     assert table["tau"].tolist() == pytest.approx([4 / 6] * 4), "five pairs of six are in the same order"
     tied = 5 / math.sqrt(6 * 5)  # a and b tie in slow's second seed
-    assert table["tau_within"].tolist() == pytest.approx([(tied + 1) / 2] * 4)
+    assert table["tau_within"].tolist() == pytest.approx([(tied + 4 / 6) / 2] * 4)
     # slow's first seed against quick's second, and slow's second against quick's first
-    assert table["tau_across"].tolist() == pytest.approx([(4 / 6 + 3 / math.sqrt(6 * 5)) / 2] * 4)
+    assert table["tau_across"].tolist() == pytest.approx([(1 + 3 / math.sqrt(6 * 5)) / 2] * 4)
     told = table[["recipe_a", "recipe_b", "methods", "seeds"]].drop_duplicates()
     assert told.to_numpy().tolist() == [["slow", "quick", 4, 2]]
 

@@ -303,3 +303,14 @@ def test_conda_environment_is_the_pinned_one() -> None:
     named = [Requirement(item) for item in next(item["pip"] for item in conda if isinstance(item, dict))]
     assert {"torch", "numpy", "safetensors"} <= {requirement.name for requirement in named}
     assert {r.name: str(r.specifier) for r in named} == {r.name: pinned[r.name] for r in named}
+
+
+def test_recipes_are_compared_where_there_are_two(finished: Project, tmp_path: Path) -> None:
+    """A second recipe adds its cells and the table that compares; an experiment with one has no such table."""
+    assert not finished.made("tables/*/recipes.csv")
+    project = finished.view(tmp_path / "clone")
+    project.choose(changed(recipes={"quick": {"method": "fast", "epochs": 2}}))
+    planned = project.plan()
+    assert "recipes compared in tiny" in planned.jobs, planned.output
+    assert "train resnet8 on digits, quick, seed 0" in planned.jobs
+    assert not [job for job in planned.jobs if "brief" in job]

@@ -282,7 +282,7 @@ def recipes_table(contest: Contest) -> pd.DataFrame:
         for (a, of_a), (b, of_b) in itertools.combinations(by_recipe.items(), 2):
             both = [unlearner for unlearner in rows["unlearner"].unique() if unlearner in of_a and unlearner in of_b]
             means = [of[both].mean().to_numpy() for of in (of_a, of_b)]
-            single = [[(i, row.to_numpy()) for i, row in of[both].dropna().iterrows()] for of in (of_a, of_b)]
+            single = [[(seed, own.to_numpy()) for seed, own in of[both].dropna().iterrows()] for of in (of_a, of_b)]
             within = [kendall_tau(x, y) for of in single for (_, x), (_, y) in itertools.combinations(of, 2)]
             across = [kendall_tau(x, y) for (i, x), (j, y) in itertools.product(*single) if i != j]
             tau = kendall_tau(*means)

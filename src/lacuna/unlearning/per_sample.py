@@ -19,6 +19,7 @@ from torch.func import functional_call, vmap
 from torch.nn.functional import conv2d, cross_entropy, linear, pad
 
 from lacuna.data.batches import UnlearningData
+from lacuna.models.modes import plain_attention
 from lacuna.unlearning.saliency import Scores, evaluating, trained
 
 # logits [n, classes], labels [n], where these samples stand in the whole → losses [n], one backward pass for each
@@ -176,10 +177,11 @@ def _by_sample(
 
     # Neither torch.func.grad nor a loss inside vmap: their first use costs seconds, it loads torch's compiler.
     weights = {name: p.detach().expand(len(x), *p.shape).requires_grad_() for name, p in parameters.items()}
-    for gradients in _each_backward(losses(vmap(logits)(weights, x)), weights):
-        for name, gradient in zip(weights, gradients, strict=True):
-            if gradient is not None:
-                take(name, gradient)
+    with plain_attention():  # the fused kernels know no vmap
+        for gradients in _each_backward(losses(vmap(logits)(weights, x)), weights):
+            for name, gradient in zip(weights, gradients, strict=True):
+                if gradient is not None:
+                    take(name, gradient)
 
 
 class _Unknown(Exception):
