@@ -13,6 +13,7 @@ include: "workflow/rules/unlearn.smk"
 include: "workflow/rules/unprune.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/shadows.smk"
+include: "workflow/rules/transfer.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/figures.smk"
 

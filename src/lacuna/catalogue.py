@@ -50,9 +50,10 @@ def registries() -> dict[str, Any]:
 def settings() -> dict[str, Any]:
     """The dataclasses of the config's own sections, by key."""
     from lacuna.relearning import Relearning
+    from lacuna.transfer import Probing
     from lacuna.unpruning import Unpruning
 
-    return {"relearning": Relearning, "unprune": Unpruning}
+    return {"relearning": Relearning, "unprune": Unpruning, "transfer.probe": Probing}
 
 
 def describe() -> Catalogue:

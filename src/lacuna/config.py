@@ -31,8 +31,8 @@ AXES = {
     "unlearner": "unlearners",
 }
 DENSE = "dense"
-# the table that exists only where the grid has shadow models
-SHADOW_TABLE = "roc"
+# tables that exist only where the experiment has what they tell of, with its key
+TABLES_OF = {"roc": "grid.shadows", "transfer": "transfer.targets"}
 # A recipe's label says nothing about how to train; there is one way so far.
 _DEFAULT_METHOD = {"recipes": "sgd"}
 
@@ -50,7 +50,8 @@ class Experiment:
     """A checked experiment; `axes` maps an axis to its entries by label, in the order of the file.
 
     axes["unprune"] holds an entry for each combination of values in grid.unprune, which is a cell beside the unlearners
-    of every sparse state.
+    of every sparse state; axes["targets"] the datasets of transfer.targets, which are ingested like those of the grid
+    but make no cells: every cell is probed on each of them.
 
     oracles: the label that every cell is compared with, one for each oracle method. twins: further entries of an oracle
     method, by label, with the oracle that they repeat on another random stream: its noise floor. missing: allow makes
@@ -68,11 +69,22 @@ class Experiment:
     metrics: tuple[str, ...]
     figures: tuple[str, ...]
     relearning: dict[str, Any]
+    probe: dict[str, Any]
     missing: str
     shadows: Shadows | None = None
 
     def entry(self, axis: str, label: str) -> Entry:
-        return self.axes[axis][label]
+        """The entry of a label; of a dataset also where only a probe looks at it."""
+        return (self.datasets if axis == "datasets" else self.axes[axis])[label]
+
+    @property
+    def datasets(self) -> dict[str, Entry]:
+        """All that are ingested: those of the grid and the targets of the probes."""
+        return self.axes["datasets"] | self.axes["targets"]
+
+    def targets(self, cell: Mapping[str, str]) -> list[str]:
+        """The datasets that a cell is probed on: the targets without its own."""
+        return [label for label in self.axes["targets"] if label != cell["dataset"]]
 
     def cells(self) -> Iterator[dict[str, str]]:
         """Every cell of the grid, as wildcard values."""
@@ -127,6 +139,9 @@ def load(
     shadows = build(Shadows, grid["shadows"] or {}, "grid.shadows") if "shadows" in grid else None
     states = _states(grid["sparsities"], axes["pruners"])
     axes["unprune"] = _unprunings(grid.get("unprune") or [], axes["unlearners"], states, catalogue)
+    transfer = merged.get("transfer") or {}
+    axes["targets"] = _targets(transfer.get("targets", {}), axes["datasets"], catalogue)
+    optional = {"grid.shadows": shadows is not None, "transfer.targets": bool(axes["targets"])}
     experiment = Experiment(
         name=merged["name"],
         device=merged["device"],
@@ -136,14 +151,17 @@ def load(
         oracles=oracles,
         twins=twins,
         metrics=metrics,
-        figures=_figures(merged, metrics, shadows, catalogue),
+        figures=_figures(merged, metrics, {key for key, given in optional.items() if given}, catalogue),
         relearning=resolve(catalogue["settings"]["relearning"]["schema"], merged.get("relearning") or {}, "relearning"),
+        probe=resolve(catalogue["settings"]["transfer.probe"]["schema"], transfer.get("probe") or {}, "transfer.probe"),
         missing=merged.get("missing", "refuse"),
         shadows=shadows,
     )
     _check_meaning(experiment, catalogue)
     if data_folder is not None:
-        metas = {label: _meta(label, entry, Path(data_folder)) for label, entry in axes["datasets"].items()}
+        found = {label: _meta(label, entry, Path(data_folder)) for label, entry in experiment.datasets.items()}
+        metas = {label: found[label] for label in axes["datasets"]}
+        _check_channels(experiment, found)
         for meta in metas.values():
             for name, scenario in axes["scenarios"].items():
                 build(SCENARIOS[scenario.method], scenario.values).check(meta["classes"], f"grid.scenarios.{name}")
@@ -152,10 +170,11 @@ def load(
     return experiment
 
 
-def _entries(axis: str, given: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Entry]:
+def _entries(axis: str, given: Mapping[str, Any], catalogue: Catalogue, key: str | None = None) -> dict[str, Entry]:
+    """The entries of an axis by label; key: where they stand in the config, if not in the grid under the axis."""
     entries = {}
     for label, options in given.items():
-        where = f"grid.{axis}.{label}"
+        where = f"{key or f'grid.{axis}'}.{label}"
         options = dict(options or {})
         method = options.pop("method", _DEFAULT_METHOD.get(axis, label))
         if method not in catalogue[axis]:
@@ -189,6 +208,23 @@ def _oracles(unlearners: Mapping[str, Entry], catalogue: Catalogue) -> tuple[tup
             by_method.setdefault(entry.method, []).append(label)
     oracles = tuple(sorted(first for first, *_ in by_method.values()))
     return oracles, {twin: first for first, *others in by_method.values() for twin in others}
+
+
+def _targets(given: Mapping[str, Any], datasets: Mapping[str, Entry], catalogue: Catalogue) -> dict[str, Entry]:
+    """The datasets that cells are probed on; one of the grid may be among them, for the cells of the others."""
+    targets = _entries("datasets", given, catalogue, "transfer.targets")
+    for label, entry in targets.items():
+        if datasets.get(label, entry) != entry:
+            raise LacunaError(
+                f"transfer.targets.{label}: other values than grid.datasets.{label} has, and a label names its files; "
+                "allowed: the same values, or another label"
+            )
+        if set(datasets) == {label}:
+            raise LacunaError(
+                f"transfer.targets.{label}: it is the only dataset of the grid; allowed: a dataset that some cell "
+                "is not trained on"
+            )
+    return targets
 
 
 def _unprunings(
@@ -268,13 +304,13 @@ def _chosen(axis: str, merged: Mapping[str, Any], catalogue: Catalogue) -> tuple
 
 
 def _figures(
-    merged: Mapping[str, Any], metrics: Sequence[str], shadows: Shadows | None, catalogue: Catalogue
+    merged: Mapping[str, Any], metrics: Sequence[str], present: set[str], catalogue: Catalogue
 ) -> tuple[str, ...]:
-    """The figures that are asked for; by default all that have something to show."""
+    """The figures that are asked for; by default all that have something to show. present: the keys of TABLES_OF."""
     facts = catalogue["figures"]
     lacking = {k: [f"metric {m}" for m in of["metrics"] if m not in metrics] for k, of in facts.items()}
-    if shadows is None:
-        lacking = {k: why + ["grid.shadows"] * (SHADOW_TABLE in facts[k]["reads"]) for k, why in lacking.items()}
+    for figure, why in lacking.items():
+        why += [key for table, key in TABLES_OF.items() if table in facts[figure]["reads"] and key not in present]
     chosen = _chosen("figures", merged, catalogue)
     if "figures" not in merged:
         return tuple(figure for figure in chosen if not lacking[figure])
@@ -338,6 +374,17 @@ def _check_pruning(
     for where, reason in zip(asked, refusals(list(asked.values()), catalogue, cache), strict=True):
         if reason is not None:
             raise LacunaError(f"{where}: {reason}")
+
+
+def _check_channels(experiment: Experiment, metas: Mapping[str, dict[str, Any]]) -> None:
+    """Refuse a target whose images a network cannot be shown: grey and colour become each other, nothing else does."""
+    for target, dataset in itertools.product(experiment.axes["targets"], experiment.axes["datasets"]):
+        channels, own = metas[target]["shape"][0], metas[dataset]["shape"][0]
+        if channels not in (own, 1) and (channels, own) != (3, 1):
+            raise LacunaError(
+                f"transfer.targets.{target}: images of {channels} channels cannot be shown to networks of {dataset}; "
+                f"allowed: {own}, 1, or 3 for a network for 1"
+            )
 
 
 def _flat(entry: Entry) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from lacuna.config import TABLES_OF
 from lacuna.evaluation import default_metrics
 from lacuna.reporting import FIGURES
 
@@ -39,11 +40,11 @@ EXPERIMENT: dict[str, Any] = {
 }
 STATES = ("dense", "omp-0.90")
 UNLEARNERS = tuple(EXPERIMENT["grid"]["unlearners"])
-# The figures that are drawn when none are named: those whose metrics are computed, and without shadow models no curves.
+# The figures that are drawn when none are named: those whose metrics are computed and whose tables are there.
 DRAWN = [
     name
     for name, figure in FIGURES.items()
-    if set(figure.about.get("metrics", ())) <= set(default_metrics()) and "roc" not in figure.about["reads"]
+    if set(figure.about.get("metrics", ())) <= set(default_metrics()) and not TABLES_OF.keys() & figure.about["reads"]
 ]
 # Settings of the caller's that would change a run, or make each of its processes compile all that it imports again.
 NOT_PASSED_ON = ("SNAKEMAKE_PROFILE", "PYTHONDONTWRITEBYTECODE")

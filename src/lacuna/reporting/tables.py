@@ -25,7 +25,7 @@ GROUP = tuple(c for c in COORDINATES if c != "seed")
 # where methods compete: everything but method and seed
 PLACE = tuple(c for c in GROUP if c != "unlearner")
 # columns that hold names, in any table
-LABELS = (*GROUP, "role", "layer", "metric", "oracle", "metric_a", "metric_b", "attack", "reason", "note")
+LABELS = (*GROUP, "target", "role", "layer", "metric", "oracle", "metric_a", "metric_b", "attack", "reason", "note")
 # what stands after gap_<oracle>
 _GAP = ("", "_low", "_high", "_p", "_floor", "_below_floor")
 
