@@ -23,6 +23,7 @@ import torch
 from lacuna.config import read_yaml
 from lacuna.data import DATASETS, SCENARIOS
 from lacuna.data.batches import UnlearningData
+from lacuna.data.scenarios.base import Known
 from lacuna.data.splits import forget_split, split
 from lacuna.errors import LacunaError
 from lacuna.fields import build
@@ -108,7 +109,7 @@ def main() -> None:
         mask, _ = build(PRUNERS["omp"], {}).prune(sparse, origin, SPARSITY, recipe, everything, seed=seed)
         for label in scenarios:
             scenario = build(SCENARIOS[label], grid["scenarios"][label])
-            parts = forget_split(base, images.y, scenario, seed, "digits", label)
+            parts = forget_split(base, Known(images.y, 10), scenario, seed, "digits", label)
             data = UnlearningData.from_arrays(arrays, meta, parts, augment=recipe.augment)
             for model, keep in ((dense, None), (sparse, mask)):
                 starts.append((model, keep, data, label, seed, accuracy(model, data, "val")))

@@ -162,9 +162,14 @@ def load(
         found = {label: _meta(label, entry, Path(data_folder)) for label, entry in experiment.datasets.items()}
         metas = {label: found[label] for label in axes["datasets"]}
         _check_channels(experiment, found)
-        for meta in metas.values():
-            for name, scenario in axes["scenarios"].items():
-                build(SCENARIOS[scenario.method], scenario.values).check(meta["classes"], f"grid.scenarios.{name}")
+        for (dataset, meta), (name, entry) in itertools.product(metas.items(), axes["scenarios"].items()):
+            scenario, where = build(SCENARIOS[entry.method], entry.values), f"grid.scenarios.{name}"
+            if "fine" in scenario.needs and not meta["fine"]:
+                raise LacunaError(
+                    f"{where}: dataset '{dataset}' has no finer labels, which {entry.method} needs; "
+                    "allowed: a dataset that has them (cifar100 with labels: coarse, npz with fine_train and fine_test)"
+                )
+            scenario.check(meta, where)
         if cache is not None:
             _check_pruning(experiment, catalogue, metas, cache)
     return experiment
@@ -366,7 +371,7 @@ def _check_pruning(
         f"grid.pruners.{pruner}: {model} on {dataset} cannot be pruned to {sparsity}": Question(
             _flat(experiment.entry("models", model)),
             _flat(experiment.entry("pruners", pruner)),
-            metas[dataset],
+            {key: metas[dataset][key] for key in ("classes", "shape")},
             sparsity,
         )
         for dataset, model, (pruner, sparsity) in places
@@ -392,7 +397,7 @@ def _flat(entry: Entry) -> dict[str, Any]:
 
 
 def _meta(label: str, entry: Entry, data_folder: Path) -> dict[str, Any]:
-    """`classes` and `shape` of a dataset; its files are read only if they changed since they were ingested."""
+    """`classes`, `shape` and `fine` of a dataset; its files are read only if they changed since they were ingested."""
     dataset = build(DATASETS[entry.method], entry.values)
     stored = data_folder / label / "meta.json"
     try:
@@ -400,10 +405,11 @@ def _meta(label: str, entry: Entry, data_folder: Path) -> dict[str, Any]:
         if all(file.stat().st_mtime_ns < ingested for file in dataset.files()):
             meta = read_json(stored)
             if meta["entry"] == {"method": entry.method, **entry.values}:
-                return {"classes": int(meta["classes"]), "shape": [int(n) for n in meta["shape"]]}
+                shape = [int(n) for n in meta["shape"]]
+                return {"classes": int(meta["classes"]), "shape": shape, "fine": int(meta.get("fine", 0))}
     except (OSError, LacunaError, KeyError):
         pass  # nothing usable is stored: ask the dataset itself
-    return {"classes": dataset.classes(), "shape": list(dataset.shape())}
+    return {"classes": dataset.classes(), "shape": list(dataset.shape()), "fine": dataset.fine()}
 
 
 class _Loader(yaml.SafeLoader):

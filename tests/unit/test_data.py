@@ -11,6 +11,7 @@ from lacuna.data import DATASETS, SCENARIOS
 from lacuna.data.digits import Digits
 from lacuna.data.images import Images
 from lacuna.data.npz import Npz
+from lacuna.data.scenarios.base import Known
 from lacuna.data.scenarios.random_fraction import RandomFraction
 from lacuna.data.scenarios.whole_class import WholeClass
 from lacuna.data.splits import VAL_FRACTION, forget_split, split
@@ -223,6 +224,7 @@ def test_unusable_file_is_refused_with_its_name(tmp_path, make, said):
 
 Y = np.concatenate([np.repeat([0, 1, 2], [40, 25, 5]), np.repeat([0, 1, 2], 4)])
 TRAIN = 70
+KNOWN = Known(Y, 3)
 
 
 @given(
@@ -265,7 +267,7 @@ SCENES = {"class": WholeClass(forget_class=1), "random": RandomFraction(fraction
 @pytest.mark.parametrize("seed", range(3))
 def test_forget_split_divides_the_training_part_and_nothing_else(label, seed):
     base = split(Y, TRAIN, seed, "d")
-    parts = forget_split(base, Y, SCENES[label], seed, "d", label)
+    parts = forget_split(base, KNOWN, SCENES[label], seed, "d", label)
     np.testing.assert_array_equal(np.sort(np.concatenate([parts["retain"], parts["forget"]])), base["train"])
     np.testing.assert_array_equal(parts["val"], base["val"])
     tests = [parts["test"], parts.get("test_forgotten", np.array([], int))]
@@ -275,7 +277,7 @@ def test_forget_split_divides_the_training_part_and_nothing_else(label, seed):
 
 def test_whole_class_leaves_training_and_test():
     base = split(Y, TRAIN, 0, "d")
-    parts = forget_split(base, Y, SCENES["class"], 0, "d", "class")
+    parts = forget_split(base, KNOWN, SCENES["class"], 0, "d", "class")
     assert set(Y[parts["forget"]]) == set(Y[parts["test_forgotten"]]) == {1}
     assert 1 not in Y[parts["retain"]]
     assert 1 not in Y[parts["test"]]
@@ -285,13 +287,13 @@ def test_random_fraction_has_the_exact_size_and_follows_the_seed():
     base = split(Y, TRAIN, 0, "d")
     sizes, sets = set(), set()
     for seed in range(4):
-        parts = forget_split(base, Y, SCENES["random"], seed, "d", "random")
+        parts = forget_split(base, KNOWN, SCENES["random"], seed, "d", "random")
         assert "test_forgotten" not in parts
         sizes.add(len(parts["forget"]))
         sets.add(tuple(parts["forget"]))
     assert sizes == {round(0.3 * len(base["train"]))}
     assert len(sets) == 4
-    a, b = (forget_split(base, Y, SCENES["random"], 0, "d", label)["forget"] for label in ("a", "b"))
+    a, b = (forget_split(base, KNOWN, SCENES["random"], 0, "d", label)["forget"] for label in ("a", "b"))
     assert not np.array_equal(a, b), "two labels with the same fraction are two draws"
 
 
@@ -299,7 +301,7 @@ def test_random_fraction_draws_every_sample_alike():
     base = split(Y, TRAIN, 0, "d")
     drawn = np.zeros(len(Y))
     for seed in range(400):
-        drawn[forget_split(base, Y, SCENES["random"], seed, "d", "r")["forget"]] += 1
+        drawn[forget_split(base, KNOWN, SCENES["random"], seed, "d", "r")["forget"]] += 1
     share = drawn[base["train"]] / 400
     assert share.mean() == pytest.approx(0.3, abs=0.01)
     assert np.abs(share - 0.3).max() < 0.1  # 4 standard deviations
@@ -317,14 +319,14 @@ def test_random_fraction_draws_every_sample_alike():
 def test_empty_part_is_refused_by_name(scenario, y, part):
     base = split(Y, TRAIN, 0, "d")
     with pytest.raises(LacunaError, match=f"^scenario 'mine' of dataset 'd' leaves no image in '{part}'; allowed: at"):
-        forget_split(base, y, scenario, 0, "d", "mine")
+        forget_split(base, Known(y, 3), scenario, 0, "d", "mine")
 
 
 def test_scenario_checks_the_number_of_classes():
-    WholeClass(forget_class=9).check(10, "here")
+    WholeClass(forget_class=9).check({"classes": 10}, "here")
     sentence = "^here.forget_class: 12 is not allowed; allowed: 0 to 9 .the dataset has 10 classes.$"
     with pytest.raises(LacunaError, match=sentence):
-        WholeClass(forget_class=12).check(10, "here")
+        WholeClass(forget_class=12).check({"classes": 10}, "here")
 
 
 def test_registries_hold_them():

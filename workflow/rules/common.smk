@@ -10,7 +10,9 @@ from lacuna import catalogue
 from lacuna.codedigest import code_digest
 from lacuna.config import gpus_for
 from lacuna.config import load as load_experiment
+from lacuna.data import DATASETS, SCENARIOS
 from lacuna.errors import LacunaError
+from lacuna.fields import build
 from lacuna.pruning.rounds import rounds_to
 from lacuna.shadows.plan import models_of
 
@@ -228,13 +230,14 @@ def model_runtime(wildcards, input, attempt):
 # ---- inputs -------------------------------------------------------------------------------------------------------
 
 
-def dataset_files(wildcards):
-    """The user's files that a dataset reads, so that a changed file is ingested again."""
-    from lacuna.data import DATASETS
-    from lacuna.fields import build
+def files_of(axis, wildcard, registry):
+    """An input: the user's files that the entry of one axis reads, so that a changed file counts."""
 
-    entry = EXPERIMENT.entry("datasets", wildcards.dataset)
-    return [str(path) for path in build(DATASETS[entry.method], entry.values).files()]
+    def files(wildcards):
+        entry = EXPERIMENT.entry(axis, wildcards[wildcard])
+        return [str(path) for path in build(registry[entry.method], entry.values).files()]
+
+    return files
 
 
 def previous_state(wildcards):

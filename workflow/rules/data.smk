@@ -8,7 +8,7 @@ localrules:
 
 rule ingest:
     input:
-        dataset_files,
+        files_of("datasets", "dataset", DATASETS),
     output:
         images=at("data", "images.safetensors"),
         meta=at("data", "meta.json"),
@@ -59,7 +59,9 @@ rule split:
 
 rule forget:
     input:
+        files_of("scenarios", "scenario", SCENARIOS),
         images=at("data", "images.safetensors"),
+        meta=at("data", "meta.json"),
         split=at("splits", "split.npz"),
     output:
         split=at("splits", "forget/{scenario}.npz"),

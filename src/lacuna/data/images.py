@@ -61,6 +61,10 @@ class Dataset:
         """Channels, height and width of the images, known as `classes` is."""
         raise NotImplementedError
 
+    def fine(self) -> int:
+        """The number of classes of a second, finer level of labels; 0: it has none. Known as `classes` is."""
+        return 0
+
     def load(self) -> Images:
         """The images. Raises LacunaError if the user's files are not usable."""
         raise NotImplementedError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lacuna.data.scenarios.base import Scenario
+from lacuna.data.scenarios.base import Known, Scenario
 from lacuna.errors import LacunaError
 from lacuna.randomness import numpy_generator
 
@@ -35,7 +35,7 @@ def split(y: np.ndarray, train: int, seed: int, dataset: str) -> Split:
     }
 
 
-def forget_split(base: Split, y: np.ndarray, scenario: Scenario, seed: int, dataset: str, label: str) -> Split:
+def forget_split(base: Split, known: Known, scenario: Scenario, seed: int, dataset: str, label: str) -> Split:
     """Divide `train` of a seed's split into retain and forget as the scenario says.
 
     Returns sorted int64 index arrays `retain`, `forget`, `val`, `test` and, where the scenario forgets
@@ -43,8 +43,8 @@ def forget_split(base: Split, y: np.ndarray, scenario: Scenario, seed: int, data
     Raises LacunaError if nothing is left to forget, to retain or to test on.
     """
     rng = numpy_generator(seed, "forget", dataset, label)
-    forget = np.sort(scenario.forget(base["train"], y, rng))
-    gone = scenario.gone(base["test"], y)
+    forget = np.sort(scenario.forget(base["train"], known, rng))
+    gone = scenario.gone(base["test"], known)
     parts = {
         "retain": np.setdiff1d(base["train"], forget),
         "forget": forget,

@@ -1,20 +1,52 @@
-"""What a forget scenario answers."""
+"""What a forget scenario answers, and what it may know of the data."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
 
-class Scenario:
-    """Which training samples form D_f; the options are dataclass fields."""
+@dataclass(frozen=True)
+class Known:
+    """What is known of every image of a dataset, training images first; None: nobody knows it.
 
-    def forget(self, train: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The dataset indices to forget, out of `train`; y: labels of the whole dataset."""
+    y: int64 [n] labels in 0..classes-1. fine: int64 [n], labels of a second, finer level. scores: float [n], how hard
+    an image is for the original models. poisoned: bool [n], images that carry a backdoor's trigger.
+    """
+
+    y: np.ndarray
+    classes: int
+    fine: np.ndarray | None = None
+    scores: np.ndarray | None = None
+    poisoned: np.ndarray | None = None
+
+
+class Scenario:
+    """Which training samples form D_f; the options are dataclass fields.
+
+    needs: what it reads of `Known` beside the labels: fine, scores, poisoned.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def files(self) -> list[Path]:
+        """The user's files that it reads."""
+        return []
+
+    def forget(self, train: np.ndarray, known: Known, rng: np.random.Generator) -> np.ndarray:
+        """The dataset indices to forget, out of `train`, in any order."""
         raise NotImplementedError
 
-    def gone(self, test: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def gone(self, test: np.ndarray, known: Known) -> np.ndarray:
         """The test indices that belong to the forgotten part of the label space; none unless a scenario says so."""
         return test[:0]
 
-    def check(self, classes: int, where: str) -> None:
-        """Raise LacunaError naming `where` if the scenario cannot apply to a dataset of `classes` classes."""
+    def check(self, meta: Mapping[str, Any], where: str) -> None:
+        """Raise LacunaError naming `where` if the scenario cannot apply to a dataset.
+
+        meta: its `classes`, `shape` and `fine`, the number of finer classes (0: it has none).
+        """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lacuna.data.scenarios.base import Scenario
+from lacuna.data.scenarios.base import Known, Scenario
 from lacuna.fields import Fraction
 from lacuna.registry import register
 
@@ -21,5 +21,5 @@ class RandomFraction(Scenario):
 
     fraction: Fraction
 
-    def forget(self, train: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def forget(self, train: np.ndarray, known: Known, rng: np.random.Generator) -> np.ndarray:
         return rng.permutation(train)[: round(self.fraction * len(train))]
