@@ -305,7 +305,7 @@ def test_several_classes_are_forgotten_together():
 @pytest.mark.parametrize("labels", [[], [1, 1], [-1], "all"])
 def test_a_list_of_classes_has_each_once(labels):
     with pytest.raises(
-        LacunaError, match="forget_class.* is not allowed; allowed: a whole number >= 0 or a list of at"
+        LacunaError, match=r"forget_class.* is not allowed; allowed: a whole number >= 0 or a list of at"
     ):
         build(WholeClass, {"forget_class": labels})
 
