@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
+import math
 import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import safetensors
@@ -23,6 +25,10 @@ import safetensors.numpy
 from lacuna.errors import DamagedFile
 
 Arrays = dict[str, np.ndarray]
+# bytes that are read, hashed and written at a time
+_BLOCK = 2**24
+# NumPy's name of a type → that of safetensors
+_TYPES = {"|u1": "U8", "<i8": "I64"}
 _CHANGED = "its checksum does not match its content"
 # All that NumPy and zipfile raise for a damaged npz or for another file in its place.
 NOT_AN_NPZ = (
@@ -37,6 +43,18 @@ NOT_AN_NPZ = (
     zipfile.BadZipFile,
     zlib.error,
 )
+
+
+class Rows(Protocol):
+    """What need not fit in memory: a shape, a type, and the arrays of consecutive rows."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    def __getitem__(self, rows: slice, /) -> np.ndarray: ...
 
 
 @contextlib.contextmanager
@@ -79,6 +97,55 @@ def sha256_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
+def blocks_of(arrays: Mapping[str, Rows], digest: Any) -> Iterator[tuple[str, int, np.ndarray]]:
+    """Name, first row and content of every block, in name order; the `hashlib` digest is then `sha256_of_arrays`."""
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name}|{array.dtype.str}|{tuple(array.shape)}|".encode())
+        rows = max(1, _BLOCK // (array.dtype.itemsize * math.prod(array.shape[1:]) or 1))
+        for start in range(0, array.shape[0], rows):
+            block = np.ascontiguousarray(array[start : start + rows])
+            digest.update(block.reshape(-1).view(np.uint8).data)
+            yield name, start, block
+
+
+def write_rows(
+    path: str | Path, kind: str, arrays: Mapping[str, Rows], see: Callable[[str, int, np.ndarray], None]
+) -> str:
+    """The file of `write_tensors`, block by block, so that no array is ever whole in memory; its `sha256_of_arrays`.
+
+    arrays: uint8 or int64, at least one row each. see: is told of every block as `blocks_of` gives it.
+    What killed writers of this path left is removed: the caller alone writes it.
+    """
+    for debris in Path(path).parent.glob(f".{Path(path).name}.*.tmp*"):
+        debris.unlink(missing_ok=True)
+    names = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))  # the order of safetensors
+    ends = list(itertools.accumulate(arrays[n].dtype.itemsize * math.prod(arrays[n].shape) for n in names))
+    starts = dict(zip(names, [0, *ends], strict=False))
+
+    def header(checksum: str) -> bytes:
+        facts = json.dumps({"kind": kind, "sha256": checksum}, sort_keys=True)
+        fields: dict[str, Any] = {"__metadata__": {"lacuna": facts}}
+        for name, end in zip(names, ends, strict=True):
+            of, shape = _TYPES[arrays[name].dtype.str], list(arrays[name].shape)
+            fields[name] = {"dtype": of, "shape": shape, "data_offsets": [starts[name], end]}
+        text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+        text += b" " * (-len(text) % 8)
+        return len(text).to_bytes(8, "little") + text
+
+    digest = hashlib.sha256()
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        length = file.write(header("0" * 64))
+        for name, start, block in blocks_of(arrays, digest):
+            file.seek(length + starts[name] + start * (block.nbytes // len(block)))
+            file.write(block.data)
+            see(name, start, block)
+        file.seek(0)
+        # the checksum is known last; it is as long as the zeros in its place
+        file.write(header(hashlib.sha256((digest.hexdigest() + "{}").encode()).hexdigest()))
+    return digest.hexdigest()
+
+
 def write_tensors(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], **about: str) -> None:
     """Write named arrays as safetensors; `kind` ("model", "images", ...) is checked when read back."""
     contiguous = {k: np.ascontiguousarray(v).reshape(np.shape(v)) for k, v in arrays.items()}
@@ -94,9 +161,10 @@ def _checksum(arrays: Mapping[str, np.ndarray], about: Mapping[str, str]) -> str
     return hashlib.sha256((sha256_of_arrays(arrays) + json.dumps(about, sort_keys=True)).encode()).hexdigest()
 
 
-def read_tensors(path: str | Path, kind: str) -> tuple[Arrays, dict[str, str]]:
+def read_tensors(path: str | Path, kind: str, mapped: bool = False) -> tuple[Arrays, dict[str, str]]:
     """Arrays and facts (`about`) of a file that `write_tensors` wrote as `kind`; the checksum takes 3 s per gigabyte.
 
+    mapped: the arrays are the file itself, for reading only and larger than memory if need be.
     Raises DamagedFile for a missing, truncated, altered or foreign file.
     """
     try:
@@ -105,7 +173,8 @@ def read_tensors(path: str | Path, kind: str) -> tuple[Arrays, dict[str, str]]:
             found, checksum = about.pop("kind", "no lacuna file"), about.pop("sha256", "")
             if found != kind:
                 raise _unusable(path, kind, f"it says it is {found!r}")
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            names = list(file.keys())
+            arrays = _mapped(path) if mapped else {name: file.get_tensor(name) for name in names}
     except FileNotFoundError:
         raise _unusable(path, kind, "no such file") from None
     except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
@@ -113,6 +182,21 @@ def read_tensors(path: str | Path, kind: str) -> tuple[Arrays, dict[str, str]]:
     if checksum != _checksum(arrays, about):
         raise _unusable(path, kind, _CHANGED)
     return arrays, about
+
+
+def _mapped(path: str | Path) -> Arrays:
+    """The arrays of a safetensors file whose header safetensors found sound."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        fields = json.loads(file.read(length))
+    types = {theirs: ours for ours, theirs in _TYPES.items()}
+    return {
+        name: np.asarray(
+            np.memmap(path, types[field["dtype"]], "r", 8 + length + field["data_offsets"][0], tuple(field["shape"]))
+        )
+        for name, field in fields.items()
+        if name != "__metadata__"
+    }
 
 
 def write_npz(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray]) -> None:

@@ -49,6 +49,8 @@ class Entry:
 class Experiment:
     """A checked experiment; `axes` maps an axis to its entries by label, in the order of the file.
 
+    images: where jobs keep them: device, host, or auto, which decides by the free memory of the GPU.
+
     axes["unprune"] holds an entry for each combination of values in grid.unprune, which is a cell beside the unlearners
     of every sparse state; axes["targets"] the datasets of transfer.targets, which are ingested like those of the grid
     but make no cells: every cell is probed on each of them.
@@ -61,6 +63,7 @@ class Experiment:
 
     name: str
     device: str
+    images: str
     seeds: tuple[int, ...]
     states: tuple[str, ...]
     axes: dict[str, dict[str, Entry]]
@@ -145,6 +148,7 @@ def load(
     experiment = Experiment(
         name=merged["name"],
         device=merged["device"],
+        images=merged.get("images", "auto"),
         seeds=tuple(int(s) for s in grid["seeds"]),
         states=states,
         axes=axes,
@@ -404,7 +408,10 @@ def _meta(label: str, entry: Entry, data_folder: Path) -> dict[str, Any]:
         ingested = stored.stat().st_mtime_ns
         if all(file.stat().st_mtime_ns < ingested for file in dataset.files()):
             meta = read_json(stored)
-            if meta["entry"] == {"method": entry.method, **entry.values}:
+            if (
+                meta["entry"] == {"method": entry.method, **entry.values}
+                and meta.get("listing", "") == dataset.listing()
+            ):
                 shape = [int(n) for n in meta["shape"]]
                 return {"classes": int(meta["classes"]), "shape": shape, "fine": int(meta.get("fine", 0))}
     except (OSError, LacunaError, KeyError):

@@ -61,7 +61,8 @@ def verify(results: str | Path) -> Iterator[Finding]:
 def _content(path: Path) -> Iterator[Finding]:
     try:
         if path.suffix == ".safetensors":
-            read_tensors(path, mark_of(path)[0])
+            kind = mark_of(path)[0]
+            read_tensors(path, kind, mapped=kind == "images")
         elif path.suffix == ".npz":
             read_npz(path, mark_of(path)[0])
         elif path.suffix == ".json":

@@ -1,7 +1,10 @@
 """Batches: augmentation is what it says, and a function of (seed, stream, epoch, step) alone."""
 
+import dataclasses
 import itertools
+import warnings
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +12,8 @@ import torch
 from scipy.stats import chisquare
 from tiny import data
 
-from lacuna.data.batches import Augment, UnlearningData
+from lacuna.artifacts import read_tensors, write_tensors
+from lacuna.data.batches import Augment, HostImages, UnlearningData, _from_host
 from lacuna.errors import LacunaError
 
 F32 = torch.float32
@@ -236,3 +240,75 @@ def test_fingerprint_tells_apart_what_plays_another_part_or_looks_different():
 def test_from_tensors_refuses_a_label_out_of_range(labels, said):
     with pytest.raises(LacunaError, match=rf"^from_tensors: {said} is out of range; allowed: 0 to 2$"):
         UnlearningData.from_tensors(retain=(torch.zeros(2, 1, 4, 4), torch.tensor(labels)), classes=3)
+
+
+# ---- from host memory ------------------------------------------------------------------------------------------------
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+
+
+def served(path, device, serve):
+    """The same stored images on the device, or served from the file on the host."""
+    source = data(augment=Augment(1, True))
+    write_tensors(path, "images", {"x": source.images.numpy(), "y": source.labels.numpy()})
+    arrays, _ = read_tensors(path, "images", mapped=True)
+    parts = {name: index.numpy() for name, index in source.parts.items()}
+    meta = {"classes": 3, "mean": (0.4,), "std": (0.3,)}
+    return UnlearningData.from_arrays(arrays, meta, parts, device=device, serve=serve, augment=source.augment)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_images_on_the_host_give_the_same_batches(tmp_path, device):
+    """Bit for bit, every field: augmented, plain, and rows by an index on either side."""
+    here, there = (served(tmp_path / serve, device, serve) for serve in ("device", "host"))
+    assert isinstance(there.images, HostImages)
+    assert isinstance(here.images, torch.Tensor)
+    assert there.device == here.device
+    assert (there.images.shape, there.images.dtype) == (here.images.shape, here.images.dtype)
+    assert len(there.images) == len(here.images)
+    for stream in ("retain", "forget", "mixed"):
+        pairs = zip(*(s.train_batches(stream, 16, 3, 1, F32) for s in (here, there)), strict=True)
+        for a, b in pairs:
+            assert all(torch.equal(getattr(a, f), getattr(b, f)) for f in ("x", "y", "index", "forgotten"))
+            assert (a.x.device, a.x.stride()) == (b.x.device, b.x.stride())
+    for a, b in zip(*(s.plain_batches("val", 4, F32) for s in (here, there)), strict=True):
+        assert all(map(torch.equal, a, b))
+    index = here.index("test")
+    assert torch.equal(there.images[index], here.images[index])
+    assert torch.equal(there.images[index.cpu()], here.images[index])
+
+
+def test_images_stay_on_the_device_unless_they_are_too_many(tmp_path, monkeypatch):
+    """auto: half of a GPU's free memory is theirs; on a CPU the file is the memory."""
+    assert isinstance(served(tmp_path / "x", "cpu", "auto").images, torch.Tensor)
+    images = torch.zeros(100, 1, 2, 2, dtype=torch.uint8)
+    for free, expected in ((800, False), (799, True)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 10**9))
+        assert _from_host(images, torch.device("cuda"), "auto") is expected
+        assert not _from_host(images, torch.device("cuda"), "device")
+        assert _from_host(images, torch.device("cpu"), "host")
+
+
+def test_mapped_images_are_neither_copied_nor_warned_about(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        source = served(tmp_path / "x", "cpu", "device")
+    own = [line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(str(tmp_path / "x"))]
+    ends = [[int(end, 16) for end in line.split()[0].split("-")] for line in own]
+    assert any(first <= source.images.data_ptr() < last for first, last in ends)
+
+
+def test_known_content_stands_for_the_images_in_the_fingerprint(tmp_path):
+    """The same on the device and on the host; another content, other labels or another part are told apart."""
+    here, there = (served(tmp_path / serve, "cpu", serve) for serve in ("device", "host"))
+    assert here.fingerprint() == there.fingerprint()
+    named = [dataclasses.replace(s, content="a") for s in (here, there)]
+    assert named[0].fingerprint() == named[1].fingerprint()
+    unreadable = dataclasses.replace(named[0], images=HostImages(torch.zeros(()), torch.device("cpu")))
+    assert unreadable.fingerprint() == named[0].fingerprint(), "the images were not read"
+    others = [
+        dataclasses.replace(here, content="b"),
+        dataclasses.replace(named[0], labels=here.labels.flip(0)),
+        dataclasses.replace(named[0], parts={"retain": here.parts["retain"]}),
+    ]
+    assert len({d.fingerprint() for d in (here, named[0], *others)}) == 5

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from lacuna import catalogue, reachable
 from lacuna.config import canonical_sparsity, load, read_yaml
+from lacuna.data.image_folder import ImageFolder
 from lacuna.errors import LacunaError
 from lacuna.evaluation import default_metrics
 from lacuna.fields import values_of
@@ -386,7 +387,7 @@ MISTAKES = [
     ("relearning", [], "relearning: [] is", "a mapping"),
     ("transfer", {}, "transfer: missing key 'targets'", "must be given"),
     ("transfer", {"targets": {}}, "transfer.targets: {} is", "a mapping with at least one entry"),
-    ("transfer", {"targets": {"pets": {}}}, "transfer.targets.pets: 'pets' is not known", "digits, npz"),
+    ("transfer", {"targets": {"pets": {}}}, "transfer.targets.pets: 'pets' is not known", "digits"),
     ("transfer", {"targets": {"digits": {}}}, "transfer.targets.digits: it is the only dataset", "is not trained on"),
     (
         "transfer",
@@ -401,6 +402,7 @@ MISTAKES = [
         "a list of at least 1, each a number > 0",
     ),
     ("transfer", TARGETS | {"probe": {"l1": 1}}, "transfer.probe: unknown key 'l1'", "l2, tolerance"),
+    ("images", "disk", 'images: "disk" is', "one of auto, device, host"),
     ("missing", "ignore", 'missing: "ignore" is', "one of refuse, allow"),
     ("figures", ["pie"], "figures[0]: 'pie' is not known", "time_vs_gap"),
     ("figures", ["transfer"], "figures[0]: 'transfer' has nothing to show", "transfer.targets"),
@@ -438,6 +440,47 @@ def test_scenario_must_suit_the_dataset(resolve, tmp_path):
     sentence = "grid.scenarios.class.forget_class: 12 is not allowed; allowed: 0 to 9 (the dataset has 10 classes)"
     assert str(caught.value) == sentence
     assert resolve(BASE, data_folder=tmp_path)
+
+
+def test_scenario_of_finer_labels_needs_a_dataset_that_has_them(resolve, tmp_path):
+    config = changed("grid/scenarios", {"sub": {"method": "subclass", "super_class": 1, "fine_class": 9}})
+    with pytest.raises(LacunaError) as caught:
+        resolve(config, data_folder=tmp_path)
+    assert str(caught.value).startswith(
+        "grid.scenarios.sub: dataset 'digits' has no finer labels, which subclass needs; allowed: a dataset that"
+    )
+    config["grid"]["datasets"] = {"cifar100": {"labels": "coarse"}}
+    assert resolve(config, data_folder=tmp_path)
+    config["grid"]["scenarios"]["sub"]["super_class"] = 20
+    with pytest.raises(LacunaError, match=r"^grid.scenarios.sub.super_class: 20 is not allowed; allowed: 0 to 19 "):
+        resolve(config, data_folder=tmp_path)
+
+
+def test_files_that_nobody_may_fetch_are_missed_before_any_job(resolve, tmp_path):
+    config = changed("grid/datasets", {"cifar10": {"root": str(tmp_path / "here"), "download": False}})
+    with pytest.raises(LacunaError, match=r"here/cifar-10-python.tar.gz: not there, and download is false; needed: "):
+        resolve(config, data_folder=tmp_path)
+    config["grid"]["datasets"]["cifar10"]["download"] = True
+    assert resolve(config, data_folder=tmp_path)
+
+
+def test_folder_is_looked_at_again_only_if_its_listing_changed(resolve, tmp_path):
+    """What was ingested is known without the folder's classes; another listing asks them."""
+    config = changed("grid/datasets", {"mine": {"method": "image_folder", "root": str(tmp_path / "no"), "size": 8}})
+    entry = {"method": "image_folder", **resolve(config).entry("datasets", "mine").values}
+    meta = tmp_path / "data/mine/meta.json"
+    meta.parent.mkdir(parents=True)
+    good = {
+        "classes": 10,
+        "shape": [3, 8, 8],
+        "entry": entry,
+        "listing": ImageFolder(root=entry["root"], size=8).listing(),
+    }
+    meta.write_text(json.dumps(good))
+    assert resolve(config, data_folder=tmp_path / "data")
+    meta.write_text(json.dumps(good | {"listing": "another"}))
+    with pytest.raises(LacunaError, match="no: no test images; needed: class folders in"):
+        resolve(config, data_folder=tmp_path / "data")
 
 
 def test_files_of_the_user_are_checked_before_any_job(resolve, tmp_path):

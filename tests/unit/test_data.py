@@ -12,7 +12,9 @@ from lacuna.data.digits import Digits
 from lacuna.data.images import Images
 from lacuna.data.npz import Npz
 from lacuna.data.scenarios.base import Known
+from lacuna.data.scenarios.indices import Indices
 from lacuna.data.scenarios.random_fraction import RandomFraction
+from lacuna.data.scenarios.subclass import Subclass
 from lacuna.data.scenarios.whole_class import WholeClass
 from lacuna.data.splits import VAL_FRACTION, forget_split, split
 from lacuna.errors import LacunaError
@@ -34,6 +36,21 @@ def test_digits_are_the_1797_of_scikit_learn():
     # the same images, each with its own label, in another order; grey levels 0..16 become 0..255
     theirs = sorted((bytes(np.rint(a * 255 / 16).astype(np.uint8)), int(b)) for a, b in zip(x, y, strict=True))
     assert sorted((bytes(a.reshape(-1)), int(b)) for a, b in zip(images.x, images.y, strict=True)) == theirs
+
+
+def test_some_digits_are_the_same_images_under_new_labels():
+    """Training stays training and test stays test; the labels follow the order in which the digits are named."""
+    every, some = Digits().load(), Digits(only=(7, 2, 4)).load()
+    kept = np.isin(every.y, [7, 2, 4])
+    np.testing.assert_array_equal(some.x, every.x[kept])
+    np.testing.assert_array_equal(np.array([7, 2, 4])[some.y], every.y[kept])
+    assert (some.train, some.classes, Digits(only=(7, 2, 4)).classes()) == (kept[: every.train].sum(), 3, 3)
+
+
+@pytest.mark.parametrize("only", [[3], [3, 3], [3, 10], [3, -1]])
+def test_digits_that_are_not_there_are_refused(only):
+    with pytest.raises(LacunaError, match=r"^digits\.only"):
+        build(Digits, {"only": only})
 
 
 def test_digits_test_set_is_a_fixed_stratified_fifth():
@@ -362,4 +379,123 @@ def test_scenario_checks_the_number_of_classes():
 
 def test_registries_hold_them():
     assert {"digits", "npz"} <= set(DATASETS)
-    assert {"class", "random"} <= set(SCENARIOS)
+    assert {"class", "random", "subclass", "indices"} <= set(SCENARIOS)
+
+
+# ---- a finer class, a list -------------------------------------------------------------------------------------------
+
+FINE = KNOWN.y * 2 + np.arange(len(Y)) % 2  # two finer classes in each
+
+
+def test_subclass_leaves_training_and_test_and_its_class_stays():
+    base = split(Y, TRAIN, 0, "d")
+    known = Known(Y, 3, FINE)
+    parts = forget_split(base, known, Subclass(super_class=1, fine_class=3), 0, "d", "sub")
+    of = FINE == 3
+    assert parts["forget"].tolist() == [i for i in base["train"] if of[i]]
+    assert parts["test_forgotten"].tolist() == [i for i in base["test"] if of[i]]
+    assert not of[parts["test"]].any()
+    assert {2, 3} - set(FINE[parts["retain"]]) == {3}, "the class goes on with its other half"
+
+
+def test_subclass_of_another_class_is_refused_with_the_right_one():
+    base = split(Y, TRAIN, 0, "d")
+    with pytest.raises(
+        LacunaError, match=r"^subclass: no training image of class 0 is of fine class 3; allowed: super_class 1$"
+    ):
+        forget_split(base, Known(Y, 3, FINE), Subclass(super_class=0, fine_class=3), 0, "d", "sub")
+    with pytest.raises(LacunaError, match="the dataset has no finer labels"):
+        forget_split(base, KNOWN, Subclass(super_class=0, fine_class=0), 0, "d", "sub")
+
+
+def test_subclass_checks_both_levels():
+    meta = {"classes": 3, "fine": 6}
+    Subclass(super_class=2, fine_class=5).check(meta, "here")
+    with pytest.raises(LacunaError, match=r"^here.super_class: 3 is not allowed; allowed: 0 to 2 "):
+        Subclass(super_class=3, fine_class=0).check(meta, "here")
+    with pytest.raises(LacunaError, match=r"^here.fine_class: 6 is not allowed; allowed: 0 to 5 "):
+        Subclass(super_class=0, fine_class=6).check(meta, "here")
+
+
+def test_finer_labels_of_an_npz(tmp_path):
+    fine = np.array([0, 2, 4, 1, 3, 5])
+    dataset = npz(tmp_path, fine_train=fine, fine_test=fine[:2])
+    assert dataset.load().fine.tolist() == [0, 2, 4, 1, 3, 5, 0, 2]
+    assert (dataset.fine(), dataset.classes()) == (6, 3)
+    assert npz(tmp_path).fine() == 0
+    for change, said in (
+        ({"fine_train": fine}, "no array 'fine_test'"),
+        ({"fine_train": fine[:5], "fine_test": fine[:2]}, "fine_train: shape (5,) is not"),
+        ({"fine_train": fine, "fine_test": fine[:2] + 6}, "fine_test: label 8 is out of range; allowed: 0 to 5"),
+    ):
+        with pytest.raises(LacunaError) as caught:
+            npz(tmp_path, **change).load()
+        assert said in str(caught.value)
+
+
+def listed(path, content):
+    if isinstance(content, str):
+        path.write_text(content)
+    elif content is not None:
+        np.save(path, content)
+    return Indices(path=str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.npy", np.array([5, 2, 30], np.int32)),
+        ("a.npy", np.array([5, 2, 30], np.uint8)),
+        ("a.csv", "5\n2\n30\n"),
+        ("a.csv", "index\n5\n\n 2 \n30"),
+    ],
+)
+def test_listed_images_are_forgotten(tmp_path, name, content):
+    """Less those that the seed keeps for validation, of which the log is told."""
+    scenario = listed(tmp_path / name, content)
+    scenario.check({"classes": 3}, "here")
+    assert scenario.files() == [tmp_path / name]
+    for seed in range(20):
+        base = split(Y, TRAIN, seed, "d")
+        expected = sorted({2, 5, 30} - set(base["val"]))
+        if expected:
+            parts = forget_split(base, Known(Y, 3, train=TRAIN), scenario, seed, "d", "list")
+            assert parts["forget"].tolist() == expected
+            assert not set(parts["retain"]) & {2, 5, 30}
+        assert scenario.remark(base["train"]).startswith(f"{3 - len(expected)} of 3 indices left out")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.npy", None, "no such file; allowed: .npy with"),
+        ("a.csv", None, "no such file"),
+        ("a.txt", "1\n", "this kind of file is not allowed; allowed: .npy with"),
+        ("a.npy", "1\n", "not a usable file"),
+        ("a.npy", np.array([None]), "not a usable file"),
+        ("a.npy", np.array([1.0]), "another kind of content"),
+        ("a.npy", np.array([[1]]), "another kind of content"),
+        ("a.npy", np.array([], np.int64), "it holds no index"),
+        ("a.csv", "index\n", "it holds no index"),
+        ("a.csv", "1\n2.5\n", "not a usable file"),
+        ("a.csv", "1,2\n3,4\n5,6\n", "not a usable file"),
+        ("a.csv", "1" * 30, "not a usable file"),
+        ("a.npy", np.array([3, -1]), "index -1 is out of range"),
+        ("a.npy", np.array([2**63], np.uint64), "index 9223372036854775808 is out of range"),
+        ("a.npy", np.array([3, 7, 3]), "index 3 is there 2 times; allowed: each once"),
+    ],
+)
+def test_wrong_list_is_refused_with_its_name(tmp_path, name, content, said):
+    scenario = listed(tmp_path / name, content)
+    with pytest.raises(LacunaError) as caught:
+        scenario.check({"classes": 3}, "grid.scenarios.list")
+    assert str(caught.value).startswith(f"grid.scenarios.list.path: {tmp_path / name}: {said}")
+    assert "\n" not in str(caught.value)
+
+
+def test_listed_test_image_is_refused(tmp_path):
+    scenario, base = listed(tmp_path / "a.npy", np.array([3, TRAIN])), split(Y, TRAIN, 0, "d")
+    with pytest.raises(
+        LacunaError, match=rf"index {TRAIN} is out of range; allowed: 0 to {TRAIN - 1}, training images"
+    ):
+        forget_split(base, Known(Y, 3, train=TRAIN), scenario, 0, "d", "list")

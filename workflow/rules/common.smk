@@ -80,7 +80,7 @@ def read_experiment():
 
 
 EXPERIMENT, KNOWN = read_experiment()
-config["device"] = EXPERIMENT.device
+config |= {"device": EXPERIMENT.device, "images": EXPERIMENT.images}
 # the oracles and their twins
 RETRAINED = {*EXPERIMENT.oracles, *EXPERIMENT.twins}
 
@@ -230,14 +230,20 @@ def model_runtime(wildcards, input, attempt):
 # ---- inputs -------------------------------------------------------------------------------------------------------
 
 
+def built(axis, registry, label):
+    """The object of a grid entry."""
+    entry = EXPERIMENT.entry(axis, label)
+    return build(registry[entry.method], entry.values)
+
+
 def files_of(axis, wildcard, registry):
     """An input: the user's files that the entry of one axis reads, so that a changed file counts."""
+    return lambda wildcards: [str(path) for path in built(axis, registry, wildcards[wildcard]).files()]
 
-    def files(wildcards):
-        entry = EXPERIMENT.entry(axis, wildcards[wildcard])
-        return [str(path) for path in build(registry[entry.method], entry.values).files()]
 
-    return files
+def listing_of_folder(wildcards):
+    """A param: what lies in a folder with too many files to be inputs."""
+    return built("datasets", DATASETS, wildcards.dataset).listing()
 
 
 def previous_state(wildcards):

@@ -25,6 +25,7 @@ rule ingest:
         gpu=0,
     params:
         entry=entry_of("datasets", "dataset"),
+        listing=listing_of_folder,
         code=code_of("ingest.py", datasets="dataset"),
     message:
         "ingest {wildcards.dataset}"

@@ -35,12 +35,14 @@ def load_data(
     snakemake: Any, device: torch.device, recipe: Recipe, dense: bool = False
 ) -> tuple[UnlearningData, dict[str, Any]]:
     """The job's images and split on the device, and the dataset's facts; dense: train on all, forget nothing."""
-    arrays, _ = read_tensors(snakemake.input.images, "images")
+    arrays, _ = read_tensors(snakemake.input.images, "images", mapped=True)
     meta = read_json(snakemake.input.meta)
     parts = read_npz(snakemake.input.split, "split")
     if dense:
         parts = {"retain": parts["train"], "val": parts["val"]}
-    return UnlearningData.from_arrays(arrays, meta, parts, device=device, augment=recipe.augment), meta
+    serve, content = snakemake.config["images"], meta["sha256"]
+    rest = {"device": device, "serve": serve, "content": content, "augment": recipe.augment}
+    return UnlearningData.from_arrays(arrays, meta, parts, **rest), meta
 
 
 def checkpoint_of(snakemake: Any) -> Checkpoint:

@@ -12,7 +12,7 @@ with job(snakemake) as say:
     given, params = snakemake.input, snakemake.params
     device = use_device(snakemake.config["device"], snakemake.threads)
     own, target = read_json(given.meta), read_json(given.target_meta)
-    arrays, _ = read_tensors(given.images, "images")
+    arrays, _ = read_tensors(given.images, "images", mapped=True)
     found = transfer(
         load_into(new_model(params.model, own, device), given.model),
         arrays["x"],

@@ -6,7 +6,7 @@ from lacuna.artifacts import read_json, read_tensors, write_npz
 from lacuna.data.splits import split
 
 with job(snakemake) as say:
-    labels = read_tensors(snakemake.input.images, "images")[0]["y"]
+    labels = read_tensors(snakemake.input.images, "images", mapped=True)[0]["y"]
     train = read_json(snakemake.input.meta)["train"]
     parts = split(labels, train, int(snakemake.wildcards.seed), snakemake.wildcards.dataset)
     write_npz(snakemake.output.split, "split", parts)

@@ -1,10 +1,11 @@
-"""Images that stay on the device as uint8, and the batches drawn from them."""
+"""Images that stay on the device as uint8, or in host memory if they are too many, and the batches drawn from them."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 from lacuna.artifacts import sha256_of_arrays
 from lacuna.errors import LacunaError
 from lacuna.randomness import derive
+
+Serving = Literal["auto", "device", "host"]
 
 
 @dataclass(frozen=True)
@@ -39,17 +42,41 @@ class Batch:
     generator: torch.Generator
 
 
+class HostImages:
+    """Images in host memory that answer as a tensor on the device would: shape, dtype, device, and rows by index.
+
+    images: on the CPU, be it a memory-mapped file. Rows are gathered there and copied to the device behind what it
+    computes; an index that lies on the host costs no wait for the device.
+    """
+
+    def __init__(self, images: Tensor, device: torch.device):
+        self.images, self.device = images, device
+        self.shape, self.dtype = images.shape, images.dtype
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        # pinned, or the copy would wait for the device
+        pinned = self.device.type == "cuda"
+        rows = torch.empty((len(index), *self.shape[1:]), dtype=self.dtype, pin_memory=pinned)
+        torch.index_select(self.images, 0, index.cpu(), out=rows)
+        return rows.to(self.device, non_blocking=True)
+
+
 @dataclass(frozen=True)
 class UnlearningData:
     """Images, labels and the index sets of one split.
 
-    images: uint8 or float [n, channels, height, width] on the device (floats are taken as already normalised);
+    images: uint8 or float [n, channels, height, width] (floats are taken as already normalised), on the device or
+    `HostImages`, read only by rows;
     labels: int64 [n]; parts: index tensors by name, `retain` and, unless nothing is to be forgotten, `forget`;
     others (`val`, `test`, ...) are only predicted on. mean, std: per channel, of images scaled to [0, 1].
     shuffle: draw a new order each epoch (off, batches are consecutive slices of the given order).
+    content: a digest of the images where one is known, so that no fingerprint has to read them all.
     """
 
-    images: Tensor
+    images: Tensor | HostImages
     labels: Tensor
     parts: Mapping[str, Tensor]
     classes: int
@@ -57,16 +84,27 @@ class UnlearningData:
     std: tuple[float, ...] = (1.0,)
     augment: Augment = field(default_factory=Augment)
     shuffle: bool = True
+    content: str = ""
 
     @classmethod
     def from_arrays(
-        cls, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], parts: Mapping[str, np.ndarray], **rest: Any
+        cls,
+        arrays: Mapping[str, np.ndarray],
+        meta: Mapping[str, Any],
+        parts: Mapping[str, np.ndarray],
+        device: str | torch.device = "cpu",
+        serve: Serving = "auto",
+        **rest: Any,
     ) -> UnlearningData:
-        """From what `ingest` and `split` store: arrays `x` and `y`, the dataset's meta and index arrays."""
-        device = rest.pop("device", "cpu")
+        """From what `ingest` and `split` store: arrays `x` and `y`, the dataset's meta and index arrays.
+
+        serve: where the images are kept; auto: on the device, unless they would take more than half of a GPU's free
+        memory. The batches are the same.
+        """
+        device, images = torch.device(device), _on_array(arrays["x"])
         return cls(
-            images=torch.from_numpy(arrays["x"]).to(device),
-            labels=torch.from_numpy(arrays["y"]).to(device),
+            images=HostImages(images, device) if _from_host(images, device, serve) else images.to(device),
+            labels=_on_array(arrays["y"]).to(device),
             parts={k: torch.from_numpy(np.asarray(v, dtype=np.int64)).to(device) for k, v in parts.items()},
             classes=meta["classes"],
             mean=tuple(meta["mean"]),
@@ -133,15 +171,21 @@ class UnlearningData:
             order = order.to(self.device)
             index, forgotten = index[order], forgotten[order]
         generator = torch.Generator(self.device)
-        for step, (chosen, flags) in enumerate(zip(index.split(batch_size), forgotten.split(batch_size), strict=True)):
+        batches = zip(*(part.split(batch_size) for part in (self._rows(index), index, forgotten)), strict=True)
+        for step, (rows, chosen, flags) in enumerate(batches):
             generator.manual_seed(derive(seed, stream, epoch, step))
-            x = self._augmented(self.images[chosen], generator)
+            x = self._augmented(self.images[rows], generator)
             yield Batch(self.normalised(x, dtype), self.labels[chosen], chosen, flags, self.classes, generator)
 
     def plain_batches(self, stream: str, batch_size: int, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and labels in stored order, not augmented."""
-        for chosen in self.index(stream).split(batch_size):
-            yield self.normalised(self.images[chosen], dtype), self.labels[chosen]
+        index = self.index(stream)
+        for rows, chosen in zip(self._rows(index).split(batch_size), index.split(batch_size), strict=True):
+            yield self.normalised(self.images[rows], dtype), self.labels[chosen]
+
+    def _rows(self, index: Tensor) -> Tensor:
+        """An index where the images are, brought there once and not for each batch."""
+        return index.cpu() if isinstance(self.images, HostImages) else index
 
     def normalised(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """uint8 scaled to [0, 1] and standardised per channel; floats only cast."""
@@ -172,5 +216,21 @@ class UnlearningData:
         """SHA-256 over images, labels, index sets and settings: all that batches are made of."""
         settings = repr((self.classes, self.mean, self.std, self.augment, self.shuffle))
         arrays = {f"part/{name}": index.cpu().numpy() for name, index in self.parts.items()}
-        arrays |= {"images": self.images.cpu().numpy(), "labels": self.labels.cpu().numpy()}
-        return sha256_of_arrays(arrays | {"settings": np.array(settings)})
+        arrays |= {"labels": self.labels.cpu().numpy(), "settings": np.array(settings)}
+        if self.content:
+            return sha256_of_arrays(arrays | {"content": np.array(self.content)})
+        images = self.images.images if isinstance(self.images, HostImages) else self.images
+        return sha256_of_arrays(arrays | {"images": images.cpu().numpy()})
+
+
+def _on_array(array: np.ndarray) -> Tensor:
+    """A tensor on an array's own memory; nothing may write into one on a file that is mapped for reading."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def _from_host(images: Tensor, device: torch.device, serve: Serving) -> bool:
+    if serve == "auto" and device.type == "cuda":
+        return images.nbytes > torch.cuda.mem_get_info(device)[0] // 2
+    return serve == "host"

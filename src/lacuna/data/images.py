@@ -2,35 +2,86 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from lacuna.artifacts import sha256_of_arrays
+from lacuna.artifacts import Rows, blocks_of, write_rows
 from lacuna.errors import LacunaError
+from lacuna.randomness import numpy_generator
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images that are read when their rows are asked for: uint8 [n, channels, height, width].
+
+    read: the image of an index, uint8 [channels, height, width]. each: `map`, or that of a pool of threads.
+    """
+
+    shape: tuple[int, ...]
+    read: Callable[[int], np.ndarray]
+    each: Callable[..., Iterable[np.ndarray]] = map
+    dtype: ClassVar[np.dtype] = np.dtype(np.uint8)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return np.stack(list(self.each(self.read, range(*rows.indices(self.shape[0])))))
 
 
 @dataclass(frozen=True)
 class Images:
-    """A dataset in memory: the training images first, then the test images.
+    """A dataset: the training images first, then the test images.
 
-    x: uint8 [n, channels, height, width]; y: int64 [n] in 0..classes-1; the first `train` of them are for training.
+    x: uint8 [n, channels, height, width], an array or `Pictures`; y: int64 [n] in 0..classes-1; the first `train` of
+    them are for training. fine: int64 [n], the labels of a second, finer level, where there is one.
     """
 
-    x: np.ndarray
+    x: np.ndarray | Pictures
     y: np.ndarray
     train: int
     classes: int
+    fine: np.ndarray | None = None
 
     def meta(self) -> dict[str, Any]:
         """Classes, sizes, per-channel mean and std of the training images in [0, 1], and the SHA-256 of the content."""
-        channels = self.x.shape[1]
-        counts = [np.bincount(self.x[: self.train, c].reshape(-1), minlength=256) for c in range(channels)]
-        levels = np.arange(256) / 255
-        mean = [float(n @ levels / n.sum()) for n in counts]
-        std = [float(np.sqrt(n @ (levels - m) ** 2 / n.sum())) for n, m in zip(counts, mean, strict=True)]
+        levels, digest = self._levels(), hashlib.sha256()
+        for block in blocks_of(self._arrays(self.x), digest):
+            self._count(levels, *block)
+        return self._meta(levels, digest.hexdigest())
+
+    def write(self, path: str | Path, threads: int = 1) -> dict[str, Any]:
+        """Write `images.safetensors` and give the meta, in one pass that never holds all images.
+
+        threads: how many read `Pictures`. Raises LacunaError naming an image that is not usable; then there is no file.
+        """
+        levels = self._levels()
+        with ThreadPoolExecutor(threads) as pool:
+            x = dataclasses.replace(self.x, each=pool.map) if isinstance(self.x, Pictures) else self.x
+            digest = write_rows(path, "images", self._arrays(x), functools.partial(self._count, levels))
+        return self._meta(levels, digest)
+
+    def _arrays(self, x: np.ndarray | Pictures) -> dict[str, Rows]:
+        return {"x": x, "y": self.y} | ({"fine": self.fine} if self.fine is not None else {})
+
+    def _levels(self) -> np.ndarray:
+        """How often each of the 256 levels occurs in each channel of the training images."""
+        return np.zeros((self.x.shape[1], 256), dtype=np.int64)
+
+    def _count(self, levels: np.ndarray, name: str, start: int, block: np.ndarray) -> None:
+        if name == "x":
+            for c, counts in enumerate(levels):
+                counts += np.bincount(block[: max(0, self.train - start), c].reshape(-1), minlength=256)
+
+    def _meta(self, levels: np.ndarray, digest: str) -> dict[str, Any]:
+        scale = np.arange(256) / 255
+        mean = [float(n @ scale / n.sum()) for n in levels]
+        std = [float(np.sqrt(n @ (scale - m) ** 2 / n.sum())) for n, m in zip(levels, mean, strict=True)]
         return {
             "classes": self.classes,
             "train": self.train,
@@ -39,8 +90,8 @@ class Images:
             "mean": mean,
             # a constant channel carries nothing; 1 keeps it finite
             "std": [s if s > 0 else 1.0 for s in std],
-            "sha256": sha256_of_arrays({"x": self.x, "y": self.y}),
-        }
+            "sha256": digest,
+        } | ({"fine": int(self.fine.max()) + 1} if self.fine is not None else {})
 
 
 class Dataset:
@@ -49,6 +100,10 @@ class Dataset:
     def files(self) -> list[Path]:
         """The user's files that it reads (none for an embedded or a downloaded dataset)."""
         return []
+
+    def listing(self) -> str:
+        """A digest of names, sizes and times of the user's files where they are too many to be listed by `files`."""
+        return ""
 
     def classes(self) -> int:
         """The number of classes, known before anything is loaded into the pipeline.
@@ -68,6 +123,17 @@ class Dataset:
     def load(self) -> Images:
         """The images. Raises LacunaError if the user's files are not usable."""
         raise NotImplementedError
+
+
+def fixed_test(y: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Training and test indices of a dataset that comes undivided: the same stratified fifth for testing in every seed.
+
+    y: int64 [n] labels; name: of the dataset, which names the random stream. Returns sorted int64 arrays.
+    """
+    rng = numpy_generator(name, "test")
+    groups = [rng.permutation(np.flatnonzero(y == k)) for k in range(int(y.max()) + 1)]
+    test = np.sort(np.concatenate([g[: round(0.2 * len(g))] for g in groups]))
+    return np.setdiff1d(np.arange(len(y)), test), test
 
 
 def checked_labels(y: np.ndarray, where: str, n: int, classes: int | None = None) -> np.ndarray:

@@ -15,6 +15,7 @@ from lacuna.fields import Text
 from lacuna.registry import register
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
+_FINE = ("fine_train", "fine_test")
 
 
 @register("npz")
@@ -25,6 +26,7 @@ class Npz(Dataset):
     path: the file, relative to the working directory.
     layout: how 4-dimensional images are stored: auto (the axis of size 1 or 3 is the channel), nhwc or nchw.
     Images are uint8, or floats in [0, 1] (kept as 8 bits); labels are whole numbers from 0, every class in `y_train`.
+    `fine_train` and `fine_test`, if they are there, are labels of a second, finer level: what `subclass` forgets.
     """
 
     path: Text
@@ -39,6 +41,10 @@ class Npz(Dataset):
     def shape(self) -> tuple[int, ...]:
         return self.load().x.shape[1:]
 
+    def fine(self) -> int:
+        fine = self.load().fine
+        return 0 if fine is None else int(fine.max()) + 1
+
     def load(self) -> Images:
         arrays = self._arrays()
         x_train, x_test = (checked_images(arrays[k], f"{self.path}: {k}", self.layout) for k in ("x_train", "x_test"))
@@ -47,22 +53,33 @@ class Npz(Dataset):
                 f"{self.path}: x_test: images of shape {x_test.shape[1:]} are not allowed; "
                 f"allowed: {x_train.shape[1:]}, the shape in x_train"
             )
-        y_train = checked_labels(arrays["y_train"], f"{self.path}: y_train", len(x_train))
+        y_train, y_test, classes = self._labels(arrays, _KEYS[1], _KEYS[3], len(x_train), len(x_test))
+        fine = None
+        if _FINE[0] in arrays:
+            both = self._labels(arrays, *_FINE, len(x_train), len(x_test))
+            fine = np.concatenate(both[:2])
+        return Images(
+            x=np.concatenate([x_train, x_test]),
+            y=np.concatenate([y_train, y_test]),
+            train=len(x_train),
+            classes=classes,
+            fine=fine,
+        )
+
+    def _labels(
+        self, arrays: dict[str, np.ndarray], train: str, test: str, n_train: int, n_test: int
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """Both arrays of one level of labels, checked, and how many classes it has."""
+        y_train = checked_labels(arrays[train], f"{self.path}: {train}", n_train)
         classes = int(y_train.max()) + 1
         # n images leave one of the first n + 1 classes empty, should a stray label make `classes` huge
         missing = np.setdiff1d(np.arange(min(classes, len(y_train) + 1)), y_train)
         if classes < 2 or len(missing):
             what = "only one class" if classes < 2 else f"no image of class {missing[0]}"
             raise LacunaError(
-                f"{self.path}: y_train: {what} is not allowed; allowed: labels 0 to classes - 1, each present"
+                f"{self.path}: {train}: {what} is not allowed; allowed: labels 0 to classes - 1, each present"
             )
-        y_test = checked_labels(arrays["y_test"], f"{self.path}: y_test", len(x_test), classes)
-        return Images(
-            x=np.concatenate([x_train, x_test]),
-            y=np.concatenate([y_train, y_test]),
-            train=len(x_train),
-            classes=classes,
-        )
+        return y_train, checked_labels(arrays[test], f"{self.path}: {test}", n_test, classes), classes
 
     def _arrays(self) -> dict[str, np.ndarray]:
         try:
@@ -70,13 +87,14 @@ class Npz(Dataset):
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise LacunaError(f"{self.path}: not an npz archive; allowed: an npz file with {', '.join(_KEYS)}")
             with file:
-                absent = [k for k in _KEYS if k not in file.files]
+                keys = (*_KEYS, *(_FINE if set(_FINE) & set(file.files) else ()))
+                absent = [k for k in keys if k not in file.files]
                 if absent:
                     raise LacunaError(
                         f"{self.path}: no array '{absent[0]}' (it holds {', '.join(file.files) or 'nothing'}); "
-                        f"needed: {', '.join(_KEYS)}"
+                        f"needed: {', '.join(keys)}"
                     )
-                return {k: file[k] for k in _KEYS}
+                return {k: file[k] for k in keys}
         except FileNotFoundError:
             raise LacunaError(
                 f"{self.path}: no such file; allowed: the path of an npz file with {', '.join(_KEYS)}"

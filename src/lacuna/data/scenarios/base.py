@@ -15,7 +15,8 @@ class Known:
     """What is known of every image of a dataset, training images first; None: nobody knows it.
 
     y: int64 [n] labels in 0..classes-1. fine: int64 [n], labels of a second, finer level. scores: float [n], how hard
-    an image is for the original models. poisoned: bool [n], images that carry a backdoor's trigger.
+    an image is for the original models. poisoned: bool [n], images that carry a backdoor's trigger. train: how many of
+    the images are for training.
     """
 
     y: np.ndarray
@@ -23,6 +24,7 @@ class Known:
     fine: np.ndarray | None = None
     scores: np.ndarray | None = None
     poisoned: np.ndarray | None = None
+    train: int | None = None
 
 
 class Scenario:
@@ -44,6 +46,10 @@ class Scenario:
     def gone(self, test: np.ndarray, known: Known) -> np.ndarray:
         """The test indices that belong to the forgotten part of the label space; none unless a scenario says so."""
         return test[:0]
+
+    def remark(self, train: np.ndarray) -> str:
+        """What a log should say of `train`, the indices to choose from; nothing unless a scenario says so."""
+        return ""
 
     def check(self, meta: Mapping[str, Any], where: str) -> None:
         """Raise LacunaError naming `where` if the scenario cannot apply to a dataset.

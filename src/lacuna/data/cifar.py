@@ -1,0 +1,94 @@
+"""CIFAR-10 and CIFAR-100."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from lacuna.data.images import Images
+from lacuna.data.published import Published, in_memory
+from lacuna.registry import register
+
+
+class _Cifar(Published):
+    sizes = (50_000, 10_000)
+
+    def source(self) -> Any:
+        """torchvision's class."""
+        raise NotImplementedError
+
+    def shape(self) -> tuple[int, ...]:
+        return (3, 32, 32)
+
+    def checksums(self) -> Sequence[tuple[str, str]]:
+        its = self.source()
+        files = [*its.train_list, *its.test_list, (its.meta["filename"], its.meta["md5"])]
+        return [(its.filename, its.tgz_md5), *((f"{its.base_folder}/{name}", md5) for name, md5 in files)]
+
+    def load(self) -> Images:
+        train, test = self.opened(
+            lambda fetch: [self.source()(self.root, train=part, download=fetch) for part in (True, False)]
+        )
+        first, second = ((part.data.transpose(0, 3, 1, 2), part.targets) for part in (train, test))
+        return self.checked(in_memory(first, second, classes=10))
+
+
+@register("cifar10")
+@dataclass(frozen=True, kw_only=True)
+class Cifar10(_Cifar):
+    """60,000 photographs, 32×32 RGB, 10 classes; 10,000 of them for testing.
+
+    Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
+    """
+
+    archives = ("cifar-10-python.tar.gz",)
+    unpacked = ("cifar-10-batches-py",)
+
+    def source(self) -> Any:
+        from torchvision.datasets import CIFAR10
+
+        return CIFAR10
+
+
+@register("cifar100")
+@dataclass(frozen=True, kw_only=True)
+class Cifar100(_Cifar):
+    """60,000 photographs, 32×32 RGB, 100 classes in 20 coarse ones; 10,000 of them for testing.
+
+    labels: what the model is to tell apart, the 100 fine or the 20 coarse classes; with the coarse ones the fine labels
+    are known to the scenario `subclass`.
+    Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
+    """
+
+    labels: Literal["fine", "coarse"] = "fine"
+    archives = ("cifar-100-python.tar.gz",)
+    unpacked = ("cifar-100-python",)
+
+    def source(self) -> Any:
+        from torchvision.datasets import CIFAR100
+
+        return CIFAR100
+
+    def classes(self) -> int:
+        super().classes()
+        return 100 if self.labels == "fine" else 20
+
+    def fine(self) -> int:
+        return 0 if self.labels == "fine" else 100
+
+    def load(self) -> Images:
+        images = super().load()
+        if self.labels == "fine":
+            return Images(images.x, images.y, images.train, 100)
+        # torchvision has checked these files, and gives the fine labels alone
+        files = [name for name, _ in (*self.source().train_list, *self.source().test_list)]
+        coarse: list[int] = []
+        for name in files:
+            with open(Path(self.root, self.source().base_folder, name), "rb") as file:
+                coarse += pickle.load(file, encoding="latin1")["coarse_labels"]
+        return Images(images.x, np.array(coarse, dtype=np.int64), images.train, 20, fine=images.y)
