@@ -86,6 +86,20 @@ def test_labels_without_rhyme_give_chance():
     assert found["accuracy"] == pytest.approx(25, abs=5)
 
 
+def test_what_was_learnt_by_heart_is_no_merit():
+    """More features than samples fit any labels; the validation part, which was not fitted, knows nothing of them."""
+    y = torch.from_numpy(np.random.default_rng(1).integers(0, 4, 300))
+    x = torch.randn(300, 200, generator=torch.Generator().manual_seed(0))
+    found = probe(split(x), split(y), 4, Probing(l2=(1e-5,)))
+    assert (
+        fit_probe(split(x)["train"].double(), split(y)["train"], 4, 1e-5).accuracy(
+            split(x)["train"].double(), split(y)["train"]
+        )
+        == 100
+    )
+    assert found["val_accuracy"]["1e-05"] < 50
+
+
 def test_validation_chooses_and_the_test_set_is_not_asked():
     x, y = cloud(n=120, d=30, apart=0.5)
     how = Probing(l2=(1e-6, 10.0, 1e-1))
