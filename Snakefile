@@ -7,6 +7,7 @@ min_version("9.0")
 include: "workflow/rules/locks.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
+include: "workflow/rules/hard_sets.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/prune.smk"
 include: "workflow/rules/unlearn.smk"
@@ -15,6 +16,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/shadows.smk"
 include: "workflow/rules/transfer.smk"
 include: "workflow/rules/aggregate.smk"
+include: "workflow/rules/backdoor.smk"
 include: "workflow/rules/figures.smk"
 
 

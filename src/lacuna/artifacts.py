@@ -177,7 +177,7 @@ def read_tensors(path: str | Path, kind: str, mapped: bool = False) -> tuple[Arr
             arrays = _mapped(path) if mapped else {name: file.get_tensor(name) for name in names}
     except FileNotFoundError:
         raise _unusable(path, kind, "no such file") from None
-    except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise _unusable(path, kind, error) from None
     if checksum != _checksum(arrays, about):
         raise _unusable(path, kind, _CHANGED)

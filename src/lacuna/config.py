@@ -31,8 +31,13 @@ AXES = {
     "unlearner": "unlearners",
 }
 DENSE = "dense"
-# tables that exist only where the experiment has what they tell of, with its key
-TABLES_OF = {"roc": "grid.shadows", "transfer": "transfer.targets"}
+# the tables that exist only where the experiment has what they tell of, and what that is
+OPTIONAL_TABLES = {
+    "roc": "grid.shadows",
+    "backdoor": "a backdoor in an entry of grid.datasets",
+    "transfer": "transfer.targets",
+}
+_OF_BACKDOORS = {"SA", "ASR"}
 # A recipe's label says nothing about how to train; there is one way so far.
 _DEFAULT_METHOD = {"recipes": "sgd"}
 
@@ -58,7 +63,8 @@ class Experiment:
     oracles: the label that every cell is compared with, one for each oracle method. twins: further entries of an oracle
     method, by label, with the oracle that they repeat on another random stream: its noise floor. missing: allow makes
     tables of the cells that are there, refuse of all cells.
-    shadows: the shadow models of every seed and state, if the grid asks for them.
+    shadows: the shadow models of every seed and state, if the grid asks for them. tables: those that not every
+    experiment has, by name.
     """
 
     name: str
@@ -75,6 +81,7 @@ class Experiment:
     probe: dict[str, Any]
     missing: str
     shadows: Shadows | None = None
+    tables: tuple[str, ...] = ()
 
     def entry(self, axis: str, label: str) -> Entry:
         """The entry of a label; of a dataset also where only a probe looks at it."""
@@ -140,11 +147,15 @@ def load(
     metrics = _chosen("metrics", merged, catalogue)
     oracles, twins = _oracles(axes["unlearners"], catalogue)
     shadows = build(Shadows, grid["shadows"] or {}, "grid.shadows") if "shadows" in grid else None
+    tables: tuple[str, ...] = ("roc",) if shadows is not None else ()
+    if any(dataset.values["backdoor"] for dataset in axes["datasets"].values()) and _OF_BACKDOORS & set(metrics):
+        tables += ("backdoor",)
     states = _states(grid["sparsities"], axes["pruners"])
     axes["unprune"] = _unprunings(grid.get("unprune") or [], axes["unlearners"], states, catalogue)
     transfer = merged.get("transfer") or {}
     axes["targets"] = _targets(transfer.get("targets", {}), axes["datasets"], catalogue)
-    optional = {"grid.shadows": shadows is not None, "transfer.targets": bool(axes["targets"])}
+    if axes["targets"]:
+        tables += ("transfer",)
     experiment = Experiment(
         name=merged["name"],
         device=merged["device"],
@@ -155,25 +166,20 @@ def load(
         oracles=oracles,
         twins=twins,
         metrics=metrics,
-        figures=_figures(merged, metrics, {key for key, given in optional.items() if given}, catalogue),
+        figures=_figures(merged, metrics, tables, catalogue),
         relearning=resolve(catalogue["settings"]["relearning"]["schema"], merged.get("relearning") or {}, "relearning"),
         probe=resolve(catalogue["settings"]["transfer.probe"]["schema"], transfer.get("probe") or {}, "transfer.probe"),
         missing=merged.get("missing", "refuse"),
         shadows=shadows,
+        tables=tables,
     )
     _check_meaning(experiment, catalogue)
     if data_folder is not None:
         found = {label: _meta(label, entry, Path(data_folder)) for label, entry in experiment.datasets.items()}
         metas = {label: found[label] for label in axes["datasets"]}
         _check_channels(experiment, found)
-        for (dataset, meta), (name, entry) in itertools.product(metas.items(), axes["scenarios"].items()):
-            scenario, where = build(SCENARIOS[entry.method], entry.values), f"grid.scenarios.{name}"
-            if "fine" in scenario.needs and not meta["fine"]:
-                raise LacunaError(
-                    f"{where}: dataset '{dataset}' has no finer labels, which {entry.method} needs; "
-                    "allowed: a dataset that has them (cifar100 with labels: coarse, npz with fine_train and fine_test)"
-                )
-            scenario.check(meta, where)
+        for label, meta in metas.items():
+            _check_dataset(label, meta, axes)
         if cache is not None:
             _check_pruning(experiment, catalogue, metas, cache)
     return experiment
@@ -227,6 +233,10 @@ def _targets(given: Mapping[str, Any], datasets: Mapping[str, Entry], catalogue:
             raise LacunaError(
                 f"transfer.targets.{label}: other values than grid.datasets.{label} has, and a label names its files; "
                 "allowed: the same values, or another label"
+            )
+        if entry.values["backdoor"]:
+            raise LacunaError(
+                f"transfer.targets.{label}.backdoor: not allowed; allowed: null, a probe reads the images as they are"
             )
         if set(datasets) == {label}:
             raise LacunaError(
@@ -313,13 +323,14 @@ def _chosen(axis: str, merged: Mapping[str, Any], catalogue: Catalogue) -> tuple
 
 
 def _figures(
-    merged: Mapping[str, Any], metrics: Sequence[str], present: set[str], catalogue: Catalogue
+    merged: Mapping[str, Any], metrics: Sequence[str], tables: Sequence[str], catalogue: Catalogue
 ) -> tuple[str, ...]:
-    """The figures that are asked for; by default all that have something to show. present: the keys of TABLES_OF."""
+    """The figures that are asked for; by default all that have something to show."""
     facts = catalogue["figures"]
     lacking = {k: [f"metric {m}" for m in of["metrics"] if m not in metrics] for k, of in facts.items()}
+    absent = {table: asked for table, asked in OPTIONAL_TABLES.items() if table not in tables}
     for figure, why in lacking.items():
-        why += [key for table, key in TABLES_OF.items() if table in facts[figure]["reads"] and key not in present]
+        why += [absent[table] for table in facts[figure]["reads"] if table in absent and not why]
     chosen = _chosen("figures", merged, catalogue)
     if "figures" not in merged:
         return tuple(figure for figure in chosen if not lacking[figure])
@@ -351,6 +362,8 @@ def _check_meaning(experiment: Experiment, catalogue: Catalogue) -> None:
             rounds_to(sparsity, axes["pruners"][pruner].values.get("rate"))
         except LacunaError as error:
             raise LacunaError(f"grid.pruners.{pruner}.{error}") from None
+    for name, scenario in axes["scenarios"].items():
+        _check_needs(f"grid.scenarios.{name}", scenario, axes)
     for label, entry in axes["unlearners"].items():
         suits = catalogue["unlearners"][entry.method]["scenarios"]
         for name, scenario in axes["scenarios"].items():
@@ -359,6 +372,38 @@ def _check_meaning(experiment: Experiment, catalogue: Catalogue) -> None:
                     f"grid.unlearners.{label}: {entry.method} cannot work on scenario '{name}' ({scenario.method}); "
                     f"allowed: {', '.join(suits)}"
                 )
+
+
+def _check_needs(where: str, scenario: Entry, axes: Mapping[str, Mapping[str, Entry]]) -> None:
+    """Refuse a scenario where the grid has not what it reads beside the labels."""
+    needs = SCENARIOS[scenario.method].needs
+    for label, dataset in axes["datasets"].items():
+        if "poisoned" in needs and not dataset.values["backdoor"]:
+            raise LacunaError(
+                f"{where}: dataset '{label}' has no backdoor, which {scenario.method} forgets; "
+                "allowed: datasets with backdoor: {}"
+            )
+    for key, axis in (("model", "models"), ("recipe", "recipes")):
+        if "scores" in needs and scenario.values[key] not in axes[axis]:
+            raise LacunaError(
+                f"{where}.{key}: '{scenario.values[key]}' is not known; allowed: a label of grid.{axis}: "
+                f"{', '.join(axes[axis])}"
+            )
+
+
+def _check_dataset(label: str, meta: Mapping[str, Any], axes: Mapping[str, Mapping[str, Entry]]) -> None:
+    """Refuse what does not suit a dataset: its backdoor, a scenario."""
+    entry = axes["datasets"][label]
+    if backdoor := build(DATASETS[entry.method], entry.values).backdoor:
+        backdoor.check(meta["classes"], meta["shape"], f"grid.datasets.{label}.backdoor")
+    for name, given in axes["scenarios"].items():
+        scenario, where = build(SCENARIOS[given.method], given.values), f"grid.scenarios.{name}"
+        if "fine" in scenario.needs and not meta["fine"]:
+            raise LacunaError(
+                f"{where}: dataset '{label}' has no finer labels, which {given.method} needs; "
+                "allowed: a dataset that has them (cifar100 with labels: coarse, npz with fine_train and fine_test)"
+            )
+        scenario.check(meta, where)
 
 
 def _sparse(experiment: Experiment) -> list[tuple[str, str]]:

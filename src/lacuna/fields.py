@@ -55,15 +55,24 @@ def _schema_of_type(hint: Any) -> dict[str, Any]:
         return _schema_of_type(args[0]) | {b.keyword: b.value for b in args[1:]}
     if origin is Literal:
         return {"enum": list(args)}
+    if dataclasses.is_dataclass(hint):
+        return schema_of(hint)
     if origin in (typing.Union, types.UnionType):
-        return {"anyOf": [_schema_of_type(a) for a in args]}
+        kinds = [_schema_of_type(a) for a in args]
+        if len(kinds) == 2 and "properties" in kinds[0] and kinds[1] == {"type": "null"}:
+            # one schema with two types, so that a mistake inside is named by its own key
+            return kinds[0] | {"type": ["object", "null"]}
+        return {"anyOf": kinds}
     if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
         return {"type": "array", "items": _schema_of_type(args[0])}
     raise TypeError(f"no schema for the annotation {hint!r}; lacuna.fields lists the kinds that have one")
 
 
 def schema_of(cls: Any) -> dict[str, Any]:
-    """JSON Schema of a dataclass: one property per field, with its default; nothing else is allowed."""
+    """JSON Schema of a dataclass: one property per field, with its default; nothing else is allowed.
+
+    A field that is itself such a dataclass is a mapping of its own.
+    """
     hints = typing.get_type_hints(cls, include_extras=True)
     properties, required = {}, []
     for field in dataclasses.fields(cls):
@@ -77,7 +86,9 @@ def schema_of(cls: Any) -> dict[str, Any]:
 
 
 def to_json(value: Any) -> Any:
-    """The value as JSON would hold it (tuples become lists)."""
+    """The value as JSON would hold it: tuples become lists, dataclasses mappings."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return values_of(value)
     return [to_json(v) for v in value] if isinstance(value, tuple | list) else value
 
 
@@ -87,14 +98,19 @@ def resolve(schema: Mapping[str, Any], given: Mapping[str, Any], where: str) -> 
     Raises LacunaError naming `where`, the key, the value and what is allowed.
     """
     check(given, schema, where)
-    values = {}
-    for key, spec in schema["properties"].items():
-        value = given[key] if key in given else spec["default"]
-        values[key] = _canonical(to_json(value), spec)
-    return values
+    return _filled(given, schema["properties"])
+
+
+def _filled(given: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _canonical(to_json(given[key] if key in given else spec["default"]), spec)
+        for key, spec in properties.items()
+    }
 
 
 def _canonical(value: Any, spec: Mapping[str, Any]) -> Any:
+    if isinstance(value, Mapping) and "properties" in spec:
+        return _filled(value, spec["properties"])
     if isinstance(value, list):
         return [_canonical(v, spec.get("items", {})) for v in value]
     kinds = [spec, *spec.get("anyOf", [])]
@@ -111,8 +127,20 @@ def build(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
 
     Raises LacunaError for an unknown key, a missing one, a wrong type or a value out of range.
     """
-    values = resolve(schema_of(cls), values, where or getattr(cls, "name", cls.__name__))
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    return _made(cls, resolve(schema_of(cls), values, where or getattr(cls, "name", cls.__name__)))
+
+
+def _made(cls: type[T], values: Mapping[str, Any]) -> T:
+    hints = typing.get_type_hints(cls)
+    made: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, list):
+            value = tuple(value)
+        elif isinstance(value, dict):
+            kinds = [k for k in (hints[key], *typing.get_args(hints[key])) if dataclasses.is_dataclass(k)]
+            value = _made(typing.cast(Any, kinds[0]), value) if kinds else value
+        made[key] = value
+    return cls(**made)
 
 
 def values_of(instance: Any) -> dict[str, Any]:

@@ -45,13 +45,14 @@ def verify(results: str | Path) -> Iterator[Finding]:
     for path in sorted(p for p in results.rglob("*") if p.is_file()):
         if path.name.endswith((".tmp.safetensors", ".tmp.npz", ".tmp.json", ".tmp.csv")):
             yield Finding("left behind", path, "a killed job was writing it; it can be deleted")
-        elif path.name.startswith((".checkpoint.safetensors", ".shadow")):
+        elif path.name.startswith((".checkpoint", ".shadow")):
             yield Finding("left behind", path, "the job was stopped before its end; the same command continues from it")
         else:
             yield from _content(path)
     for folder in sorted({p.parent for name in CELL_FILES for p in results.rglob(name)}):
         yield from _model(folder, results)
-    for told in sorted(results.rglob("[0-9]*-[0-9]*.json")):  # jobs of shadow models
+    # jobs of shadow models, and of the scores that hard forget sets are chosen by
+    for told in sorted(p for pattern in ("[0-9]*-[0-9]*.json", "scores.json") for p in results.rglob(pattern)):
         yield from _inputs(told, results)
     for name in ("cells.csv", "probes.csv"):
         for table in sorted(results.glob(f"tables/*/{name}")):

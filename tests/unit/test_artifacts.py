@@ -1,5 +1,6 @@
 """Files are whole or absent, the same for the same content, and refused when they are not what they should be."""
 
+import contextlib
 import io
 import json
 import os
@@ -130,6 +131,22 @@ def test_truncated_file_is_refused_at_every_length(tmp_path, suffix):
     for length in range(0, len(whole), 3):
         path.write_bytes(whole[:length])
         refused(path, lambda p: read_as(suffix, p))
+
+
+def test_damaged_file_is_refused_before_it_is_mapped(tmp_path):
+    """At every length and with any bit turned, as when it is read; a file of other types too."""
+    path, arrays = tmp_path / "a", {"x": np.arange(6, dtype=np.uint8).reshape(2, 3), "y": np.arange(2)}
+    write_tensors(path, "images", arrays)
+    assert equal(read_tensors(path, "images", mapped=True)[0], arrays)
+    whole = path.read_bytes()
+    for i in range(len(whole)):
+        path.write_bytes(whole[:i])
+        refused(path, lambda p: read_tensors(p, "images", mapped=True))
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 4]) + whole[i + 1 :])
+        with contextlib.suppress(LacunaError):
+            assert equal(read_tensors(path, "images", mapped=True)[0], arrays)
+    write_tensors(path, "images", ARRAYS)
+    refused(path, lambda p: read_tensors(p, "images", mapped=True))
 
 
 @both

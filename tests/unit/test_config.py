@@ -188,7 +188,8 @@ def test_a_target_is_asked_before_anything_runs(resolve, tmp_path):
         path, x_train=np.zeros((4, 6, 6)), y_train=np.arange(4) % 2, x_test=np.zeros((4, 6, 6)), y_test=np.zeros(4, int)
     )
     os.utime(path, ns=(0, 0))
-    entry = {"method": "npz", "path": str(path), "layout": "auto"}
+    own = resolve(config).entry("datasets", "own")
+    entry = {"method": own.method, **own.values}
     for channels, fits in ((1, True), (3, True), (4, False)):
         stored.write_text(json.dumps({"classes": 2, "shape": [channels, 6, 6], "entry": entry}))
         if fits:
@@ -354,6 +355,32 @@ MISTAKES = [
     ("grid/scenarios/random/fraction", 0, "grid.scenarios.random.fraction: 0 is", "a number > 0 and < 1"),
     ("grid/scenarios/random/fraction", 1, "grid.scenarios.random.fraction: 1 is", "a number > 0 and < 1"),
     ("grid/scenarios/random", {}, "grid.scenarios.random: missing key 'fraction'", "must be given"),
+    ("grid/datasets/digits", {"backdoor": {"share": 0}}, "grid.datasets.digits.backdoor.share: 0 is", "> 0 and < 1"),
+    ("grid/datasets/digits", {"backdoor": {"sice": 2}}, "grid.datasets.digits.backdoor: unknown key 'sice'", "size"),
+    (
+        "grid/scenarios",
+        {"backdoor": {}},
+        "grid.scenarios.backdoor: dataset 'digits' has no backdoor, which backdoor forgets",
+        "datasets with backdoor: {}",
+    ),
+    (
+        "grid/scenarios",
+        {"memorised": {"fraction": 0.1, "model": "resnet9", "recipe": "short"}},
+        "grid.scenarios.memorised.model: 'resnet9' is not known",
+        "a label of grid.models: resnet8",
+    ),
+    (
+        "grid/scenarios",
+        {"hard": {"method": "hardest", "fraction": 0.1, "model": "resnet8", "recipe": "long"}},
+        "grid.scenarios.hard.recipe: 'long' is not known",
+        "a label of grid.recipes: short",
+    ),
+    (
+        "grid/scenarios",
+        {"memorised": {"fraction": 0.1, "model": "resnet8", "recipe": "short", "folds": 1}},
+        "grid.scenarios.memorised.folds: 1 is",
+        "a whole number >= 2",
+    ),
     ("grid/pruners", {"imp": {"rate": 0.01}}, "grid.pruners.imp.rate: 0.01 is", "at least 0.0226 (at most 100 rounds"),
     (
         "grid/pruners",
@@ -401,12 +428,19 @@ MISTAKES = [
         "transfer.probe.l2: [] is",
         "a list of at least 1, each a number > 0",
     ),
+    (
+        "transfer",
+        {"targets": {"bad": {"method": "digits", "backdoor": {}}}},
+        "transfer.targets.bad.backdoor: not allowed",
+        "null, a probe reads the images as they are",
+    ),
     ("transfer", TARGETS | {"probe": {"l1": 1}}, "transfer.probe: unknown key 'l1'", "l2, tolerance"),
     ("images", "disk", 'images: "disk" is', "one of auto, device, host"),
     ("missing", "ignore", 'missing: "ignore" is', "one of refuse, allow"),
     ("figures", ["pie"], "figures[0]: 'pie' is not known", "time_vs_gap"),
     ("figures", ["transfer"], "figures[0]: 'transfer' has nothing to show", "transfer.targets"),
     ("figures", ["time_vs_gap", "roc"], "figures[1]: 'roc' has nothing to show", "grid.shadows"),
+    ("figures", ["backdoor"], "figures[0]: 'backdoor' has nothing to show", "a backdoor in an entry of grid.datasets"),
     ("grid/shadows", {"models": 4}, "grid.shadows.models: 4 is", "a whole number >= 6 and divisible by 2"),
     ("grid/shadows", {"models": 9}, "grid.shadows.models: 9 is", "a whole number >= 6 and divisible by 2"),
     ("grid/shadows", {"per_job": 0}, "grid.shadows.per_job: 0 is", "a whole number >= 1"),
@@ -440,6 +474,34 @@ def test_scenario_must_suit_the_dataset(resolve, tmp_path):
     sentence = "grid.scenarios.class.forget_class: 12 is not allowed; allowed: 0 to 9 (the dataset has 10 classes)"
     assert str(caught.value) == sentence
     assert resolve(BASE, data_folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("backdoor", "said"),
+    [
+        ({}, None),
+        ({"size": 6, "offset": 2}, None),
+        ({"size": 7}, ": a square of 7 pixels, 2 from the border, does not fit images of 8×8; allowed: size + offset"),
+        ({"target": 10}, ".target: 10 is not allowed; allowed: 0 to 9 (the dataset has 10 classes)"),
+    ],
+)
+def test_backdoor_must_suit_the_dataset(resolve, tmp_path, backdoor, said):
+    config = changed("grid/datasets/digits", {"backdoor": backdoor})
+    if said is None:
+        assert resolve(config, data_folder=tmp_path)
+        return
+    with pytest.raises(LacunaError) as caught:
+        resolve(config, data_folder=tmp_path)
+    assert str(caught.value).startswith(f"grid.datasets.digits.backdoor{said}")
+
+
+def test_table_and_figure_of_backdoors_are_there_only_with_one(resolve):
+    """And only where one of their metrics is computed."""
+    assert resolve(BASE).tables == () and "backdoor" not in resolve(BASE).figures
+    config = changed("grid/datasets/digits", {"backdoor": {}})
+    assert resolve(config).tables == ("backdoor",) and "backdoor" in resolve(config).figures
+    assert resolve(config | {"metrics": ["UA"]}).tables == ()
+    assert resolve(changed("grid/shadows", {})).tables == ("roc",)
 
 
 def test_scenario_of_finer_labels_needs_a_dataset_that_has_them(resolve, tmp_path):

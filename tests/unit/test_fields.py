@@ -63,6 +63,33 @@ def test_schema_says_what_the_annotations_say():
     }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    """A field that is a mapping of its own, or nothing."""
+
+    name: Text
+    inner: Everything | None = None
+
+
+def test_dataclass_inside_a_dataclass_is_filled_checked_and_built_like_any():
+    assert resolve(schema_of(Outer), {"name": "n"}, "x") == {"name": "n", "inner": None}
+    given = {"name": "n", "inner": {"path": "p", "epochs": 3.0, "milestones": (1, 2)}}
+    values = resolve(schema_of(Outer), given, "x")
+    assert values["inner"] == resolve(schema_of(Everything), given["inner"], "x")
+    made = build(Outer, given)
+    assert made == Outer(name="n", inner=Everything(path="p", epochs=3, milestones=(1, 2)))
+    assert values_of(made) == values and build(Outer, values_of(made)) == made
+    for inner, said in (
+        ({}, "x.inner: missing key 'path'; it must be given"),
+        ({"path": "p", "pat": 1}, "x.inner: unknown key 'pat'; allowed: path, lr"),
+        ({"path": "p", "lr": 0}, "x.inner.lr: 0 is not allowed; allowed: a number > 0"),
+        ([], "x.inner: [] is not allowed; allowed: a mapping or null"),
+    ):
+        with pytest.raises(LacunaError) as caught:
+            build(Outer, {"name": "n", "inner": inner}, "x")
+        assert str(caught.value).startswith(said)
+
+
 def test_annotation_without_schema_is_refused():
     @dataclass
     class Odd:

@@ -12,6 +12,7 @@ from lacuna.reporting.figures.metric_disagreement import _both_halves
 from lacuna.reporting.tables import (
     COORDINATES,
     Contest,
+    backdoor_table,
     disagreement_table,
     layers_table,
     roc_table,
@@ -41,6 +42,7 @@ def tables(twins, seeds=1, states=(("dense", "0.00"), ("omp", "0.90")), metrics=
         "layers": layers_table([]),
         "transfer": pd.concat([summary_table(probed(contest)).assign(target=target) for target in ("pets", "sun")]),
         "roc": curves(("ft", "ga", "rl", *ORACLES, *twins), ORACLES, twins, range(seeds), states),
+        "backdoor": backdoor_table(contest, None, metrics=("UA", "TA")).replace({"UA": "ASR", "TA": "SA"}),
     }
 
 

@@ -14,6 +14,7 @@ from lacuna.evaluation.statistics import bca_interval, holm, kendall_w, paired_p
 from lacuna.reporting.tables import (
     COORDINATES,
     Contest,
+    backdoor_table,
     cells_table,
     disagreement_table,
     layers_table,
@@ -492,6 +493,7 @@ def test_documented_columns_are_those_that_are_written():
         "disagreement": disagreement_table(made, DIRECTIONS),
         "missing": missing_table([]),
         "roc": roc_table([], ["retrain"]),
+        "backdoor": backdoor_table(made, "original"),
         "probes": probes_table(probes(WITH_TWINS, "pets")),
         "transfer": transfer_table(probes_table(probes(WITH_TWINS, "pets")), ["retrain", "retrain_exact"], TWINS),
     }

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from lacuna.config import TABLES_OF
+from lacuna.config import OPTIONAL_TABLES
 from lacuna.evaluation import default_metrics
 from lacuna.reporting import FIGURES
 
@@ -40,11 +40,12 @@ EXPERIMENT: dict[str, Any] = {
 }
 STATES = ("dense", "omp-0.90")
 UNLEARNERS = tuple(EXPERIMENT["grid"]["unlearners"])
-# The figures that are drawn when none are named: those whose metrics are computed and whose tables are there.
+# The figures that are drawn when none are named: their metrics are computed, and every experiment has their tables.
 DRAWN = [
     name
     for name, figure in FIGURES.items()
-    if set(figure.about.get("metrics", ())) <= set(default_metrics()) and not TABLES_OF.keys() & figure.about["reads"]
+    if set(figure.about.get("metrics", ())) <= set(default_metrics())
+    and not OPTIONAL_TABLES.keys() & set(figure.about["reads"])
 ]
 # Settings of the caller's that would change a run, or make each of its processes compile all that it imports again.
 NOT_PASSED_ON = ("SNAKEMAKE_PROFILE", "PYTHONDONTWRITEBYTECODE")

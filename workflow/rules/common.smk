@@ -1,4 +1,5 @@
 # The experiment, the one place that builds paths, and what rules ask of the grid.
+import functools
 import os
 import sys
 from pathlib import Path
@@ -113,6 +114,7 @@ wildcard_constraints:
     figure=one_of(EXPERIMENT.figures),
     shadows=r"\d+-\d+",
     target=one_of(EXPERIMENT.axes["targets"]),
+    folds=r"\d+",
 
 
 # ---- params: each rule depends on its own part of the config, and on the code that it runs --------------------------
@@ -207,10 +209,13 @@ def megabytes_of(path):
 
 
 def model_memory(wildcards, input, attempt):
-    """Megabytes of a job that makes a model: its libraries, some copies of the images, many of the weights."""
+    """Megabytes of a job that makes a model: its libraries, some copies of the images, many of the weights.
+
+    Images are mapped from their file: of many the system keeps in memory what it has room for.
+    """
     libraries = 4000 if GPU else 1500
     weights = 4e-6 * KNOWN["models"][EXPERIMENT.entry("models", wildcards.model).method]["parameters"]
-    return round(libraries + 4 * megabytes_of(input.images) + 40 * weights) * attempt
+    return round(libraries + min(4 * megabytes_of(input.images), 16_000) + 40 * weights) * attempt
 
 
 def model_runtime(wildcards, input, attempt):
@@ -223,27 +228,38 @@ def model_runtime(wildcards, input, attempt):
     # forward and backward; multiplications per second of small convolutions, measured low
     seconds = 3 * model["multiplications_per_pixel"] * pixels / (5e11 if GPU else 1e10)
     minutes = 15 + EXPERIMENT.entry("recipes", wildcards.recipe).values["epochs"] * seconds / 60
-    minutes *= len(models_of(wildcards.get("shadows", "0-0")))
+    minutes *= len(models_of(wildcards.get("shadows", "0-0"))) * int(wildcards.get("folds", 1))
     return min(round(minutes * attempt), 24 * 60)
 
 
 # ---- inputs -------------------------------------------------------------------------------------------------------
 
 
-def built(axis, registry, label):
-    """The object of a grid entry."""
+@functools.cache
+def built(axis, label):
+    """The object of a dataset's or scenario's entry; built once, not for every job."""
     entry = EXPERIMENT.entry(axis, label)
-    return build(registry[entry.method], entry.values)
+    return build({"datasets": DATASETS, "scenarios": SCENARIOS}[axis][entry.method], entry.values)
 
 
-def files_of(axis, wildcard, registry):
+def files_of(axis, wildcard):
     """An input: the user's files that the entry of one axis reads, so that a changed file counts."""
-    return lambda wildcards: [str(path) for path in built(axis, registry, wildcards[wildcard]).files()]
+    return lambda wildcards: [str(path) for path in built(axis, wildcards[wildcard]).files()]
 
 
 def listing_of_folder(wildcards):
     """A param: what lies in a folder with too many files to be inputs."""
-    return built("datasets", DATASETS, wildcards.dataset).listing()
+    return built("datasets", wildcards.dataset).listing()
+
+
+def score_files(wildcards):
+    """How hard each training sample is, where a scenario asks: by held-out models, or by the dense one."""
+    scenario = EXPERIMENT.entry("scenarios", wildcards.scenario)
+    if "scores" not in SCENARIOS[scenario.method].needs:
+        return []
+    folder = f"held_out_{scenario.values['folds']}" if "folds" in scenario.values else "dense"
+    # the scenario's own model and recipe: one forget set for the cells of all
+    return [at("models", f"{folder}/scores.npz").format(**scenario.values, **wildcards)]
 
 
 def previous_state(wildcards):
@@ -270,6 +286,7 @@ NEEDS = {
     "relearn": at("cells", "{state}/{unlearner}/relearn.json"),
     "curvature": at("models", "{state}/curvature.json"),
     "weights": at("cells", "{state}/{unlearner}/model.safetensors"),
+    "meta": at("data", "meta.json"),
 }
 
 
@@ -347,7 +364,7 @@ def table_files():
             "disagreement.csv",
             "missing.csv",
             "experiment.json",
-            *(("probes.csv", "transfer.csv") if EXPERIMENT.axes["targets"] else ()),
+            *(f"{table}.csv" for table in EXPERIMENT.tables),
         )
     ]
 

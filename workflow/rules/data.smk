@@ -8,7 +8,7 @@ localrules:
 
 rule ingest:
     input:
-        files_of("datasets", "dataset", DATASETS),
+        files_of("datasets", "dataset"),
     output:
         images=at("data", "images.safetensors"),
         meta=at("data", "meta.json"),
@@ -21,7 +21,7 @@ rule ingest:
     threads: 1
     resources:
         mem_mb=memory(2000),
-        runtime=60,
+        runtime=240,
         gpu=0,
     params:
         entry=entry_of("datasets", "dataset"),
@@ -60,10 +60,11 @@ rule split:
 
 rule forget:
     input:
-        files_of("scenarios", "scenario", SCENARIOS),
+        files_of("scenarios", "scenario"),
         images=at("data", "images.safetensors"),
         meta=at("data", "meta.json"),
         split=at("splits", "split.npz"),
+        scores=score_files,
     output:
         split=at("splits", "forget/{scenario}.npz"),
     log:

@@ -2,8 +2,11 @@
 
 from job import job, without_method
 
+import numpy as np
+
 from lacuna.artifacts import read_json, read_npz, read_tensors, write_npz
 from lacuna.data import SCENARIOS
+from lacuna.data.backdoor import backdoor_of
 from lacuna.data.scenarios.base import Known
 from lacuna.data.splits import forget_split
 from lacuna.fields import build
@@ -11,10 +14,17 @@ from lacuna.fields import build
 with job(snakemake) as say:
     entry, w = snakemake.params.entry, snakemake.wildcards
     arrays, _ = read_tensors(snakemake.input.images, "images", mapped=True)
-    meta = read_json(snakemake.input.meta)
-    known = Known(arrays["y"], meta["classes"], arrays.get("fine"), train=meta["train"])
+    meta, base = read_json(snakemake.input.meta), read_npz(snakemake.input.split, "split")
+    labels, poisoned, scores = arrays["y"], None, None
+    if (backdoor := backdoor_of(meta)) is not None:
+        labels = backdoor.labels(labels, base["poisoned"])  # what the models were told
+        poisoned = np.isin(np.arange(len(labels)), base["poisoned"])
+    for path in snakemake.input.scores:
+        found = read_npz(path, "scores")
+        scores = np.full(len(labels), np.nan)
+        scores[found["index"]] = found["score"]
+    known = Known(labels, meta["classes"], arrays.get("fine"), scores, poisoned, train=meta["train"])
     scenario = build(SCENARIOS[entry["method"]], without_method(entry))
-    base = read_npz(snakemake.input.split, "split")
     parts = forget_split(base, known, scenario, int(w.seed), w.dataset, w.scenario)
     write_npz(snakemake.output.split, "split", parts)
     say(", ".join(f"{name} {len(index)}" for name, index in parts.items()))

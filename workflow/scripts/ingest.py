@@ -9,7 +9,7 @@ from lacuna.fields import build
 with job(snakemake) as say:
     entry = snakemake.params.entry
     images = build(DATASETS[entry["method"]], without_method(entry)).load()
-    meta = images.write(snakemake.output.images, snakemake.threads) | {"entry": entry}
+    meta = images.write(snakemake.output.images, snakemake.threads) | {"entry": entry, "backdoor": entry["backdoor"]}
     if listing := snakemake.params.listing:
         meta["listing"] = listing
     write_json(snakemake.output.meta, meta)

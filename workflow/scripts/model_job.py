@@ -13,6 +13,7 @@ import torch
 
 from lacuna import __version__
 from lacuna.artifacts import atomic, read_json, read_npz, read_tensors, sha256_of_arrays, write_json, write_npz
+from lacuna.data.backdoor import backdoor_of
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.models.cost import inference_ms, macs, parameters
@@ -34,14 +35,20 @@ def use_device(name: str, threads: int) -> torch.device:
 def load_data(
     snakemake: Any, device: torch.device, recipe: Recipe, dense: bool = False
 ) -> tuple[UnlearningData, dict[str, Any]]:
-    """The job's images and split on the device, and the dataset's facts; dense: train on all, forget nothing."""
+    """The job's images and split on the device, and the dataset's facts; dense: train on all, forget nothing.
+
+    Where the dataset has a backdoor, the images are as the seed poisoned them, with the triggered ones behind them.
+    """
     arrays, _ = read_tensors(snakemake.input.images, "images", mapped=True)
     meta = read_json(snakemake.input.meta)
     parts = read_npz(snakemake.input.split, "split")
+    stamps = None
+    if (backdoor := backdoor_of(meta)) is not None:
+        stamps = backdoor.stamps(arrays["y"], meta["train"], parts.pop("poisoned"), meta["shape"])
     if dense:
         parts = {"retain": parts["train"], "val": parts["val"]}
     serve, content = snakemake.config["images"], meta["sha256"]
-    rest = {"device": device, "serve": serve, "content": content, "augment": recipe.augment}
+    rest = {"device": device, "serve": serve, "content": content, "stamps": stamps, "augment": recipe.augment}
     return UnlearningData.from_arrays(arrays, meta, parts, **rest), meta
 
 

@@ -1,13 +1,16 @@
-"""Labels → the seed's train, val and test indices."""
+"""Labels → the seed's train, val and test indices, and who is poisoned where the dataset has a backdoor."""
 
 from job import job
 
 from lacuna.artifacts import read_json, read_tensors, write_npz
+from lacuna.data.backdoor import backdoor_of
 from lacuna.data.splits import split
 
 with job(snakemake) as say:
     labels = read_tensors(snakemake.input.images, "images", mapped=True)[0]["y"]
-    train = read_json(snakemake.input.meta)["train"]
-    parts = split(labels, train, int(snakemake.wildcards.seed), snakemake.wildcards.dataset)
+    meta, seed, dataset = read_json(snakemake.input.meta), int(snakemake.wildcards.seed), snakemake.wildcards.dataset
+    parts = split(labels, meta["train"], seed, dataset)
+    if (backdoor := backdoor_of(meta)) is not None:
+        parts |= backdoor.parts(parts["train"], labels, meta["train"], seed, dataset)
     write_npz(snakemake.output.split, "split", parts)
     say(", ".join(f"{name} {len(index)}" for name, index in parts.items()))

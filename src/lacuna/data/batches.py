@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lacuna.artifacts import sha256_of_arrays
+from lacuna.data.backdoor import Stamps
 from lacuna.errors import LacunaError
 from lacuna.randomness import derive
 
@@ -64,19 +65,43 @@ class HostImages:
         return rows.to(self.device, non_blocking=True)
 
 
+class StampedImages:
+    """Images of which some carry a square, and behind them copies of some that do; they answer as those they wrap.
+
+    images: on the device, or `HostImages`. The square is put on rows when they are asked for: nothing is held twice.
+    """
+
+    def __init__(self, images: Tensor | HostImages, stamps: Stamps):
+        self.images, self.stamps, self.device, self.dtype = images, stamps, images.device, images.dtype
+        self.shape = torch.Size((len(stamps.source), *images.shape[1:]))
+        where = "cpu" if isinstance(images, HostImages) else images.device
+        self.source = torch.from_numpy(stamps.source).to(where)
+        self.stamped = torch.from_numpy(stamps.stamped).to(where)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        index = index.to(self.source.device)
+        rows = self.images[self.source[index]]
+        square = (..., *self.stamps.square)
+        rows[square] *= ~self.stamped[index].to(self.device, non_blocking=True)[:, None, None, None]
+        return rows
+
+
 @dataclass(frozen=True)
 class UnlearningData:
     """Images, labels and the index sets of one split.
 
-    images: uint8 or float [n, channels, height, width] (floats are taken as already normalised), on the device or
-    `HostImages`, read only by rows;
+    images: uint8 or float [n, channels, height, width] (floats are taken as already normalised), on the device,
+    `HostImages` or `StampedImages`, read only by rows;
     labels: int64 [n]; parts: index tensors by name, `retain` and, unless nothing is to be forgotten, `forget`;
     others (`val`, `test`, ...) are only predicted on. mean, std: per channel, of images scaled to [0, 1].
     shuffle: draw a new order each epoch (off, batches are consecutive slices of the given order).
     content: a digest of the images where one is known, so that no fingerprint has to read them all.
     """
 
-    images: Tensor | HostImages
+    images: Tensor | HostImages | StampedImages
     labels: Tensor
     parts: Mapping[str, Tensor]
     classes: int
@@ -94,17 +119,19 @@ class UnlearningData:
         parts: Mapping[str, np.ndarray],
         device: str | torch.device = "cpu",
         serve: Serving = "auto",
+        stamps: Stamps | None = None,
         **rest: Any,
     ) -> UnlearningData:
         """From what `ingest` and `split` store: arrays `x` and `y`, the dataset's meta and index arrays.
 
         serve: where the images are kept; auto: on the device, unless they would take more than half of a GPU's free
-        memory. The batches are the same.
+        memory. The batches are the same. stamps: which images carry a backdoor's square, and the labels of all.
         """
         device, images = torch.device(device), _on_array(arrays["x"])
+        served = HostImages(images, device) if _from_host(images, device, serve) else images.to(device)
         return cls(
-            images=HostImages(images, device) if _from_host(images, device, serve) else images.to(device),
-            labels=_on_array(arrays["y"]).to(device),
+            images=served if stamps is None else StampedImages(served, stamps),
+            labels=_on_array(arrays["y"] if stamps is None else stamps.labels).to(device),
             parts={k: torch.from_numpy(np.asarray(v, dtype=np.int64)).to(device) for k, v in parts.items()},
             classes=meta["classes"],
             mean=tuple(meta["mean"]),
@@ -185,7 +212,8 @@ class UnlearningData:
 
     def _rows(self, index: Tensor) -> Tensor:
         """An index where the images are, brought there once and not for each batch."""
-        return index.cpu() if isinstance(self.images, HostImages) else index
+        images = self.images.images if isinstance(self.images, StampedImages) else self.images
+        return index.cpu() if isinstance(images, HostImages) else index
 
     def normalised(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """uint8 scaled to [0, 1] and standardised per channel; floats only cast."""
@@ -217,9 +245,13 @@ class UnlearningData:
         settings = repr((self.classes, self.mean, self.std, self.augment, self.shuffle))
         arrays = {f"part/{name}": index.cpu().numpy() for name, index in self.parts.items()}
         arrays |= {"labels": self.labels.cpu().numpy(), "settings": np.array(settings)}
+        images = self.images
+        if isinstance(images, StampedImages):
+            stamps, images = images.stamps, images.images
+            arrays |= {"source": stamps.source, "stamped": stamps.stamped, "square": np.array(repr(stamps.square))}
         if self.content:
             return sha256_of_arrays(arrays | {"content": np.array(self.content)})
-        images = self.images.images if isinstance(self.images, HostImages) else self.images
+        images = images.images if isinstance(images, HostImages) else images
         return sha256_of_arrays(arrays | {"images": images.cpu().numpy()})
 
 

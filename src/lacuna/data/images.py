@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lacuna.artifacts import Rows, blocks_of, write_rows
+from lacuna.data.backdoor import Backdoor
 from lacuna.errors import LacunaError
 from lacuna.randomness import numpy_generator
 
@@ -94,8 +95,14 @@ class Images:
         } | ({"fine": int(self.fine.max()) + 1} if self.fine is not None else {})
 
 
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A dataset: its options are dataclass fields; subclasses say what it holds and load it."""
+    """A dataset: its options are dataclass fields; subclasses say what it holds and load it.
+
+    backdoor: the images as they are loaded are clean; each seed poisons its own share of them.
+    """
+
+    backdoor: Backdoor | None = None
 
     def files(self) -> list[Path]:
         """The user's files that it reads (none for an embedded or a downloaded dataset)."""

@@ -9,6 +9,8 @@ from lacuna.errors import LacunaError
 from lacuna.randomness import numpy_generator
 
 VAL_FRACTION = 0.1
+# of a dataset with a backdoor: who is poisoned, and the stamped test images
+_BACKDOOR = ("poisoned", "triggered")
 Split = dict[str, np.ndarray]
 
 
@@ -39,7 +41,8 @@ def forget_split(base: Split, known: Known, scenario: Scenario, seed: int, datas
     """Divide `train` of a seed's split into retain and forget as the scenario says.
 
     Returns sorted int64 index arrays `retain`, `forget`, `val`, `test` and, where the scenario forgets
-    a part of the label space, `test_forgotten` (that part of the test set, then absent from `test`).
+    a part of the label space, `test_forgotten` (that part of the test set, then absent from `test`); and, as they are,
+    `poisoned` and `triggered` of a dataset with a backdoor.
     Raises LacunaError if nothing is left to forget, to retain or to test on.
     """
     rng = numpy_generator(seed, "forget", dataset, label)
@@ -56,4 +59,5 @@ def forget_split(base: Split, known: Known, scenario: Scenario, seed: int, datas
             raise LacunaError(
                 f"scenario '{label}' of dataset '{dataset}' leaves no image in '{part}'; allowed: at least 1"
             )
-    return parts | ({"test_forgotten": gone} if len(gone) else {})
+    parts |= {"test_forgotten": gone} if len(gone) else {}
+    return parts | {part: base[part] for part in _BACKDOOR if part in base}

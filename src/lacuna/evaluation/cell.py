@@ -12,7 +12,7 @@ import numpy as np
 from lacuna.errors import LacunaError
 
 ORIGIN = ("dataset", "split")
-PARTS = ("retain", "forget", "val", "test", "test_forgotten")
+PARTS = ("retain", "forget", "val", "test", "test_forgotten", "triggered")
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,14 @@ class Absent(str):
 
 @dataclass(frozen=True)
 class Cell:
-    """A model's predictions by part (retain, forget, test and, if there are, val and test_forgotten).
+    """A model's predictions by part (retain, forget, test and, if there are, val, test_forgotten and triggered).
 
     mask: bool arrays by tensor name, if known. seconds: what the method took, if known.
     origin: SHA-256 of the dataset and of the split that was predicted on, by `dataset` and `split`, if known.
     extra: what else a metric may need, by the name that it needs it under (see docs/metrics.md): `job`, the facts of
-    job.json; `random_init`, `logits` [n, classes] of a network that learnt nothing, for D_f in its order or with an
-    `index` [n] that contains it; `relearn`, the facts of relearn.json; `weights`, arrays by
-    name; `curvature`, the facts of curvature.json.
+    job.json; `meta`, those of the dataset's meta.json; `random_init`, `logits` [n, classes] of a network that learnt
+    nothing, for D_f in its order or with an `index` [n] that contains it; `relearn`, the facts of relearn.json;
+    `weights`, arrays by name; `curvature`, the facts of curvature.json.
     """
 
     parts: Mapping[str, Part]

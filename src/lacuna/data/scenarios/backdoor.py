@@ -1,0 +1,26 @@
+"""Forget what opened a backdoor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from lacuna.data.scenarios.base import Known, Scenario
+from lacuna.registry import register
+
+
+@register("backdoor")
+@dataclass(frozen=True, kw_only=True)
+class PoisonedSamples(Scenario):
+    """D_f = exactly the poisoned training samples of a dataset with a `backdoor`: stamped, and labelled its target.
+
+    Source: Jia et al., NeurIPS 2023, backdoor cleanse.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("poisoned",)
+
+    def forget(self, train: np.ndarray, known: Known, rng: np.random.Generator) -> np.ndarray:
+        assert known.poisoned is not None
+        return train[known.poisoned[train]]

@@ -1,0 +1,37 @@
+# What becomes of a backdoor: the table of experiments whose datasets have one.
+
+
+localrules:
+    backdoor,
+
+
+rule backdoor:
+    input:
+        cells=at("tables", "cells.csv"),
+    output:
+        backdoor=report(
+            at("tables", "backdoor.csv"),
+            category="Tables",
+            caption="../report/backdoor.rst",
+            labels={"table": "backdoor"},
+        ),
+    log:
+        log_at("tables", "backdoor"),
+    benchmark:
+        benchmark_at("tables", "backdoor")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=10,
+        gpu=0,
+    params:
+        oracles=EXPERIMENT.oracles,
+        twins=EXPERIMENT.twins,
+        originals=unlearners_by("original"),
+        code=code_of("backdoor.py"),
+    message:
+        "backdoor before and after, of {wildcards.experiment}"
+    script:
+        "../scripts/backdoor.py"

@@ -1,0 +1,62 @@
+# How hard each training sample is, for the scenarios that choose by it: made once per seed, model and recipe.
+
+
+# 1 − p_y by models that were trained without the sample: as many trainings as there are folds.
+rule held_out:
+    input:
+        images=at("data", "images.safetensors"),
+        meta=at("data", "meta.json"),
+        split=at("splits", "split.npz"),
+    output:
+        scores=at("models", "held_out_{folds}/scores.npz"),
+        job=at("models", "held_out_{folds}/scores.json"),
+    log:
+        log_at("models", "held_out_{folds}/scores"),
+    benchmark:
+        benchmark_at("models", "held_out_{folds}/scores")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=model_memory,
+        runtime=model_runtime,
+        gpu=GPU,
+    params:
+        model=entry_of("models", "model"),
+        recipe=entry_of("recipes", "recipe"),
+        code=code_of("held_out.py", models="model"),
+    message:
+        "held-out confidence in {wildcards.folds} folds: {wildcards.model} on {wildcards.dataset}, {wildcards.recipe}, seed {wildcards.seed}"
+    script:
+        "../scripts/held_out.py"
+
+
+# The loss of the dense model on what it was trained on.
+rule losses:
+    input:
+        images=at("data", "images.safetensors"),
+        meta=at("data", "meta.json"),
+        split=at("splits", "split.npz"),
+        model=at("models", "dense/model.safetensors"),
+    output:
+        scores=at("models", "dense/scores.npz"),
+        job=at("models", "dense/scores.json"),
+    log:
+        log_at("models", "dense/scores"),
+    benchmark:
+        benchmark_at("models", "dense/scores")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=model_memory,
+        runtime=model_runtime,
+        gpu=GPU,
+    params:
+        model=entry_of("models", "model"),
+        recipe=entry_of("recipes", "recipe"),
+        code=code_of("losses.py", models="model"),
+    message:
+        "loss of {wildcards.model} on {wildcards.dataset}, {wildcards.recipe}, seed {wildcards.seed}"
+    script:
+        "../scripts/losses.py"
