@@ -125,9 +125,13 @@ def options(entry):
     return {"method": entry.method} | dict(sorted(entry.values.items()))
 
 
-# the grid alone: a new target of probes is nothing to the tables of cells
 OPTIONS = {
     axis: {label: options(entry) for label, entry in entries.items()}
+    for axis, entries in (EXPERIMENT.axes | {"datasets": EXPERIMENT.datasets}).items()
+}
+# the entries that make cells: a new target of probes is nothing to the tables of these
+GRID = {
+    axis: {label: OPTIONS[axis][label] for label in entries}
     for axis, entries in EXPERIMENT.axes.items()
     if axis != "targets"
 }
@@ -135,7 +139,7 @@ OPTIONS = {
 
 def entry_of(axis, wildcard):
     """A param: the entry of one axis that a wildcard names."""
-    return lambda wildcards: options(EXPERIMENT.entry(axis, wildcards[wildcard]))
+    return lambda wildcards: OPTIONS[axis][wildcards[wildcard]]
 
 
 def unlearner_entry(wildcards):
