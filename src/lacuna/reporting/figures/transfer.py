@@ -31,6 +31,8 @@ def transfer(transfer: pd.DataFrame, oracles: list[str]) -> Figure:
             if metric == "total_time_s":
                 ax.set_yscale("log")
                 style.plain_logs(ax.yaxis)
+            else:  # a t interval of percents may end above 100; the axis need not
+                ax.set_ylim(top=min(ax.get_ylim()[1], 101))
             if row == 0:
                 ax.set_title(title, fontsize=9)
             if row == len(shown) - 1:
