@@ -223,7 +223,10 @@ def written(request, tmp_path, monkeypatch):
     w = Written(tmp_path / "data", monkeypatch)
     write(w, name, getattr(torchvision.datasets, cls) if cls else None)
 
-    def no_connection(*_, **__):
+    w.asked = []
+
+    def no_connection(*asked, **__):
+        w.asked.append(asked)
         raise OSError("no connection")
 
     monkeypatch.setattr("torchvision.datasets.utils._urlretrieve", no_connection)
@@ -249,6 +252,7 @@ def test_every_published_dataset_is_tested():
 def test_images_and_labels_arrive_as_they_were_written(written, tmp_path, download):
     """From the published archive, without a connection; the second time from what was unpacked."""
     for _ in range(2):
+        assert of(written, download=download).classes() == of(written).classes()
         arrays, meta = ingested(of(written, download=download), tmp_path)
         if written.name == "sun397":  # a fifth of each class goes to the end
             colours = {tuple(x[:, 0, 0]): y for x, y in zip(written.x.astype(int), written.y, strict=True)}
@@ -301,6 +305,7 @@ def test_damaged_archive_is_named(written):
     with pytest.raises(LacunaError) as caught:
         of(written).load()
     assert str(caught.value).startswith(f"{archive}: damaged, its MD5 is not ")
+    assert not written.asked, "download: false makes no connection"
 
 
 @pytest.mark.parametrize("written", ["cifar10", "cifar100"], indirect=True)
@@ -392,6 +397,15 @@ def test_shorter_side_is_resized_and_the_middle_cut_out(tmp_path):
         assert not x[::2, 2:-2, 2:-2].any()
 
 
+def test_image_of_the_asked_size_arrives_as_it_is(tmp_path):
+    """Channels first, rows before columns."""
+    pixels = RNG.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    photos(tmp_path / "p")
+    Image.fromarray(pixels).save(tmp_path / "p/train/cat/0.png")
+    arrays, _ = ingested(ImageFolder(root=str(tmp_path / "p"), size=8), tmp_path)
+    assert np.array_equal(arrays["x"][0], pixels.transpose(2, 0, 1))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -467,10 +481,11 @@ def test_streamed_file_is_the_one_written_at_once(tmp_path, monkeypatch):
     for whole in (images, Images(images.x, images.y, images.train, 10, fine)):
         arrays = {"x": whole.x, "y": whole.y} | ({"fine": fine} if whole.fine is not None else {})
         write_tensors(tmp_path / "whole", "images", arrays)
+        meta = whole.meta()
         for block in (2**24, 1000, 1):
             monkeypatch.setattr("lacuna.artifacts._BLOCK", block)
             lazy = Images(Pictures(whole.x.shape, whole.x.__getitem__), whole.y, whole.train, 10, whole.fine)
-            assert lazy.write(tmp_path / "stream", threads=3) == whole.meta() == lazy.meta()
+            assert lazy.write(tmp_path / "stream", threads=3) == meta == lazy.meta()
             assert (tmp_path / "stream").read_bytes() == (tmp_path / "whole").read_bytes()
             monkeypatch.undo()
     mapped, _ = read_tensors(tmp_path / "stream", "images", mapped=True)
