@@ -110,7 +110,8 @@ def _filled(given: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str
 
 def _canonical(value: Any, spec: Mapping[str, Any]) -> Any:
     if isinstance(value, Mapping) and "properties" in spec:
-        return _filled(value, spec["properties"])
+        # by name, as a stored schema may have its keys in another order
+        return dict(sorted(_filled(value, spec["properties"]).items()))
     if isinstance(value, list):
         return [_canonical(v, spec.get("items", {})) for v in value]
     kinds = [spec, *spec.get("anyOf", [])]

@@ -1,5 +1,6 @@
 """Hyper-parameters: schema, canonical values and the sentence for every mistake."""
 
+import json
 import re
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
@@ -88,6 +89,16 @@ def test_dataclass_inside_a_dataclass_is_filled_checked_and_built_like_any():
         with pytest.raises(LacunaError) as caught:
             build(Outer, {"name": "n", "inner": inner}, "x")
         assert str(caught.value).startswith(said)
+
+
+def test_mapping_inside_an_entry_does_not_depend_on_the_order_of_keys():
+    """Neither that of the file nor that of the schema, which comes sorted from its cache: Snakemake compares texts."""
+    schema = schema_of(Outer)
+    stored = json.loads(json.dumps(schema, sort_keys=True))
+    given = {"name": "n", "inner": {"path": "p", "lr": 1}}
+    turned = {"name": "n", "inner": {"lr": 1.0, "path": "p"}}
+    texts = {repr(resolve(of, values, "x")["inner"]) for of in (schema, stored) for values in (given, turned)}
+    assert len(texts) == 1
 
 
 def test_annotation_without_schema_is_refused():
