@@ -345,7 +345,7 @@ def split_cells():
         else:
             files = [file for file, _ in steps]
             metrics.append(files[-1])
-            populations += [file for file in files if file.endswith("/population.json")]
+            populations += [file for file in files if Path(file).name == "population.json"]
             probes += [file for file in files if Path(file).parent.name == "probe"]
     return metrics, populations, probes, missing
 
