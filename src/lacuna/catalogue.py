@@ -50,10 +50,11 @@ def registries() -> dict[str, Any]:
 def settings() -> dict[str, Any]:
     """The dataclasses of the config's own sections, by key."""
     from lacuna.relearning import Relearning
+    from lacuna.transfer import Probing
     from lacuna.tuning import Tuning
     from lacuna.unpruning import Unpruning
 
-    return {"relearning": Relearning, "tuning": Tuning, "unprune": Unpruning}
+    return {"relearning": Relearning, "transfer.probe": Probing, "tuning": Tuning, "unprune": Unpruning}
 
 
 def describe() -> Catalogue:

@@ -39,6 +39,7 @@ OPTIONAL_TABLES = {
     "roc": "grid.shadows",
     "backdoor": "a backdoor in an entry of grid.datasets",
     "recipes": "two recipes and the metric avg_gap",
+    "transfer": "transfer.targets",
 }
 _OF_BACKDOORS = {"SA", "ASR"}
 # how a recipe trains whose label names no method
@@ -62,7 +63,8 @@ class Experiment:
     images: where jobs keep them: device, host, or auto, which decides by the free memory of the GPU.
 
     axes["unprune"] holds an entry for each combination of values in grid.unprune, which is a cell beside the unlearners
-    of every sparse state.
+    of every sparse state; axes["targets"] the datasets of transfer.targets, which are ingested like those of the grid
+    but make no cells: every cell is probed on each of them.
 
     oracles: the label that every cell is compared with, one for each oracle method. twins: further entries of an oracle
     method, by label, with the oracle that they repeat on another random stream: its noise floor. missing: allow makes
@@ -84,6 +86,7 @@ class Experiment:
     metrics: tuple[str, ...]
     figures: tuple[str, ...]
     relearning: dict[str, Any]
+    probe: dict[str, Any]
     missing: str
     shadows: Shadows | None = None
     tuning: dict[str, Any] | None = None
@@ -92,7 +95,17 @@ class Experiment:
     sizes: dict[tuple[str, str], Answer] = dataclasses.field(default_factory=dict)
 
     def entry(self, axis: str, label: str) -> Entry:
-        return self.axes[axis][label]
+        """The entry of a label; of a dataset also where only a probe looks at it."""
+        return (self.datasets if axis == "datasets" else self.axes[axis])[label]
+
+    @property
+    def datasets(self) -> dict[str, Entry]:
+        """All that are ingested: those of the grid and the targets of the probes."""
+        return self.axes["datasets"] | self.axes["targets"]
+
+    def targets(self, cell: Mapping[str, str]) -> list[str]:
+        """The datasets that a cell is probed on: the targets without its own."""
+        return [label for label in self.axes["targets"] if label != cell["dataset"]]
 
     def cells(self) -> Iterator[dict[str, str]]:
         """Every cell of the grid, as wildcard values."""
@@ -153,6 +166,10 @@ def load(
         tables += ("recipes",)
     states = _states(grid["sparsities"], axes["pruners"])
     axes["unprune"] = _unprunings(grid.get("unprune") or [], axes["unlearners"], states, catalogue)
+    transfer = merged.get("transfer") or {}
+    axes["targets"] = _targets(transfer.get("targets", {}), axes["datasets"], catalogue)
+    if axes["targets"]:
+        tables += ("transfer",)
     experiment = Experiment(
         name=merged["name"],
         device=merged["device"],
@@ -165,6 +182,7 @@ def load(
         metrics=metrics,
         figures=_figures(merged, metrics, tables, catalogue),
         relearning=resolve(catalogue["settings"]["relearning"]["schema"], merged.get("relearning") or {}, "relearning"),
+        probe=resolve(catalogue["settings"]["transfer.probe"]["schema"], transfer.get("probe") or {}, "transfer.probe"),
         missing=merged.get("missing", "refuse"),
         shadows=shadows,
         tuning=_tuning(merged, axes["scenarios"], catalogue),
@@ -173,7 +191,9 @@ def load(
     )
     _check_meaning(experiment, catalogue)
     if data_folder is not None:
-        metas = {label: _meta(label, entry, Path(data_folder)) for label, entry in axes["datasets"].items()}
+        found = {label: _meta(label, entry, Path(data_folder)) for label, entry in experiment.datasets.items()}
+        metas = {label: found[label] for label in axes["datasets"]}
+        _check_channels(experiment, found)
         for label, meta in metas.items():
             _check_dataset(label, meta, axes)
         if cache is not None:
@@ -184,10 +204,11 @@ def load(
     return experiment
 
 
-def _entries(axis: str, given: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Entry]:
+def _entries(axis: str, given: Mapping[str, Any], catalogue: Catalogue, key: str | None = None) -> dict[str, Entry]:
+    """The entries of an axis by label; key: where they stand in the config, if not in the grid under the axis."""
     entries = {}
     for label, options in given.items():
-        where = f"grid.{axis}.{label}"
+        where = f"{key or f'grid.{axis}'}.{label}"
         options = dict(options or {})
         default = label
         if axis == "recipes" and label not in catalogue[axis]:
@@ -226,6 +247,27 @@ def _oracles(unlearners: Mapping[str, Entry], catalogue: Catalogue) -> tuple[tup
             by_method.setdefault(entry.method, []).append(label)
     oracles = tuple(sorted(first for first, *_ in by_method.values()))
     return oracles, {twin: first for first, *others in by_method.values() for twin in others}
+
+
+def _targets(given: Mapping[str, Any], datasets: Mapping[str, Entry], catalogue: Catalogue) -> dict[str, Entry]:
+    """The datasets that cells are probed on; one of the grid may be among them, for the cells of the others."""
+    targets = _entries("datasets", given, catalogue, "transfer.targets")
+    for label, entry in targets.items():
+        if datasets.get(label, entry) != entry:
+            raise LacunaError(
+                f"transfer.targets.{label}: other values than grid.datasets.{label} has, and a label names its files; "
+                "allowed: the same values, or another label"
+            )
+        if entry.values["backdoor"]:
+            raise LacunaError(
+                f"transfer.targets.{label}.backdoor: not allowed; allowed: null, a probe reads the images as they are"
+            )
+        if set(datasets) == {label}:
+            raise LacunaError(
+                f"transfer.targets.{label}: it is the only dataset of the grid; allowed: a dataset that some cell "
+                "is not trained on"
+            )
+    return targets
 
 
 def _unprunings(
@@ -453,6 +495,17 @@ def _kept_sizes(path: Path) -> dict[tuple[str, str], Answer]:
     except (OSError, ValueError):
         return {}
     return {(key.partition("/")[0], key.partition("/")[2]): size for key, size in kept.items()}
+
+
+def _check_channels(experiment: Experiment, metas: Mapping[str, dict[str, Any]]) -> None:
+    """Refuse a target whose images a network cannot be shown: grey and colour become each other, nothing else does."""
+    for target, dataset in itertools.product(experiment.axes["targets"], experiment.axes["datasets"]):
+        channels, own = metas[target]["shape"][0], metas[dataset]["shape"][0]
+        if channels not in (own, 1) and (channels, own) != (3, 1):
+            raise LacunaError(
+                f"transfer.targets.{target}: images of {channels} channels cannot be shown to networks of {dataset}; "
+                f"allowed: {own}, 1, or 3 for a network for 1"
+            )
 
 
 def _flat(entry: Entry) -> dict[str, Any]:

@@ -55,8 +55,9 @@ def verify(results: str | Path) -> Iterator[Finding]:
     for pattern in ("**/[0-9]*-[0-9]*.json", "**/scores.json", "tuning/**/[!.]*.json"):
         for told in sorted(results.glob(pattern)):
             yield from _inputs(told, results)
-    for table in sorted(results.glob("tables/*/cells.csv")):
-        yield from _table(table, results)
+    for name in ("cells.csv", "probes.csv"):
+        for table in sorted(results.glob(f"tables/*/{name}")):
+            yield from _table(table, results)
 
 
 def _content(path: Path) -> Iterator[Finding]:
@@ -83,7 +84,11 @@ def _model(folder: Path, results: Path) -> Iterator[Finding]:
     evaluated = sorted(folder.glob("metrics/*.json"))
     if expected is CELL_FILES and not evaluated:
         yield Finding("missing", folder / "metrics", "no experiment evaluated this cell; the same command does")
-    for told in (*(folder / name for name in ("job.json", "relearn.json", "population.json")), *evaluated):
+    others = (
+        *(folder / name for name in ("job.json", "relearn.json", "population.json")),
+        *folder.glob("probe/*.json"),
+    )
+    for told in (*sorted(others), *evaluated):
         if told.exists():
             yield from _inputs(told, results)
 
@@ -128,10 +133,11 @@ def _table(path: Path, results: Path) -> Iterator[Finding]:
             cell = results.joinpath(
                 "cells", row["dataset"], row["model"], row["recipe"], f"seed{row['seed']}", row["scenario"], state
             )
-            source = cell / row["unlearner"] / "metrics" / f"{path.parent.name}.json"
+            told = f"probe/{row['target']}" if "target" in row else f"metrics/{path.parent.name}"
+            source = cell / row["unlearner"] / f"{told}.json"
             if source not in metrics:
                 population = cell / row["unlearner"] / "population.json"
-                files = [source, population] if population.exists() else [source]
+                files = [source, population] if population.exists() and "target" not in row else [source]
                 try:
                     metrics[source] = {k: v for file in files for k, v in read_json(file)["metrics"].items()}
                 except LacunaError:

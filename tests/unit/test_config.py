@@ -19,6 +19,7 @@ from lacuna.errors import LacunaError
 from lacuna.evaluation import default_metrics
 from lacuna.fields import values_of
 from lacuna.relearning import Relearning
+from lacuna.transfer import Probing
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -32,6 +33,7 @@ GRID = {
     "sparsities": ["dense", 0.9],
     "unlearners": {"retrain": {}, "ga": {}, "slow": {"method": "ga", "lr": 1e-5}},
 }
+TARGETS = {"targets": {"own": {"method": "npz", "path": "own.npz"}}}
 BASE = {"name": "mine", "device": "cpu", "grid": GRID}
 
 
@@ -156,6 +158,45 @@ def test_shadow_models_are_there_only_if_the_grid_asks_for_them(resolve):
     assert (empty.shadows.models, empty.shadows.per_job) == (8, 4)
     assert len(given.shadows.jobs()) == 8 and "roc" in given.figures
     assert resolve(changed("grid/shadows", {}) | {"figures": ["roc"]}).figures == ("roc",)
+
+
+def test_targets_of_probes_are_ingested_but_make_no_cells(resolve):
+    """Their figure comes with them; a dataset of the grid may be a target, for the cells of the other datasets."""
+    plain, given = resolve(BASE), resolve(BASE | {"transfer": TARGETS})
+    assert list(given.datasets) == ["digits", "own"] and list(plain.datasets) == ["digits"]
+    assert list(given.cells()) == list(plain.cells())
+    assert given.entry("datasets", "own").values["path"] == "own.npz"
+    assert "transfer" in given.figures and "transfer" not in plain.figures
+    assert given.probe == plain.probe == values_of(Probing())
+    both = changed("grid/datasets", {"digits": {}, "own": TARGETS["targets"]["own"]})
+    crossed = resolve(both | {"transfer": {"targets": {"digits": {}} | TARGETS["targets"]}})
+    assert {(cell["dataset"], *crossed.targets(cell)) for cell in crossed.cells()} == {
+        ("digits", "own"),
+        ("own", "digits"),
+    }
+
+
+def test_a_target_is_asked_before_anything_runs(resolve, tmp_path):
+    """Its file must be there, and its images must have channels that a network can be shown."""
+    path = tmp_path / "own.npz"
+    config = BASE | {"transfer": {"targets": {"own": {"method": "npz", "path": str(path)}}}}
+    with pytest.raises(LacunaError, match=r"own\.npz: no such file"):
+        resolve(config, data_folder=tmp_path)
+    stored = tmp_path / "own" / "meta.json"
+    stored.parent.mkdir()
+    np.savez(
+        path, x_train=np.zeros((4, 6, 6)), y_train=np.arange(4) % 2, x_test=np.zeros((4, 6, 6)), y_test=np.zeros(4, int)
+    )
+    os.utime(path, ns=(0, 0))
+    own = resolve(config).entry("datasets", "own")
+    entry = {"method": own.method, **own.values}
+    for channels, fits in ((1, True), (3, True), (4, False)):
+        stored.write_text(json.dumps({"classes": 2, "shape": [channels, 6, 6], "entry": entry}))
+        if fits:
+            resolve(config, data_folder=tmp_path)
+        else:
+            with pytest.raises(LacunaError, match=r"^transfer\.targets\.own: images of 4 channels cannot be shown"):
+                resolve(config, data_folder=tmp_path)
 
 
 def test_empty_entry_means_defaults(resolve):
@@ -359,7 +400,7 @@ MISTAKES = [
     ("grid/sparsities", ["dense", 0.5, "dense"], "grid.sparsities[2]: dense is listed twice", "each sparsity once"),
     ("grid/sparsities", [], "grid.sparsities: [] is", "a list of at least 1"),
     ("grid/sparsity", [0.5], "grid: unknown key 'sparsity'", "sparsities"),
-    ("gird", {}, "config: unknown key 'gird'", "name, device, metrics, figures, relearning, grid"),
+    ("gird", {}, "config: unknown key 'gird'", "name, device, metrics, figures, relearning, transfer, grid"),
     ("grid", ..., "config: missing key 'grid'", "must be given"),
     ("grid/seeds", ..., "grid: missing key 'seeds'", "must be given"),
     ("device", "gpu", 'device: "gpu" is', "one of auto, cpu, cuda"),
@@ -371,9 +412,33 @@ MISTAKES = [
     ("relearning", {"rate": 1}, "relearning: unknown key 'rate'", "margin"),
     ("relearning", {"margin": 1}, "relearning.margin: 1 is", "> 0 and < 1"),
     ("relearning", [], "relearning: [] is", "a mapping"),
+    ("transfer", {}, "transfer: missing key 'targets'", "must be given"),
+    ("transfer", {"targets": {}}, "transfer.targets: {} is", "a mapping with at least one entry"),
+    ("transfer", {"targets": {"pets": {}}}, "transfer.targets.pets: 'pets' is not known", "digits"),
+    ("transfer", {"targets": {"digits": {}}}, "transfer.targets.digits: it is the only dataset", "is not trained on"),
+    (
+        "transfer",
+        {"targets": {"digits": {"method": "npz", "path": "own.npz"}}},
+        "transfer.targets.digits: other values than grid.datasets.digits has",
+        "the same values, or another label",
+    ),
+    (
+        "transfer",
+        TARGETS | {"probe": {"l2": []}},
+        "transfer.probe.l2: [] is",
+        "a list of at least 1, each a number > 0",
+    ),
+    (
+        "transfer",
+        {"targets": {"bad": {"method": "digits", "backdoor": {}}}},
+        "transfer.targets.bad.backdoor: not allowed",
+        "null, a probe reads the images as they are",
+    ),
+    ("transfer", TARGETS | {"probe": {"l1": 1}}, "transfer.probe: unknown key 'l1'", "l2, tolerance"),
     ("images", "disk", 'images: "disk" is', "one of auto, device, host"),
     ("missing", "ignore", 'missing: "ignore" is', "one of refuse, allow"),
     ("figures", ["pie"], "figures[0]: 'pie' is not known", "time_vs_gap"),
+    ("figures", ["transfer"], "figures[0]: 'transfer' has nothing to show", "transfer.targets"),
     ("figures", ["time_vs_gap", "roc"], "figures[1]: 'roc' has nothing to show", "grid.shadows"),
     ("figures", ["backdoor"], "figures[0]: 'backdoor' has nothing to show", "a backdoor in an entry of grid.datasets"),
     ("grid/shadows", {"models": 4}, "grid.shadows.models: 4 is", "a whole number >= 6 and divisible by 2"),

@@ -18,6 +18,7 @@ from lacuna.data.scenarios.subclass import Subclass
 from lacuna.data.scenarios.whole_class import WholeClass
 from lacuna.data.splits import VAL_FRACTION, forget_split, split
 from lacuna.errors import LacunaError
+from lacuna.fields import build
 
 # ---- the embedded dataset --------------------------------------------------------------------------------------------
 
@@ -35,6 +36,21 @@ def test_digits_are_the_1797_of_scikit_learn():
     # the same images, each with its own label, in another order; grey levels 0..16 become 0..255
     theirs = sorted((bytes(np.rint(a * 255 / 16).astype(np.uint8)), int(b)) for a, b in zip(x, y, strict=True))
     assert sorted((bytes(a.reshape(-1)), int(b)) for a, b in zip(images.x, images.y, strict=True)) == theirs
+
+
+def test_some_digits_are_the_same_images_under_new_labels():
+    """Training stays training and test stays test; the labels follow the order in which the digits are named."""
+    every, some = Digits().load(), Digits(only=(7, 2, 4)).load()
+    kept = np.isin(every.y, [7, 2, 4])
+    np.testing.assert_array_equal(some.x, every.x[kept])
+    np.testing.assert_array_equal(np.array([7, 2, 4])[some.y], every.y[kept])
+    assert (some.train, some.classes, Digits(only=(7, 2, 4)).classes()) == (kept[: every.train].sum(), 3, 3)
+
+
+@pytest.mark.parametrize("only", [[3], [3, 3], [3, 10], [3, -1]])
+def test_digits_that_are_not_there_are_refused(only):
+    with pytest.raises(LacunaError, match=r"^digits\.only"):
+        build(Digits, {"only": only})
 
 
 def test_digits_test_set_is_a_fixed_stratified_fifth():
@@ -262,7 +278,11 @@ def test_split_depends_on_seed_and_dataset():
     assert len(found) == 10
 
 
-SCENES = {"class": WholeClass(forget_class=1), "random": RandomFraction(fraction=0.3)}
+SCENES = {
+    "class": WholeClass(forget_class=1),
+    "two": WholeClass(forget_class=(2, 0)),
+    "random": RandomFraction(fraction=0.3),
+}
 
 
 @pytest.mark.parametrize("label", SCENES)
@@ -283,6 +303,28 @@ def test_whole_class_leaves_training_and_test():
     assert set(Y[parts["forget"]]) == set(Y[parts["test_forgotten"]]) == {1}
     assert 1 not in Y[parts["retain"]]
     assert 1 not in Y[parts["test"]]
+
+
+def test_several_classes_are_forgotten_together():
+    """D_f of a list is that of its classes one by one, in any order; a list of one is the class."""
+    base = split(Y, TRAIN, 0, "d")
+
+    def parts(labels):
+        return forget_split(base, KNOWN, build(WholeClass, {"forget_class": labels}), 0, "d", "class")
+
+    both, zero, two = parts([2, 0]), parts(0), parts(2)
+    for part in ("forget", "test_forgotten"):
+        np.testing.assert_array_equal(both[part], np.union1d(zero[part], two[part]))
+    assert set(Y[both["retain"]]) == set(Y[both["test"]]) == {1}
+    assert all(np.array_equal(one, other) for one, other in zip(parts([0]).values(), zero.values(), strict=True))
+
+
+@pytest.mark.parametrize("labels", [[], [1, 1], [-1], "all"])
+def test_a_list_of_classes_has_each_once(labels):
+    with pytest.raises(
+        LacunaError, match=r"forget_class.* is not allowed; allowed: a whole number >= 0 or a list of at"
+    ):
+        build(WholeClass, {"forget_class": labels})
 
 
 def test_random_fraction_has_the_exact_size_and_follows_the_seed():
@@ -329,6 +371,10 @@ def test_scenario_checks_the_number_of_classes():
     sentence = "^here.forget_class: 12 is not allowed; allowed: 0 to 9 .the dataset has 10 classes.$"
     with pytest.raises(LacunaError, match=sentence):
         WholeClass(forget_class=12).check({"classes": 10}, "here")
+    with pytest.raises(LacunaError, match=sentence):
+        WholeClass(forget_class=(3, 12)).check({"classes": 10}, "here")
+    with pytest.raises(LacunaError, match="all 3 classes are forgotten; allowed: at least one is retained"):
+        WholeClass(forget_class=(0, 2, 1)).check({"classes": 3}, "here")
 
 
 def test_registries_hold_them():

@@ -40,9 +40,17 @@ def tables(twins, seeds=1, states=(("dense", "0.00"), ("omp", "0.90")), metrics=
         "summary": summary_table(contest),
         "disagreement": disagreement_table(contest, BETTER),
         "layers": layers_table([]),
+        "transfer": pd.concat([summary_table(probed(contest)).assign(target=target) for target in ("pets", "sun")]),
         "roc": curves(("ft", "ga", "rl", *ORACLES, *twins), ORACLES, twins, range(seeds), states),
         "backdoor": backdoor_table(contest, None, metrics=("UA", "TA")).replace({"UA": "ASR", "TA": "SA"}),
     }
+
+
+def probed(contest):
+    """The same cells as probes: what they have of one metric is the accuracy on the target."""
+    names = {"UA": "target_accuracy", "time_s": "total_time_s"}
+    cells = contest.cells[contest.cells["metric"].isin(names)]
+    return Contest(cells.assign(metric=cells["metric"].map(names)), contest.oracles, contest.twins)
 
 
 def curves(methods, oracles, twins, seeds=(0,), states=(("dense", "0.00"), ("omp", "0.90"))):
@@ -87,7 +95,8 @@ def test_title_says_what_the_bars_are(seeds, said):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_title_and_legend_stay_inside_the_narrowest_figure(name):
-    figure = drawn(name, tables(TWINS, seeds=3))
+    declared = [metric for metric in FIGURES[name].about.get("metrics", ()) if metric not in BETTER]
+    figure = drawn(name, tables(TWINS, seeds=3, metrics=(*BETTER, *declared)))
     figure.draw_without_rendering()
     for part in (figure._suptitle, *figure.legends):
         box = part.get_window_extent()
@@ -126,6 +135,21 @@ def test_the_plan_knows_what_each_figure_reads():
     """The catalogue, which plans the inputs of the rule, has the declaration of every figure."""
     facts = describe()["figures"]
     assert {name: tuple(f["reads"]) for name, f in facts.items()} == {n: f.about["reads"] for n, f in FIGURES.items()}
+
+
+# ---- transfer --------------------------------------------------------------------------------------------------------
+
+
+def test_transfer_has_accuracy_and_time_of_every_target():
+    made = tables(TWINS, seeds=3)["transfer"]
+    figure = FIGURES["transfer"](transfer=made, oracles=ORACLES)
+    labels = [ax.get_ylabel() for ax in figure.axes]
+    assert labels == [f"{t}:\n{m}" for t in ("pets", "sun") for m in ("accuracy (%)", "unlearning and probe (s)")]
+    assert [ax.get_yscale() for ax in figure.axes] == ["linear", "log", "linear", "log"]
+    assert {"ft", "ga", "rl", "retrain (oracle)", "retrain_exact (oracle)"} <= words(figure)
+    means = made[(made["target"] == "sun") & (made["metric"] == "target_accuracy") & (made["unlearner"] == "ga")]
+    (line,) = [c.lines[0] for c in figure.axes[2].containers if c.get_label() == "ga"]
+    assert list(line.get_ydata()) == pytest.approx(list(means["mean"]))
 
 
 # ---- roc -------------------------------------------------------------------------------------------------------------

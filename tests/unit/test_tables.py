@@ -25,6 +25,7 @@ from lacuna.reporting.tables import (
     roc_table,
     summary_table,
 )
+from lacuna.reporting.transfer import probes_table, transfer_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -497,6 +498,34 @@ def test_one_recipe_has_nothing_to_compare():
     assert two_recipes(one={"a": [1.0], "b": [2.0], "c": [3.0]}).empty
 
 
+# ---- probes.csv, transfer.csv ---------------------------------------------------------------------------------------
+
+
+def probes(values, target):
+    """Probes with one accuracy for each seed."""
+    return [
+        result(u, seed, {"target_accuracy": value}, target=target)
+        for u, own in values.items()
+        for seed, value in enumerate(own)
+    ]
+
+
+def test_a_target_is_summed_up_as_if_it_were_alone():
+    """Gaps, tests and floors are those of the summary of its probes; other targets change none of them."""
+    others = {u: [100 - 3 * v for v in own] for u, own in WITH_TWINS.items()}
+    oracles = ["retrain", "retrain_exact"]
+    table = transfer_table(probes_table([*probes(WITH_TWINS, "pets"), *probes(others, "sun")]), oracles, TWINS)
+    assert list(table["target"].unique()) == ["pets", "sun"]
+    for target, values in (("pets", WITH_TWINS), ("sun", others)):
+        own = table[table["target"] == target].drop(columns="target").reset_index(drop=True)
+        pd.testing.assert_frame_equal(own, summary_table(contest(values, metric="target_accuracy")))
+
+
+def test_probes_that_are_not_there_are_refused():
+    with pytest.raises(LacunaError, match="no cell of the experiment is there"):
+        probes_table([])
+
+
 def test_documented_columns_are_those_that_are_written():
     """docs/tables.md has a section for each table, and in it one row for each column, in order."""
     page = (ROOT / "docs/tables.md").read_text(encoding="utf-8")
@@ -512,6 +541,8 @@ def test_documented_columns_are_those_that_are_written():
         "missing": missing_table([]),
         "roc": roc_table([], ["retrain"]),
         "backdoor": backdoor_table(made, "original"),
+        "probes": probes_table(probes(WITH_TWINS, "pets")),
+        "transfer": transfer_table(probes_table(probes(WITH_TWINS, "pets")), ["retrain", "retrain_exact"], TWINS),
     }
     assert list(sections) == list(tables)
     for name, table in tables.items():

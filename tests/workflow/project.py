@@ -63,7 +63,7 @@ def changed(**grid: Any) -> dict[str, Any]:
     return experiment
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_tree(source: Path, target: Path) -> None:
     """Copy a file or a tree with its time stamps; caches stay behind."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
@@ -107,7 +107,7 @@ class Project:
     def new(cls, folder: Path) -> Project:
         """A clone of the working tree: a repository with one commit, without caches or results."""
         for name in PIPELINE:
-            _copy(ROOT / name, folder / name)
+            copy_tree(ROOT / name, folder / name)
         who = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
         init = ["init", "--quiet", "--template="]
         for command in (init, ["add", "--all"], [*who, "commit", "--quiet", "--message", "clone"]):
@@ -118,13 +118,13 @@ class Project:
 
     def copy(self, folder: Path) -> Project:
         """The same tree elsewhere, Snakemake's records and every time stamp included."""
-        _copy(self.folder, folder)
+        copy_tree(self.folder, folder)
         return dataclasses.replace(self, folder=folder)
 
     def view(self, folder: Path) -> Project:
         """The same tree elsewhere, for dry runs: links, until something is changed by the methods of this class."""
         (folder / ".snakemake").mkdir(parents=True)
-        _copy(self / ".snakemake/lacuna", folder / ".snakemake/lacuna")
+        copy_tree(self / ".snakemake/lacuna", folder / ".snakemake/lacuna")
         for name in (*PIPELINE, "experiment.yaml", "results", ".snakemake/metadata"):
             if (self / name).exists():
                 (folder / name).symlink_to(self / name)
@@ -136,7 +136,7 @@ class Project:
             if (self / name).is_symlink():
                 target = (self / name).readlink()
                 (self / name).unlink()
-                _copy(target, self / name)
+                copy_tree(target, self / name)
 
     def __truediv__(self, path: str) -> Path:
         return self.folder / path

@@ -72,7 +72,7 @@ rule aggregate:
             "seeds": EXPERIMENT.seeds,
             "states": EXPERIMENT.states,
             "metrics": EXPERIMENT.metrics,
-            "grid": OPTIONS,
+            "grid": GRID,
         },
         code=code_of("aggregate.py"),
     message:

@@ -43,6 +43,11 @@ def at(folder, name):
     return f"{FOLDERS[folder]}/{name}"
 
 
+def of_target(folder, name):
+    """The same of the dataset that a cell is probed on."""
+    return at(folder, name).replace("{dataset}", "{target}")
+
+
 def log_at(folder, name):
     """The log of what a job makes there: the same path under results/logs."""
     return f"{FOLDERS[folder]}/{name}.log".replace("results/", "results/logs/", 1)
@@ -100,7 +105,7 @@ def unlearners_by(method):
 
 
 wildcard_constraints:
-    dataset=one_of(EXPERIMENT.axes["datasets"]),
+    dataset=one_of(EXPERIMENT.datasets),
     model=one_of(EXPERIMENT.axes["models"]),
     recipe=one_of(EXPERIMENT.axes["recipes"]),
     seed=r"\d+",
@@ -111,6 +116,7 @@ wildcard_constraints:
     experiment=one_of([EXPERIMENT.name]),
     figure=one_of(EXPERIMENT.figures),
     shadows=r"\d+-\d+",
+    target=one_of(EXPERIMENT.axes["targets"]),
     folds=r"\d+",
 
 
@@ -123,7 +129,14 @@ def options(entry):
 
 
 OPTIONS = {
-    axis: {label: options(entry) for label, entry in entries.items()} for axis, entries in EXPERIMENT.axes.items()
+    axis: {label: options(entry) for label, entry in entries.items()}
+    for axis, entries in (EXPERIMENT.axes | {"datasets": EXPERIMENT.datasets}).items()
+}
+# the entries that make cells: a new target of probes is nothing to the tables of these
+GRID = {
+    axis: {label: OPTIONS[axis][label] for label in entries}
+    for axis, entries in EXPERIMENT.axes.items()
+    if axis != "targets"
 }
 
 
@@ -364,27 +377,33 @@ def steps_of(cell):
         names.append(("cells", f"{{state}}/{label}/predictions.npz", f"{{state}}/{label}"))
     if EXPERIMENT.shadows is not None:
         names.append(("cells", "{state}/{unlearner}/population.json", "{state}/{unlearner}/population"))
+    for target in EXPERIMENT.targets(cell):
+        names.append(
+            ("cells", f"{{state}}/{{unlearner}}/probe/{target}.json", f"{{state}}/{{unlearner}}/probe/{target}")
+        )
     names.append(("cells", "{state}/{unlearner}/metrics/{experiment}.json", "{state}/{unlearner}/metrics/{experiment}"))
     values = cell | {"experiment": EXPERIMENT.name}
     return [(at(folder, name).format(**values), log_at(folder, log).format(**values)) for folder, name, log in names]
 
 
 def split_cells():
-    """The metrics, of cells and of populations, that the tables are made of; the cells that they leave out, as
-    `missing: allow` permits."""
-    metrics, populations, missing = [], [], []
+    """The metrics, of cells, of populations and of probes, that the tables are made of; the cells that they leave out,
+    as `missing: allow` permits."""
+    metrics, populations, probes, missing = [], [], [], []
     for cell in EXPERIMENT.cells():
         steps = steps_of(cell)
         if EXPERIMENT.missing == "allow" and not all(Path(file).exists() for file, _ in steps):
             missing.append(cell | {"steps": steps})
         else:
-            metrics.append(steps[-1][0])
-            populations += [steps[-2][0]] if EXPERIMENT.shadows is not None else []
-    return metrics, populations, missing
+            files = [file for file, _ in steps]
+            metrics.append(files[-1])
+            populations += [file for file in files if Path(file).name == "population.json"]
+            probes += [file for file in files if Path(file).parent.name == "probe"]
+    return metrics, populations, probes, missing
 
 
 # once: what is there must not change between the inputs and the params of a rule
-METRICS, POPULATIONS, MISSING = split_cells()
+METRICS, POPULATIONS, PROBES, MISSING = split_cells()
 
 
 # ---- targets --------------------------------------------------------------------------------------------------------

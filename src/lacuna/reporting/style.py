@@ -16,9 +16,11 @@ from lacuna.evaluation.statistics import BOOTSTRAP_SEEDS, MIN_SEEDS
 mpl.use("Agg")
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 # Okabe & Ito (2008) without yellow, which is too light for lines; markers tell methods apart without colour.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -181,6 +183,35 @@ def errorbar(ax: Axes, x: Any, rows: pd.DataFrame, **style: Any) -> None:
         ax.plot(x, rows["mean"], **style)
     else:
         ax.errorbar(x, rows["mean"], yerr=np.nan_to_num(error), capsize=2, **style)
+
+
+def plain_logs(axis: Axis) -> None:
+    """Ticks of a logarithmic axis as people write them: 0.5, 1, 2."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def against_sparsity(
+    ax: Axes, rows: pd.DataFrame, ticks: list[str], oracles: list[str], looks: dict[str, dict[str, Any]]
+) -> None:
+    """One metric against sparsity: a line with intervals for each method in `looks`, oracles as grey lines and bands.
+
+    rows: of one metric and panel, `with_dense`. ticks: the sparsities of the panel.
+    """
+    rows = rows.sort_values("sparsity", key=lambda s: s.astype(float), kind="stable")
+    for i, oracle in enumerate(oracles):
+        of = rows[rows["unlearner"] == oracle]
+        x = [float(ticks.index(s)) for s in of["sparsity"]]
+        look = ORACLES[i % len(ORACLES)]
+        ax.plot(x, of["mean"], label=f"{oracle} (oracle)", zorder=1.5, **look)
+        ax.fill_between(x, of["ci_low"], of["ci_high"], color=look["color"], alpha=0.2, linewidth=0)
+    for j, (method, look) in enumerate(looks.items()):
+        of = rows[rows["unlearner"] == method]
+        # a small step aside, so that equal values do not hide each other
+        x = [ticks.index(s) + 0.05 * (j - (len(looks) - 1) / 2) for s in of["sparsity"]]
+        errorbar(ax, x, of, label=method, linewidth=1.2, markersize=4.5, **look)
+    ax.set_xticks(range(len(ticks)), [label_of(s) for s in ticks])
 
 
 def save(figure: Figure, *paths: str | Path) -> None:

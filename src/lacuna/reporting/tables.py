@@ -27,7 +27,7 @@ GROUP = tuple(c for c in COORDINATES if c != "seed")
 PLACE = tuple(c for c in GROUP if c != "unlearner")
 # columns that hold names, in any table
 LABELS = (
-    *(*GROUP, "role", "layer", "metric", "oracle", "metric_a", "metric_b", "recipe_a", "recipe_b"),
+    *(*GROUP, "target", "role", "layer", "metric", "oracle", "metric_a", "metric_b", "recipe_a", "recipe_b"),
     *("attack", "reason", "note"),
 )
 # what recipes are compared by

@@ -14,9 +14,9 @@ from torch.nn.functional import log_softmax
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Positive
+from lacuna.models.anatomy import classifier
 from lacuna.randomness import derive
 from lacuna.unlearning.base import EditUnlearner, Run, register
-from lacuna.unlearning.boundary_expand import classifier
 from lacuna.unlearning.per_sample import mean_squares
 from lacuna.unlearning.saliency import Scores, evaluating, trained, unmasked
 

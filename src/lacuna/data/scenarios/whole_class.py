@@ -1,38 +1,49 @@
-"""Forget one class."""
+"""Forget whole classes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from lacuna.data.scenarios.base import Known, Scenario
 from lacuna.errors import LacunaError
-from lacuna.fields import Index
+from lacuna.fields import Bound, Index
 from lacuna.registry import register
 
 
 @register("class")
 @dataclass(frozen=True, kw_only=True)
 class WholeClass(Scenario):
-    """D_f = every training sample of one class; the class leaves the test set too and is tested apart.
+    """D_f = every training sample of a class, or of several; they leave the test set too and are tested apart.
 
-    forget_class: its label, from 0.
+    forget_class: its label, from 0, or a list of labels.
     """
 
-    forget_class: Index
+    forget_class: Index | Annotated[tuple[Index, ...], Bound("minItems", 1), Bound("uniqueItems", True)]
+
+    @property
+    def forgotten(self) -> tuple[int, ...]:
+        """The labels, be it one or several."""
+        return self.forget_class if isinstance(self.forget_class, tuple) else (self.forget_class,)
 
     def forget(self, train: np.ndarray, known: Known, rng: np.random.Generator) -> np.ndarray:
-        return train[known.y[train] == self.forget_class]
+        return train[np.isin(known.y[train], self.forgotten)]
 
     def gone(self, test: np.ndarray, known: Known) -> np.ndarray:
-        return test[known.y[test] == self.forget_class]
+        return test[np.isin(known.y[test], self.forgotten)]
 
     def check(self, meta: Mapping[str, Any], where: str) -> None:
-        if self.forget_class >= (classes := meta["classes"]):
+        classes = meta["classes"]
+        for label in self.forgotten:
+            if label >= classes:
+                raise LacunaError(
+                    f"{where}.forget_class: {label} is not allowed; "
+                    f"allowed: 0 to {classes - 1} (the dataset has {classes} classes)"
+                )
+        if len(self.forgotten) == classes:
             raise LacunaError(
-                f"{where}.forget_class: {self.forget_class} is not allowed; "
-                f"allowed: 0 to {classes - 1} (the dataset has {classes} classes)"
+                f"{where}.forget_class: all {classes} classes are forgotten; allowed: at least one is retained"
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lacuna.registry import register
 from lacuna.reporting import style
@@ -45,9 +44,7 @@ def time_vs_gap(summary: pd.DataFrame, oracles: list[str]) -> Figure:
             if floor > 0:
                 ax.axhspan(0, floor, color="#F0E0D8", zorder=0, label="below the noise floor")
             ax.set_xscale("log")
-            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-            ax.xaxis.set_minor_formatter(NullFormatter())
+            style.plain_logs(ax.xaxis)
             if row == 0:
                 ax.set_title(title, fontsize=9)
             if row == len(oracles) - 1:

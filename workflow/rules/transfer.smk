@@ -1,0 +1,73 @@
+# Linear probes of every cell's features on other datasets, and what the seeds tell of them; only with transfer.targets.
+
+
+rule probe:
+    input:
+        meta=at("data", "meta.json"),
+        model=at("cells", "{state}/{unlearner}/model.safetensors"),
+        job=at("cells", "{state}/{unlearner}/job.json"),
+        images=of_target("data", "images.safetensors"),
+        target_meta=of_target("data", "meta.json"),
+        split=of_target("splits", "split.npz"),
+    output:
+        probe=at("cells", "{state}/{unlearner}/probe/{target}.json"),
+    log:
+        log_at("cells", "{state}/{unlearner}/probe/{target}"),
+    benchmark:
+        benchmark_at("cells", "{state}/{unlearner}/probe/{target}")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=model_memory,
+        runtime=model_runtime,
+        gpu=GPU,
+    params:
+        model=entry_of("models", "model"),
+        probe=EXPERIMENT.probe,
+        code=code_of("probe.py", models="model"),
+    message:
+        "probe {wildcards.unlearner} on {wildcards.target}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
+    script:
+        "../scripts/probe.py"
+
+
+localrules:
+    transfer,
+
+
+rule transfer:
+    input:
+        probes=PROBES,
+    output:
+        probes=report(
+            at("tables", "probes.csv"),
+            category="Tables",
+            caption="../report/probes.rst",
+            labels={"table": "probes"},
+        ),
+        transfer=report(
+            at("tables", "transfer.csv"),
+            category="Tables",
+            caption="../report/transfer.rst",
+            labels={"table": "transfer"},
+        ),
+    log:
+        log_at("tables", "transfer"),
+    benchmark:
+        benchmark_at("tables", "transfer")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=10,
+        gpu=0,
+    params:
+        oracles=EXPERIMENT.oracles,
+        twins=EXPERIMENT.twins,
+        code=code_of("transfer.py"),
+    message:
+        "probes of {wildcards.experiment}"
+    script:
+        "../scripts/transfer.py"

@@ -1,0 +1,42 @@
+"""A cell's model and another dataset → how well a linear probe on its features does there."""
+
+from job import coordinates, inputs_of, job
+from model_job import use_device
+
+from lacuna.artifacts import read_json, read_npz, read_tensors, write_json
+from lacuna.fields import build
+from lacuna.store import load_into, new_model
+from lacuna.transfer import Probing, Source, transfer
+
+with job(snakemake) as say:
+    given, params = snakemake.input, snakemake.params
+    device = use_device(snakemake.config["device"], snakemake.threads)
+    own, target = read_json(given.meta), read_json(given.target_meta)
+    arrays, _ = read_tensors(given.images, "images", mapped=True)
+    found = transfer(
+        load_into(new_model(params.model, own, device), given.model),
+        arrays["x"],
+        arrays["y"],
+        read_npz(given.split, "split"),
+        source=Source(own["shape"], own["mean"], own["std"]),
+        classes=target["classes"],
+        how=build(Probing, params.probe),
+    )
+    unlearning = read_json(given.job)["seconds"]
+    probing = found["feature_seconds"] + found["probe_seconds"]
+    result = {
+        "cell": coordinates(snakemake.wildcards),
+        "metrics": {
+            "target_accuracy": found["accuracy"],
+            "time_s": unlearning,
+            "probe_time_s": probing,
+            "total_time_s": unlearning + probing,
+        },
+        "probe": found,
+        "settings": params.probe,
+        "inputs": inputs_of(snakemake),
+    }
+    write_json(snakemake.output.probe, result)
+    if found["derivative"] > params.probe["tolerance"]:
+        say(f"warning: a fit ended at a derivative of {found['derivative']:.2g}")
+    say(f"{found['accuracy']:.2f} % on the test set with l2 {found['l2']:g}, {probing:.1f} s")
