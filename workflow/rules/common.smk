@@ -122,7 +122,9 @@ OPTIONS = {
 
 def entry_of(axis, wildcard):
     """A param: the entry of one axis that a wildcard names."""
-    return lambda wildcards: OPTIONS[axis][wildcards[wildcard]]
+    entries = OPTIONS[axis]
+    # a function is called for every job; where there is one label, all have the same entry
+    return next(iter(entries.values())) if len(entries) == 1 else lambda wildcards: entries[wildcards[wildcard]]
 
 
 def unlearner_entry(wildcards):
@@ -240,10 +242,8 @@ def from_previous(folder, name):
 
 
 def oracle_files(pattern):
-    """The files of a pattern for every oracle of a cell's state."""
-    return lambda wildcards: [
-        pattern.format(**dict(wildcards.items()) | {"unlearner": label}) for label in EXPERIMENT.oracles
-    ]
+    """The patterns of a pattern's files for every oracle of a cell's state."""
+    return [pattern.replace("{unlearner}", label) for label in EXPERIMENT.oracles]
 
 
 # What a metric may need beside predictions, mask and job, by the name that it declares: the file that a rule makes.
@@ -262,12 +262,11 @@ def needed():
 
 
 def shadow_files(*unlearners):
-    """What the shadow models of these unlearners answered, beside a cell; without any, those of the cell itself."""
+    """Patterns of what the shadow models of these unlearners answered, beside a cell; without any, of its own."""
     jobs = EXPERIMENT.shadows.jobs() if EXPERIMENT.shadows is not None else ()
-    patterns = [
+    return [
         at("cells", f"{{state}}/{label}/shadows/{job}.npz") for label in unlearners or ["{unlearner}"] for job in jobs
     ]
-    return lambda wildcards: [pattern.format(**wildcards) for pattern in patterns]
 
 
 def figure_tables(wildcards):
@@ -322,6 +321,7 @@ def table_files():
             "ranks.csv",
             "disagreement.csv",
             "missing.csv",
+            "provenance.csv",
             "experiment.json",
         )
     ]
