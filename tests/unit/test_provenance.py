@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from lacuna.provenance import FACTS, config_hash, facts_of
-from lacuna.reporting.tables import COORDINATES, cells_table, mixtures, provenance_table, with_config
+from lacuna.reporting.tables import COORDINATES, cells_table, mixtures, provenance_table, read_table, with_config
 
 GRID = {
     "datasets": {"d": {"method": "npz", "path": "a.npz"}},
@@ -103,7 +103,7 @@ def result(**job):
 def test_provenance_tells_each_cell_s_job():
     table = provenance_table([result(), result(seed=1, seconds=2.5, slurm_job="17")], GRID)
     assert list(table.columns) == [*COORDINATES, "config_hash", *FACTS, "evaluated_at_commit", "job"]
-    assert table["seconds"].tolist() == [1.5, 2.5] and table["slurm_job"].tolist() == [None, "17"]
+    assert table["seconds"].tolist() == [1.5, 2.5] and table["slurm_job"][1] == "17"
     assert table["model_sha256"].tolist() == ["m0", "m0"] and table["predictions_sha256"].tolist() == ["p0", "p0"]
     assert table["torch"].tolist() == ["2", "2"] and table["commit"].tolist() == ["c0ffee", "c0ffee"]
     assert table["config_hash"].nunique() == 1, "seeds share it"
@@ -115,6 +115,16 @@ def test_each_row_of_cells_finds_its_job_by_configuration_and_seed():
     joined = cells.merge(provenance_table(results, GRID), on=["config_hash", "seed"], validate="many_to_one")
     assert len(joined) == len(cells) == 8
     assert (joined["unlearner_x"] == joined["unlearner_y"]).all()
+
+
+def test_labels_and_versions_are_read_back_as_texts(tmp_path):
+    """Beside a job without one a SLURM job would become 17.0, and version 1.10 of anything 1.1."""
+    made = provenance_table([result(), result(seed=1, slurm_job="17")], GRID)
+    made["torch"] = "1.10"
+    made.to_csv(tmp_path / "provenance.csv", index=False)
+    table = read_table(tmp_path / "provenance.csv")
+    assert table["slurm_job"].isna().tolist() == [True, False] and table["slurm_job"][1] == "17"
+    assert table["torch"].tolist() == ["1.10", "1.10"] and table["random_stream"].tolist() == [7, 7]
 
 
 def test_a_job_that_lacks_a_fact_leaves_it_empty():

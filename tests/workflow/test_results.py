@@ -219,9 +219,8 @@ def test_every_row_can_be_traced(finished: Project) -> None:
     """provenance.csv has a row for each cell, with what its job and its files say; other tables join it."""
     origin = table(finished, "provenance.csv").set_index(COORDINATES)
     assert origin.index.is_unique
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=finished.folder, capture_output=True, text=True, check=True
-    )
+    head = ["git", "-C", str(finished.folder), "rev-parse", "HEAD"]
+    commit = subprocess.run(head, capture_output=True, text=True, check=True)
     for _, row in origin.iterrows():
         job = json.loads((finished / row["job"]).read_text())
         assert row["commit"].removesuffix("-dirty") == commit.stdout.strip() == row["evaluated_at_commit"][:40]

@@ -26,19 +26,8 @@ GROUP = tuple(c for c in COORDINATES if c != "seed")
 # where methods compete: everything but method and seed
 PLACE = tuple(c for c in GROUP if c != "unlearner")
 # columns that hold names, in any table
-LABELS = (
-    *GROUP,
-    "config_hash",
-    "role",
-    "layer",
-    "metric",
-    "oracle",
-    "metric_a",
-    "metric_b",
-    "attack",
-    "reason",
-    "note",
-)
+LABELS = (*GROUP, "role", "layer", "metric", "oracle", "metric_a", "metric_b", "attack", "reason", "note")
+LABELS += ("config_hash", *(fact for fact in FACTS if fact not in ("random_stream", "threads", "seconds")))
 # what stands after gap_<oracle>
 _GAP = ("", "_low", "_high", "_p", "_floor", "_below_floor")
 
@@ -296,7 +285,7 @@ def with_config(table: pd.DataFrame, grid: Mapping[str, Mapping[str, Any]]) -> p
     names = list(table[list(GROUP)].itertuples(index=False, name=None))
     hashes = {name: config_hash(grid, dict(zip(GROUP, name, strict=True))) for name in dict.fromkeys(names)}
     table = table.copy()
-    table.insert(table.columns.get_loc("unlearner") + 1, "config_hash", [hashes[name] for name in names])
+    table.insert(list(table).index("unlearner") + 1, "config_hash", [hashes[name] for name in names])
     return table
 
 
@@ -317,9 +306,7 @@ def mixtures(provenance: pd.DataFrame) -> list[str]:
         mixed = counts[counts > 1]
         if len(mixed):
             where = "/".join(mixed.index[0])
-            said.append(
-                f"{fact} differs within {len(mixed)} of {len(counts)} places, see provenance.csv; one is {where}"
-            )
+            said.append(f"{fact} differs within {len(mixed)} of {len(counts)} places (provenance.csv); one is {where}")
     return said
 
 
