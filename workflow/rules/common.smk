@@ -145,15 +145,20 @@ def unpruned_entry(wildcards):
     return OPTIONS["unlearners"][unpruned(wildcards)]
 
 
-def compacted(wildcards):
-    """A param: whether the networks of a state run without their removed filters."""
+def compacts(wildcards):
+    """Whether the networks of a state run without their removed filters."""
     pruner = wildcards.state.rpartition("-")[0]
     return bool(pruner) and EXPERIMENT.entry("pruners", pruner).values.get("compact", False)
 
 
+def compacted():
+    """A param: that, asked for each job only where a pruner of the grid removes filters."""
+    return compacts if any(entry.values.get("compact") for entry in EXPERIMENT.axes["pruners"].values()) else False
+
+
 def compaction(wildcards):
     """The module that takes removed filters out, where a state's networks run without them."""
-    return ("lacuna.compaction",) if compacted(wildcards) else ()
+    return ("lacuna.compaction",) if compacts(wildcards) else ()
 
 
 def code_of(script, also=lambda wildcards: (), **axes):
