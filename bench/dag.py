@@ -108,7 +108,7 @@ def rerun(cells: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cells", type=int, nargs="+", default=[100, 300, 1000, 3000, 10000])
+    parser.add_argument("--cells", type=int, nargs="*", default=[100, 300, 1000, 3000, 10000])
     parser.add_argument("--finished", type=int, nargs="*", default=[2000])
     given = parser.parse_args()
     curve = [plan(cells) for cells in given.cells]

@@ -14,8 +14,11 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from lacuna import catalogue
 from lacuna.artifacts import mark_of, read_npz, read_tensors, unpack_bits
 from lacuna.evaluation import METRICS, default_metrics
+from lacuna.limits import memory_mb, minutes
+from lacuna.models import MODELS as METHODS
 
 from .project import DRAWN, ROOT, STATES, UNLEARNERS, Project, changed
 
@@ -213,6 +216,15 @@ def test_experiment_is_stored_as_it_was_resolved(finished: Project) -> None:
     assert stored["states"] == list(STATES)
     assert stored["grid"]["recipes"]["brief"]["momentum"] == 0.9
     assert list(stored["grid"]["unlearners"]) == sorted(UNLEARNERS)
+
+
+def test_jobs_keep_far_within_their_limits(finished: Project) -> None:
+    """What each job took, libraries included, is well below what it would have asked of a cluster."""
+    images = (finished / "results/data/digits/images.safetensors").stat().st_size / 1e6
+    network = catalogue.size_of(METHODS["resnet8"])
+    for name, job in job_files(finished).items():
+        assert job["peak_memory_mb"] < 0.9 * memory_mb(network, images, gpu=False), name
+        assert job["seconds"] < 0.5 * 60 * minutes(network, images, epochs=2, gpu=False), name
 
 
 def test_every_row_can_be_traced(finished: Project) -> None:

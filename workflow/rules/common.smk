@@ -6,7 +6,7 @@ from pathlib import Path
 # The library is found without being installed; scripts/job.py does the same for the scripts.
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from lacuna import catalogue
+from lacuna import catalogue, limits
 from lacuna.codedigest import code_digest
 from lacuna.config import gpus_for
 from lacuna.config import load as load_experiment
@@ -122,7 +122,7 @@ OPTIONS = {
 
 def entry_of(axis, wildcard):
     """A param: the entry of one axis that a wildcard names."""
-    entries = OPTIONS[axis]
+    entries = {label: options(entry) for label, entry in EXPERIMENT.axes[axis].items()}
     # a function is called for every job; where there is one label, all have the same entry
     return next(iter(entries.values())) if len(entries) == 1 else lambda wildcards: entries[wildcards[wildcard]]
 
@@ -202,25 +202,22 @@ def megabytes_of(path):
         return 200.0
 
 
+def network_of(wildcards):
+    """The sizes of a job's network, as `lacuna.catalogue` knows them."""
+    return KNOWN["models"][EXPERIMENT.entry("models", wildcards.model).method]
+
+
 def model_memory(wildcards, input, attempt):
-    """Megabytes of a job that makes a model: its libraries, some copies of the images, many of the weights."""
-    libraries = 4000 if GPU else 1500
-    weights = 4e-6 * KNOWN["models"][EXPERIMENT.entry("models", wildcards.model).method]["parameters"]
-    return round(libraries + 4 * megabytes_of(input.images) + 40 * weights) * attempt
+    """Megabytes of a job that makes a model."""
+    return attempt * limits.memory_mb(network_of(wildcards), megabytes_of(input.images), GPU)
 
 
 def model_runtime(wildcards, input, attempt):
-    """Minutes of a job that makes a model: generous, for the recipe's epochs on a slow GPU or one core.
-
-    A day at most, because long limits wait long in the queue; the next attempt goes on from the checkpoint.
-    """
-    model = KNOWN["models"][EXPERIMENT.entry("models", wildcards.model).method]
-    pixels = megabytes_of(input.images) * 1e6 / 3
-    # forward and backward; multiplications per second of small convolutions, measured low
-    seconds = 3 * model["multiplications_per_pixel"] * pixels / (5e11 if GPU else 1e10)
-    minutes = 15 + EXPERIMENT.entry("recipes", wildcards.recipe).values["epochs"] * seconds / 60
-    minutes *= len(models_of(wildcards.get("shadows", "0-0")))
-    return min(round(minutes * attempt), 24 * 60)
+    """Minutes of a job that makes a model, or several shadow models."""
+    epochs = EXPERIMENT.entry("recipes", wildcards.recipe).values["epochs"]
+    models = len(models_of(wildcards.get("shadows", "0-0")))
+    minutes = limits.minutes(network_of(wildcards), megabytes_of(input.images), epochs, GPU, models)
+    return limits.allowed(minutes, attempt)
 
 
 # ---- inputs -------------------------------------------------------------------------------------------------------
