@@ -160,7 +160,7 @@ def test_a_cancelled_job_goes_on(small: Project, cluster: str) -> None:
 
 
 def test_a_job_at_its_time_limit_goes_on(small: Project, cluster: str) -> None:
-    """At the limit SLURM warns the script itself, without --signal: a checkpoint is made, and the next attempt goes on."""
+    """At the limit SLURM warns the script itself, without --signal; it makes a checkpoint, the next attempt goes on."""
     if cluster == "accounting":
         pytest.skip("the limit is the same with accounting; one long minute is enough")
     shutil.rmtree(small / "results/models", ignore_errors=True)
