@@ -1,4 +1,5 @@
 # The experiment, the one place that builds paths, and what rules ask of the grid.
+import gc
 import os
 import sys
 from pathlib import Path
@@ -13,6 +14,9 @@ from lacuna.config import load as load_experiment
 from lacuna.errors import LacunaError
 from lacuna.pruning.rounds import rounds_to
 from lacuna.shadows.plan import models_of
+
+# a plan keeps what it makes: looking for garbage in it again and again takes a tenth of a large one's time
+gc.set_threshold(100_000, 50, 1000)
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 ENVIRONMENT = "../envs/lacuna.yaml"
