@@ -1,9 +1,10 @@
 """How long Snakemake takes to plan a grid of a given size, and how much memory: the curve from 100 to 10,000 cells.
 
-    python bench/dag.py [--cells 100 1000 10000] [--finished 2000]
+    python bench/dag.py [--cells 100 1000 10000] [--batches 10] [--finished 2000]
 
 Each plan is a dry run of the real Snakefile with profiles/local in a fresh directory. A cell is an unlearned model;
-its evaluation is a job too, and models, splits and tables come on top. --finished: how long a run over that many
+its evaluation is a job too, and models, splits and tables come on top. --batches: the largest of these grids once more,
+the first of so many batches of it. --finished: how long a run over that many
 finished cells takes to say that there is nothing to do (their files are empty, only Snakemake takes them for whole).
 Prints JSON: for each size cells, jobs, seconds of CPU and of wall-clock time, peak memory in MB.
 """
@@ -80,11 +81,11 @@ def grid_in(folder: Path, cells: int) -> None:
     snakemake(folder, "--list-rules")
 
 
-def plan(cells: int) -> dict[str, float]:
+def plan(cells: int, *arguments: str) -> dict[str, float]:
     """A dry run of a grid of which nothing exists."""
     with tempfile.TemporaryDirectory() as name:
         grid_in(Path(name), cells)
-        text, cost = snakemake(Path(name), "--dry-run", "--quiet", "rules")
+        text, cost = snakemake(Path(name), "--dry-run", "--quiet", "rules", *arguments)
     jobs = {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", text, re.M)}
     return {"cells": jobs["evaluate"], "jobs": jobs["total"], **cost}
 
@@ -108,8 +109,9 @@ def rerun(cells: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cells", type=int, nargs="+", default=[100, 300, 1000, 3000, 10000])
+    parser.add_argument("--cells", type=int, nargs="*", default=[100, 300, 1000, 3000, 10000])
     parser.add_argument("--finished", type=int, nargs="*", default=[2000])
+    parser.add_argument("--batches", type=int, default=10)
     given = parser.parse_args()
     curve = [plan(cells) for cells in given.cells]
     version = subprocess.run(
@@ -122,6 +124,9 @@ def main() -> None:
                 "python": platform.python_version(),
                 "snakemake": version.stdout.strip(),
                 "plan": curve,
+                f"one of {given.batches} batches": plan(max(given.cells), "--batch", f"aggregate=1/{given.batches}")
+                if given.cells
+                else None,
                 "nothing_to_do": [rerun(cells) for cells in given.finished],
             },
             indent=1,

@@ -6,16 +6,19 @@ lacuna verify [results]     lists what is damaged, missing or stale; ends with 1
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lacuna.artifacts import content_of, mark_of, read_json, read_npz, read_tensors, unpack_bits
 from lacuna.errors import LacunaError
+from lacuna.provenance import facts_of
 
 # What a job leaves beside its model; a cell has predictions too, and in `metrics` a file for each experiment.
 MODEL_FILES = ("model.safetensors", "mask.npz", "history.csv", "job.json")
 CELL_FILES = (*MODEL_FILES, "predictions.npz")
+# files of a cell whose checksums stand in provenance.csv
+CHECKED = {"model": "model.safetensors", "predictions": "predictions.npz"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ def verify(results: str | Path) -> Iterator[Finding]:
 
     damaged: a file that does not hold what its checksum says, or a masked weight that is not exactly 0.
     missing: a file that its neighbours or a table tell of. stale: made from an input that is another one now, or a
-    number of a table that the cell's metrics do not hold. left behind: what a killed job did not take away.
+    number or an origin in a table that the cell does not have. left behind: what a killed job did not take away.
 
     Raises LacunaError if there is no such folder.
     """
@@ -58,6 +61,8 @@ def verify(results: str | Path) -> Iterator[Finding]:
     for name in ("cells.csv", "probes.csv"):
         for table in sorted(results.glob(f"tables/*/{name}")):
             yield from _table(table, results)
+    for table in sorted(results.glob("tables/*/provenance.csv")):
+        yield from _provenance(table, results)
 
 
 def _content(path: Path) -> Iterator[Finding]:
@@ -125,18 +130,41 @@ def _inputs(told: Path, results: Path) -> Iterator[Finding]:
             yield Finding("stale", told, f"it was made from another {path} than the present one")
 
 
+def _cell(row: Mapping[str, str], results: Path) -> Path:
+    """The folder of the cell that a row of a table is of."""
+    state = row["pruner"] if row["pruner"] == "dense" else f"{row['pruner']}-{row['sparsity']}"
+    place = ("cells", row["dataset"], row["model"], row["recipe"], f"seed{row['seed']}", row["scenario"], state)
+    return results.joinpath(*place, row["unlearner"])
+
+
+def _provenance(path: Path, results: Path) -> Iterator[Finding]:
+    """Each row against the job that made the cell and the files that lie there now."""
+    with open(path, encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            cell = _cell(row, results)
+            told = cell / "job.json"
+            try:
+                facts = facts_of(read_json(told))
+                now = {name: "" if value is None else str(value) for name, value in facts.items()}
+                now |= {f"{name}_sha256": content_of(cell / made) for name, made in CHECKED.items()}
+            except LacunaError:
+                if not told.exists():
+                    yield Finding("missing", told, f"{path} tells of it")
+                continue  # damage is said already
+            for name, value in now.items():
+                if row[name] != value:
+                    yield Finding("stale", path, f"{name} of {cell} is {row[name] or 'empty'}, now {value or 'none'}")
+
+
 def _table(path: Path, results: Path) -> Iterator[Finding]:
     metrics: dict[Path, dict[str, float]] = {}
     with open(path, encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            state = row["pruner"] if row["pruner"] == "dense" else f"{row['pruner']}-{row['sparsity']}"
-            cell = results.joinpath(
-                "cells", row["dataset"], row["model"], row["recipe"], f"seed{row['seed']}", row["scenario"], state
-            )
+            cell = _cell(row, results)
             told = f"probe/{row['target']}" if "target" in row else f"metrics/{path.parent.name}"
-            source = cell / row["unlearner"] / f"{told}.json"
+            source = cell / f"{told}.json"
             if source not in metrics:
-                population = cell / row["unlearner"] / "population.json"
+                population = cell / "population.json"
                 files = [source, population] if population.exists() and "target" not in row else [source]
                 try:
                     metrics[source] = {k: v for file in files for k, v in read_json(file)["metrics"].items()}

@@ -6,8 +6,10 @@ slurmdbd and mariadb-server. Without them the tests are skipped; where CI is set
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -15,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 from tests.workflow.project import EXPERIMENT, PATIENCE, Done, Project
@@ -106,6 +109,18 @@ def in_the_middle(project: Project, log: str) -> tuple[subprocess.Popen[str], st
     return process, job
 
 
+def scripts_of(project: Project) -> list[psutil.Process]:
+    """The scripts of the project's jobs, and of no other's."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words = process.cmdline()[1:2]
+            if any(word.startswith(str(project / ".snakemake/scripts")) for word in words):
+                found.append(process)
+    assert found
+    return found
+
+
 def finished(project: Project, process: subprocess.Popen[str]) -> str:
     """The output of a run that ended well, with tables of every cell and nothing left on the cluster."""
     output, _ = process.communicate(timeout=PATIENCE)
@@ -142,6 +157,28 @@ def test_a_cancelled_job_goes_on(small: Project, cluster: str) -> None:
     assert "continues after" in (small / log).read_text()
     facts = json.loads((small / "results/models/digits/resnet8/long/seed0/dense/job.json").read_text())
     assert facts["slurm_job"] not in (None, job)
+
+
+def test_a_job_at_its_time_limit_goes_on(small: Project, cluster: str) -> None:
+    """At the limit SLURM warns the script itself, without --signal; it makes a checkpoint, the next attempt goes on."""
+    if cluster == "accounting":
+        pytest.skip("the limit is the same with accounting; one long minute is enough")
+    shutil.rmtree(small / "results/models", ignore_errors=True)
+    log = small / "results/logs/models/digits/resnet8/long/seed0/dense.log"
+    log.unlink(missing_ok=True)
+    process, job = in_the_middle(small, str(log.relative_to(small.folder)))
+    # asleep until its minute is over: SLURM wakes what it warns
+    for sleeper in scripts_of(small):
+        sleeper.suspend()
+    reached = int(re.findall(r"epoch (\d+)/", log.read_text())[-1])
+    subprocess.run(["scontrol", "update", f"JobId={job}", "TimeLimit=1"], check=True)
+    output = finished(small, process)
+    assert "TIMEOUT" in output and "Trying to restart job" in output
+    continued = re.search(r"continues after (\d+) of (\d+) steps", log.read_text())
+    assert continued, "no checkpoint was made"
+    epochs = SMALL["grid"]["recipes"]["long"]["epochs"]
+    # no timer makes one so early
+    assert int(continued[1]) >= reached * int(continued[2]) / epochs, "made at the signal"
 
 
 def test_then_there_is_nothing_to_do(small: Project) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import subprocess
 from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,8 +14,11 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from lacuna.artifacts import read_npz, read_tensors, unpack_bits
+from lacuna import catalogue
+from lacuna.artifacts import mark_of, read_npz, read_tensors, unpack_bits
 from lacuna.evaluation import METRICS, default_metrics
+from lacuna.limits import memory_mb, minutes
+from lacuna.models import MODELS as METHODS
 
 from .project import DRAWN, ROOT, STATES, UNLEARNERS, Project, changed
 
@@ -48,7 +52,7 @@ def expected_metrics(unlearner: str) -> set[str]:
 def test_cells_are_complete(finished: Project) -> None:
     """cells.csv has every metric of every cell of the grid once, finite, and nothing else."""
     cells = table(finished, "cells.csv")
-    assert list(cells.columns) == [*COORDINATES, "metric", "value"]
+    assert list(cells.columns) == [*COORDINATES, "config_hash", "metric", "value"]
     assert np.isfinite(cells["value"]).all()
     found = {key: list(rows["metric"]) for key, rows in cells.groupby(COORDINATES)}
     states = {"dense": ("dense", "0.00"), "omp-0.90": ("omp", "0.90")}
@@ -114,8 +118,9 @@ def test_summary_is_of_the_cells(finished: Project) -> None:
     groups = [c for c in COORDINATES if c != "seed"]
     ends = ("", "_low", "_high", "_p", "_floor", "_below_floor")
     gaps = [f"gap_{oracle}{end}" for oracle in ORACLES for end in ends]
-    assert list(summary.columns) == [*groups, "role", "metric", "mean", "ci_low", "ci_high", "n", *gaps, "note"]
-    merged = summary.merge(cells, on=[*groups, "metric"], validate="one_to_one")
+    numbers = ["mean", "ci_low", "ci_high", "n", *gaps]
+    assert list(summary.columns) == [*groups, "config_hash", "role", "metric", *numbers, "note"]
+    merged = summary.merge(cells, on=[*groups, "config_hash", "metric"], validate="one_to_one")
     assert len(merged) == len(summary) == len(cells)
     assert (merged["mean"] == merged["value"]).all()
     assert (summary["n"] == 1).all()
@@ -213,13 +218,43 @@ def test_experiment_is_stored_as_it_was_resolved(finished: Project) -> None:
     assert list(stored["grid"]["unlearners"]) == sorted(UNLEARNERS)
 
 
+def test_jobs_keep_far_within_their_limits(finished: Project) -> None:
+    """What each job took, libraries included, is well below what it would have asked of a cluster."""
+    images = (finished / "results/data/digits/images.safetensors").stat().st_size / 1e6
+    network = catalogue.size_of(METHODS["resnet8"])
+    for name, job in job_files(finished).items():
+        assert job["peak_memory_mb"] < 0.9 * memory_mb(network, images, gpu=False), name
+        assert job["seconds"] < 0.5 * 60 * minutes(network, images, epochs=2, gpu=False), name
+
+
+def test_every_row_can_be_traced(finished: Project) -> None:
+    """provenance.csv has a row for each cell, with what its job and its files say; other tables join it."""
+    origin = table(finished, "provenance.csv").set_index(COORDINATES)
+    assert origin.index.is_unique
+    head = ["git", "-C", str(finished.folder), "rev-parse", "HEAD"]
+    commit = subprocess.run(head, capture_output=True, text=True, check=True)
+    for _, row in origin.iterrows():
+        job = json.loads((finished / row["job"]).read_text())
+        assert row["commit"].removesuffix("-dirty") == commit.stdout.strip() == row["evaluated_at_commit"][:40]
+        assert (row["seconds"], row["threads"], row["device"]) == (job["seconds"], job["threads"], job["device"])
+        assert (row["torch"], row["random_stream"]) == (job["versions"]["torch"], job["random_stream"])
+        folder = (finished / row["job"]).parent
+        assert row["model_sha256"] == mark_of(folder / "model.safetensors")[1]
+        assert row["predictions_sha256"] == mark_of(folder / "predictions.npz")[1]
+    assert origin["config_hash"].is_unique, "one seed: each cell has its own"
+    for name in ("cells.csv", "summary.csv"):
+        joined = table(finished, name).merge(origin.reset_index(), on=[c for c in COORDINATES if c != "seed"])
+        assert len(joined) == len(table(finished, name))
+        assert (joined["config_hash_x"] == joined["config_hash_y"]).all()
+
+
 def test_report_holds_tables_and_captioned_figures(finished: Project, tmp_path: Path) -> None:
     """snakemake --report makes one page, offline, with every table and a caption of its own for every figure."""
     project = finished.view(tmp_path / "clone")
     done = project.run("--report", "report.html")
     assert done.code == 0, done.output
     page = (project / "report.html").read_text(encoding="utf-8")
-    tables = ("cells", "layers", "summary", "ranks", "disagreement", "missing")
+    tables = ("cells", "layers", "summary", "ranks", "disagreement", "missing", "provenance")
     for name in (*(f"{table}.csv" for table in tables), *(f"{figure}.svg" for figure in DRAWN)):
         assert name in page
     for words in (
@@ -228,6 +263,7 @@ def test_report_holds_tables_and_captioned_figures(finished: Project, tmp_path: 
         "Kendall's W",
         "the reverse",
         "leave out",
+        "The job behind each cell",
         "dense beside sparse",
         "against sparsity",
         "Seconds of the method",

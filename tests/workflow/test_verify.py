@@ -59,10 +59,12 @@ def test_masked_weight_that_is_not_zero_is_damage(results: Path) -> None:
     arrays, about = read_tensors(path, "model")
     arrays = {k: v + (v == 0) if k == "stem.0.weight" else v for k, v in arrays.items()}
     write_tensors(path, "model", arrays, **about)
-    finding, stale = verify(results)
+    finding, measured, origin = verify(results)
     assert (finding.kind, finding.path) == ("damaged", path)
     assert finding.why.startswith("mask violated: 'stem.0.weight' has ")
-    assert stale.kind == "stale", "the distance to the oracles was measured on other weights"
+    assert measured.kind == "stale", "the distance to the oracles was measured on other weights"
+    assert (origin.kind, origin.path.name) == ("stale", "provenance.csv")
+    assert origin.why.startswith(f"model_sha256 of {results / GA} is ")
 
 
 def test_what_is_gone_is_missing(results: Path) -> None:
@@ -90,6 +92,18 @@ def test_number_of_a_table_that_its_cell_does_not_hold_is_stale(results: Path) -
     csv.writer(text).writerows(rows)
     path.write_text(text.getvalue())
     assert found(results) == {"stale": {"tables/tiny/cells.csv"}}
+
+
+def test_origin_that_the_job_does_not_tell_is_stale(results: Path) -> None:
+    path = results / "tables/tiny/provenance.csv"
+    rows = list(csv.DictReader(path.open(newline="")))
+    rows[0]["device"], rows[1]["unlearner"] = "another", "gone"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    told = [(f.kind, f.path.name, f.why.split(" ")[0]) for f in verify(results)]
+    assert told == [("stale", path.name, "device"), ("missing", "job.json", str(path))]
 
 
 def test_leftovers_of_a_killed_job_are_told(results: Path) -> None:

@@ -47,6 +47,12 @@ rule aggregate:
             caption="../report/missing.rst",
             labels={"table": "missing"},
         ),
+        provenance=report(
+            at("tables", "provenance.csv"),
+            category="Tables",
+            caption="../report/provenance.rst",
+            labels={"table": "provenance"},
+        ),
         experiment=at("tables", "experiment.json"),
     log:
         log_at("tables", "aggregate"),

@@ -1,5 +1,6 @@
 # The experiment, the one place that builds paths, and what rules ask of the grid.
 import functools
+import gc
 import itertools
 import os
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 # The library is found without being installed; scripts/job.py does the same for the scripts.
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from lacuna import catalogue
+from lacuna import catalogue, limits
 from lacuna.codedigest import code_digest
 from lacuna.config import gpus_for
 from lacuna.config import load as load_experiment
@@ -18,6 +19,9 @@ from lacuna.fields import build
 from lacuna.pruning.rounds import rounds_to
 from lacuna.reachable import modules_of
 from lacuna.shadows.plan import models_of
+
+# a plan keeps what it makes: looking for garbage in it again and again takes a tenth of a large one's time
+gc.set_threshold(100_000, 50, 1000)
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 ENVIRONMENT = "../envs/lacuna.yaml"
@@ -142,7 +146,9 @@ GRID = {
 
 def entry_of(axis, wildcard):
     """A param: the entry of one axis that a wildcard names."""
-    return lambda wildcards: OPTIONS[axis][wildcards[wildcard]]
+    entries = {label: options(entry) for label, entry in EXPERIMENT.axes[axis].items()}
+    # a function is called for every job; where there is one label, all have the same entry
+    return next(iter(entries.values())) if len(entries) == 1 else lambda wildcards: entries[wildcards[wildcard]]
 
 
 def unlearner_entry(wildcards):
@@ -169,14 +175,19 @@ def compacted_state(state):
     return bool(pruner) and EXPERIMENT.entry("pruners", pruner).values.get("compact", False)
 
 
-def compacted(wildcards):
-    """A param: the same of a cell."""
+def compacts(wildcards):
+    """The same of a cell."""
     return compacted_state(wildcards.state)
+
+
+def compacted():
+    """A param: that, asked for each job only where a pruner of the grid removes filters."""
+    return compacts if any(entry.values.get("compact") for entry in EXPERIMENT.axes["pruners"].values()) else False
 
 
 def compaction(wildcards):
     """The module that takes removed filters out, where a state's networks run without them."""
-    return ("lacuna.compaction",) if compacted(wildcards) else ()
+    return ("lacuna.compaction",) if compacts(wildcards) else ()
 
 
 def code_of(script, also=lambda wildcards: (), **axes):
@@ -228,27 +239,16 @@ def network_of(wildcards):
 
 
 def model_memory(wildcards, input, attempt):
-    """Megabytes of a job that makes a model: its libraries, some copies of the images, many of the weights.
-
-    Images are mapped from their file: of many the system keeps in memory what it has room for.
-    """
-    libraries = 4000 if GPU else 1500
-    weights = 4e-6 * network_of(wildcards)["parameters"]
-    return round(libraries + min(4 * megabytes_of(input.images), 16_000) + 40 * weights) * attempt
+    """Megabytes of a job that makes a model."""
+    return attempt * limits.memory_mb(network_of(wildcards), megabytes_of(input.images), GPU)
 
 
 def model_runtime(wildcards, input, attempt):
-    """Minutes of a job that makes a model: generous, for the recipe's epochs on a slow GPU or one core.
-
-    A day at most, because long limits wait long in the queue; the next attempt goes on from the checkpoint.
-    """
-    network = network_of(wildcards)
-    pixels = megabytes_of(input.images) * 1e6 / 3
-    # forward and backward; multiplications per second of small convolutions, measured low
-    seconds = 3 * network["multiplications_per_pixel"] * pixels / (5e11 if GPU else 1e10)
-    minutes = 15 + EXPERIMENT.entry("recipes", wildcards.recipe).values["epochs"] * seconds / 60
-    minutes *= len(models_of(wildcards.get("shadows", "0-0"))) * int(wildcards.get("folds", 1))
-    return min(round(minutes * attempt), 24 * 60)
+    """Minutes of a job that makes a model, or several: shadow models, folds."""
+    epochs = EXPERIMENT.entry("recipes", wildcards.recipe).values["epochs"]
+    models = len(models_of(wildcards.get("shadows", "0-0"))) * int(wildcards.get("folds", 1))
+    minutes = limits.minutes(network_of(wildcards), megabytes_of(input.images), epochs, GPU, models)
+    return limits.allowed(minutes, attempt)
 
 
 def model_runtime_of_search(wildcards, input, attempt):
@@ -299,10 +299,8 @@ def from_previous(folder, name):
 
 
 def oracle_files(pattern):
-    """The files of a pattern for every oracle of a cell's state."""
-    return lambda wildcards: [
-        pattern.format(**dict(wildcards.items()) | {"unlearner": label}) for label in EXPERIMENT.oracles
-    ]
+    """The patterns of a pattern's files for every oracle of a cell's state."""
+    return [pattern.replace("{unlearner}", label) for label in EXPERIMENT.oracles]
 
 
 # What a metric may need beside predictions, mask and job, by the name that it declares: the file that a rule makes.
@@ -322,12 +320,11 @@ def needed():
 
 
 def shadow_files(*unlearners):
-    """What the shadow models of these unlearners answered, beside a cell; without any, those of the cell itself."""
+    """Patterns of what the shadow models of these unlearners answered, beside a cell; without any, of its own."""
     jobs = EXPERIMENT.shadows.jobs() if EXPERIMENT.shadows is not None else ()
-    patterns = [
+    return [
         at("cells", f"{{state}}/{label}/shadows/{job}.npz") for label in unlearners or ["{unlearner}"] for job in jobs
     ]
-    return lambda wildcards: [pattern.format(**wildcards) for pattern in patterns]
 
 
 def figure_tables(wildcards):
@@ -419,6 +416,7 @@ def table_files():
             "ranks.csv",
             "disagreement.csv",
             "missing.csv",
+            "provenance.csv",
             "experiment.json",
             *(f"{table}.csv" for table in EXPERIMENT.tables),
         )

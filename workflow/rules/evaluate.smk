@@ -20,13 +20,12 @@ rule evaluate:
         metrics=at("cells", "{state}/{unlearner}/metrics/{experiment}.json"),
     log:
         log_at("cells", "{state}/{unlearner}/metrics/{experiment}"),
-    benchmark:
-        benchmark_at("cells", "{state}/{unlearner}/metrics/{experiment}")
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
+        # numbers, and no benchmark: half the jobs of a grid are this rule's, and each function or file counts in every plan
+        mem_mb=2000,
         runtime=60,
         gpu=0,
     params:

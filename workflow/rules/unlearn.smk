@@ -32,7 +32,7 @@ rule unlearn:
         model=entry_of("models", "model"),
         recipe=entry_of("recipes", "recipe"),
         unlearner=unlearner_entry,
-        compact=compacted,
+        compact=compacted(),
         code=code_of("unlearn.py", also=compaction, models="model", unlearners="unlearner"),
     message:
         "{wildcards.unlearner}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
@@ -70,7 +70,7 @@ rule retrain:
         model=entry_of("models", "model"),
         recipe=entry_of("recipes", "recipe"),
         unlearner=unlearner_entry,
-        compact=compacted,
+        compact=compacted(),
         code=code_of("unlearn.py", also=compaction, models="model", unlearners="unlearner"),
     message:
         "{wildcards.unlearner}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"

@@ -9,27 +9,34 @@ from lacuna.reporting.tables import (
     disagreement_table,
     layers_table,
     missing_table,
+    mixtures,
+    provenance_table,
     ranks_table,
     summary_table,
+    with_config,
 )
 
 with job(snakemake) as say:
     params = snakemake.params
     results = [read_json(path) for path in snakemake.input.metrics]
+    grid = params.experiment["grid"]
     cells = cells_table([*results, *map(read_json, snakemake.input.populations)])
     contest = Contest(cells, params.oracles, params.twins)
     tables = {
-        "cells": cells,
+        "cells": with_config(cells, grid),
         "layers": layers_table(results),
-        "summary": summary_table(contest),
+        "summary": with_config(summary_table(contest), grid),
         "ranks": ranks_table(contest, params.better),
         "disagreement": disagreement_table(
             contest, {name: better for name, better in params.better.items() if name not in params.costs}
         ),
         "missing": missing_table(params.missing),
+        "provenance": provenance_table(results, grid),
     }
     for name, table in tables.items():
         with atomic(snakemake.output[name]) as temporary:
             table.to_csv(temporary, index=False)
     write_json(snakemake.output.experiment, params.experiment)
+    for warning in mixtures(tables["provenance"]):
+        say(f"warning: {warning}")
     say(f"{len(snakemake.input.metrics)} cells, {len(cells)} values, {len(params.missing)} cells missing")

@@ -4,6 +4,7 @@ from job import commit, coordinates, inputs_of, job
 
 from lacuna.artifacts import read_json, read_npz, read_tensors, unpack_bits, write_json
 from lacuna.evaluation import Cell, evaluate, evaluate_layers
+from lacuna.provenance import facts_of
 
 with job(snakemake) as say:
     given, params = snakemake.input, snakemake.params
@@ -35,7 +36,7 @@ with job(snakemake) as say:
         "metrics": metrics,
         "absent": metrics.absent,
         "layers": evaluate_layers(own, oracles, params.metrics),
-        "trained_at_commit": own.extra["job"]["commit"],
+        "origin": facts_of(own.extra["job"]),
         "evaluated_at_commit": commit(),
         "job": given.job,
         "inputs": inputs_of(snakemake),

@@ -12,7 +12,16 @@ import numpy
 import torch
 
 from lacuna import __version__
-from lacuna.artifacts import atomic, read_json, read_npz, read_tensors, sha256_of_arrays, write_json, write_npz
+from lacuna.artifacts import (
+    atomic,
+    content_of,
+    read_json,
+    read_npz,
+    read_tensors,
+    sha256_of_arrays,
+    write_json,
+    write_npz,
+)
 from lacuna.data.backdoor import backdoor_of
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
@@ -137,10 +146,12 @@ def write_cell(
     seed: int,
     **more: Any,
 ) -> None:
-    """The files of an unlearned model or an oracle; the model last, whoever sees it sees all."""
-    write_predictions(snakemake.output.predictions, outcome.model, data, meta)
-    save_mask(snakemake.output.mask, outcome.mask or Mask.full(outcome.model))
-    write_history(snakemake.output.history, outcome.fit.history)
+    """The files of an unlearned model or an oracle; the job last, it names the content of the others."""
+    made = snakemake.output
     network = network_facts(outcome.fit.network or outcome.model, data)
-    write_job(snakemake, snakemake.output.job, outcome.fit, device, seed, network=network, **more)
-    save_state(snakemake.output.model, state_of(outcome.model))
+    write_predictions(made.predictions, outcome.model, data, meta)
+    save_mask(made.mask, outcome.mask or Mask.full(outcome.model))
+    write_history(made.history, outcome.fit.history)
+    save_state(made.model, state_of(outcome.model))
+    outputs = {name: content_of(path) for name, path in made.items() if name != "job"}
+    write_job(snakemake, made.job, outcome.fit, device, seed, network=network, outputs=outputs, **more)

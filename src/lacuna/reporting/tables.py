@@ -3,8 +3,8 @@
 cells.csv: one row per cell and metric. layers.csv: one row per cell, layer and metric. summary.csv: one row per method
 and metric, over the seeds. ranks.csv: the order of the methods by each metric, and how far the seeds agree on it.
 disagreement.csv: how far two metrics agree on it. recipes.csv: how far two recipes do. missing.csv: the cells that are
-not there, and why. roc.csv: curves of membership attacks with shadow models. backdoor.csv: accuracy and attack success
-before and after each method.
+not there, and why. provenance.csv: the job behind each cell. roc.csv: curves of membership attacks with shadow models.
+backdoor.csv: accuracy and attack success before and after each method.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pandas as pd
 
 from lacuna.errors import LacunaError
 from lacuna.evaluation.statistics import MIN_SEEDS, holm, interval, kendall_tau, kendall_w, paired_p, ranks, spearman
+from lacuna.provenance import FACTS, config_hash
 
 COORDINATES = ("dataset", "model", "recipe", "seed", "scenario", "pruner", "sparsity", "unlearner")
 GROUP = tuple(c for c in COORDINATES if c != "seed")
@@ -30,6 +31,7 @@ LABELS = (
     *(*GROUP, "target", "role", "layer", "metric", "oracle", "metric_a", "metric_b", "recipe_a", "recipe_b"),
     *("attack", "reason", "note"),
 )
+LABELS += ("config_hash", *(fact for fact in FACTS if fact not in ("random_stream", "threads", "seconds")))
 # what recipes are compared by
 _RANKED_BY = "avg_gap"
 # what stands after gap_<oracle>
@@ -318,6 +320,39 @@ def _reason(steps: Iterable[tuple[str, str]]) -> str:
             last = next((line for line in reversed(lines) if line.strip()), None)
             return f"{file} is not there; " + (f"its log ends: {last}" if last else "it was not tried")
     return "it was made after the tables were planned"
+
+
+def with_config(table: pd.DataFrame, grid: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """A table of cells, or of cells over seeds, with `config_hash` behind the coordinates.
+
+    grid: see `lacuna.provenance.config_hash`.
+    """
+    names = list(table[list(GROUP)].itertuples(index=False, name=None))
+    hashes = {name: config_hash(grid, dict(zip(GROUP, name, strict=True))) for name in dict.fromkeys(names)}
+    table = table.copy()
+    table.insert(list(table).index("unlearner") + 1, "config_hash", [hashes[name] for name in names])
+    return table
+
+
+def provenance_table(results: Iterable[Mapping[str, Any]], grid: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """One row for each result of `evaluate`: the cell, its configuration, the job that made its model, and its file."""
+    rows = [
+        (*(r["cell"][c] for c in COORDINATES), *(r["origin"][f] for f in FACTS), r["evaluated_at_commit"], r["job"])
+        for r in results
+    ]
+    return with_config(pd.DataFrame(rows, columns=[*COORDINATES, *FACTS, "evaluated_at_commit", "job"]), grid)
+
+
+def mixtures(provenance: pd.DataFrame) -> list[str]:
+    """A sentence for each fact that should be one wherever cells are compared or averaged, and is not."""
+    said = []
+    for fact in ("commit", "device", "torch"):
+        counts = provenance.groupby(list(PLACE), sort=False)[fact].nunique()
+        mixed = counts[counts > 1]
+        if len(mixed):
+            where = "/".join(mixed.index[0])
+            said.append(f"{fact} differs within {len(mixed)} of {len(counts)} places (provenance.csv); one is {where}")
+    return said
 
 
 def roc_table(
