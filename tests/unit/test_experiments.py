@@ -1,5 +1,6 @@
 """The files in config/experiments: each plans without data, and the published ones hold the published values."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -47,13 +48,16 @@ def known():
 
 @pytest.fixture
 def plan(known, tmp_path, monkeypatch):
-    """An experiment as it is planned in an empty folder, where at most the small images lie."""
+    """An experiment as it is planned in an empty folder, where at most what no download brings lies."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     images = {f"x_{part}": rng.integers(0, 256, (20, 32, 32, 3), np.uint8) for part in ("train", "test")}
     (tmp_path / "data").mkdir()
     for name in ("cifar10_small", "cifar10"):
         np.savez(tmp_path / f"data/{name}.npz", **images, y_train=np.arange(20) % 10, y_test=np.arange(20) % 10)
+    for part, label in itertools.product(("train", "val"), range(12)):
+        (tmp_path / f"imagenet/{part}/class{label:02}").mkdir(parents=True)
+        (tmp_path / f"imagenet/{part}/class{label:02}/a.jpeg").touch()
     default, schema = ROOT / "config/config.yaml", ROOT / "workflow/schemas/config.schema.yaml"
     return lambda path: load([default, path], {}, schema, known, data_folder=tmp_path / "results/data")
 
