@@ -466,9 +466,11 @@ def test_every_value_lies_in_the_range_that_its_metric_claims(seed):
         for i, m in enumerate(masks)
     )
     found = evaluate(cell, {"o": oracle}, METRICS)
-    assert found.absent == dict.fromkeys(
-        ("TA_forgotten", "ASR"), "the predictions do not hold what it is computed from"
-    )
+    assert found.absent == {
+        "TA_forgotten": "the predictions do not hold what it is computed from",
+        "SA": "the dataset has no backdoor",
+        "ASR": "the dataset has no backdoor",
+    }
     named = {"UA", "RA", "TA", "MIA", "avg_gap/o", "mask_iou/o", "sparsity", "time_s", "speedup/o", "ZRF", "AIN/o"}
     assert named <= set(found)
     for name, value in found.items():
