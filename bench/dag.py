@@ -104,7 +104,11 @@ def rerun(cells: int) -> dict[str, float]:
         text, cost = snakemake(folder, "--dry-run")
         if "Nothing to be done" not in text:
             sys.exit(f"something is left to do:\n{text[-2000:]}")
-    return {"cells": sum(file.endswith("metrics.json") for file in files), "files": len(files), **cost}
+    return {
+        "cells": sum(file.startswith("results/cells/") and "/metrics/" in file for file in files),
+        "files": len(files),
+        **cost,
+    }
 
 
 def main() -> None:

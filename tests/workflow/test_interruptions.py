@@ -201,3 +201,18 @@ def test_the_remedy_works(damaged: Future, finished: Project) -> None:
     assert cured.code == 0, cured.output
     assert cured.jobs == {"train resnet8 on digits, brief, seed 0", "ga: class, dense, digits, seed 0"}
     assert target.read_bytes() == (finished.folder / target.relative_to(project.folder)).read_bytes()
+
+
+def test_input_from_the_future_is_read_and_dated_back(finished: Project, tmp_path: Path) -> None:
+    """A machine whose clock was ahead made it: its readers run at once, and then there is nothing to do."""
+    project = finished.copy(tmp_path / "clone")
+    cell = "results/cells/digits/resnet8/brief/seed0/class/dense/ga"
+    metrics = f"{cell}/metrics/tiny.json"
+    (project / metrics).unlink()
+    later = time.time() + 3600
+    os.utime(project / cell / "mask.npz", (later, later))
+    done = project.run(metrics)
+    assert done.code == 0, done.output
+    assert "files from the future in results, now dated back: 1" in done.output
+    assert (project / cell / "mask.npz").stat().st_mtime <= (project / metrics).stat().st_mtime <= time.time()
+    assert project.plan(metrics).nothing_to_do
