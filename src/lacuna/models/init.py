@@ -48,3 +48,12 @@ def check_initialisation(model: nn.Module) -> None:
             f"{type(model).__name__}.reset_parameters leaves '{kept[0]}' as it is; allowed: a method that draws every "
             "parameter below it anew"
         )
+
+
+def he_initialisation(network: nn.Module) -> None:
+    """He initialisation of convolutions (fan out), batch norm at the identity, PyTorch's default for Linear layers."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.BatchNorm2d | nn.Linear):
+            module.reset_parameters()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lacuna.fields import Count
+from lacuna.models.init import he_initialisation
 from lacuna.registry import register
 
 # channels of each 3×3 convolution as multiples of the width; 0: a max pool
@@ -34,12 +35,7 @@ class Vgg(nn.Module):
         self.classifier = nn.Linear(channels, classes)
 
     def reset_parameters(self) -> None:
-        """He initialisation of convolutions (fan out), batch norm at the identity, PyTorch's default classifier."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, nn.BatchNorm2d | nn.Linear):
-                module.reset_parameters()
+        he_initialisation(self)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.features(x).mean((2, 3)))
