@@ -136,7 +136,7 @@ def _judged(question: Question, network: Any) -> Answer:
     from lacuna.models.cost import macs, parameters
     from lacuna.models.init import check_initialisation
     from lacuna.models.modes import evaluating
-    from lacuna.pruning.mask import prunable
+    from lacuna.pruning.mask import maskable
 
     shape, classes = question.meta["shape"], question.meta["classes"]
     shown = "×".join(map(str, shape))
@@ -161,7 +161,7 @@ def _judged(question: Question, network: Any) -> Answer:
             f"its classifier would be '{head}', which has {layer.out_features} outputs; allowed: a Linear layer with "
             f"{classes} outputs, the last one of the network or in its attribute `classifier`"
         )
-    prunable(network)
+    maskable(network)
     if not first.is_meta:
         check_initialisation(network)
     pixels = math.prod(shape[1:])

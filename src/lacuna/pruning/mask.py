@@ -45,6 +45,14 @@ def prunable(model: nn.Module, include_linear: bool = False) -> dict[str, nn.Par
     return weights
 
 
+def maskable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """What the mask of a dense model covers: the prunable weights, of a network without convolutions the Linear ones.
+
+    Raises LacunaError if the model has none.
+    """
+    return prunable(model, include_linear=not any(isinstance(module, nn.Conv2d) for module in model.modules()))
+
+
 class Mask:
     """A 0/1 mask over named tensors: 1 (true) keeps, 0 (false) removes. Immutable.
 
@@ -57,8 +65,8 @@ class Mask:
 
     @classmethod
     def full(cls, model: nn.Module) -> Mask:
-        """The mask of a dense model: every prunable weight kept."""
-        return cls({name: torch.ones_like(w, dtype=torch.bool) for name, w in prunable(model).items()})
+        """The mask of a dense model: every weight of `maskable` kept."""
+        return cls({name: torch.ones_like(w, dtype=torch.bool) for name, w in maskable(model).items()})
 
     @classmethod
     def from_scores(
