@@ -159,10 +159,10 @@ def test_a_cancelled_job_goes_on(small: Project, cluster: str) -> None:
     assert facts["slurm_job"] not in (None, job)
 
 
-def test_a_job_at_its_time_limit_goes_on(small: Project, cluster: str) -> None:
+# the limit is the same with accounting; one long minute is enough
+@pytest.mark.parametrize("cluster", ["none"], indirect=True)
+def test_a_job_at_its_time_limit_goes_on(small: Project) -> None:
     """At the limit SLURM warns the script itself, without --signal; it makes a checkpoint, the next attempt goes on."""
-    if cluster == "accounting":
-        pytest.skip("the limit is the same with accounting; one long minute is enough")
     # the tables too: as long as they are there, nothing that they were made of is missed
     for folder in ("models", "cells", "tables"):
         shutil.rmtree(small / "results" / folder, ignore_errors=True)

@@ -148,6 +148,10 @@ def assembled(*layers):
 NETWORKS = {
     "tiny": (network, True),
     "resnet8": (lambda: build(MODELS["resnet8"], {"width": 4}).build(3, 1), True),
+    "rows further apart than columns": (
+        lambda: assembled(nn.Conv2d(1, 4, (2, 3), (1, 2), (1, 2), (3, 2)), nn.BatchNorm2d(4), nn.ReLU()),
+        True,
+    ),
     "strides, padding and dilation": (
         lambda: assembled(nn.Conv2d(1, 4, (3, 2), (2, 1), (2, 1), (1, 2)), nn.BatchNorm2d(4), nn.ReLU(inplace=True)),
         True,

@@ -313,11 +313,8 @@ class _Convolution(_Layer):
 
     def of_weight(self, a: Tensor, g: Tensor) -> Tensor:
         c, (down, right), height = self.module, self.module.kernel_size, g.shape[2]
-        if self.shifted is None:
-            shifted = self.shift(a)
-            self.shifted = shifted if self.keeps else None
-        else:
-            shifted = self.shifted
+        shifted = self.shift(a) if self.shifted is None else self.shifted
+        self.shifted = shifted if self.keeps else None
         g = g.permute(0, 2, 3, 1).flatten(1, 2).transpose(1, 2)
         # one product for each row of the kernel: [n, out, places] @ [n, places, kernel columns × in]
         rows = [
