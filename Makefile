@@ -13,7 +13,7 @@ run: $(STAMP)
 	.venv/bin/snakemake --profile profiles/local --cores $(CORES)
 
 test: $(STAMP)
-	.venv/bin/python -m pytest $(TESTS)
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder $(TESTS)
 
 setup: $(STAMP)
 

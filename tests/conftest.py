@@ -1,4 +1,4 @@
-"""What all tests share: hypothesis profiles, and one thread for torch."""
+"""What all tests share: hypothesis profiles, one thread for torch, and which tests stay together in one process."""
 
 import os
 import sys
@@ -17,3 +17,17 @@ def _one_thread():
     """One thread for torch, in the test modules that import it: results on a CPU depend on their number."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one module run in one process, those of one finished run too; the long ones begin.
+
+    With `pytest -n 2 --dist loadgroup --no-loadscope-reorder`; one process alone sees only the order.
+    """
+    items.sort(key=lambda item: (item.path.parent.name in ("unit", "parity"), not _of_finished_run(item)))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("finished" if _of_finished_run(item) else str(item.path)))
+
+
+def _of_finished_run(item: pytest.Item) -> bool:
+    return bool({"finished", "second"} & set(getattr(item, "fixturenames", ())))

@@ -1,5 +1,6 @@
 """Metrics on plain arrays, against loops and numbers worked out by hand."""
 
+import dataclasses
 import doctest
 import math
 import os
@@ -383,6 +384,13 @@ def test_oracle_with_other_classes_is_refused():
 @pytest.mark.parametrize("seconds", [0.0, 1e-4, None])
 def test_no_speedup_over_a_method_that_takes_no_time(seconds):
     assert "speedup/o" not in evaluate(a_cell(seconds=seconds), {"o": a_cell(seconds=5.0)}, ["speedup"])
+
+
+@pytest.mark.parametrize(("samples", "found"), [(0, set()), (1, {"speedup/o"})])
+def test_no_speedup_over_a_method_that_reads_nothing_however_long_it_took(samples, found):
+    """On a busy machine doing nothing may take longer than a millisecond."""
+    cell = dataclasses.replace(a_cell(seconds=0.5), extra={"job": {"samples": samples}})
+    assert set(evaluate(cell, {"o": a_cell(seconds=5.0)}, ["speedup"])) == found
 
 
 def test_oracle_of_other_samples_is_refused():
