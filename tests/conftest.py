@@ -20,14 +20,11 @@ def _one_thread():
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one module run in one process, those of one finished run too; the long ones begin.
+    """Tests of one module run in one process, as do all modules that read the one finished run; the long ones begin.
 
     With `pytest -n 2 --dist loadgroup --no-loadscope-reorder`; one process alone sees only the order.
     """
-    items.sort(key=lambda item: (item.path.parent.name in ("unit", "parity"), not _of_finished_run(item)))
+    finished = {item.path for item in items if {"finished", "second"} & set(getattr(item, "fixturenames", ()))}
+    items.sort(key=lambda item: (item.path.parent.name in ("unit", "parity"), item.path not in finished))
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("finished" if _of_finished_run(item) else str(item.path)))
-
-
-def _of_finished_run(item: pytest.Item) -> bool:
-    return bool({"finished", "second"} & set(getattr(item, "fixturenames", ())))
+        item.add_marker(pytest.mark.xdist_group("finished" if item.path in finished else str(item.path)))
