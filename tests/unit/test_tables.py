@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from lacuna.errors import LacunaError
 from lacuna.evaluation import Cell, evaluate
@@ -24,6 +25,7 @@ from lacuna.reporting.tables import (
     read_table,
     recipes_table,
     roc_table,
+    sparsity_table,
     summary_table,
     with_config,
 )
@@ -500,6 +502,82 @@ def test_one_recipe_has_nothing_to_compare():
     assert two_recipes(one={"a": [1.0], "b": [2.0], "c": [3.0]}).empty
 
 
+# ---- sparsity.csv ----------------------------------------------------------------------------------------------------
+
+
+def dense_and_sparse(dense, sparse, metric="UA", twins=TWINS):
+    """Cells of one metric on the dense and on a sparse model: {unlearner: a value for each seed}."""
+    results = [
+        result(unlearner, seed, {metric: value}, pruner=pruner, sparsity=sparsity)
+        for (pruner, sparsity), values in ((("dense", "0.00"), dense), (("omp", "0.90"), sparse))
+        for unlearner, own in values.items()
+        for seed, value in enumerate(own)
+        if value is not None
+    ]
+    return sparsity_table(Contest(cells_table(results), ["retrain"], twins), DIRECTIONS).set_index("unlearner")
+
+
+ORACLE = {"retrain": [40.0, 42.0, 41.0], "retrain_b": [41.0, 41.0, 41.0]}
+SPARSE_ORACLE = {"retrain": [50.0, 51.0, 49.0], "retrain_b": [50.5, 50.5, 49.5]}
+
+
+def test_sparsity_compares_distances_from_the_oracle_of_the_same_sparsity():
+    """Distances count on either side of the oracle, and are paired by seed."""
+    table = dense_and_sparse(
+        ORACLE | {"ft": [20.0, 21.0, 20.0], "ga": [42.0, 40.0, 39.0]},
+        SPARSE_ORACLE | {"ft": [45.0, 46.5, 44.0], "ga": [60.0, 62.0, 60.0]},
+    )
+    assert table["dense"].to_dict() == pytest.approx({"ft": (20 + 21 + 21) / 3, "ga": 2.0})
+    assert table["sparse"].to_dict() == pytest.approx({"ft": (5 + 4.5 + 5) / 3, "ga": (10 + 11 + 11) / 3})
+    assert table["change"].to_dict() == pytest.approx({"ft": (-15 - 16.5 - 16) / 3, "ga": (8 + 9 + 9) / 3})
+    assert table["floor_dense"].tolist() == pytest.approx([2 / 3] * 2)
+    assert table["floor_sparse"].tolist() == pytest.approx([0.5] * 2)
+    assert table["verdict"].to_dict() == {"ft": "closer", "ga": "farther"}
+    assert set(table["sparsity"]) == {"0.90"} and set(table["n"]) == {3} and table["note"].isna().all()
+    raw = [scipy.stats.ttest_1samp(changes, 0).pvalue for changes in ([-15, -16.5, -16], [8, 9, 9])]
+    assert table["p"].tolist() == pytest.approx([max(2 * min(raw), p) for p in raw]), "Holm over the two methods"
+
+
+def test_a_comparison_is_as_far_as_it_is_from_the_oracle_with_itself():
+    """ToW/retrain is 1 for the oracle: 0.9 is as far as 1.1, and higher is not better here."""
+    itself = {"retrain": [1.0, 1.0, 1.0], "retrain_b": [0.99, 1.01, 0.98]}
+    table = dense_and_sparse(itself | {"ft": [0.9, 0.8, 0.9]}, itself | {"ft": [1.1, 1.2, 1.1]}, "ToW/retrain")
+    row = table.loc["ft"]
+    assert row["change"] == pytest.approx(0) and row["dense"] == pytest.approx(0.4 / 3)
+    assert row["floor_dense"] == pytest.approx(0.04 / 3) and row["verdict"] != "closer"
+
+
+@pytest.mark.parametrize(
+    ("sparse", "verdict"),
+    [([10.0, 10.1, 9.9], "closer"), ([19.5, 19.6, 19.4], "noise"), ([2.0, 30.0, 1.0], "noise")],
+    ids=["less", "less than the floor", "less on average"],
+)
+def test_verdict_wants_both_the_test_and_the_floor(sparse, verdict):
+    zero = {"retrain": [0.0, 0.0, 0.0], "retrain_b": [1.0, 1.0, 1.0]}
+    table = dense_and_sparse(zero | {"ft": [20.0, 20.0, 20.0]}, zero | {"ft": sparse})
+    assert table.loc["ft", "verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("dense", "twins", "note"),
+    [
+        ([20.0, 21.0, None], TWINS, "2 seeds with both: no interval, no test, no verdict"),
+        ([20.0, 21.0, 22.0], {}, "no second retrain: no floor, no verdict"),
+        ([20.0, 19.5, 21.0], TWINS, "every seed has the same change: no test, no verdict"),
+    ],
+)
+def test_no_verdict_without_its_grounds(dense, twins, note):
+    zero = {"retrain": [0.0, 0.0, 0.0]} | ({"retrain_b": [1.0, 1.0, 1.0]} if twins else {})
+    row = dense_and_sparse(zero | {"ft": dense}, zero | {"ft": [10.0, 9.5, 11.0]}, twins=twins).loc["ft"]
+    assert pd.isna(row["verdict"]) and row["note"] == note
+
+
+def test_sparsity_without_a_dense_model_or_a_judged_metric_is_an_empty_table():
+    assert dense_and_sparse(ORACLE | {"ft": [1.0, None, None]}, SPARSE_ORACLE | {"ft": [None, 1.0, 1.0]}).empty
+    assert sparsity_table(contest(WITH_TWINS), DIRECTIONS).empty
+    assert dense_and_sparse(ORACLE | {"ft": [1.0, 1.0, 1.0]}, SPARSE_ORACLE | {"ft": [1.0, 1.0, 1.0]}, "sparsity").empty
+
+
 # ---- probes.csv, transfer.csv ---------------------------------------------------------------------------------------
 
 
@@ -539,6 +617,7 @@ def test_documented_columns_are_those_that_are_written():
         "summary": with_config(summary_table(made), {}),
         "ranks": ranks_table(made, DIRECTIONS),
         "disagreement": disagreement_table(made, DIRECTIONS),
+        "sparsity": sparsity_table(made, DIRECTIONS),
         "recipes": recipes_table(made),
         "missing": missing_table([]),
         "provenance": provenance_table([], {}),

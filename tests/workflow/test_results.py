@@ -255,7 +255,7 @@ def test_report_holds_tables_and_captioned_figures(finished: Project, tmp_path: 
     done = project.run("--report", "report.html")
     assert done.code == 0, done.output
     page = (project / "report.html").read_text(encoding="utf-8")
-    tables = ("cells", "layers", "summary", "ranks", "disagreement", "missing", "provenance")
+    tables = ("cells", "layers", "summary", "ranks", "disagreement", "sparsity", "missing", "provenance")
     for name in (*(f"{table}.csv" for table in tables), *(f"{figure}.svg" for figure in DRAWN)):
         assert name in page
     for words in (
@@ -263,6 +263,7 @@ def test_report_holds_tables_and_captioned_figures(finished: Project, tmp_path: 
         "95 % interval (t from three seeds",
         "Kendall's W",
         "the reverse",
+        "Does a sparse model forget better?",
         "leave out",
         "The job behind each cell",
         "dense beside sparse",

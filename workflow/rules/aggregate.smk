@@ -1,4 +1,5 @@
-# One long table of cells, and what the seeds tell: summary, ranks, disagreement of metrics, what is missing.
+# One long table of cells, and what the seeds tell: summary, ranks, disagreement of metrics, what sparsity changes, what is
+# missing.
 
 
 localrules:
@@ -40,6 +41,12 @@ rule aggregate:
             category="Tables",
             caption="../report/disagreement.rst",
             labels={"table": "disagreement"},
+        ),
+        sparsity=report(
+            at("tables", "sparsity.csv"),
+            category="Tables",
+            caption="../report/sparsity.rst",
+            labels={"table": "sparsity"},
         ),
         missing=report(
             at("tables", "missing.csv"),

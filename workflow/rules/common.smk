@@ -415,6 +415,7 @@ def table_files():
             "summary.csv",
             "ranks.csv",
             "disagreement.csv",
+            "sparsity.csv",
             "missing.csv",
             "provenance.csv",
             "experiment.json",

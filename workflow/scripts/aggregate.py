@@ -12,6 +12,7 @@ from lacuna.reporting.tables import (
     mixtures,
     provenance_table,
     ranks_table,
+    sparsity_table,
     summary_table,
     with_config,
 )
@@ -22,14 +23,14 @@ with job(snakemake) as say:
     grid = params.experiment["grid"]
     cells = cells_table([*results, *map(read_json, snakemake.input.populations)])
     contest = Contest(cells, params.oracles, params.twins)
+    judged = {name: better for name, better in params.better.items() if name not in params.costs}
     tables = {
         "cells": with_config(cells, grid),
         "layers": layers_table(results),
         "summary": with_config(summary_table(contest), grid),
         "ranks": ranks_table(contest, params.better),
-        "disagreement": disagreement_table(
-            contest, {name: better for name, better in params.better.items() if name not in params.costs}
-        ),
+        "disagreement": disagreement_table(contest, judged),
+        "sparsity": sparsity_table(contest, judged),
         "missing": missing_table(params.missing),
         "provenance": provenance_table(results, grid),
     }

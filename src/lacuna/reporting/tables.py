@@ -2,9 +2,10 @@
 
 cells.csv: one row per cell and metric. layers.csv: one row per cell, layer and metric. summary.csv: one row per method
 and metric, over the seeds. ranks.csv: the order of the methods by each metric, and how far the seeds agree on it.
-disagreement.csv: how far two metrics agree on it. recipes.csv: how far two recipes do. missing.csv: the cells that are
-not there, and why. provenance.csv: the job behind each cell. roc.csv: curves of membership attacks with shadow models.
-backdoor.csv: accuracy and attack success before and after each method.
+disagreement.csv: how far two metrics agree on it. recipes.csv: how far two recipes do. sparsity.csv: whether a method
+ends closer to its oracle on a sparse model than on the dense one. missing.csv: the cells that are not there, and why.
+provenance.csv: the job behind each cell. roc.csv: curves of membership attacks with shadow models. backdoor.csv:
+accuracy and attack success before and after each method.
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ PLACE = tuple(c for c in GROUP if c != "unlearner")
 # columns that hold names, in any table
 LABELS = (
     *(*GROUP, "target", "role", "layer", "metric", "oracle", "metric_a", "metric_b", "recipe_a", "recipe_b"),
-    *("attack", "reason", "note"),
+    *("attack", "reason", "verdict", "note"),
 )
 LABELS += ("config_hash", *(fact for fact in FACTS if fact not in ("random_stream", "threads", "seconds")))
 # what recipes are compared by
 _RANKED_BY = "avg_gap"
+_DENSE = "dense"
+# largest p value of a verdict
+_LEVEL = 0.05
 # what stands after gap_<oracle>
 _GAP = ("", "_low", "_high", "_p", "_floor", "_below_floor")
 
@@ -297,7 +301,79 @@ def recipes_table(contest: Contest) -> pd.DataFrame:
     return pd.DataFrame(table, columns=columns)
 
 
-def _mean(values: Sequence[float]) -> float:
+def sparsity_table(contest: Contest, better: Mapping[str, str]) -> pd.DataFrame:
+    """Does a sparse model forget better? How far each method ends from its oracle, on the dense model and on a sparse.
+
+    better: the direction of each metric, as for `Contest.scores`. A row for each method, sparse place, metric and
+    oracle that a distance is known of, the oracle being that of the same sparsity: |value − oracle's|, for a comparison
+    (`avg_gap/retrain`) from what the oracle has with itself. dense, sparse: means over the `n` seeds with both. change:
+    sparse − dense, paired by seed; below 0 is closer. p: of the paired t test that it is 0, adjusted by Holm over the
+    methods of the place. floor_dense, floor_sparse: the twins' own distance on the same seeds. verdict: closer or
+    farther, if p < 0.05 and the change is larger than both floors, else noise. `note` says why a field is empty.
+    """
+    told = ["dense", "sparse", "change", "change_low", "change_high", "p", "floor_dense", "floor_sparse", "verdict"]
+    names = [*GROUP, "metric", "oracle"]
+    far = _distances(contest, better)
+    at = [c for c in names if c not in ("pruner", "sparsity")]
+    dense = {
+        key: rows.set_index("seed")[["distance", "floor"]].add_suffix("_dense")
+        for key, rows in far[far["pruner"] == _DENSE].groupby(at, sort=False)
+    }
+    table = []
+    for key, rows in far[far["pruner"] != _DENSE].groupby(names, sort=False):
+        row: dict[str, Any] = dict(zip(names, key, strict=True))
+        beside = dense.get(tuple(row[c] for c in at))
+        if beside is None:
+            continue
+        pairs = rows.set_index("seed")[["distance", "floor"]].join(beside, how="inner")
+        if pairs.empty:
+            continue
+        changes = (pairs["distance"] - pairs["distance_dense"]).to_numpy()
+        row |= {"dense": pairs["distance_dense"].mean(), "sparse": pairs["distance"].mean(), "n": len(pairs)}
+        row |= dict(zip(("change", "change_low", "change_high"), interval(changes), strict=True))
+        row |= {"floor_dense": _mean(pairs["floor_dense"]), "floor_sparse": _mean(pairs["floor"])}
+        row["p"] = paired_p(changes)
+        notes = []
+        if len(pairs) < MIN_SEEDS:
+            some = f"{len(pairs)} seed{'s' if len(pairs) > 1 else ''}"
+            notes.append(f"{some} with both: no interval, no test, no verdict")
+        elif math.isnan(row["p"]):
+            notes.append("every seed has the same change: no test, no verdict")
+        if math.isnan(row["floor_dense"]) or math.isnan(row["floor_sparse"]):
+            notes.append(f"no second {row['oracle']}: no floor, no verdict")
+        table.append(row | {"note": "; ".join(notes) or None})
+    found = pd.DataFrame(table, columns=[*names, *told, "n", "note"])
+    family = found.groupby([*PLACE, "metric", "oracle"], sort=False)["p"]
+    found["p"] = family.transform(lambda p: holm(p.to_numpy(float)))
+    found["verdict"] = [_verdict(*of) for of in found[["change", "p", "floor_dense", "floor_sparse"]].to_numpy(float)]
+    return found
+
+
+def _distances(contest: Contest, better: Mapping[str, str]) -> pd.DataFrame:
+    """The methods' rows with `oracle`, their `distance` from it and its twins' in `floor`; in the order of `cells`."""
+    methods = contest.cells[[contest.role(label) == "method" for label in contest.cells["unlearner"]]]
+    parts = [methods.iloc[:0].assign(oracle="", distance=0.0, floor=0.0)]
+    for metric, rows in methods.groupby("metric", sort=False):
+        against, direction = contest.compares_with(str(metric)), better.get(str(metric).partition("/")[0], "none")
+        if direction == "none" or (not against and direction != "oracle"):
+            continue
+        for oracle in [against] if against else contest.oracles:
+            zero = contest.of(oracle, rows)
+            twins = [np.abs(contest.of(twin, rows) - zero) for twin, of in contest.twins.items() if of == oracle]
+            floor = [_mean(seed) for seed in zip(*twins, strict=True)] if twins else math.nan
+            parts.append(rows.assign(oracle=oracle, distance=np.abs(rows["value"] - zero), floor=floor))
+    return pd.concat(parts).dropna(subset="distance").sort_index(kind="stable")
+
+
+def _verdict(change: float, p: float, floor_dense: float, floor_sparse: float) -> str | None:
+    if math.isnan(p + floor_dense + floor_sparse):
+        return None
+    if p >= _LEVEL or abs(change) <= max(floor_dense, floor_sparse):
+        return "noise"
+    return "closer" if change < 0 else "farther"
+
+
+def _mean(values: Iterable[float]) -> float:
     """The mean of what is a number; NaN of nothing."""
     numbers = [value for value in values if not math.isnan(value)]
     return sum(numbers) / len(numbers) if numbers else math.nan
