@@ -194,10 +194,10 @@ def tune(
 ) -> dict[str, Any]:
     """Search one method's hyper-parameters; gives `space`, `trials` in their order, and `best`, the winner's number.
 
-    values: every field's value in the grid. kept: where finished trials are stored; what a stopped search of the same
-    `fingerprint` left there is not run again, and the outcome is that of a search that was never stopped (CPU). The
-    caller removes it. A trial that diverges scores 0. Of equal scores the earliest wins, so the grid's values are kept
-    unless something is better.
+    values: every field's value in the grid. kept: where finished trials are stored; what a search of the same
+    `fingerprint` left there is not run again: a stopped one ends as if it had never been stopped (CPU), a finished one
+    goes on when it is given more trials. A trial that diverges scores 0. Of equal scores the earliest wins, so the
+    grid's values are kept unless something is better.
     """
     axes = space_of(UNLEARNERS[method], values, settings.span)
     if not axes:

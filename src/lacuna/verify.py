@@ -48,7 +48,7 @@ def verify(results: str | Path) -> Iterator[Finding]:
     for path in sorted(p for p in results.rglob("*") if p.is_file()):
         if path.name.endswith((".tmp.safetensors", ".tmp.npz", ".tmp.json", ".tmp.csv")):
             yield Finding("left behind", path, "a killed job was writing it; it can be deleted")
-        elif path.name.startswith((".checkpoint", ".shadow", ".trials.")):
+        elif path.name.startswith((".checkpoint", ".shadow")) or _of_unfinished_search(path):
             yield Finding("left behind", path, "the job was stopped before its end; the same command continues from it")
         else:
             yield from _content(path)
@@ -63,6 +63,11 @@ def verify(results: str | Path) -> Iterator[Finding]:
             yield from _table(table, results)
     for table in sorted(results.glob("tables/*/provenance.csv")):
         yield from _provenance(table, results)
+
+
+def _of_unfinished_search(path: Path) -> bool:
+    """A finished one keeps its trials beside the study, for a search with more of them."""
+    return path.name.startswith(".trials.") and not path.with_name(path.name.removeprefix(".trials.")).exists()
 
 
 def _content(path: Path) -> Iterator[Finding]:

@@ -67,7 +67,7 @@ def test_without_settings_there_is_no_search(fresh: Project, tmp_path: Path) -> 
     assert plan.code and "lacuna: tuning: missing key" in plan.output and "Traceback" not in plan.output
 
 
-def test_another_number_of_trials_searches_again_and_another_seed_needs_models(run: Future, tmp_path: Path) -> None:
+def test_more_trials_go_on_and_another_seed_needs_models(run: Future, tmp_path: Path) -> None:
     project, done, _ = run.result()
     assert done.code == 0, done.output
     view = project.view(tmp_path / "view")
@@ -78,3 +78,16 @@ def test_another_number_of_trials_searches_again_and_another_seed_needs_models(r
     other["tuning"]["seeds"] = [7, 8]
     view.choose(other)
     assert "train resnet8 on digits, brief, seed 8" in view.plan("tune").jobs
+
+
+def test_a_finished_search_goes_on_where_it_ended(run: Future, tmp_path: Path) -> None:
+    """Seconds and all: the first trials are those that were there."""
+    project, done, _ = run.result()
+    assert done.code == 0, done.output
+    more = project.copy(tmp_path / "clone")
+    before = json.loads((more / STUDIES / "ft.json").read_text())["trials"]
+    more.choose(TUNING | {"tuning": {"trials": 3, "seeds": [7]}})
+    done = more.run(f"{STUDIES}/ft.json")
+    assert done.code == 0, done.output
+    trials = json.loads((more / STUDIES / "ft.json").read_text())["trials"]
+    assert trials[:2] == before and len(trials) == 3

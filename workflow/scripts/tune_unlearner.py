@@ -68,4 +68,3 @@ with job(snakemake) as say:
     )
     about = {"cell": cell, "parameters": dict(params.items()), "inputs": inputs, "commit": commit()}
     write_json(snakemake.output.study, about | found)
-    kept.unlink(missing_ok=True)
