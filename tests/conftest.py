@@ -19,6 +19,8 @@ def _one_thread():
         sys.modules["torch"].set_num_threads(1)
 
 
+# first: xdist reads the groups in the same hook
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one module run in one process, as do all modules that read the one finished run; the long ones begin.
 
