@@ -1,6 +1,6 @@
 # Where submissions are rated, as they are by default (100 a second), Snakemake looks for ready jobs again after each look,
 # and once more for every job that has ended: after some hundred jobs it does nothing else, on a core of its own
-# (snakemake/snakemake#2967, bench/wakes.py). Here one such look at a time is ahead, as early as the first would have been.
+# (snakemake/snakemake#3744, bench/wakes.py). Here one such look at a time is ahead, as early as the first would have been.
 import threading
 
 from snakemake.scheduling.job_scheduler import JobScheduler
