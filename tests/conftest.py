@@ -29,4 +29,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     finished = {item.path for item in items if {"finished", "second"} & set(getattr(item, "fixturenames", ()))}
     items.sort(key=lambda item: (item.path.parent.name in ("unit", "parity"), item.path not in finished))
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("finished" if item.path in finished else str(item.path)))
+        module = f"{item.path.parent.name}.{item.path.stem}"
+        item.add_marker(pytest.mark.xdist_group("finished" if item.path in finished else module))

@@ -745,6 +745,15 @@ def test_copy_shares_nothing():
     assert same(state(model), state(network()))
 
 
+@pytest.fixture
+def _python_hears_interrupts():
+    """What a shell that starts the tests in the background takes away: Python's own handler of Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_python_hears_interrupts")
 def test_without_a_checkpoint_an_interrupt_is_an_ordinary_one():
     """In a notebook Ctrl-C raises KeyboardInterrupt at once; nothing promises to continue."""
 
