@@ -558,6 +558,23 @@ def test_verdict_wants_both_the_test_and_the_floor(sparse, verdict):
     assert table.loc["ft", "verdict"] == verdict
 
 
+@pytest.mark.parametrize(("dense", "sparse"), [(1.0, 0.0), (0.0, 1.0)], ids=["dense", "sparse"])
+def test_verdict_wants_more_than_either_floor(dense, sparse):
+    """The change is 0.5 of a point on every seed, less than one twin's distance and more than the other's."""
+    table = dense_and_sparse(
+        {"retrain": [0.0] * 3, "retrain_b": [dense] * 3, "ft": [20.0, 20.0, 20.0]},
+        {"retrain": [0.0] * 3, "retrain_b": [sparse] * 3, "ft": [19.5, 19.51, 19.49]},
+    )
+    assert table.loc["ft", "p"] < 0.05 and table.loc["ft", "verdict"] == "noise"
+
+
+def test_sparsity_pairs_by_seed():
+    """The dense model lacks the first seed, the sparse the last: the two between are what both have."""
+    zero = {"retrain": [0.0] * 4, "retrain_b": [1.0] * 4}
+    row = dense_and_sparse(zero | {"ft": [None, 5.0, 7.0, 50.0]}, zero | {"ft": [30.0, 4.0, 4.0, None]}).loc["ft"]
+    assert row["n"] == 2 and row["dense"] == 6 and row["sparse"] == 4 and row["change"] == -2
+
+
 @pytest.mark.parametrize(
     ("dense", "twins", "note"),
     [
@@ -575,7 +592,9 @@ def test_no_verdict_without_its_grounds(dense, twins, note):
 def test_sparsity_without_a_dense_model_or_a_judged_metric_is_an_empty_table():
     assert dense_and_sparse(ORACLE | {"ft": [1.0, None, None]}, SPARSE_ORACLE | {"ft": [None, 1.0, 1.0]}).empty
     assert sparsity_table(contest(WITH_TWINS), DIRECTIONS).empty
-    assert dense_and_sparse(ORACLE | {"ft": [1.0, 1.0, 1.0]}, SPARSE_ORACLE | {"ft": [1.0, 1.0, 1.0]}, "sparsity").empty
+    one = {"ft": [1.0, 1.0, 1.0]}
+    assert dense_and_sparse(ORACLE | one, SPARSE_ORACLE | one, "sparsity").empty, "no direction"
+    assert dense_and_sparse(ORACLE | one, SPARSE_ORACLE | one, "KL").empty, "lower is better, whatever the oracle has"
 
 
 # ---- probes.csv, transfer.csv ---------------------------------------------------------------------------------------
