@@ -103,3 +103,28 @@ def test_a_published_table_is_run_in_its_own_setting(plan, name):
         states = ["dense"] if float(row.told["sparsity"]) == 0 else [f"omp-{row.told['sparsity']}"]
         assert states[0] in experiment.states
         assert states[0] == "dense" or fits("pruners", "pruner") == ["omp"]
+
+
+def test_experiments_share_only_what_is_the_same(plan):
+    """One place under results/, one meaning: else one file after another would make work anew."""
+    made: dict[tuple[str, ...], tuple[str, object]] = {}
+    clashes = set()
+    for path in (ROOT / "config/config.yaml", *FILES):
+        experiment = plan(path)
+        axes = experiment.axes
+        for cell in experiment.cells():
+            of = {axis: axes[f"{axis}s"][cell[axis]] for axis in ("dataset", "model", "recipe", "scenario")}
+            how = axes["unlearners"].get(cell["unlearner"]) or axes["unprune"][cell["unlearner"]]
+            trained = (cell["dataset"], cell["model"], cell["recipe"], cell["seed"])
+            places = {
+                trained[:1]: of["dataset"],
+                trained: (of["model"], of["recipe"]),
+                (*trained, cell["scenario"]): of["scenario"],
+                (*trained, cell["state"], ""): axes["pruners"].get(cell["state"].partition("-")[0]),
+                (*trained, cell["scenario"], cell["state"], cell["unlearner"]): how,
+            }
+            for place, what in places.items():
+                first, meant = made.setdefault(place, (path.stem, what))
+                if meant != what:
+                    clashes.add((first, path.stem, "/".join(place), str(meant), str(what)))
+    assert not clashes, "\n".join(map(str, sorted(clashes)))

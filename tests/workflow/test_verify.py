@@ -109,7 +109,12 @@ def test_origin_that_the_job_does_not_tell_is_stale(results: Path) -> None:
 def test_leftovers_of_a_killed_job_are_told(results: Path) -> None:
     (results / GA / ".model.safetensors.x1.tmp.safetensors").write_bytes(b"half")
     (results / GA / ".checkpoint.safetensors").write_bytes(b"")
-    assert {k: len(v) for k, v in found(results).items()} == {"left behind": 2}
+    search = results / "tuning/tiny/.trials.ft.json"  # of a study that was not finished
+    search.parent.mkdir(parents=True)
+    search.write_text("{}")
+    told = found(results)
+    assert {k: len(v) for k, v in told.items()} == {"left behind": 3}
+    assert str(search.relative_to(results)) in told["left behind"]
 
 
 class Malice:
