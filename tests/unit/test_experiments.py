@@ -119,7 +119,7 @@ def test_experiments_share_only_what_is_the_same(plan):
             places = {
                 trained[:1]: of["dataset"],
                 trained: (of["model"], of["recipe"]),
-                (*trained, cell["scenario"]): of["scenario"],
+                ("forget", cell["dataset"], cell["seed"], cell["scenario"]): of["scenario"],
                 (*trained, cell["state"], ""): axes["pruners"].get(cell["state"].partition("-")[0]),
                 (*trained, cell["scenario"], cell["state"], cell["unlearner"]): how,
             }
