@@ -176,9 +176,7 @@ def scores_when(cls: Any) -> str:
 
 def reads(cls: Any) -> str:
     """The data streams of a method, in words."""
-    if issubclass(cls, LossUnlearner):
-        return " and ".join(cls.streams)
-    return cls.reads
+    return getattr(cls, "reads", None) or " and ".join(cls.streams)
 
 
 def works_with(cls: Any) -> str:

@@ -54,9 +54,6 @@ def test_masked_run_ends_where_the_reference_ends(reference, precision):
     class Fixed(SalUn):
         name = "salun"
 
-        def plan(self, epoch, passes):
-            return [("forget",)] * passes["forget"] + [("retain",)] * passes["retain"]
-
         def loss(self, model, retain, forget, epoch):
             loss = (
                 cross_entropy(model(forget.x), labels[epoch][forget.index])
@@ -77,6 +74,7 @@ def test_masked_run_ends_where_the_reference_ends(reference, precision):
         lr=file.hp.rl_lr,
         epochs=file.hp.rl_epochs,
         batch_size=file.hp.batch_size,
+        order="passes",
         momentum=0.9,
         weight_decay=5e-4,
     )

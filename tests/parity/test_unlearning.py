@@ -11,7 +11,7 @@ DTYPES = {"f64": torch.float64, "f32": torch.float32}
 TOLERANCE = {"f64": {"rtol": 0, "atol": 1e-9}, "f32": {"rtol": 1e-4, "atol": 5e-6}}
 # run in the file: the file, lacuna's method, its options beyond what every run has, sign of the loss
 RUNS = {
-    "ga": ("03_ga", "ga", {"batchnorm": "train"}, -1),
+    "ga": ("03_ga", "ga", {}, -1),
     "ft": ("03_ft", "ft", {"schedule": "multistep", "gamma": 0.1}, 1),
     "l1_nol1epochs0": ("03_ft_l1", "l1_sparse", {"penalty_schedule": "linear_decay", "no_l1_epochs": 0}, 1),
     "l1_nol1epochs1": ("03_ft_l1", "l1_sparse", {"penalty_schedule": "linear_decay", "no_l1_epochs": 1}, 1),

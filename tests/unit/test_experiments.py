@@ -17,17 +17,17 @@ FILES = sorted((ROOT / "config/experiments").glob("*.yaml"))
 PUBLISHED = {
     "jia2023_table3": {
         "ft": {"lr": 0.01, "epochs": 10},
-        "ga": {"lr": 1e-4, "epochs": 5, "batchnorm": "frozen"},
+        "ga": {"lr": 1e-4, "epochs": 5, "batchnorm": "train"},
         "ff": {"alpha": 3e-8, "variant": "exact"},
         "iu": {"alpha": 1.0, "samples": 1000, "variant": "woodbury"},
     },
     "fan2024_table1": {
-        "rl": {"lr": 0.013, "epochs": 10, "exclude_true": True},
+        "rl": {"lr": 0.013, "epochs": 10, "order": "passes", "exclude_true": False},
         "boundary_expand": {"epochs": 10},
         "boundary_shrink": {"epochs": 10, "epsilon": 0.1},
         "l1_sparse": {"lr": 0.01, "epochs": 10, "penalty": 5e-4, "l1_on": "all", "threshold_to": None},
-        "salun": {"lr": 0.013, "epochs": 10, "share": 0.5, "momentum": 0.9, "weight_decay": 5e-4},
-        "salun_soft": {"lr": 0.013, "epochs": 10, "share": 0.5},
+        "salun": {"lr": 0.013, "epochs": 10, "share": 0.5, "momentum": 0.9, "order": "passes"},
+        "salun_soft": {"lr": 0.013, "epochs": 10, "share": 0.5, "order": "mixed"},
     },
     "eupmu": {
         "eupmu": {"lr": 3e-3, "epochs": 5, "batch_size": 256, "epsilon": 0.0, "variant": "paper"},

@@ -17,6 +17,7 @@ import lacuna
 from lacuna.data.batches import Augment, Batch, UnlearningData
 from lacuna.docs import parts_of
 from lacuna.errors import LacunaError
+from lacuna.fields import build
 from lacuna.pruning.criteria import magnitude
 from lacuna.pruning.mask import Mask
 from lacuna.pruning.one_shot import MagnitudePruning
@@ -158,8 +159,8 @@ def test_an_edit_tells_what_it_put_through_the_network(trained):
 
 
 def test_streams_are_those_of_the_publications():
-    published = {"ft": ("retain",), "l1_sparse": ("retain",), "ga": ("forget",), "rl": ("mixed",), "original": ()}
-    published |= {"retrain": ("retain",), "retrain_exact": ("retain",)}
+    published = {"ft": ("retain",), "l1_sparse": ("retain",), "ga": ("forget",), "original": ()}
+    published |= {"rl": ("forget", "retain", "mixed"), "retrain": ("retain",), "retrain_exact": ("retain",)}
     assert published.items() <= STREAMS.items()
 
 
@@ -181,6 +182,8 @@ def altered(part, labels=False):
 def test_only_the_streams_have_influence(trained, method, sparse, labels):
     """An oracle that forgets, for one, must not change by a bit when the forget set does, its mask included."""
     seen = {part for part in ("forget", "retain") if {part, "mixed"} & set(STREAMS[method])}
+    if labels and method == "rl":
+        seen -= {"forget"}  # labels that may be the true ones are drawn without a look at them
     reference = run(method, trained, sparse=sparse)
     for part in ("forget", "retain", "val", "test"):
         outcome = run(method, trained, altered(part, labels), sparse=sparse)
@@ -261,13 +264,21 @@ def test_ga_raises_the_loss_on_the_forget_set_and_ft_lowers_it_on_the_retain_set
     assert loss(run("ft", trained, sparse=False).model, "retain") < loss(copy, "retain")
 
 
-def test_ga_leaves_batch_norm_statistics_alone_unless_asked(trained):
+@pytest.mark.parametrize("method", ["ga", "l1_sparse_ga"])
+def test_ga_lets_batch_norm_statistics_drift_unless_frozen(trained, method):
+    """As the published code, which ascends in training mode."""
     statistics = {k for k in state(trained) if "running" in k or "num_batches" in k}
-    frozen = own(run("ga", trained, sparse=False))
+    updated = own(run(method, trained, sparse=False))
+    assert all(not torch.equal(updated[k], state(trained)[k]) for k in statistics)
+    frozen = own(run(method, trained, sparse=False, batchnorm="frozen"))
     assert all(torch.equal(frozen[k], state(trained)[k]) for k in statistics)
     assert not torch.equal(frozen["bn1.weight"], state(trained)["bn1.weight"]), "its parameters are trained"
-    updated = own(run("ga", trained, sparse=False, batchnorm="train"))
-    assert all(not torch.equal(updated[k], state(trained)[k]) for k in statistics)
+
+
+@pytest.mark.parametrize("method", [m for m in WITH_LOOP if not UNLEARNERS[m].oracle])
+def test_batch_norm_trains_by_default(method):
+    """No published code freezes the statistics."""
+    assert build(UNLEARNERS[method], {}, method).batchnorm == "train"
 
 
 def test_frozen_batch_norm_normalises_by_the_stored_statistics(trained):
@@ -279,7 +290,8 @@ def test_frozen_batch_norm_normalises_by_the_stored_statistics(trained):
     (-cross_entropy(model.eval()(x), y)).backward()
     with torch.no_grad():
         expected = {k: p - 0.01 * (p.grad + 0.1 * p) for k, p in model.named_parameters()}
-    found = unlearn("ga", trained, source, lr=0.01, epochs=1, batch_size=100, weight_decay=0.1).model
+    options = {"lr": 0.01, "epochs": 1, "batch_size": 100, "weight_decay": 0.1, "batchnorm": "frozen"}
+    found = unlearn("ga", trained, source, **options).model
     for name, parameter in found.named_parameters():
         torch.testing.assert_close(parameter, expected[name], rtol=1e-4, atol=1e-6)
 
@@ -290,9 +302,9 @@ def batch(n, classes, forgotten, seed=0):
     return Batch(torch.zeros(n, 1, 2, 2), y, torch.arange(n), torch.full((n,), forgotten), classes, generator)
 
 
-def test_random_labels_are_never_true_and_uniform_on_the_others():
+def test_random_labels_are_uniform_on_the_wrong_ones_if_wanted():
     given = batch(50_000, 5, True)
-    drawn = RandomLabels().draw(given)
+    drawn = RandomLabels(exclude_true=True).draw(given)
     assert (drawn.min(), drawn.max()) == (0, 4)
     for label in range(5):
         counts = np.bincount(drawn[given.y == label], minlength=5)
@@ -300,9 +312,9 @@ def test_random_labels_are_never_true_and_uniform_on_the_others():
         assert chisquare(np.delete(counts, label)).pvalue > 1e-3
 
 
-def test_random_labels_may_be_true_if_wanted():
+def test_random_labels_are_uniform_and_may_be_true():
     given = batch(50_000, 5, True)
-    drawn = RandomLabels(exclude_true=False).draw(given)
+    drawn = RandomLabels().draw(given)
     for label in range(5):
         assert chisquare(np.bincount(drawn[given.y == label], minlength=5)).pvalue > 1e-3
 
@@ -311,25 +323,76 @@ def test_random_labels_may_be_true_if_wanted():
 def test_random_labels_replace_those_of_forgotten_samples_only(forgotten):
     logits = torch.randn(60, 3, generator=torch.Generator().manual_seed(1))
     labels = RandomLabels().draw(batch(60, 3, forgotten)) if forgotten else torch.arange(60) % 3
-    loss = RandomLabels().loss(lambda x: logits, batch(60, 3, forgotten))
-    torch.testing.assert_close(loss, cross_entropy(logits, labels))
+    given = batch(60, 3, forgotten)
+    for offered in ({"mixed": given}, {"forget" if forgotten else "retain": given}):
+        given.generator.manual_seed(0)
+        loss = RandomLabels().loss(lambda x: logits, **dict.fromkeys(("forget", "retain", "mixed")) | offered)
+        torch.testing.assert_close(loss, cross_entropy(logits, labels))
 
 
-def test_random_labels_are_drawn_anew_each_epoch(trained, monkeypatch):
-    steps = []
-    draw = RandomLabels.draw
+class Seen:
+    """The batches of a run of random labels, as (forgotten, index, label drawn), all tensors of one step."""
 
-    def record(self, given):
-        labels = draw(self, given)
-        steps.append(dict(zip(given.index[given.forgotten].tolist(), labels[given.forgotten].tolist(), strict=True)))
-        return labels
+    def __init__(self, monkeypatch):
+        self.steps = []
+        draw = RandomLabels.draw
 
-    monkeypatch.setattr(RandomLabels, "draw", record)
-    run("rl", trained, epochs=3)
-    epochs = [{i: label for step in steps[k : k + 4] for i, label in step.items()} for k in (0, 4, 8)]
+        def record(method, given):
+            labels = draw(method, given)
+            self.steps.append((given.forgotten, given.index, labels))
+            return labels
+
+        monkeypatch.setattr(RandomLabels, "draw", record)
+
+    def epochs(self, n):
+        """The steps of each of n epochs."""
+        per = len(self.steps) // n
+        assert len(self.steps) == n * per
+        return [self.steps[k * per : (k + 1) * per] for k in range(n)]
+
+    def labels(self, steps):
+        """The label of each forgotten sample in these steps, each sample once."""
+        pairs = [(int(i), int(v)) for f, index, drawn in steps for i, v in zip(index[f], drawn[f], strict=True)]
+        assert len(dict(pairs)) == len(pairs), "a sample occurs twice"
+        return dict(pairs)
+
+
+@pytest.mark.parametrize("order", ["passes", "mixed"])
+@pytest.mark.parametrize("method", ["rl", "salun", "salun_soft"])
+def test_random_labels_are_drawn_anew_each_epoch(trained, monkeypatch, method, order):
+    """An epoch has each sample of both sets once; labels of forgotten ones differ between epochs."""
+    seen = Seen(monkeypatch)
+    done = run(method, trained, epochs=3, order=order, exclude_true=True).fit
+    assert done.steps == len(seen.steps)
+    epochs = [seen.labels(steps) for steps in seen.epochs(3)]
     assert [sorted(e) for e in epochs] == [sorted(SOURCE.parts["forget"].tolist())] * 3
     assert epochs[0] != epochs[1] != epochs[2]
     assert all(e[i] != SOURCE.labels[i] for e in epochs for i in e)
+    for steps in seen.epochs(3):
+        assert torch.cat([i for _, i, _ in steps]).sort().values.tolist() == sorted(SOURCE.index("mixed").tolist())
+        kept = torch.cat([i[~f] for f, i, _ in steps])
+        assert kept.sort().values.tolist() == sorted(SOURCE.parts["retain"].tolist())
+
+
+@pytest.mark.parametrize("method", ["rl", "salun"])
+def test_random_labels_pass_over_one_set_and_then_over_the_other(trained, monkeypatch, method):
+    """As published for CIFAR-10: no batch holds both, D_f goes first, and the steps are those of both passes."""
+    seen = Seen(monkeypatch)
+    done = run(method, trained, epochs=2).fit
+    passes = [SOURCE.steps(stream, 16) for stream in ("forget", "retain")]
+    assert done.steps == 2 * sum(passes)
+    for steps in seen.epochs(2):
+        assert [bool(f.all()) for f, _, _ in steps] == [True] * passes[0] + [False] * passes[1]
+        assert not any(f.any() for f, _, _ in steps[passes[0] :])
+
+
+def test_soft_saliency_unlearning_mixes_both_sets_by_default(trained, monkeypatch):
+    """As its published code does; `rl` does so where asked."""
+    for method, options in (("salun_soft", {}), ("rl", {"order": "mixed"}), ("salun", {"order": "mixed"})):
+        seen = Seen(monkeypatch)
+        assert run(method, trained, epochs=1, **options).fit.steps == SOURCE.steps("mixed", 16)
+        assert any(f.any() and not f.all() for f, _, _ in seen.steps)
+        monkeypatch.undo()
 
 
 def test_penalty_schedules_have_their_closed_forms():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +27,14 @@ class SoftSalUn(RandomLabels):
     every epoch; here it is θ_o), or η·w·penalty, the step of an ℓ1 penalty. Running statistics follow the data.
     share: share of the unmasked parameters that epoch 0 puts back to θ_o exactly, in [0, 1).
     penalty: weight of ‖θ − θ_o‖₁ in epoch 0, in place of share; null: share decides.
-    Published values (CIFAR-10, ResNet-18): linear decay, lr 0.013 to 0.1, 10 epochs; the threshold is not printed.
+    order: mixed, one shuffled stream of D_f and D_r, as published; passes, as in rl.
+    Published values (CIFAR-10, ResNet-18): lr 0.013 to 0.1, epochs 10, order mixed, exclude_true false. The threshold
+    is not printed; it decays linearly.
     Cost: 1 forward, 1 backward a step, and one selection over all parameters.
     Source: Fan et al., ICLR 2024.
     """
 
+    order: Literal["passes", "mixed"] = "mixed"
     share: UnitHalfOpen = 0.5
     penalty: NonNegative | None = None
 
