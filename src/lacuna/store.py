@@ -14,7 +14,7 @@ from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.models import MODELS
 from lacuna.pruning.mask import Mask
-from lacuna.training import State
+from lacuna.training import State, load_tensors
 
 
 def new_model(entry: Mapping[str, Any], meta: Mapping[str, Any], device: torch.device) -> nn.Module:
@@ -38,7 +38,7 @@ def load_state(path: str | Path) -> State:
 def load_into(model: nn.Module, path: str | Path) -> nn.Module:
     """The model with the stored state. Raises LacunaError if the file is unusable or of another architecture."""
     try:
-        model.load_state_dict(load_state(path))
+        load_tensors(model, load_state(path))
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise LacunaError(

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -389,6 +390,16 @@ def state_of(model: nn.Module) -> State:
     return {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in model.state_dict().items()}
 
 
+def load_tensors(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Load a state into the model, in place; raises RuntimeError where it does not fit.
+
+    A state from a file is tensors alone, but modules tell its form by the versions that the model's own carries.
+    """
+    given = OrderedDict(state)
+    given._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
+    model.load_state_dict(given)
+
+
 def fit(
     model: nn.Module,
     objective: Objective,
@@ -664,7 +675,7 @@ def _resume(
     def under(prefix: str) -> State:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-    model.load_state_dict(under("model/"))
+    load_tensors(model, under("model/"))
     parameters = dict(model.named_parameters())
     for name, momentum in under("momentum/").items():
         parameter = parameters[name]

@@ -23,7 +23,7 @@ from lacuna.fields import Count, Index, Percent, Positive, build, values_of
 from lacuna.models.init import reinitialise
 from lacuna.pruning.mask import Mask
 from lacuna.randomness import derive
-from lacuna.training import Fit, Passes, State, copy_of, state_of
+from lacuna.training import Fit, Passes, State, copy_of, load_tensors, state_of
 from lacuna.unlearning import unlearn
 from lacuna.unlearning.base import Outcome, Run
 
@@ -240,9 +240,7 @@ class _Store:
         if about.get("fingerprint") != self.fingerprint:
             return
         tensors = {k: torch.from_numpy(v.copy()) for k, v in arrays.items()}
-        course.model.load_state_dict(
-            {k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")}
-        )
+        load_tensors(course.model, {k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")})
         course.model.eval()
         course.mask = Mask({k.removeprefix("mask/"): v for k, v in tensors.items() if k.startswith("mask/")})
         progress = json.loads(about["progress"])

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+import shapes
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.models import MODELS
 from lacuna.models.init import reinitialise
+from lacuna.pruning import PRUNERS
 from lacuna.pruning.criteria import magnitude
 from lacuna.pruning.mask import Mask
 from lacuna.store import load_into, save_state
@@ -168,6 +170,32 @@ def test_a_removed_filter_that_still_speaks_is_refused(middle, sentence):
             module.running_mean.fill_(1.0)
     with pytest.raises(LacunaError, match=sentence):
         compact(model, drawn(model, 0.5, seed=1), SHAPE)
+
+
+@pytest.mark.parametrize(
+    "make", [shapes.squeeze, shapes.grouped, shapes.depthwise, shapes.prelu, shapes.Gate, shapes.Dense]
+)
+@pytest.mark.parametrize("pruner", ["filter_l1", "filter_l2"])
+def test_a_filter_pruners_mask_is_taken_out_however_channels_are_shared(make, pruner):
+    """What cannot be taken out (channels that a grouped convolution deals out) stays, and the outputs are the same."""
+    model = worn(make())
+    mask = PRUNERS[pruner](groups="coupled").find_mask(model, "0.50", SOURCE, seed=0)
+    small = compact(model, mask, SHAPE)
+    assert_same_function(masked(model, mask), small, images())
+    count = [sum(p.numel() for p in m.parameters()) for m in (small, model)]
+    assert count[0] < count[1] or make is shapes.squeeze, "a gate that is not prunable keeps its channels"
+
+
+@pytest.mark.parametrize("norm", [nn.GroupNorm(2, 8), nn.Sequential(nn.BatchNorm2d(8), nn.Sigmoid())])
+def test_a_norm_over_channels_or_a_sigmoid_is_refused(norm):
+    model = shapes.chain(nn.Conv2d(1, 8, 3, padding=1), norm, nn.ReLU(), shapes.block(8, 8), width=8)
+    mask = PRUNERS["filter_l2"]().find_mask(worn(model), "0.50", SOURCE, seed=0)
+    for module in model.modules():
+        if isinstance(module, nn.GroupNorm):
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.uniform_(-1, 1)
+    with pytest.raises(LacunaError, match=r"(differ by|cannot be followed).*; allowed: .*"):
+        compact(model, mask, SHAPE)
 
 
 # ---- fewer numbers ---------------------------------------------------------------------------------------------------

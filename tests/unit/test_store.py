@@ -2,10 +2,15 @@
 
 import pytest
 import torch
-from tiny import network, same, state
+from tiny import data, network, same, state
+from torch import nn
 
+from lacuna.compaction import compact
 from lacuna.errors import LacunaError
+from lacuna.pruning import PRUNERS
+from lacuna.pruning.base import Origin
 from lacuna.store import load_into, load_mask, load_state, new_model, save_state
+from lacuna.training import Checkpoint, Recipe, copy_of, fit
 
 
 def test_state_comes_back_bit_for_bit(tmp_path):
@@ -41,3 +46,43 @@ def test_new_model_follows_the_entry_and_the_dataset():
     assert model.stem[0].out_channels == 3
     with pytest.raises(LacunaError, match=r"^resnet8\.width: 0 is not allowed"):
         new_model(entry | {"width": 0}, meta, torch.device("cpu"))
+
+
+class Versioned(nn.Conv2d):
+    """A layer that tells the form of a state by its version, as MNASNet does."""
+
+    _version = 2
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):
+        if local_metadata.get("version") != 2:
+            raise ValueError(f"version should be 2 instead of {local_metadata.get('version')}")
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+
+def versioned():
+    model = network()
+    model.conv2 = Versioned(4, 6, 3, 2, 1, bias=False)
+    return model
+
+
+def test_versions_of_modules_survive_a_file_a_checkpoint_and_a_compaction(tmp_path):
+    """A state from a file is tensors alone: what is loaded has the form that the model itself writes."""
+    model = versioned()
+    save_state(tmp_path / "model.safetensors", state(model))
+    assert same(state(load_into(versioned(), tmp_path / "model.safetensors")), state(model))
+    mask = PRUNERS["filter_l2"]().find_mask(model, "0.50", data(), seed=0)
+    assert compact(model, mask, (1, 6, 6)).conv2.out_channels == 3
+    origin = Origin(state(model), state(model), state(model))
+    recipe = Recipe(epochs=1, rewind_epoch=0, batch_size=32, crop=0, flip=False)
+    PRUNERS["omp"]().prune(model, origin, "0.5", recipe, data(), seed=0)
+    checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", every=0)
+
+    def stop(line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(copy_of(model), recipe, data(), seed=0, checkpoint=checkpoint, log=stop)
+    assert checkpoint.path.exists()
+    lines: list[str] = []
+    fit(copy_of(model), recipe, data(), seed=0, checkpoint=checkpoint, log=lines.append)
+    assert "continues after" in lines[0]

@@ -4,6 +4,7 @@ import itertools
 from fractions import Fraction
 
 import pytest
+import shapes
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -109,7 +110,9 @@ def test_hidden_linear_layers_lose_their_outputs_on_request(pruner):
     assert {name: int(keep.sum()) for name, keep in filters(mask).items()} == {"0": 2, "2": 4}
 
 
-def test_channels_shared_with_a_layer_that_may_not_be_pruned_stay():
+def test_filters_go_where_a_layer_that_may_not_be_pruned_writes_too():
+    """That layer stays whole: its part of the channel is no filter's."""
+
     class Shared(nn.Module):
         def __init__(self):
             super().__init__()
@@ -119,8 +122,48 @@ def test_channels_shared_with_a_layer_that_may_not_be_pruned_stay():
         def forward(self, x):
             return self.last((self.conv(self.a(x).relu()).flatten(1) + self.side(x.flatten(1))).relu())
 
-    keep = filters(found("filter_l2", Shared(), "0.50"))
-    assert {name: int(k.sum()) for name, k in keep.items()} == {"a": 2, "conv": 4}
+    mask = found("filter_l2", Shared(), "0.50")
+    assert {name: int(k.sum()) for name, k in filters(mask).items()} == {"a": 2, "conv": 2}
+    assert set(mask) == {f"{layer}.{p}" for layer in ("a", "conv") for p in ("weight", "bias")}
+
+
+@pytest.mark.parametrize("groups", ["coupled", "layer"])
+@pytest.mark.parametrize("sparsity", ["0.25", "0.50", "0.75"])
+@pytest.mark.parametrize("make", shapes.REACHED)
+def test_every_layer_loses_its_share_however_channels_are_shared(make, sparsity, groups):
+    """Gates, zero-padded shortcuts, slices, concatenations: half of the filters are half of the filters."""
+    model, share = make(), Fraction(sparsity)
+    if make is shapes.Gate and sparsity == "0.75":
+        with pytest.raises(
+            LacunaError, match=r"^none of the 1 filters of 'gate.weight' would stay; allowed: at most 0.5$"
+        ):
+            build(PRUNERS["filter_l1"], {}).check(model, sparsity)
+        return
+    mask = found("filter_l1", model, sparsity, groups=groups)
+    for name, keep in filters(mask).items():
+        assert int((~keep).sum()) == round(share * len(keep)), name
+    assert set(mask.weights) == {f"{n}.weight" for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
+    build(PRUNERS["omp"], {}).check(model, sparsity)
+    mask.apply(model)
+    assert model(torch.randn(2, *SHAPE)).isfinite().all()
+
+
+@pytest.mark.parametrize("make", shapes.REACHED)
+def test_so_does_the_whole_network_if_all_are_ranked_together(make):
+    model = make()
+    mask = found("filter_l2", model, "0.40", scope="global")
+    largest = max(w[0].numel() for w in mask.weights.values())
+    total = sum(w.numel() for w in mask.weights.values())
+    assert abs(mask.sparsity - 0.4) <= 2 * largest / total
+    assert not mask.collapsed()
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_sparsity_that_whole_filters_miss_is_refused_with_the_nearest(scope):
+    """The filters that write the outputs stay, which are 24 of 96 weights."""
+    with pytest.raises(LacunaError, match=r"^by whole filters 0\.\d+ of the prunable weights go, not 0.75") as caught:
+        found("filter_l1", shapes.Written(), "0.75", scope=scope)
+    assert "as filters of 'b.weight' stay; allowed: a sparsity of about 0." in str(caught.value)
 
 
 # ---- how many --------------------------------------------------------------------------------------------------------

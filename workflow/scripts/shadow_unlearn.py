@@ -12,6 +12,7 @@ from lacuna.fields import build
 from lacuna.pruning import PRUNERS
 from lacuna.pruning.mask import Mask
 from lacuna.shadows.train import answers, pool_arrays
+from lacuna.training import load_tensors
 from lacuna.unlearning import unlearn
 
 with job(snakemake) as say:
@@ -26,7 +27,7 @@ with job(snakemake) as say:
     def make(shadow: Shadow, seed: int) -> Arrays:
         options = without_method(params.unlearner) | shadow.rest
         if originals:
-            shadow.network.load_state_dict(state_under(originals, f"{shadow.number}/final/"))
+            load_tensors(shadow.network, state_under(originals, f"{shadow.number}/final/"))
             mask = under(originals, f"{shadow.number}/mask/")
             options["mask"] = Mask.unpack(mask) if mask else Mask.full(shadow.network)
         if "pruner" in dict(params.items()):  # an exact oracle that finds its own mask

@@ -19,7 +19,7 @@ from lacuna.pruning.criteria import Criterion, Scores
 from lacuna.pruning.mask import Mask, Scope, Sparsity, prunable
 from lacuna.pruning.rounds import rounds_to, sparsity_of
 from lacuna.randomness import derive
-from lacuna.training import Checkpoint, Fit, Recipe, State, fit, state_of
+from lacuna.training import Checkpoint, Fit, Recipe, State, fit, load_tensors, state_of
 
 
 @dataclass(frozen=True)
@@ -145,13 +145,13 @@ class Pruner:
         """
         sparsity = sparsity_of(level, self.rate)
         self.check(model, sparsity)
-        model.load_state_dict(origin.initial if self.before_training else origin.final)
+        load_tensors(model, origin.initial if self.before_training else origin.final)
         mask = self.find_mask(model, sparsity, data, seed=seed, mask=origin.mask)
         if log is not None:
             for layer in mask.collapsed():
                 log(f"warning: {name}: layer collapse, no weight of '{layer}' is left at {level}")
         weights, epoch = self.start(origin, recipe)
-        model.load_state_dict(weights)
+        load_tensors(model, weights)
         options: dict[str, Any] = {
             "seed": seed,
             "start_epoch": epoch,

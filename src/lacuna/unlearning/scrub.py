@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Index, NonNegative, Positive
-from lacuna.training import Work, logits, state_of
+from lacuna.training import Work, load_tensors, logits, state_of
 from lacuna.unlearning.base import LossUnlearner, register
 from lacuna.unlearning.distillation import divergence, probabilities, taught, teacher_of
 
@@ -90,7 +90,7 @@ class Scrub(LossUnlearner):
         # of two that are equally close the one that forgets more
         wrong = min(seen, key=lambda n: (abs(fractions.Fraction(n, of) - aim), -n))
         prefix = f"state/{wrong}/"
-        model.load_state_dict({k.removeprefix(prefix): v for k, v in work.tensors.items() if k.startswith(prefix)})
+        load_tensors(model, {k.removeprefix(prefix): v for k, v in work.tensors.items() if k.startswith(prefix)})
         work.facts |= {"epoch": int(work.tensors[f"epoch/{wrong}"]), "forget_error": wrong / of, "aim": float(aim)}
 
 
