@@ -15,6 +15,14 @@ HERE = Path(__file__).parent
 CONVOLUTIONS = ("conv1.weight", "conv2.weight")
 
 
+class LoaderBatches(UnlearningData):
+    """Batches as the reference code's loaders make them: all of the size asked for, the remainder in a last one."""
+
+    def sizes(self, stream, batch_size):
+        whole, rest = divmod(len(self.index(stream)), batch_size)
+        return [batch_size] * whole + [rest] * (rest > 0)
+
+
 class Reference:
     """One file: `file[key]` is an array, `file.under(prefix)` all arrays below a prefix, `file.hp` the settings."""
 
@@ -49,7 +57,7 @@ class Reference:
             for part in ("retain", "forget")
             if f"idx_{part}" in self.arrays
         }
-        return UnlearningData(
+        return LoaderBatches(
             torch.from_numpy(self["x"]).to(dtype), torch.from_numpy(self["y"]), parts, classes=4, shuffle=False
         )
 

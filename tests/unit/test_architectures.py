@@ -197,5 +197,5 @@ def test_one_sample_left_over_does_not_stop_a_deep_network(name):
     with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
         model.train()(torch.zeros(1, 1, 8, 8))
     assert fit(model, RECIPE, source, seed=0).samples == 17
-    assert fit(model, dataclasses.replace(RECIPE, batch_size=16), source, seed=0).steps == 1
-    assert fit(model, dataclasses.replace(RECIPE, batch_size=8), source, seed=0).steps == 2
+    assert fit(model, dataclasses.replace(RECIPE, batch_size=16), source, seed=0).steps == 2
+    assert fit(model, dataclasses.replace(RECIPE, batch_size=8), source, seed=0).steps == 3

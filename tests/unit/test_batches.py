@@ -75,7 +75,7 @@ def test_epoch_is_a_permutation_with_the_right_labels_and_flags(stream, batch_si
     source = data()
     batches = list(source.train_batches(stream, batch_size, seed=0, epoch=0, dtype=F32))
     assert len(batches) == source.steps(stream, batch_size)
-    assert [len(b.y) for b in batches[:-1]] == [batch_size] * (len(batches) - 1)
+    assert [len(b.y) for b in batches] == batch_sizes(len(source.index(stream)), batch_size)
     index = torch.cat([b.index for b in batches])
     assert sorted(index.tolist()) == sorted(source.index(stream).tolist())
     assert torch.equal(torch.cat([b.y for b in batches]), source.labels[index])
@@ -136,30 +136,36 @@ def test_global_random_state_is_left_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 16, 100])
-@pytest.mark.parametrize("samples", [1, 2, 7, 9, 16, 17])
-def test_no_batch_is_of_one_sample_where_another_could_take_it(samples, batch_size):
-    """All others are as long as asked but the last; a single sample joins the batch before it."""
-    sizes = batch_sizes(samples, batch_size)
-    assert sum(sizes) == samples
-    assert sizes[:-1] == [batch_size] * (len(sizes) - 1)
-    assert sizes[-1] <= batch_size + 1
-    if batch_size > 1:
-        assert 1 not in sizes or samples == 1
-        plain = [len(part) for part in torch.arange(samples).split(batch_size)]
-        assert (sizes == plain) == (plain[-1] > 1 or samples == 1)
-    else:
-        assert sizes == [1] * samples
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 5, 16, 64, 100])
+def test_batches_of_a_pass_are_of_nearly_equal_size(batch_size):
+    """⌈n/b⌉ of them, none larger than b: a remainder makes all a little smaller instead of one very small."""
+    for samples in range(1, 3 * batch_size + 2):
+        sizes = batch_sizes(samples, batch_size)
+        assert sum(sizes) == samples
+        assert sizes == sorted(sizes, reverse=True)
+        assert sizes[0] - sizes[-1] <= 1
+        if batch_size == 2 and samples % 2 and samples > 1:
+            # pairs of an odd number: one of the batches is of three, or one sample would be left alone
+            assert len(sizes) == samples // 2
+            assert sizes[0] == 3
+        else:
+            assert len(sizes) == -(-samples // batch_size)
+            assert sizes[0] <= batch_size
+        assert min(sizes) > 1 or batch_size == 1 or samples == 1
+        assert samples <= batch_size or min(sizes) >= batch_size / 2
+    assert batch_sizes(64 * 18 + 1, 64) == [61] * 13 + [60] * 6
 
 
-def test_sample_left_over_is_trained_on_with_the_batch_before_it():
+def test_remainder_is_shared_out_and_the_order_is_the_same():
     source = data(retain=13, forget=5)
     batches = list(source.train_batches("retain", 4, seed=0, epoch=0, dtype=torch.float32))
-    assert [len(batch.y) for batch in batches] == [4, 4, 5]
-    assert source.steps("retain", 4) == 3
+    assert [len(batch.y) for batch in batches] == source.sizes("retain", 4) == [4, 3, 3, 3]
+    assert source.steps("retain", 4) == 4
     assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == sorted(source.index("retain").tolist())
     whole = list(source.train_batches("retain", 13, seed=0, epoch=0, dtype=torch.float32))
     assert torch.equal(torch.cat([batch.index for batch in batches]), whole[0].index), "the order is the same"
+    plain = [[len(y) for _, y in source.plain_batches("retain", 4, F32, equal)] for equal in (False, True)]
+    assert plain == [[4, 4, 4, 1], [4, 3, 3, 3]]
 
 
 def test_without_shuffling_batches_are_slices_of_the_given_order():

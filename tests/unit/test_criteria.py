@@ -148,6 +148,15 @@ def test_taylor_squares_each_batch(batch_size):
             torch.testing.assert_close(s, expected[name], rtol=1e-9, atol=1e-18)
 
 
+def test_taylor_has_no_short_batch(monkeypatch):
+    """Each batch's square weighs the same, and that of one sample would be mostly noise."""
+    seen = []
+    loss = criteria._loss
+    monkeypatch.setattr(criteria, "_loss", lambda m, d, chosen: seen.append(len(chosen)) or loss(m, d, chosen))
+    score("taylor", network(), data(retain=41), seed=0, batch_size=10)
+    assert seen == [9, 8, 8, 8, 8]
+
+
 def test_taylor_mixes_a_sorted_dataset():
     """Stored class by class, no batch of the pass is of one class: another order gives other batches."""
     order = torch.argsort(SOURCE.labels[SOURCE.parts["retain"]])

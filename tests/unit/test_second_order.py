@@ -19,7 +19,7 @@ from lacuna.fields import build
 from lacuna.models import MODELS
 from lacuna.training import copy_of
 from lacuna.unlearning import per_sample, unlearn
-from lacuna.unlearning.ff import FisherForgetting, drawn_label, every_label, whole_class
+from lacuna.unlearning.ff import FisherForgetting, drawn_label, every_label, squares_of_batches, whole_class
 from lacuna.unlearning.iu import InfluenceUnlearning
 from lacuna.unlearning.per_sample import each_gradient, mean_squares, memory_at_hand, true_label
 from lacuna.unlearning.saliency import mean_gradient, trained, unmasked
@@ -630,6 +630,22 @@ def test_chunks_do_not_change_the_result(trained_model, case, monkeypatch):
 def test_sampled_labels_with_batches_are_refused(trained_model):
     with pytest.raises(LacunaError, match=r"^ff.labels: sampled is not allowed with variant batch32; allowed: summed$"):
         unlearn("ff", trained_model, SOURCE, variant="batch32", labels="sampled")
+
+
+def test_batches_whose_squares_are_meant_have_no_short_one(trained_model):
+    """33 samples are batches of 17 and 16: of 32 and 1, half of F would be one sample's own square."""
+    source = data(retain=33)
+    images, labels = (torch.cat(part) for part in zip(*source.plain_batches("retain", 50, torch.float64), strict=True))
+    assert len(labels) == 33
+    model = copy_of(trained_model).eval()
+    expected = {name: torch.zeros_like(p) for name, p in trained(model).items()}
+    for x in (images[:17], images[17:]):
+        for y in range(3):
+            log_p = log_softmax(model(x), 1)[:, y]
+            for name, g in zip(expected, torch.autograd.grad(log_p.mean(), [*trained(model).values()]), strict=True):
+                expected[name] += log_p.detach().exp().mean() * g**2 / 2
+    for name, found in squares_of_batches(trained_model, source).items():
+        close(found, expected[name], rtol=1e-9, atol=1e-15, msg=name)
 
 
 # ---- dampening -------------------------------------------------------------------------------------------------------

@@ -500,8 +500,8 @@ def test_an_epoch_passes_over_the_longest_set_or_over_the_forget_set(name):
         done = unlearn(name, network(), given, epochs=3, lr=1e-3, batch_size=8, epoch_of=epoch_of).fit
         assert done.steps == 3 * expected
         if epoch_of == "longest":
-            # 12 forget samples are 8 and 4: the third batch is the first of a new pass
-            assert done.samples == 3 * (40 + 8 + 4 + 8 + 4 + 8)
+            # 12 forget samples are 6 and 6: the third batch is the first of a new pass
+            assert done.samples == 3 * (40 + 5 * 6)
     longer = unlearn(name, network(), data(retain=10, forget=30), epochs=1, batch_size=8, epoch_of="longest").fit
     assert longer.steps == 4
 

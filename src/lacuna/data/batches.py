@@ -183,9 +183,13 @@ class UnlearningData:
             raise LacunaError(f"the data has no '{stream}' samples; it has: {', '.join(self.parts)}")
         return self.parts[stream]
 
+    def sizes(self, stream: str, batch_size: int) -> list[int]:
+        """The sizes of the batches in one pass; see `batch_sizes`."""
+        return batch_sizes(len(self.index(stream)), batch_size)
+
     def steps(self, stream: str, batch_size: int) -> int:
-        """Batches in one pass; the last one may be short, or one sample longer than the others."""
-        return len(batch_sizes(len(self.index(stream)), batch_size))
+        """Batches in one pass."""
+        return len(self.sizes(stream, batch_size))
 
     def train_batches(self, stream: str, batch_size: int, seed: int, epoch: int, dtype: torch.dtype) -> Iterator[Batch]:
         """One epoch of augmented batches; order and augmentation depend on (seed, stream, epoch, step) alone."""
@@ -198,17 +202,23 @@ class UnlearningData:
             order = order.to(self.device)
             index, forgotten = index[order], forgotten[order]
         generator = torch.Generator(self.device)
-        sizes = batch_sizes(len(index), batch_size)
+        sizes = self.sizes(stream, batch_size)
         batches = zip(*(part.split(sizes) for part in (self._rows(index), index, forgotten)), strict=True)
         for step, (rows, chosen, flags) in enumerate(batches):
             generator.manual_seed(derive(seed, stream, epoch, step))
             x = self._augmented(self.images[rows], generator)
             yield Batch(self.normalised(x, dtype), self.labels[chosen], chosen, flags, self.classes, generator)
 
-    def plain_batches(self, stream: str, batch_size: int, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images and labels in stored order, not augmented."""
+    def plain_batches(
+        self, stream: str, batch_size: int, dtype: torch.dtype, equal: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and labels in stored order, not augmented.
+
+        equal: in batches of `sizes`, for what is taken of a batch as a whole; else the last one has the remainder.
+        """
         index = self.index(stream)
-        for rows, chosen in zip(self._rows(index).split(batch_size), index.split(batch_size), strict=True):
+        sizes = self.sizes(stream, batch_size) if equal else batch_size
+        for rows, chosen in zip(self._rows(index).split(sizes), index.split(sizes), strict=True):
             yield self.normalised(self.images[rows], dtype), self.labels[chosen]
 
     def _rows(self, index: Tensor) -> Tensor:
@@ -270,12 +280,14 @@ def _from_host(images: Tensor, device: torch.device, serve: Serving) -> bool:
 
 
 def batch_sizes(samples: int, batch_size: int) -> list[int]:
-    """The sizes of the batches that a pass divides its samples into; a last one of 1 joins the batch before it.
+    """The sizes of the batches that a pass divides its samples into: ⌈n/b⌉ of nearly equal size, the larger ones first.
 
-    Batch norm has no variance of one value to a channel, which is what a deep network makes of a small image.
+    Sizes differ by at most one and none is above batch_size, so that no step is taken on a short remainder, with the
+    batch statistics of a few samples. One exception: pairs of an odd number of samples, where a batch of one would be
+    left, which batch norm has no variance for; it joins another (3 samples in batches of 2 are one batch of 3).
     """
-    whole, rest = divmod(samples, batch_size)
-    sizes = [batch_size] * whole + [rest] * (rest > 0)
-    if rest == 1 and whole:
-        sizes[-2:] = [batch_size + 1]
-    return sizes
+    count = -(-samples // batch_size)
+    if batch_size == 2 and samples > 1:
+        count = samples // 2
+    size, larger = divmod(samples, max(count, 1))
+    return [size + 1] * larger + [size] * (count - larger)

@@ -48,7 +48,7 @@ def taylor(
     scores = {name: torch.zeros_like(w, dtype=torch.float64) for name, w in weights.items()}
     index = data.index("retain")
     order = torch.randperm(len(index), generator=torch.Generator().manual_seed(seed)).to(index.device)
-    for chosen in index[order].split(batch_size):
+    for chosen in index[order].split(data.sizes("retain", batch_size)):
         gradients = _gradients(_loss(model, data, chosen), weights)
         for name, w in weights.items():
             scores[name] += (w.detach() * gradients[name]).double().square()

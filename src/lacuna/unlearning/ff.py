@@ -115,12 +115,12 @@ def drawn_label(uniform: Tensor, logits: Tensor, labels: Tensor, where: slice) -
 def squares_of_batches(model: nn.Module, data: UnlearningData) -> Scores:
     """The common code's F: the mean over batches of Σ_y mean_i p_i(y) (∂ mean_i log p_i(y)/∂θ)².
 
-    The short last batch weighs as much as a whole one.
+    Every batch weighs the same, so they are of nearly equal size: a short one's square would be mostly noise.
     """
     parameters, batches = trained(model), data.steps("retain", BATCH)
     total = {name: torch.zeros_like(p) for name, p in parameters.items()}
     with evaluating(model):
-        for x, _ in data.plain_batches("retain", BATCH, next(model.parameters()).dtype):
+        for x, _ in data.plain_batches("retain", BATCH, next(model.parameters()).dtype, equal=True):
             log_p = log_softmax(model(x), 1)
             for column in log_p.unbind(1):
                 gradients = torch.autograd.grad(
