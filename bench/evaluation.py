@@ -76,8 +76,8 @@ def main() -> None:
     for distribution in DISTRIBUTIONS if chosen.plain == "all" else ["typical"]:
         judged = cell(distribution, 0)
         for feature in FEATURES if chosen.plain == "all" else [membership.confidence]:
-            fast, seconds_fast = timed(lambda f=feature, j=judged: membership.efficacy(j, f))
-            plain, seconds_plain = timed(lambda f=feature, j=judged: membership.efficacy(j, f, plain=True))
+            fast, seconds_fast = timed(lambda f=feature, j=judged: membership.efficacy(j, f, draws=1))
+            plain, seconds_plain = timed(lambda f=feature, j=judged: membership.efficacy(j, f, plain=True, draws=1))
             found = {
                 "distribution": distribution,
                 "feature": feature.__name__,

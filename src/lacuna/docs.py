@@ -207,7 +207,7 @@ without the forgotten class. `metrics: [UA, MIA, ZRF]` in the config chooses; wi
 request. A metric against an oracle appears once for each, as `KL_forget/retrain`. One that has no value for a cell is
 left out of the tables, and the cell's metrics file says why under `absent`.
 
-"better" is what unlearning should make of it: lower, higher, or as the oracle has it.
+"better" is what unlearning should make of it: lower, higher, as the oracle has it, or as near as can be to a number.
 """
 
 
@@ -250,7 +250,8 @@ def metric_row(name: str, metric: Any) -> str:
     words += f" Needs {needs}." if needs else ""
     words += "" if about.get("default", True) else " On request."
     shown = f"`{name}`" + (" (oracle)" if about["oracle"] else "")
-    better = {"oracle": "as the oracle", "none": ""}.get(about["better"], about["better"])
+    better = about["better"]
+    better = {"oracle": "as the oracle", "none": ""}.get(better, better) if isinstance(better, str) else f"{better:g}"
     scale = f"{'−∞' if low is None else low} to {'∞' if high is None else high}"
     return f"| {shown} | {words} | {about['unit']} | {scale} | {better} | {about['source']} |"
 

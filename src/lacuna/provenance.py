@@ -43,6 +43,12 @@ def facts_of(job: Mapping[str, Any]) -> dict[str, Any]:
     return {name: told.get(name) for name in FACTS}
 
 
+def unchanged(job: Mapping[str, Any]) -> bool:
+    """Whether a cell's job says that its method gave back the original model bit for bit; never of `original`."""
+    method = job.get("parameters", {}).get("unlearner", {}).get("method")
+    return method != "original" and (job.get("facts") or {}).get("unchanged") == 1.0
+
+
 def config_hash(grid: Mapping[str, Mapping[str, Any]], cell: Mapping[str, Any]) -> str:
     """16 hex digits that name the configuration of a cell: labels and options of all its entries, and the sparsity.
 

@@ -496,3 +496,12 @@ def test_population_metrics_import_no_torch():
     )
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert child.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("models", "few"), [(30, True), (32, False)])
+def test_klom_of_few_models_has_a_note(models, few):
+    """Two sets of one distribution: the bias, which the note is about."""
+    found = evaluate_population(a_pool(1.0, models=models), {"o": a_pool(1.0, models=models, noise=1)}, ["klom"])
+    assert ("klom/o" in found.notes) == few
+    if few:
+        assert found.notes["klom/o"].startswith("15 models a side: with fewer than 16 mostly bias")

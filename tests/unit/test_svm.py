@@ -49,7 +49,7 @@ def column(*values):
 def test_agrees_with_the_plain_svc(distribution, feature):
     """The rule that the plain SVC comes to when it may not stop early: the same efficacy to the last sample."""
     members, nonmembers, forget = features(distribution, feature, 500)
-    fast = svm._fit_in_span(members, nonmembers)
+    fast = svm.Pool(members, nonmembers)._fit_in_span((slice(None), slice(None)))
     assert fast is not None
     found = fast(forget)
     strict = plain(members, nonmembers, 1e-6)

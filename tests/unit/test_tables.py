@@ -293,7 +293,7 @@ def test_every_empty_field_of_an_order_has_its_reason(table, n):
 
 # ---- ranks.csv ------------------------------------------------------------------------------------------------------
 
-DIRECTIONS = {"UA": "oracle", "KL": "lower", "ToW": "higher", "AIN": "oracle", "sparsity": "none"}
+DIRECTIONS = {"privacy": 3.5, "UA": "oracle", "KL": "lower", "ToW": "higher", "AIN": "oracle", "sparsity": "none"}
 
 
 def test_mean_ranks_follow_the_direction_of_the_metric():
@@ -306,12 +306,18 @@ def test_mean_ranks_follow_the_direction_of_the_metric():
         "UA": [2.75, 1.0, 2.25],
         # a comparison whose best is the oracle's own value
         "AIN/retrain": [2.75, 1.0, 2.25],
+        # distances from 3.5: 2.5, 1.5, 0.5 and 2.5, 1.5, 1.5
+        "privacy": [3.0, 1.75, 1.25],
     }
     for metric, mean_ranks in expected.items():
         table = ranks_table(contest(values, metric=metric, oracles=["retrain"]), DIRECTIONS)
         assert table["unlearner"].tolist() == ["a", "b", "c"], "no oracle is ranked"
         assert table["mean_rank"].tolist() == mean_ranks, metric
-        assert (table["oracle"] == "retrain").all() and (table["methods"] == 3).all() and (table["seeds"] == 2).all()
+        assert (
+            (table["oracle"] == ("" if metric == "privacy" else "retrain")).all()
+            and (table["methods"] == 3).all()
+            and (table["seeds"] == 2).all()
+        )
     assert ranks_table(contest(values, metric="sparsity"), DIRECTIONS).empty
 
 

@@ -4,7 +4,7 @@ from job import commit, coordinates, inputs_of, job
 
 from lacuna.artifacts import read_json, read_npz, read_tensors, unpack_bits, write_json
 from lacuna.evaluation import Cell, evaluate, evaluate_layers
-from lacuna.provenance import facts_of
+from lacuna.provenance import facts_of, unchanged
 
 with job(snakemake) as say:
     given, params = snakemake.input, snakemake.params
@@ -35,6 +35,8 @@ with job(snakemake) as say:
         "cell": coordinates(snakemake.wildcards),
         "metrics": metrics,
         "absent": metrics.absent,
+        "notes": metrics.notes,
+        "unchanged": unchanged(own.extra["job"]),
         "layers": evaluate_layers(own, oracles, params.metrics),
         "origin": facts_of(own.extra["job"]),
         "evaluated_at_commit": commit(),
@@ -43,3 +45,5 @@ with job(snakemake) as say:
     }
     write_json(snakemake.output.metrics, result)
     say(", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+    for name, note in metrics.notes.items():
+        say(f"warning: {name}: {note}")

@@ -18,6 +18,7 @@ with job(snakemake) as say:
     result = {
         "cell": coordinates(snakemake.wildcards),
         "metrics": metrics,
+        "notes": metrics.notes,
         "attacks": {attack: summary_of(own, attack) for attack in ("u_lira", "rmia")},
         "models": own.models.tolist(),
         "evaluated_at_commit": commit(),
@@ -25,3 +26,5 @@ with job(snakemake) as say:
     }
     write_json(snakemake.output.population, result)
     say(", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+    for name, note in metrics.notes.items():
+        say(f"warning: {name}: {note}")

@@ -10,17 +10,20 @@ from collections.abc import Iterable, Mapping
 from lacuna.errors import LacunaError
 from lacuna.evaluation.cell import Absent as Absent
 from lacuna.evaluation.cell import Cell as Cell
+from lacuna.evaluation.cell import note_of
 from lacuna.registry import Registry
 
 METRICS: Registry = Registry("lacuna.evaluation", "metric", __path__[0])
 
 
 class Values(dict[str, float]):
-    """Values by metric; `absent` says of every other metric that was asked for why it has none."""
+    """Values by metric. `absent` says of every other metric that was asked for why it has none, `notes` of some values
+    what has to be known of them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.absent: dict[str, str] = {}
+        self.notes: dict[str, str] = {}
 
 
 def evaluate(
@@ -31,7 +34,8 @@ def evaluate(
     oracles: the reference cells by label, or one alone, which is then called `oracle`; a metric that compares with
     an oracle appears once for each, as `<metric>/<oracle label>`. metrics: names in METRICS; by default all but those
     that are marked as on request. A metric whose data the cell lacks (the forgotten class's test accuracy under random
-    forgetting, the masks of a user's own model) is left out, and `.absent` of the result says why.
+    forgetting, the masks of a user's own model) is left out, and `.absent` of the result says why; `.notes` has the
+    values that are not to be read alone.
 
     Raises LacunaError for an unknown metric, an oracle of other samples, or a value that is not finite.
 
@@ -59,6 +63,8 @@ def evaluate(
                 raise LacunaError(f"metric '{full}' is {value}; allowed: a finite number")
             else:
                 values[full] = float(value)
+                if note_of(value):
+                    values.notes[full] = note_of(value)
     return values
 
 

@@ -81,6 +81,22 @@ class Absent(str):
     """Why a metric has no value for a cell."""
 
 
+class Noted(float):
+    """A metric's value with a `note`: what a reader has to know of it, nothing if there is nothing to say."""
+
+    note: str
+
+    def __new__(cls, value: float, note: str = "") -> Noted:
+        made = super().__new__(cls, value)
+        made.note = note
+        return made
+
+
+def note_of(value: float) -> str:
+    """What is said of a value."""
+    return value.note if isinstance(value, Noted) else ""
+
+
 @dataclass(frozen=True)
 class Cell:
     """A model's predictions by part (retain, forget, test and, if there are, val, test_forgotten and triggered).
@@ -98,7 +114,7 @@ class Cell:
     seconds: float | None = None
     origin: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
-    cache: dict[str, float] = field(default_factory=dict, compare=False, repr=False)
+    cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(

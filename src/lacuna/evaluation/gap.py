@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from lacuna.evaluation.accuracy import retain_accuracy, test_accuracy, unlearning_accuracy
-from lacuna.evaluation.cell import Cell
+from lacuna.evaluation.cell import Cell, Noted, note_of
 from lacuna.evaluation.membership import mia_confidence
 from lacuna.registry import register
 
@@ -24,7 +24,7 @@ _TOW = {
 def average_gap(cell: Cell, oracle: Cell) -> float:
     """Mean of |ΔUA|, |ΔRA|, |ΔTA|, |ΔMIA| to the oracle, in percentage points."""
     gaps = [abs(metric(cell) - metric(oracle)) for metric in GAP_METRICS]
-    return sum(gaps) / len(gaps)
+    return _noted(sum(gaps) / len(gaps), cell, oracle)
 
 
 @register("ToW", **_TOW)
@@ -38,4 +38,10 @@ def tug_of_war(cell: Cell, oracle: Cell) -> float:
 def tug_of_war_membership(cell: Cell, oracle: Cell) -> float:
     """Tug of war with membership: (1 − |ΔMIA|)(1 − |ΔRA|)(1 − |ΔTA|) to the oracle, as fractions."""
     metrics = (mia_confidence, retain_accuracy, test_accuracy)
-    return math.prod(1 - abs(metric(cell) - metric(oracle)) / 100 for metric in metrics)
+    return _noted(math.prod(1 - abs(metric(cell) - metric(oracle)) / 100 for metric in metrics), cell, oracle)
+
+
+def _noted(value: float, cell: Cell, oracle: Cell) -> Noted:
+    """The value with what is said of the MIA on either side."""
+    said = {"its MIA": note_of(mia_confidence(cell)), "the oracle's MIA": note_of(mia_confidence(oracle))}
+    return Noted(value, ", ".join(f"{whose}: {note}" for whose, note in said.items() if note))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lacuna.evaluation.cell import Cell
-from lacuna.evaluation.membership import confidence, efficacy
+from lacuna.evaluation.membership import DRAWS, confidence, efficacy, mia_confidence
 from lacuna.registry import register
 
 _SOURCE = "Xiao et al., 2025 (un-pruning)"
@@ -21,31 +21,31 @@ _ABOUT = {
 @register("MIA_ratio_0.90", **_ABOUT)
 def mia_ratio_90(cell: Cell) -> float:
     """MIA with 0.9 members for one non-member."""
-    return efficacy(cell, confidence, 0.9)
+    return efficacy(cell, confidence, 0.9, draws=DRAWS)
 
 
 @register("MIA_ratio_0.95", **_ABOUT)
 def mia_ratio_95(cell: Cell) -> float:
     """MIA with 0.95 members for one non-member."""
-    return efficacy(cell, confidence, 0.95)
+    return efficacy(cell, confidence, 0.95, draws=DRAWS)
 
 
 @register("MIA_ratio_1.00", **_ABOUT)
 def mia_ratio_100(cell: Cell) -> float:
     """MIA itself: one member for one non-member."""
-    return efficacy(cell, confidence, 1.0)
+    return mia_confidence(cell)
 
 
 @register("MIA_ratio_1.05", **_ABOUT)
 def mia_ratio_105(cell: Cell) -> float:
     """MIA with 1.05 members for one non-member."""
-    return efficacy(cell, confidence, 1.05)
+    return efficacy(cell, confidence, 1.05, draws=DRAWS)
 
 
 @register("MIA_ratio_1.10", **_ABOUT)
 def mia_ratio_110(cell: Cell) -> float:
     """MIA with 1.1 members for one non-member."""
-    return efficacy(cell, confidence, 1.1)
+    return efficacy(cell, confidence, 1.1, draws=DRAWS)
 
 
 @register(

@@ -8,7 +8,8 @@ Source: Fine & Scheinberg, JMLR 2001.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -31,16 +32,69 @@ def fit(members: np.ndarray, nonmembers: np.ndarray, plain: bool = False) -> Dec
     solution cannot be certified (kernel error above 1e-4 or relative duality gap above 1e-6). Features that all lie
     within 3e-6 of each other are one value to the fast solution.
     """
-    if not plain:
-        fast = _fit_in_span(members, nonmembers)
-        if fast is not None:
-            return fast
-    # scikit-learn takes seconds to load
-    from sklearn.svm import SVC
+    return Pool(members, nonmembers).fit(plain=plain)
 
-    x = np.concatenate([members, nonmembers])
-    y = np.concatenate([np.ones(len(members)), np.zeros(len(nonmembers))])
-    return _settled(SVC(C=COST, kernel="rbf", gamma="auto").fit(x, y).decision_function)
+
+class Pool:
+    """Features of members [n, d] and non-members [m, d] that several attacks learn from, each from its own rows.
+
+    Equal samples are merged and the kernel is factored once for all of them.
+    """
+
+    def __init__(self, members: np.ndarray, nonmembers: np.ndarray):
+        self._features = members, nonmembers
+        self._gamma = 1 / members.shape[1]
+
+    @cached_property
+    def _merged(self) -> tuple[np.ndarray, list[np.ndarray]]:
+        """The different samples, in order, and the place among them of each member and non-member."""
+        both = np.concatenate(self._features)
+        if both.shape[1] == 1:  # an axis makes `unique` several times slower
+            x, place = np.unique(both[:, 0], return_inverse=True)
+            x = x[:, None]
+        else:
+            x, place = np.unique(both, axis=0, return_inverse=True)
+        return x, np.split(place.reshape(-1), [len(self._features[0])])
+
+    @cached_property
+    def _factor(self) -> tuple[np.ndarray, np.ndarray, float]:
+        x = self._merged[0]
+        return _kernel_factor(x, self._gamma, _TOLERANCE if x.shape[1] == 1 else _TOLERANCE_OF_VECTORS)
+
+    def fit(
+        self, members: np.ndarray | None = None, nonmembers: np.ndarray | None = None, plain: bool = False
+    ) -> Decision:
+        """`fit` on these rows (int [k]) of the members and of the non-members; None: on all."""
+        rows = [slice(None) if r is None else r for r in (members, nonmembers)]
+        if not plain:
+            fast = self._fit_in_span(rows)
+            if fast is not None:
+                return fast
+        # scikit-learn takes seconds to load
+        from sklearn.svm import SVC
+
+        learnt = [features[r] for features, r in zip(self._features, rows, strict=True)]
+        y = np.repeat([1.0, 0.0], [len(features) for features in learnt])
+        return _settled(SVC(C=COST, kernel="rbf", gamma="auto").fit(np.concatenate(learnt), y).decision_function)
+
+    def _fit_in_span(self, rows: Sequence[np.ndarray | slice]) -> Decision | None:
+        """The decision function, or None where it is not certain enough."""
+        phi, pivots, error = self._factor
+        if error > _WORST:
+            return None
+        x, places = self._merged
+        counts = [np.bincount(place[r], minlength=len(x)) for place, r in zip(places, rows, strict=True)]
+        own = [np.flatnonzero(count) for count in counts]
+        y = np.repeat([1.0, -1.0], [len(o) for o in own])
+        c = COST * np.concatenate([count[o] for count, o in zip(counts, own, strict=True)])
+        seen = phi[:, np.concatenate(own)]
+        w, gap = _solve(seen, y, c)
+        if gap > _WORST_GAP:
+            return None
+        b = _offset(w @ seen, y, c)
+        # f = Σ_k v_k K(pivot_k, ·) + b with Lᵀ v = w, Lᵀ the pivots' columns of the factor
+        v, centres, gamma = np.linalg.solve(phi[:, pivots], w), x[pivots], self._gamma
+        return _settled(lambda features: _kernel(features, centres, gamma) @ v + b)
 
 
 def _settled(decision: Decision) -> Decision:
@@ -49,25 +103,6 @@ def _settled(decision: Decision) -> Decision:
         return np.where(np.abs(values) < _TIE, 0.0, values)
 
     return settled
-
-
-def _fit_in_span(members: np.ndarray, nonmembers: np.ndarray) -> Decision | None:
-    """The decision function, or None where it is not certain enough."""
-    merged = [np.unique(x, axis=0, return_counts=True) for x in (members, nonmembers)]
-    x = np.concatenate([rows for rows, _ in merged])
-    y = np.repeat([1.0, -1.0], [len(rows) for rows, _ in merged])
-    c = COST * np.concatenate([counts for _, counts in merged])
-    gamma = 1 / x.shape[1]
-    phi, pivots, error = _kernel_factor(x, gamma, _TOLERANCE if x.shape[1] == 1 else _TOLERANCE_OF_VECTORS)
-    if error > _WORST:
-        return None
-    w, gap = _solve(phi, y, c)
-    if gap > _WORST_GAP:
-        return None
-    b = _offset(phi @ w, y, c)
-    # f = Σ_k v_k K(pivot_k, ·) + b with Lᵀ v = w, L the pivots' rows of the factor
-    v, centres = np.linalg.solve(phi[pivots].T, w), x[pivots]
-    return _settled(lambda features: _kernel(features, centres, gamma) @ v + b)
 
 
 def _kernel(a: np.ndarray, b: np.ndarray, gamma: float) -> np.ndarray:
@@ -79,7 +114,7 @@ def _kernel(a: np.ndarray, b: np.ndarray, gamma: float) -> np.ndarray:
 
 
 def _kernel_factor(x: np.ndarray, gamma: float, tolerance: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """Pivoted Cholesky factor Φ [n, rank] with ΦΦᵀ ≈ K, the rows of its pivots, and the largest error of an entry."""
+    """Pivoted Cholesky factor Φ [rank, n] with ΦᵀΦ ≈ K, its pivots' columns, and the largest error of an entry."""
     columns, left = np.empty((min(MAX_RANK, len(x)), len(x))), np.ones(len(x))
     pivots: list[int] = []
     for k in range(len(columns)):
@@ -88,27 +123,28 @@ def _kernel_factor(x: np.ndarray, gamma: float, tolerance: float) -> tuple[np.nd
             break
         column = _kernel(x, x[p : p + 1], gamma)[:, 0] - columns[:k, p] @ columns[:k]
         column /= np.sqrt(left[p])
-        # a pivot is met exactly: the factor's rows of the pivots are triangular
+        # a pivot is met exactly: the factor's columns of the pivots are triangular
         column[pivots] = 0.0
         columns[k] = column
         left = np.maximum(left - column**2, 0.0)
         pivots.append(p)
         left[pivots] = 0.0
-    return np.ascontiguousarray(columns[: len(pivots)].T), np.array(pivots), float(left.max())
+    return columns[: len(pivots)], np.array(pivots), float(left.max())
 
 
 @np.errstate(all="ignore")
 def _solve(phi: np.ndarray, y: np.ndarray, c: np.ndarray, steps: int = 100) -> tuple[np.ndarray, float]:
     """w of min ½‖w‖² + Σ c_i max(0, 1 − y_i(φ_i·w + b)), and the relative duality gap.
 
-    Mehrotra's predictor-corrector method on the dual: min ½αᵀQα − Σα, 0 ≤ α ≤ c, Σ yα = 0, with Q = ZZᵀ.
+    phi: [rank, n], a sample in a column. Mehrotra's predictor-corrector method on the dual: min ½αᵀQα − Σα, 0 ≤ α ≤ c,
+    Σ yα = 0, with Q = ZᵀZ.
     """
-    z = phi * y[:, None]
+    z = phi * y
     alpha, s, t, b = c / 2, np.ones(len(y)), np.ones(len(y)), 0.0
-    best, smallest, stalled = np.zeros(z.shape[1]), np.inf, 0
+    best, smallest, stalled = np.zeros(len(z)), np.inf, 0
     for _ in range(steps):
-        w = alpha @ z
-        margins, u = z @ w + y * b, c - alpha
+        w = z @ alpha
+        margins, u = w @ z + y * b, c - alpha
         primal = w @ w / 2 + c @ np.maximum(0, 1 - margins)
         gap = float((primal - (alpha.sum() - w @ w / 2)) / primal)
         stalled = 0 if gap < smallest else stalled + 1
@@ -137,15 +173,17 @@ class _Newton:
     """
 
     def __init__(self, z: np.ndarray, y: np.ndarray, *iterate: np.ndarray):
-        self.y, (self.alpha, self.u, self.s, self.t, self.residual) = y, iterate
-        self.diagonal = self.s / self.alpha + self.t / self.u
-        self.scaled = z / self.diagonal[:, None]
-        self.inverse = np.linalg.inv(np.linalg.cholesky(np.eye(z.shape[1]) + z.T @ self.scaled))
+        self.y, self.z, (self.alpha, self.u, self.s, self.t, self.residual) = y, z, iterate
+        self.inverse_diagonal = 1 / (self.s / self.alpha + self.t / self.u)
+        # of a matrix with itself BLAS makes one half
+        half = z * np.sqrt(self.inverse_diagonal)
+        self.inverse = np.linalg.inv(np.linalg.cholesky(np.eye(len(z)) + half @ half.T))
         self.of_y = self._solved(y)
 
     def _solved(self, g: np.ndarray) -> np.ndarray:
-        """(D + ZZᵀ)⁻¹ g by Woodbury's identity."""
-        return g / self.diagonal - self.scaled @ (self.inverse.T @ (self.inverse @ (g @ self.scaled)))
+        """(D + ZᵀZ)⁻¹ g by Woodbury's identity."""
+        g = g * self.inverse_diagonal
+        return g - ((self.inverse.T @ (self.inverse @ (self.z @ g))) @ self.z) * self.inverse_diagonal
 
     def step(self, of_s: np.ndarray, of_t: np.ndarray) -> tuple[np.ndarray, float, np.ndarray, np.ndarray, float]:
         """Moves of α, b, s and t for α s to grow by of_s and u t by of_t, and the share of them that keeps all > 0."""
@@ -153,12 +191,9 @@ class _Newton:
         db = float((self.y @ g + self.y @ self.alpha) / (self.y @ self.of_y))
         da = g - self.of_y * db
         ds, dt = (of_s - self.s * da) / self.alpha, (of_t + self.t * da) / self.u
-        far = 1.0
-        for value, move in ((self.alpha, da), (self.u, -da), (self.s, ds), (self.t, dt)):
-            down = move < 0
-            if down.any():
-                far = min(far, float((value[down] / -move[down]).min()))
-        return da, db, ds, dt, far
+        moves = ((self.alpha, da), (self.u, -da), (self.s, ds), (self.t, dt))
+        steepest = max(-float((move / value).min()) for value, move in moves)
+        return da, db, ds, dt, 1 / max(steepest, 1.0)
 
 
 def _offset(g: np.ndarray, y: np.ndarray, c: np.ndarray) -> float:

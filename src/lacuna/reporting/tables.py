@@ -121,11 +121,11 @@ class Contest:
             values = np.abs(values - rows["value"].to_numpy())
         return float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
 
-    def scores(self, better: Mapping[str, str]) -> pd.DataFrame:
+    def scores(self, better: Mapping[str, str | float]) -> pd.DataFrame:
         """The methods' rows with `oracle` and `score`: the smaller, the better.
 
         better: the direction of each metric. lower, higher: ± value. oracle: the distance |value − oracle's|, once for
-        each oracle. none: no judgement, left out, and so are metrics that `better` lacks.
+        each oracle. A number: the distance from it. none: no judgement, left out; so are metrics that `better` lacks.
         """
         methods = self.cells[~self.cells["unlearner"].isin([*self.oracles, *self.twins])]
         parts = []
@@ -136,6 +136,8 @@ class Contest:
                 for oracle in [against] if against else self.oracles:
                     distance = np.abs(rows["value"] - self.of(oracle, rows))
                     parts.append(rows.assign(oracle=oracle, score=distance).dropna(subset="score"))
+            elif not isinstance(direction, str):
+                parts.append(rows.assign(oracle=against, score=np.abs(rows["value"] - direction)))
             elif direction != "none":
                 parts.append(rows.assign(oracle=against, score=rows["value"] * (1 if direction == "lower" else -1)))
         # the order of `cells`: place by place, not metric by metric
@@ -218,7 +220,7 @@ def _beside(
     return filled | {"_floor": floor, "_below_floor": "true" if below else "false"}, said
 
 
-def ranks_table(contest: Contest, better: Mapping[str, str]) -> pd.DataFrame:
+def ranks_table(contest: Contest, better: Mapping[str, str | float]) -> pd.DataFrame:
     """The methods' mean ranks by each metric and place, 1 the best, and Kendall's W: how far the seeds agree on them.
 
     better: see `Contest.scores`. A method that lacks a seed is not ranked; `note` says so.
@@ -244,7 +246,7 @@ def ranks_table(contest: Contest, better: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame(table, columns=columns)
 
 
-def disagreement_table(contest: Contest, better: Mapping[str, str]) -> pd.DataFrame:
+def disagreement_table(contest: Contest, better: Mapping[str, str | float]) -> pd.DataFrame:
     """Spearman's correlation between the orders that two metrics put the methods in, for each place and oracle.
 
     Methods are ordered by their mean score over seeds (`Contest.scores`): 1 is the same order, −1 the reverse. Metrics
@@ -301,7 +303,7 @@ def recipes_table(contest: Contest) -> pd.DataFrame:
     return pd.DataFrame(table, columns=columns)
 
 
-def sparsity_table(contest: Contest, better: Mapping[str, str]) -> pd.DataFrame:
+def sparsity_table(contest: Contest, better: Mapping[str, str | float]) -> pd.DataFrame:
     """Does a sparse model forget better? How far each method ends from its oracle, on the dense model and on a sparse.
 
     better: the direction of each metric, as for `Contest.scores`. A row for each method, sparse place, metric and
@@ -349,7 +351,7 @@ def sparsity_table(contest: Contest, better: Mapping[str, str]) -> pd.DataFrame:
     return found
 
 
-def _distances(contest: Contest, better: Mapping[str, str]) -> pd.DataFrame:
+def _distances(contest: Contest, better: Mapping[str, str | float]) -> pd.DataFrame:
     """The methods' rows with `oracle`, their `distance` from it and its twins' in `floor`; in the order of `cells`."""
     methods = contest.cells[[contest.role(label) == "method" for label in contest.cells["unlearner"]]]
     parts = [methods.iloc[:0].assign(oracle="", distance=0.0, floor=0.0)]

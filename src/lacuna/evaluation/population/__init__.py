@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from lacuna.errors import LacunaError
+from lacuna.evaluation import Values
+from lacuna.evaluation.cell import note_of
 from lacuna.evaluation.population.pool import Pool as Pool
 from lacuna.margin import margin as margin
 from lacuna.registry import Registry
@@ -20,23 +22,29 @@ POPULATION_METRICS: Registry = Registry("lacuna.evaluation.population", "populat
 
 def evaluate_population(
     pool: Pool, oracles: Mapping[str, Pool] | None = None, metrics: Iterable[str] | None = None
-) -> dict[str, float]:
+) -> Values:
     """Every metric of a pool, by name; one that compares with an oracle as `<metric>/<oracle label>`.
 
     oracles: the pools of reference methods by label, on the same halves. metrics: names in POPULATION_METRICS, all of
-    them by default. Raises LacunaError for an unknown metric, an oracle of another pool, or a value that is not finite.
+    them by default. `.notes` of the result has what must be known of a value.
+
+    Raises LacunaError for an unknown metric, an oracle of another pool, or a value that is not finite.
     """
     for label, oracle in (oracles or {}).items():
         pool.check_comparable(oracle, label)
-    values: dict[str, float] = {}
+    found: dict[str, float] = {}
     for name in POPULATION_METRICS if metrics is None else metrics:
         metric = POPULATION_METRICS[name]
         if not metric.about["oracle"]:
-            values[name] = float(metric(pool))
+            found[name] = metric(pool)
             continue
         for label, oracle in (oracles or {}).items():
-            values[f"{name}/{label}"] = float(metric(pool, oracle))
-    for name, value in values.items():
+            found[f"{name}/{label}"] = metric(pool, oracle)
+    values = Values()
+    for name, value in found.items():
         if not abs(value) < float("inf"):
             raise LacunaError(f"metric '{name}' is {value}; allowed: a finite number")
+        values[name] = float(value)
+        if note_of(value):
+            values.notes[name] = note_of(value)
     return values
