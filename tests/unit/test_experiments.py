@@ -30,9 +30,11 @@ PUBLISHED = {
         "salun_soft": {"lr": 0.013, "epochs": 10, "share": 0.5, "order": "mixed"},
     },
     "eupmu": {
-        "eupmu": {"lr": 3e-3, "epochs": 5, "batch_size": 256, "epsilon": 0.0, "variant": "paper"},
-        "eupmu_30": {"lr": 1e-2, "epochs": 5},
-        "eupmu_50": {"lr": 3e-2, "epochs": 5},
+        "eupmu": {"lr": 3e-3, "epochs": 5, "batch_size": 256, "epsilon": 0.0, "variant": "paper"}
+        | {"batches": "mixed", "weights": "shares", "exclude_true": False},
+        "eupmu_30": {"lr": 1e-2, "epochs": 5, "batches": "mixed", "weights": "shares"},
+        "eupmu_50": {"lr": 3e-2, "epochs": 5, "batches": "mixed", "weights": "shares"},
+        "linear": {"retain_weight": 1.0, "batches": "mixed", "weights": "shares"},
         "cagrad": {"c": 0.5},
         "famo": {"weight_lr": 0.025},
         "gdr_gma": {"sharpness": 100.0, "tolerance": 0.02},

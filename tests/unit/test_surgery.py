@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,14 +16,16 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from lacuna import unlearn
-from lacuna.data.batches import Augment, Batch
+from lacuna.data.batches import Augment, Batch, batch_sizes
 from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.pruning.mask import Mask, prunable
 from lacuna.training import Checkpoint, Work, fit
 from lacuna.unlearning import UNLEARNERS
+from lacuna.unlearning.base import LossUnlearner
 from lacuna.unlearning.eupmu import EUPMU, EUPMUFast
 from lacuna.unlearning.pcgrad import rectified
+from lacuna.unlearning.rl import RandomLabels
 from lacuna.unlearning.surgery import adam, clip, untracked
 
 EXPLICIT = ("ungrad", "pcgrad", "mgda", "cagrad", "munba", "gdr_gma")
@@ -38,6 +41,14 @@ COST = dict.fromkeys(EXPLICIT, (1, 0, 2)) | {
 EPS = torch.finfo(torch.float64).eps
 PLAIN = {"momentum": 0.0, "weight_decay": 0.0}
 QUICK = {"epochs": 2, "lr": 0.02, "batch_size": 8}
+# the published form first
+FORMS = [("mixed", "shares"), ("mixed", "equal"), ("equal", "shares"), ("equal", "equal")]
+FORM = pytest.mark.parametrize("form", FORMS, ids="-".join)
+
+
+def formed(form):
+    """The options of a form; an epoch over the forget set is only for equal batches."""
+    return {"batches": form[0], "weights": form[1], "epoch_of": "longest"}
 
 
 def method(name, **options):
@@ -261,7 +272,8 @@ def probe(name, model, given, mask=None, **options):
                 module.eval()
     given = unlearner.begin(model, given, work)
     dtype = next(model.parameters()).dtype
-    batches = {s: next(given.train_batches(s, unlearner.batch_size, 7, 0, dtype)) for s in unlearner.streams}
+    read = unlearner.plan(0, {s: given.steps(s, unlearner.batch_size) for s in unlearner.streams})[0]
+    batches = {s: next(given.train_batches(s, unlearner.batch_size, 7, 0, dtype)) for s in read}
     return unlearner, work, batches
 
 
@@ -273,38 +285,46 @@ def flat(tensors):
     return torch.cat([t.detach().reshape(-1) for t in tensors])
 
 
-def by_hand(model, work, batches, ascent=False):
-    """g_f, g_r, L_f and L_r of one forward pass over both batches, with the labels that the step drew."""
-    forget, retain = batches["forget"], batches["retain"]
-    out = model(torch.cat([forget.x, retain.x]))
-    n = len(forget.y)
-    l_f = -cross_entropy(out[:n], forget.y) if ascent else cross_entropy(out[:n], work.memory["targets"])
-    l_r = cross_entropy(out[n:], retain.y)
+def by_hand(model, unlearner, work, batches):
+    """g_f, g_r, L_f and L_r of one forward pass over all samples of a step, with the labels that the step drew."""
+    forgotten = torch.cat([batch.forgotten for batch in batches.values()])
+    labels = torch.cat([batch.y for batch in batches.values()])
+    if unlearner.forget_loss != "ascent":
+        assert torch.equal(work.memory["labels"][~forgotten], labels[~forgotten]), "retained samples keep theirs"
+        labels = work.memory["labels"]
+    out = model(torch.cat([batch.x for batch in batches.values()]))
     parameters = list(model.parameters())
-    g_f = flat(torch.autograd.grad(l_f, parameters, retain_graph=True))
-    return g_f, flat(torch.autograd.grad(l_r, parameters)), l_f.detach(), l_r.detach()
+    found = []
+    for rows, sign in ((forgotten, -1 if unlearner.forget_loss == "ascent" else 1), (~forgotten, 1)):
+        share = float(rows.double().mean()) if unlearner.weights == "shares" else 1.0
+        loss = sign * share * cross_entropy(out[rows], labels[rows]) if rows.any() else 0 * out.sum()
+        found.append((flat(torch.autograd.grad(loss, parameters, retain_graph=True)), loss.detach()))
+    (g_f, l_f), (g_r, l_r) = found
+    return g_f, g_r, l_f, l_r
 
 
+@FORM
 @pytest.mark.parametrize("batchnorm", ["train", "frozen"])
 @pytest.mark.parametrize("forget_loss", ["random_labels", "ascent"])
 @pytest.mark.parametrize("name", EXPLICIT)
-def test_explicit_methods_leave_their_direction_in_the_gradients(name, forget_loss, batchnorm):
+def test_explicit_methods_leave_their_direction_in_the_gradients(name, forget_loss, batchnorm, form):
     model = network().double()
-    options = {"batch_size": 16, "forget_loss": forget_loss, "clip": None, "batchnorm": batchnorm}
+    options = {"batch_size": 16, "forget_loss": forget_loss, "clip": None, "batchnorm": batchnorm} | formed(form)
     unlearner, work, batches = probe(name, model, data(), **options)
     shown = unlearner.backward(model, batches, work)
-    g_f, g_r, l_f, l_r = by_hand(model, work, batches, forget_loss == "ascent")
+    g_f, g_r, l_f, l_r = by_hand(model, unlearner, work, batches)
     found = flat(p.grad for p in model.parameters())
     assert torch.allclose(found, unlearner.combine(g_f, g_r, l_f, l_r, work), rtol=1e-9, atol=1e-12)
     assert float(shown) == pytest.approx(float(l_f + l_r), rel=1e-12)
 
 
+@FORM
 @pytest.mark.parametrize("weight", [0.0, 1.0, 2.5])
-def test_linear_gradient_is_the_weighted_sum(weight):
+def test_linear_gradient_is_the_weighted_sum(weight, form):
     model = network().double()
-    unlearner, work, batches = probe("linear", model, data(), retain_weight=weight)
+    unlearner, work, batches = probe("linear", model, data(), retain_weight=weight, batch_size=16, **formed(form))
     unlearner.backward(model, batches, work)
-    g_f, g_r, *_ = by_hand(model, work, batches)
+    g_f, g_r, *_ = by_hand(model, unlearner, work, batches)
     assert torch.allclose(flat(p.grad for p in model.parameters()), weight * g_r + g_f, rtol=1e-9, atol=1e-12)
 
 
@@ -379,10 +399,12 @@ def test_the_second_look_is_at_the_same_function(name, batchnorm):
     assert all(m.track_running_stats for m in model.modules() if isinstance(m, nn.BatchNorm2d))
     if batchnorm == "train":
         # what it must not be: normalised by the retain samples alone, or by the running statistics
+        mixed = batches["mixed"]
+        x, y = mixed.x[~mixed.forgotten], mixed.y[~mixed.forgotten]
         with torch.no_grad(), untracked(model):
-            alone = cross_entropy(model(batches["retain"].x), batches["retain"].y)
+            alone = cross_entropy(model(x), y) * len(y) / len(mixed.y)
         with torch.no_grad():
-            running = cross_entropy(model.eval()(batches["retain"].x), batches["retain"].y)
+            running = cross_entropy(model.eval()(x), y) * len(y) / len(mixed.y)
         assert abs(float(alone - now[1])) > 1e-4
         assert abs(float(running - now[1])) > 1e-4
 
@@ -405,9 +427,7 @@ def test_masked_entries_do_not_influence_the_direction(name):
     options = {"clip": 0.01} if name in WEIGHTED else {"clip": None}
     unlearner, work, batches = probe(name, model, data(), mask, batch_size=16, **options)
     unlearner.backward(model, batches, work)
-    g_f, g_r, l_f, l_r = by_hand(model, work, batches)
-    if unlearner.forget_loss == "ascent":
-        g_f, g_r, l_f, l_r = by_hand(model, work, batches, ascent=True)
+    g_f, g_r, l_f, l_r = by_hand(model, unlearner, work, batches)
     keep = flat(mask[n] if n in mask else torch.ones_like(p).bool() for n, p in model.named_parameters())
     found = flat(p.grad for p in model.parameters())
     assert float(g_f[~keep].norm()) > 0.01 * float(g_f.norm()), "they would matter if they counted"
@@ -493,38 +513,224 @@ def test_a_model_without_batch_norm_or_with_frozen_parameters_works():
 
 
 @pytest.mark.parametrize("name", FAMILY)
-def test_an_epoch_passes_over_the_longest_set_or_over_the_forget_set(name):
+def test_the_form_is_that_of_the_publication(name):
+    """One shuffled stream and shares of the batch, as EUPMU is released; gdr_gma is released with batches apart."""
+    found = method(name)
+    own = name == "gdr_gma"
+    assert (found.batches, found.weights) == (("equal", "equal") if own else ("mixed", "shares"))
+    assert (found.epoch_of, found.forget_loss) == (("forget", "ascent") if own else ("longest", "random_labels"))
+    assert not found.exclude_true
+    assert found.clip == (1.0 if name in ("ungrad", "munba") else None)
+
+
+class Seen:
+    """What the steps of a run of linear weighting read: flags of D_f, indices and labels as used."""
+
+    def __init__(self, given, **options):
+        self.steps = []
+
+        class Spy(UNLEARNERS["linear"]):
+            def backward(spy, model, batches, work):
+                shown = super().backward(model, batches, work)
+                index = torch.cat([batch.index for batch in batches.values()])
+                self.steps.append((work.memory["forgotten"], index, work.memory["labels"]))
+                return shown
+
+        self.epochs = options["epochs"]
+        fit(network(), Spy(**options), without_val(given), seed=0)
+
+    def epoch(self, e):
+        """All of an epoch, one after the other."""
+        per = len(self.steps) // self.epochs
+        return [torch.cat(parts) for parts in zip(*self.steps[e * per : (e + 1) * per], strict=True)]
+
+
+def test_a_mixed_epoch_has_each_sample_of_both_sets_once():
     given = data(retain=40, forget=12)
-    assert method(name).epoch_of == ("forget" if name == "gdr_gma" else "longest")
+    seen = Seen(given, epochs=3, batch_size=8)
+    assert len(seen.steps) == 3 * given.steps("mixed", 8)
+    for e in range(3):
+        forgotten, index, _ = seen.epoch(e)
+        assert index.sort().values.tolist() == given.index("mixed").sort().values.tolist()
+        assert set(index[forgotten].tolist()) == set(given.parts["forget"].tolist())
+    counts = [int(forgotten.sum()) for forgotten, _, _ in seen.steps]
+    assert len(set(counts)) > 1, "shuffled, not divided evenly"
+    assert not torch.equal(seen.epoch(0)[1], seen.epoch(1)[1]), "a new order each epoch"
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_an_epoch_of_equal_batches_passes_over_the_longest_set_or_over_the_forget_set(name):
+    given = data(retain=40, forget=12)
     for epoch_of, expected in (("longest", 5), ("forget", 2)):
-        done = unlearn(name, network(), given, epochs=3, lr=1e-3, batch_size=8, epoch_of=epoch_of).fit
+        options = {"epochs": 3, "lr": 1e-3, "batch_size": 8, "batches": "equal", "epoch_of": epoch_of}
+        done = unlearn(name, network(), given, **options).fit
         assert done.steps == 3 * expected
-        if epoch_of == "longest":
-            # 12 forget samples are 6 and 6: the third batch is the first of a new pass
-            assert done.samples == 3 * (40 + 5 * 6)
-    longer = unlearn(name, network(), data(retain=10, forget=30), epochs=1, batch_size=8, epoch_of="longest").fit
+        forget = list(itertools.islice(itertools.cycle(batch_sizes(12, 8)), expected))
+        assert done.samples == 3 * (8 * expected + sum(forget)), "a set that is used up starts over"
+    options = {"epochs": 1, "batch_size": 8, "batches": "equal", "epoch_of": "longest"}
+    longer = unlearn(name, network(), data(retain=10, forget=30), **options).fit
     assert longer.steps == 4
 
 
-def test_labels_are_drawn_for_every_visit_and_never_the_true_one():
-    drawn = []
+def test_an_epoch_over_the_forget_set_needs_equal_batches():
+    words = "epoch_of: forget is not allowed with batches mixed, .*; allowed: longest, or batches equal"
+    for name in FAMILY:
+        with pytest.raises(LacunaError, match=rf"^{name}\.{words}"):
+            method(name, batches="mixed", epoch_of="forget")
 
-    class Spy(UNLEARNERS["linear"]):
-        def derive(self, l_f, l_r, work):
-            drawn.append(work.memory["targets"].clone())
-            super().derive(l_f, l_r, work)
 
+@pytest.mark.parametrize("batches", ["mixed", "equal"])
+def test_labels_are_drawn_for_every_visit_and_are_true_as_often_as_others(batches):
     given = data(retain=60, forget=12, shuffle=False)
-    y = given.labels[given.parts["forget"]]
-    fit(network(), Spy(epochs=4, batch_size=12), given, seed=0)
-    assert len(drawn) == 20
-    assert not any((labels == y).any() for labels in drawn)
-    assert len({tuple(labels.tolist()) for labels in drawn}) > 15, "a new draw at each of the five visits of an epoch"
-    drawn.clear()
-    fit(network(), Spy(epochs=4, batch_size=12, exclude_true=False), given, seed=0)
-    shares = torch.stack(drawn).flatten().bincount(minlength=3) / 240
-    assert float((shares - 1 / 3).abs().max()) < 0.12
-    assert any((labels == y).any() for labels in drawn)
+    y = given.labels
+    seen = Seen(given, epochs=20, batch_size=12, batches=batches)
+    forgotten, index, labels = (torch.cat(parts) for parts in zip(*seen.steps, strict=True))
+    visits = 20 * 12 * (1 if batches == "mixed" else 5)
+    assert int(forgotten.sum()) == visits
+    assert torch.equal(labels[~forgotten], y[index[~forgotten]])
+    shares = labels[forgotten].bincount(minlength=3) / visits
+    assert float((shares - 1 / 3).abs().max()) < 0.1
+    assert float((labels == y[index])[forgotten].double().mean()) == pytest.approx(1 / 3, abs=0.1)
+    first = given.parts["forget"][0]
+    assert len(set(labels[forgotten & (index == first)].tolist())) == 3, "a new draw at each visit"
+
+    seen = Seen(given, epochs=4, batch_size=12, batches=batches, exclude_true=True)
+    forgotten, index, labels = (torch.cat(parts) for parts in zip(*seen.steps, strict=True))
+    assert not (labels == y[index])[forgotten].any()
+
+
+# ---- shares of the batch, batches without one of the sets --------------------------------------------------------
+
+
+LABELS = RandomLabels(exclude_true=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanLoss(LossUnlearner):
+    """The mean cross-entropy of a mixed batch, forgotten samples with random labels."""
+
+    def loss(self, model, mixed):
+        return cross_entropy(model(mixed.x), torch.where(mixed.forgotten, LABELS.draw(mixed), mixed.y))
+
+
+@pytest.mark.parametrize("batches", ["mixed", "equal"])
+@pytest.mark.parametrize("name", FAMILY)
+def test_shares_of_both_losses_sum_to_the_mean_loss_of_the_batch(name, batches):
+    model = network().double()
+    options = {"batch_size": 10, "forget_loss": "random_labels"} | formed((batches, "shares"))
+    unlearner, work, read = probe(name, model, data(), **options)
+    shown = unlearner.backward(model, read, work)
+    x = torch.cat([batch.x for batch in read.values()])
+    assert 0 < int(work.memory["forgotten"].sum()) < len(x)
+    mean = cross_entropy(model(x), work.memory["labels"])
+    assert float(shown) == pytest.approx(mean.item(), rel=1e-12)
+    if name == "linear":
+        expected = flat(torch.autograd.grad(mean, list(model.parameters())))
+        assert torch.allclose(flat(p.grad for p in model.parameters()), expected, rtol=1e-10, atol=1e-13)
+
+
+def test_published_linear_weighting_is_descent_on_the_mean_loss_of_mixed_batches():
+    options = {"epochs": 3, "lr": 0.05, "batch_size": 8}
+    ended = []
+    for objective in (method("linear", **options), MeanLoss(**options)):
+        model = network().double()
+        fit(model, objective, without_val(data(augment=Augment(1))), seed=4)
+        ended.append(state(model))
+    for name in ended[0]:
+        torch.testing.assert_close(ended[0][name], ended[1][name], rtol=1e-9, atol=1e-12)
+
+
+def only(batch, rows):
+    """Some samples of a batch."""
+    return Batch(batch.x[rows], batch.y[rows], batch.index[rows], batch.forgotten[rows], batch.classes, batch.generator)
+
+
+@pytest.mark.parametrize("weights", ["shares", "equal"])
+@pytest.mark.parametrize("lacks", ["forget", "retain"])
+@pytest.mark.parametrize("name", FAMILY)
+def test_a_loss_without_a_sample_in_the_batch_is_0_and_has_no_gradient(name, lacks, weights):
+    """So each step is that of its formula with a zero vector, and nothing that follows the losses moves by it."""
+    model = network().double()
+    options = {"forget_loss": "random_labels", "clip": None, "batch_size": 30} | formed(("mixed", weights))
+    unlearner, work, batches = probe(name, model, data(), **options)
+    if "lambda" in work.tensors:
+        work.tensors["lambda"] = vector(0.7)
+    mixed = batches["mixed"]
+    batches = {"mixed": only(mixed, ~mixed.forgotten if lacks == "forget" else mixed.forgotten)}
+    shown = unlearner.backward(model, batches, work)
+    g_f, g_r, l_f, l_r = by_hand(model, unlearner, work, batches)
+    assert not (g_f if lacks == "forget" else g_r).any()
+    whole = g_r if lacks == "forget" else g_f
+    assert float(whole.norm()) > 0.01
+    assert float(shown) == pytest.approx(float(l_f + l_r))
+    found = flat(p.grad for p in model.parameters())
+    expected = {
+        "ungrad": whole if lacks == "retain" else 0 * whole,
+        "pcgrad": whole,
+        "mgda": 0 * whole,
+        "cagrad": whole / 2,
+        "munba": whole if lacks == "forget" else 0.1 * whole,
+        "gdr_gma": whole * torch.sigmoid(100 * (l_r - 0.02) * (1 if lacks == "forget" else -1)),
+        "eupmu": 0.7 * whole if lacks == "forget" else whole,
+        "eupmu_fast": 0.7 * whole if lacks == "forget" else whole,
+        "famo": whole,
+        "linear": whole,
+    }[name]
+    assert torch.allclose(found, expected, rtol=1e-7, atol=1e-12)
+
+
+def drifted(model):
+    """Other weights, so that a second look sees other losses."""
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.05 * torch.sin(torch.arange(p.numel(), dtype=p.dtype)).view(p.shape))
+
+
+@pytest.mark.parametrize("lacks", ["forget", "retain", None])
+@pytest.mark.parametrize(("name", "variant"), [("eupmu", "paper"), ("eupmu", "released"), ("famo", None)])
+def test_weights_follow_only_losses_that_the_batch_holds(name, variant, lacks):
+    """λ stays without a sample of D_r, FAMO's w without one of either; Adam's moments and count stay with them."""
+    model = network().double()
+    options = {"variant": variant, "weight_init": 5.0} if variant else {}
+    unlearner, work, batches = probe(name, model, data(), batch_size=30, **options)
+    mixed = batches["mixed"]
+    if lacks is not None:
+        batches = {"mixed": only(mixed, ~mixed.forgotten if lacks == "forget" else mixed.forgotten)}
+    unlearner.backward(model, batches, work)
+    drifted(model)
+    before = {k: v.clone() for k, v in work.tensors.items()}
+    unlearner.after_step(model, batches, work)
+    moves = lacks is None or (lacks == "forget" and name == "eupmu")
+    key = "w" if name == "famo" else "lambda"
+    assert torch.equal(work.tensors[key], before[key]) == (not moves)
+    assert bool(torch.isfinite(work.tensors[key]).all())
+    if variant != "paper":
+        assert bool(work.tensors[f"{key}.steps"].any()) == moves
+        assert bool(work.tensors[f"{key}.square"].any()) == moves
+
+
+def test_fast_variant_looks_past_a_batch_without_retain_samples():
+    unlearner = method("eupmu_fast", beta=0.1, weight_init=1.0)
+    work = Work(0, torch.device("cpu"), 3)
+    work.tensors["lambda"] = torch.tensor(1.0)
+    weights = []
+    for loss, here, work.lr in ((0.0, False, 0.3), (0.5, True, 0.1), (0.0, False, 0.3), (0.9, True, 0.2)):
+        work.memory["forgotten"] = torch.tensor([True, not here])
+        unlearner.weighted(torch.tensor(1.0), torch.tensor(loss), work)
+        weights.append(float(work.tensors["lambda"]))
+    # the difference is over two steps, of 0.1 and 0.3
+    assert weights == pytest.approx([1.0, 1.0, 1.0, 1.0 + 0.1 * 0.4 / 0.4])
+
+
+@pytest.mark.parametrize("weights", ["shares", "equal"])
+@pytest.mark.parametrize("sets", [(40, 1), (1, 40)], ids=str)
+@pytest.mark.parametrize("name", FAMILY)
+def test_one_sample_of_a_set_in_many_batches_is_enough(name, sets, weights):
+    retain, forget = sets
+    options = QUICK | {"forget_loss": "random_labels"} | formed(("mixed", weights))
+    outcome = unlearn(name, network(), data(retain=retain, forget=forget), **options)
+    assert all(bool(torch.isfinite(v).all()) for v in outcome.model.state_dict().values())
+    assert all(math.isfinite(row["loss"]) for row in outcome.fit.history)
 
 
 # ---- implicit surgery ------------------------------------------------------------------------------------------------
@@ -545,7 +751,7 @@ def on_a_plane(cls):
     """The method with L_f = 5 + ⟨A, θ⟩, L_r = 3 + ⟨B, θ⟩: gradients that stay what they are."""
 
     class Linearised(cls):
-        def losses(self, model, forget, retain, work):
+        def losses(self, model, forget, retain, mixed, work):
             return 5 + A @ model.theta, 3 + B @ model.theta
 
     return Linearised
@@ -573,9 +779,10 @@ def test_on_linear_losses_the_weight_converges_to_that_of_the_closed_form(cls, e
     assert found == pytest.approx(expected, abs=1e-6)
 
 
+@FORM
 @pytest.mark.parametrize("log_losses", [False, True])
 @pytest.mark.parametrize("cls", [EUPMU, EUPMUFast])
-def test_with_a_network_that_stands_still_the_weight_converges_to_that_of_the_closed_form(cls, log_losses):
+def test_with_a_network_that_stands_still_the_weight_converges_to_that_of_the_closed_form(cls, log_losses, form):
     """lr 1e-7: θ hardly moves while the difference of the losses, divided by lr, tells ⟨g_r, d⟩."""
     # one batch of all samples, always in the same order; frozen labels
     given = data(retain=24, forget=12, shuffle=False)
@@ -583,16 +790,18 @@ def test_with_a_network_that_stands_still_the_weight_converges_to_that_of_the_cl
 
     class Fixed(cls):
         def backward(self, model, batches, work):
-            generator = torch.Generator().manual_seed(0)
-            forget = batches["forget"]
-            again = Batch(forget.x, forget.y, forget.index, forget.forgotten, forget.classes, generator)
-            return super().backward(model, {**batches, "forget": again}, work)
+            again = {}
+            for stream, b in batches.items():
+                generator = torch.Generator().manual_seed(0)
+                again[stream] = Batch(b.x, b.y, b.index, b.forgotten, b.classes, generator)
+            return super().backward(model, again, work)
 
-    options = {"epochs": 40, "lr": 1e-7, "batch_size": 24, "log_losses": log_losses} | PLAIN
-    unlearner, work, batches = probe("eupmu", model, given, batch_size=24)
-    batches["forget"].generator.manual_seed(0)
+    options = {"epochs": 40, "lr": 1e-7, "batch_size": 36, "log_losses": log_losses} | PLAIN | formed(form)
+    unlearner, work, batches = probe("eupmu", model, given, batch_size=36, **formed(form))
+    for batch in batches.values():
+        batch.generator.manual_seed(0)
     unlearner.backward(model, batches, work)
-    g_f, g_r, l_f, l_r = by_hand(model, work, batches)
+    g_f, g_r, l_f, l_r = by_hand(model, unlearner, work, batches)
     if log_losses:
         g_f, g_r = g_f / (l_f + 1e-8), g_r / (l_r + 1e-8)
     # a demand that plain descent on L_f does not meet
@@ -660,10 +869,30 @@ def test_released_variant_is_adam_on_differences_of_logarithms():
         below += reference.x[0] < 0
     assert below > 0, "λ itself may be negative"
     l_f, l_r = torch.tensor(2.0), torch.tensor(0.5)
-    work.tensors["lambda"] = torch.tensor(-3.0)
-    assert float(unlearner.weighted(l_f, l_r, work)) == pytest.approx(math.log(2), rel=1e-6), "it counts as 0 then"
-    work.tensors["lambda"] = torch.tensor(3.0)
-    assert float(unlearner.weighted(l_f, l_r, work)) == pytest.approx(math.log(2) + 3 * math.log(0.5), rel=1e-6)
+    for weight, expected in ((-3.0, 2.0), (3.0, 2.0 + 3 * 0.5)):  # below 0 it counts as 0
+        work.tensors["lambda"] = torch.tensor(weight)
+        assert float(unlearner.weighted(l_f, l_r, work)) == pytest.approx(expected, rel=1e-6), "the losses themselves"
+    logarithmic = method("eupmu", variant="released", log_losses=True)
+    assert float(logarithmic.weighted(l_f, l_r, work)) == pytest.approx(math.log(2) + 3 * math.log(0.5), rel=1e-6)
+
+
+def test_released_fast_variant_divides_both_weights_by_their_sum():
+    unlearner = method("eupmu_fast", variant="released", beta=1.0)
+    work = Work(0, torch.device("cpu"), 3)
+    work.memory["forgotten"] = torch.tensor([True, False])
+    for weight, expected in ((3.0, (2.0 + 3 * 0.5) / 4), (-3.0, 2.0)):
+        work.tensors = {"lambda": torch.tensor(weight)}
+        assert float(unlearner.weighted(torch.tensor(2.0), torch.tensor(0.5), work)) == pytest.approx(expected)
+    paper = method("eupmu_fast")
+    work.tensors = {"lambda": torch.tensor(3.0)}
+    assert float(paper.weighted(torch.tensor(2.0), torch.tensor(0.5), work)) == pytest.approx(2.0 + 3 * 0.5)
+
+
+@pytest.mark.parametrize("name", ["eupmu", "eupmu_fast"])
+def test_released_variant_may_ascend_on_the_forgotten(name):
+    """Only L_r has a logarithm there."""
+    outcome = unlearn(name, network(), data(), variant="released", forget_loss="ascent", **QUICK)
+    assert all(bool(torch.isfinite(p).all()) for p in outcome.model.parameters())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -682,6 +911,7 @@ def test_fast_variant_compares_with_the_next_batch():
     unlearner = method("eupmu_fast", beta=0.1, weight_init=1.0)
     work = Work(0, torch.device("cpu"), 3)
     work.tensors["lambda"] = torch.tensor(1.0)
+    work.memory["forgotten"] = torch.tensor([True, False])
     retain = [0.5, 0.6, 0.3]
     weights = []
     for loss, work.lr in zip(retain, (0.1, 0.2, 0.4), strict=True):
@@ -697,16 +927,16 @@ def test_fast_variant_compares_with_the_next_batch():
 @pytest.mark.parametrize("normalised", [True, False])
 def test_famo_gradient_is_that_of_the_weighted_logarithms(normalised):
     model = network().double()
-    options = {"normalised": normalised, "forget_bound": 0.3, "retain_bound": 0.1}
+    options = {"normalised": normalised, "forget_bound": 0.03, "retain_bound": 0.1}
     unlearner, work, batches = probe("famo", model, data(), **options)
     work.tensors["w"] = vector([0.7, -0.4])
     unlearner.backward(model, batches, work)
-    g_f, g_r, l_f, l_r = by_hand(model, work, batches)
+    g_f, g_r, l_f, l_r = by_hand(model, unlearner, work, batches)
     z = work.tensors["w"].softmax(0)
-    weights = z / (torch.stack([l_f - 0.3, l_r - 0.1]) + 1e-8)
+    weights = z / (torch.stack([l_f - 0.03, l_r - 0.1]) + 1e-8)
     if normalised:
         weights = weights / weights.sum()
-        assert float(unlearner.weights(l_f, l_r, work).sum()) == pytest.approx(1)
+        assert float(unlearner.factors(l_f, l_r, work).sum()) == pytest.approx(1)
     expected = weights[0] * g_f + weights[1] * g_r
     assert torch.allclose(flat(p.grad for p in model.parameters()), expected, rtol=1e-9, atol=1e-12)
 
@@ -725,7 +955,7 @@ def look_at(kept):
     unlearner = method("famo")
     work = Work(0, torch.device("cpu"), 3)
     work.tensors["w"] = torch.zeros(2, dtype=torch.float64)
-    work.memory["losses"] = vector([2.0, 0.7]).unbind()
+    work.memory |= {"losses": vector([2.0, 0.7]).unbind(), "forgotten": torch.tensor([True, False])}
     now = [work.memory["losses"][i] * kept[i] for i in (0, 1)]
 
     class Stub(type(unlearner)):
@@ -744,10 +974,10 @@ def test_famo_follows_the_derivative_of_the_weighted_decrease():
         def after_step(self, model, batches, work):
             before = [float(l) for l in work.memory["losses"]]
             super().after_step(model, batches, work)
-            after = [float(l.detach()) for l in self.losses(model, None, None, work)]
+            after = [float(l.detach()) for l in self.losses(model, None, None, None, work)]
             seen.append((before, after, work.tensors["w"].clone()))
 
-    fit(model, Watched(epochs=4, lr=0.05, batch_size=16, **PLAIN), without_val(data()), seed=0)
+    fit(model, Watched(epochs=6, lr=0.05, batch_size=26, **PLAIN), without_val(data()), seed=0)
     reference = Adam([0.0, 0.0], lr=0.025, decay=1e-5)
     for before, after, found in seen:
         fell = (vector(before) / vector(after)).log()
@@ -764,7 +994,11 @@ def test_famo_follows_the_derivative_of_the_weighted_decrease():
     ("name", "options", "words"),
     [
         ("famo", {}, "famo.forget_loss: ascent is not allowed"),
-        ("eupmu", {"variant": "released"}, "eupmu.forget_loss: ascent is not allowed with variant released"),
+        (
+            "eupmu",
+            {"log_losses": True, "variant": "released"},
+            "eupmu.forget_loss: ascent is not allowed with log_losses",
+        ),
         ("eupmu_fast", {"log_losses": True}, "eupmu_fast.forget_loss: ascent is not allowed with log_losses"),
     ],
 )
@@ -784,6 +1018,8 @@ def test_logarithms_of_negative_losses_are_refused(name, options, words):
         ("linear", {"clip": 0}),
         ("ungrad", {"epoch_of": "retain"}),
         ("pcgrad", {"forget_loss": "none"}),
+        ("mgda", {"batches": "forget"}),
+        ("eupmu", {"weights": "retain"}),
     ],
 )
 def test_values_out_of_range_are_refused(name, options):

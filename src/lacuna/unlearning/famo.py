@@ -22,16 +22,13 @@ class FAMO(LossWeighting):
     """Fast adaptive multitask optimisation: SGD on c Σ z_i log(L_i − b_i), z = softmax(w), c = 1/Σ z_i/(L_i − b_i).
 
     w follows, with Adam, how much each log(L_i − b_i) fell in the step: the loss that falls more slowly gains weight.
-    c makes the weights of the gradients sum to 1; it is a constant for the derivative.
+    c makes the weights of the gradients sum to 1; it is a constant for the derivative. In a batch that lacks one of the
+    sets the other loss has all the weight and w stays.
     weight_lr: Adam's step for w.
     logit_decay: decay of w, added to its gradient, ≥ 0.
     normalised: with c; without, the gradient of a loss near its bound grows without limit.
     forget_bound, retain_bound: b_f and b_r, lower bounds of the losses, ≥ 0.
-    forget_loss: L_f, cross-entropy with random labels, drawn anew at every visit; ascent has no lower bound.
-    exclude_true: never draw the true label.
-    clip: largest norm of the gradient, over unmasked weights; null: no limit.
-    epoch_of: a pass over the longest set (the other starts over), or over the forget set.
-    Published values: weight_lr 0.025, decay 1e-5 (1e-3 to 1e-2 elsewhere); none for unlearning.
+    Published values: weight_lr 0.025, logit_decay 1e-5 (elsewhere 1e-3 to 1e-2), batches mixed, weights shares.
     Cost: 2 forward (1 without gradient), 1 backward a step.
     Source: Liu et al., NeurIPS 2023 (arXiv 2306.03792).
     """
@@ -43,6 +40,7 @@ class FAMO(LossWeighting):
     retain_bound: NonNegative = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.forget_loss == "ascent":
             raise LacunaError("famo.forget_loss: ascent is not allowed, it has no logarithm; allowed: random_labels")
 
@@ -52,12 +50,12 @@ class FAMO(LossWeighting):
         return super().begin(model, data, work)
 
     def weighted(self, l_f: Tensor, l_r: Tensor, work: Work) -> Tensor:
-        weights = self.weights(l_f.detach(), l_r.detach(), work)
-        return weights[0] * l_f + weights[1] * l_r
+        factors = self.factors(l_f.detach(), l_r.detach(), work)
+        return factors[0] * l_f + factors[1] * l_r
 
-    def weights(self, l_f: Tensor, l_r: Tensor, work: Work) -> Tensor:
+    def factors(self, l_f: Tensor, l_r: Tensor, work: Work) -> Tensor:
         """What the gradients of L_f and L_r are multiplied by."""
-        shares = work.tensors["w"].softmax(0) / self.above(l_f, l_r)
+        shares = work.tensors["w"].softmax(0) / self.above(l_f, l_r) * self.present(work)
         return shares / shares.sum() if self.normalised else shares
 
     def above(self, l_f: Tensor, l_r: Tensor) -> Tensor:
@@ -68,4 +66,5 @@ class FAMO(LossWeighting):
     def after_step(self, model: nn.Module, batches: Mapping[str, Batch], work: Work) -> None:
         fell = self.above(*work.memory["losses"]).log() - self.above(*self.losses_now(model, batches, work)).log()
         z = work.tensors["w"].softmax(0)
-        adam(work, "w", z * (fell - z.dot(fell)), self.weight_lr, self.logit_decay)
+        both = self.present(work).all()
+        adam(work, "w", z * (fell - z.dot(fell)), self.weight_lr, self.logit_decay, both)

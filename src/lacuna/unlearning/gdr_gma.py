@@ -24,11 +24,8 @@ class GDRGMA(GradientSurgery):
     the first one's result, and rectifies the last tensor with a bank of earlier gradients too; here, the formula.
     sharpness: γ, how suddenly λ falls at ε, > 0.
     tolerance: ε, the retain loss at which both gradients weigh the same, > 0.
-    forget_loss: L_f, ascent, −ℓ(D_f), as published, or cross-entropy with random labels, drawn anew at every visit.
-    exclude_true: never draw the true label.
-    clip: largest norm of d, over unmasked weights; null: no limit.
-    epoch_of: a pass over the forget set, as published, or over the longest set (the other starts over).
-    Published values (CIFAR-10, ResNet-18): 10 epochs, γ 100, ε 0.02, lr 1e-4 with AdamW, where SGD needs more.
+    Published values (CIFAR-10, ResNet-18): epochs 10, sharpness 100, tolerance 0.02, batches equal, weights equal,
+    forget_loss ascent, epoch_of forget. Its rate of 1e-4 is for AdamW and not the default: SGD needs more.
     Cost: 1 forward, 2 backward a step.
     Source: Lin et al., ACM MM 2024.
     """
@@ -36,6 +33,8 @@ class GDRGMA(GradientSurgery):
     epochs: Count = 10
     sharpness: Positive = 100.0
     tolerance: Positive = 0.02
+    batches: Literal["mixed", "equal"] = "equal"
+    weights: Literal["shares", "equal"] = "equal"
     forget_loss: Literal["random_labels", "ascent"] = "ascent"
     epoch_of: Literal["longest", "forget"] = "forget"
 

@@ -17,13 +17,10 @@ from lacuna.unlearning.surgery import LossWeighting
 class Linear(LossWeighting):
     """Linear weighting: SGD on w L_r + L_f.
 
-    The baseline of every gradient surgery.
+    The baseline of every gradient surgery. With w 1 and weights shares it descends on the mean loss of the whole batch,
+    forgotten samples with random labels: the linearisation of the EUPMU paper.
     retain_weight: w, ≥ 0.
-    forget_loss: L_f, cross-entropy with random labels, drawn anew at every visit, or ascent, −ℓ(D_f).
-    exclude_true: never draw the true label.
-    clip: largest norm of the gradient, over unmasked weights; null: no limit.
-    epoch_of: a pass over the longest set (the other starts over), or over the forget set.
-    Published values: none; lr and epochs as for EUPMU.
+    Published values: retain_weight 1, batches mixed, weights shares; lr and epochs as for EUPMU.
     Cost: 1 forward, 1 backward a step.
     Source: baseline of Zhou et al., NeurIPS 2025 (arXiv 2510.22124).
     """

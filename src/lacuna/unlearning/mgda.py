@@ -16,12 +16,9 @@ from lacuna.unlearning.surgery import GradientSurgery, ratio
 class MGDA(GradientSurgery):
     """Multiple-gradient descent: d = w g_f + (1 − w) g_r, w ∈ [0, 1] with the smallest ‖d‖.
 
-    It follows the shorter gradient; at a well-trained model that is the retain gradient.
-    forget_loss: L_f, cross-entropy with random labels, drawn anew at every visit, or ascent, −ℓ(D_f).
-    exclude_true: never draw the true label.
-    clip: largest norm of d, over unmasked weights; null: no limit.
-    epoch_of: a pass over the longest set (the other starts over), or over the forget set.
-    Published values: none for unlearning; lr and epochs as for EUPMU.
+    It follows the shorter gradient; at a well-trained model that is the retain gradient. In a batch without one of the
+    sets d is 0.
+    Published values: none for unlearning; lr, epochs, batches and weights as for EUPMU.
     Cost: 1 forward, 2 backward a step.
     Source: Désidéri, Comptes Rendus Mathématique 2012; Sener and Koltun, NeurIPS 2018.
     """

@@ -21,12 +21,9 @@ class MUNBa(GradientSurgery):
     d halves the angle between both gradients and has norm √2, whatever their norms. The two published closed forms are
     this one; the common code adds 1e-8 to their denominators and so fails for small, parallel and orthogonal gradients.
     fallback: share of g_f in d = g_r + fallback·g_f, where no bargain exists: a gradient is 0, or the two are opposite.
-    forget_loss: L_f, cross-entropy with random labels, drawn anew at every visit, or ascent, −ℓ(D_f).
-    exclude_true: never draw the true label.
-    clip: largest norm of d, over unmasked weights; null: no limit.
-    epoch_of: a pass over the longest set (the other starts over), or over the forget set.
-    Published values (defaults of the code): lr 0.01, 10 epochs, clip 1, fallback 0.1. There, once an epoch has used up
-    D_f, its other steps are plain descent on ℓ(D_r); here every step bargains.
+    Published values (defaults of the code): lr 0.01, epochs 10, clip 1, fallback 0.1.
+    Its code reads a batch of each set a step, and once an epoch has used up D_f descends on ℓ(D_r) alone; here its
+    batches are those of its family. A batch without one of the sets has no bargain.
     Cost: 1 forward, 2 backward a step.
     Source: Wu and Harandi, ICCV 2025 (arXiv 2411.15537).
     """

@@ -22,11 +22,7 @@ class PCGrad(GradientSurgery):
     """Projecting conflicting gradients: d = g_f' + g_r', g_i' = g_i − min(0, ⟨g_i, g_j⟩)/‖g_j‖² g_j.
 
     Each gradient loses its component along the other one if they conflict.
-    forget_loss: L_f, cross-entropy with random labels, drawn anew at every visit, or ascent, −ℓ(D_f).
-    exclude_true: never draw the true label.
-    clip: largest norm of d, over unmasked weights; null: no limit.
-    epoch_of: a pass over the longest set (the other starts over), or over the forget set.
-    Published values: none for unlearning; lr and epochs as for EUPMU.
+    Published values: none for unlearning; lr, epochs, batches and weights as for EUPMU.
     Cost: 1 forward, 2 backward a step.
     Source: Yu et al., NeurIPS 2020 (arXiv 2001.06782).
     """

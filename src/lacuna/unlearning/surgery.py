@@ -6,13 +6,14 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lacuna.data.batches import Batch, UnlearningData
+from lacuna.errors import LacunaError
 from lacuna.fields import Count, Positive
 from lacuna.training import Work, seed_noise
 from lacuna.unlearning.base import LossUnlearner
@@ -23,19 +24,38 @@ NEGLIGIBLE = 1e-8  # added to losses before their logarithm
 
 @dataclass(frozen=True, kw_only=True)
 class Surgery(LossUnlearner):
-    """SGD θ ← θ − η d on two losses that are both minimised: L_f to forget, L_r = ℓ(D_r) to retain.
+    """SGD θ ← θ − η d on two losses that are both minimised: L_f to forget, L_r to retain.
 
-    Every step reads a batch of each set and sends both through the model in one forward pass: batch norm normalises
-    them together and counts them once, as in the published EUPMU code, whose batches mix both sets.
-    Gradients of masked weights are 0 before anything is computed from them.
+    The samples of a step, of whichever set, go through the model in one forward pass: batch norm normalises them
+    together and counts them once, as in the released code of EUPMU. A loss without a sample in the batch is 0 and has
+    no gradient. Gradients of masked weights are 0 before anything is computed from them.
+    batches: mixed, as published by EUPMU: one shuffled stream of D_f and D_r, an epoch has each sample once; equal: a
+    batch of each set in every step.
+    weights: shares, as published by EUPMU: L_f and L_r are the mean losses of their samples times their shares of the
+    batch, so that L_f + L_r is the batch's mean; equal: the mean losses.
+    forget_loss: L_f, cross-entropy with random labels, drawn anew at every visit, or ascent, −ℓ(D_f).
+    exclude_true: never draw the true label.
+    clip: largest norm of the finished gradient, over unmasked weights; null: no limit.
+    epoch_of: with batches equal, a pass over the longest set (the other starts over), or over the forget set.
     """
 
     epochs: Count = 5
     lr: Positive = 1e-3
+    batches: Literal["mixed", "equal"] = "mixed"
+    weights: Literal["shares", "equal"] = "shares"
     forget_loss: Literal["random_labels", "ascent"] = "random_labels"
-    exclude_true: bool = True
+    exclude_true: bool = False
     clip: Positive | None = None
     epoch_of: Literal["longest", "forget"] = "longest"
+
+    reads: ClassVar[str] = "forget and retain"
+
+    def __post_init__(self) -> None:
+        if self.batches == "mixed" and self.epoch_of == "forget":
+            raise LacunaError(
+                f"{self.name}.epoch_of: forget is not allowed with batches mixed, whose epoch passes over both sets; "
+                "allowed: longest, or batches equal"
+            )
 
     def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
         keep = {id(weight): kept for weight, kept in work.mask.pairs(model)} if work.mask is not None else {}
@@ -43,25 +63,48 @@ class Surgery(LossUnlearner):
         return data
 
     def plan(self, epoch: int, passes: dict[str, int]) -> list[tuple[str, ...]]:
-        """Both streams at every step, for a pass over the longer one or over D_f; the other starts over or stops."""
-        return [self.streams] * (max(passes.values()) if self.epoch_of == "longest" else passes["forget"])
+        """A pass over the mixed stream, or both streams in every step; a shorter one starts over or ends the epoch."""
+        if self.batches == "mixed":
+            return [("mixed",)] * passes["mixed"]
+        both = passes["forget"], passes["retain"]
+        return [("forget", "retain")] * (max(both) if self.epoch_of == "longest" else both[0])
 
-    def losses(self, model: nn.Module, forget: Batch, retain: Batch, work: Work) -> tuple[Tensor, Tensor]:
-        """L_f with the labels that were drawn for this step, and L_r, from one forward pass."""
-        logits = model(torch.cat([forget.x, retain.x]))
-        of_forget, of_retain = logits[: len(forget.y)], logits[len(forget.y) :]
-        l_f = cross_entropy(of_forget, work.memory["targets"])
-        return -l_f if self.forget_loss == "ascent" else l_f, cross_entropy(of_retain, retain.y)
+    def losses(
+        self, model: nn.Module, forget: Batch | None, retain: Batch | None, mixed: Batch | None, work: Work
+    ) -> tuple[Tensor, Tensor]:
+        """L_f and L_r with the labels that were drawn for this step, from one forward pass."""
+        x = torch.cat([batch.x for batch in (forget, retain, mixed) if batch is not None])
+        forgotten, labels = work.memory["forgotten"], work.memory["labels"]
+        each = cross_entropy(model(x), labels, reduction="none")
+        # by sums: nothing is divided by the number of samples of a set that the batch lacks
+        sums = torch.where(forgotten, each, 0).sum(), torch.where(forgotten, 0, each).sum()
+        n: list[Tensor | int] = [len(each)] * 2
+        if self.weights == "equal":
+            n = [forgotten.sum().clamp_min(1), (~forgotten).sum().clamp_min(1)]
+        l_f, l_r = sums[0] / n[0], sums[1] / n[1]
+        return -l_f if self.forget_loss == "ascent" else l_f, l_r
 
     def backward(self, model: nn.Module, batches: Mapping[str, Batch], work: Work) -> Tensor:
-        forget = batches["forget"]
-        ascent = self.forget_loss == "ascent"
-        work.memory["targets"] = forget.y if ascent else RandomLabels(exclude_true=self.exclude_true).draw(forget)
+        read = [batches[stream] for stream in self.streams if stream in batches]
+        work.memory["forgotten"] = torch.cat([batch.forgotten for batch in read])
+        work.memory["labels"] = torch.cat([self.labels(batch) for batch in read])
         l_f, l_r = self._call(self.losses, model, batches, work)
         self.derive(l_f, l_r, work)
         if self.clip is not None:
             clip([p.grad for p, _ in work.memory["kept"] if p.grad is not None], self.clip)
         return (l_f + l_r).detach()
+
+    def labels(self, batch: Batch) -> Tensor:
+        """The labels of a batch as they are learnt, int64 [n]."""
+        if self.forget_loss == "ascent":
+            return batch.y
+        return torch.where(batch.forgotten, RandomLabels(exclude_true=self.exclude_true).draw(batch), batch.y)
+
+    @staticmethod
+    def present(work: Work) -> Tensor:
+        """Whether the step's batch holds a sample of D_f and of D_r, bool [2]."""
+        forgotten = work.memory["forgotten"]
+        return torch.stack([forgotten.any(), ~forgotten.all()])
 
     def derive(self, l_f: Tensor, l_r: Tensor, work: Work) -> None:
         """Leave d in the parameters' gradients, 0 where the mask is."""
@@ -155,15 +198,20 @@ def log(loss: Tensor) -> Tensor:
     return (loss + NEGLIGIBLE).log()
 
 
-def adam(work: Work, name: str, gradient: Tensor, lr: float, decay: float) -> None:
-    """One step of Adam (0.9, 0.999, 1e-8; decay added to the gradient) on work.tensors[name], moments beside it."""
+def adam(work: Work, name: str, gradient: Tensor, lr: float, decay: float, counts: Tensor | bool = True) -> None:
+    """One step of Adam (0.9, 0.999, 1e-8; decay added to the gradient) on work.tensors[name], moments beside it.
+
+    counts: bool []; where it is false nothing changes.
+    """
     state = work.tensors
-    x = state[name]
+    zeros = torch.zeros_like(state[name])
+    x, m, v, t = (state.get(key, zeros) for key in (name, f"{name}.mean", f"{name}.square", f"{name}.steps"))
+    before = x, m, v, t
     g = gradient + decay * x
-    zeros = torch.zeros_like(x)
-    state[f"{name}.mean"] = m = 0.9 * state.get(f"{name}.mean", zeros) + 0.1 * g
-    state[f"{name}.square"] = v = 0.999 * state.get(f"{name}.square", zeros) + 0.001 * g.square()
-    state[f"{name}.steps"] = t = state.get(f"{name}.steps", torch.zeros_like(x)) + 1
+    m, v, t = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g.square(), t + 1
     # 1 − β^t by expm1: exact in float32 for the first steps too
-    m, v = (moment / -torch.expm1(t * math.log(beta)) for moment, beta in ((m, 0.9), (v, 0.999)))
-    state[name] = x - lr * m / (v.sqrt() + 1e-8)
+    mean, square = (moment / -torch.expm1(t * math.log(beta)) for moment, beta in ((m, 0.9), (v, 0.999)))
+    after = x - lr * mean / (square.sqrt() + 1e-8), m, v, t
+    counts = torch.as_tensor(counts, device=x.device)
+    for key, new, old in zip((name, f"{name}.mean", f"{name}.square", f"{name}.steps"), after, before, strict=True):
+        state[key] = torch.where(counts, new, old)
