@@ -1,0 +1,1127 @@
+"""What a GPU does with lacuna: right or not, how fast, and one seed of a published table; one command, nine minutes.
+
+Stages, each in a process of its own with a share of the time, so that a crash or a hang ends that stage alone:
+
+  facts         device, driver, torch; bandwidth of a copy, rate of matrix products
+  correctness   every model, pruner, unlearner against the CPU in float64; masks, resume, images on the host, compaction
+  steps         images per second of a training step: eager, captured in a CUDA graph, compiled; fp32, TF32, bf16
+  data          batches alone; gradients of single samples against a loop; prediction
+  packing       1, 2, 4, 8 processes on one GPU, with and without MPS
+  fast          recipe `fast`, resnet18, all images: seconds and test accuracy
+  table         what time is left: config/experiments/jia2023_table3_fast.yaml through snakemake, one seed more
+
+Each row says stage, name, setting, value, unit, note, and the time, commit, device, driver and torch it was made by.
+
+    python bench/gpu.py --out FOLDER [--data IMAGES.npz] [--minutes 9]      what bench/gpu.sh runs
+    python bench/gpu.py --out FOLDER --rehearse                             every stage at toy size on the CPU
+    python bench/gpu.py --merge FOLDER                                      adds the rows to docs/results/gpu/*.csv
+    python bench/gpu.py --page                                              docs/results/gpu.md from these rows
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import dataclasses
+import datetime
+import json
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+
+COLUMNS = ("time", "commit", "device", "driver", "torch", "stage", "name", "setting", "value", "unit", "note")
+# the share of the time that each stage may take; the last one has what is left
+SHARES = {
+    "facts": 0.04,
+    "correctness": 0.28,
+    "steps": 0.2,
+    "data": 0.1,
+    "packing": 0.12,
+    "fast": 0.12,
+    "table": 1.0,
+}
+REHEARSAL = {"facts": 30, "correctness": 150, "steps": 40, "data": 60, "packing": 40, "fast": 30, "table": 150}
+COMMITTED = ROOT / "docs" / "results" / "gpu"
+
+
+@dataclass
+class Stage:
+    """What a stage is told: where it runs, at which size, until when; `rows` go out one by one."""
+
+    device: str
+    toy: bool
+    deadline: float
+    images: Path | None
+    out: Path
+
+    def left(self) -> float:
+        return self.deadline - time.monotonic()
+
+    def row(self, name: str, setting: str = "", value: Any = "", unit: str = "", note: str = "") -> None:
+        line = {"name": name, "setting": setting, "value": value, "unit": unit, "note": note}
+        print("ROW " + json.dumps(line), flush=True)
+
+    def tried(self, name: str, setting: str, work: Callable[[], None]) -> None:
+        """Run a check; what fails is a row by its name and ends nothing."""
+        if self.left() < 5:
+            self.row(name, setting, note="no time left")
+            return
+        try:
+            work()
+        except Exception as error:
+            text = " ".join(str(error).split())[:300]
+            self.row(name, setting, "failed", note=f"{type(error).__name__}: {text}")
+
+
+# ---- facts ----------------------------------------------------------------------------------------------------------
+
+
+def facts(stage: Stage) -> None:
+    import torch
+
+    cuda = stage.device == "cuda"
+    stage.row(
+        "torch", value=torch.__version__, note=f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+    )
+    stage.row("python", value=platform.python_version(), note=platform.platform())
+    stage.row("cores", value=os.cpu_count() or 0)
+    for name in ("snakemake", "torch_pruning", "safetensors", "sklearn", "pandas", "matplotlib", "optuna"):
+        try:
+            stage.row("package", name, getattr(__import__(name), "__version__", "there"))
+        except ImportError:
+            stage.row("package", name, "missing")
+    if cuda:
+        p = torch.cuda.get_device_properties(0)
+        stage.row("memory", value=round(p.total_memory / 2**30, 1), unit="GiB", note=f"{p.multi_processor_count} SMs")
+    n = 1 << (22 if stage.toy else 30)
+    source, target = torch.randn(n // 4, device=stage.device), torch.empty(n // 4, device=stage.device)
+    seconds = timed(lambda: target.copy_(source), stage.device)
+    stage.row("copy", "read and written", round(2 * n / seconds / 1e9, 1), "GB/s")
+    side = 256 if stage.toy else 8192
+    for setting, dtype, tf32 in (
+        ("bf16", torch.bfloat16, False),
+        ("fp32, TF32 off", torch.float32, False),
+        ("fp32, TF32 on", torch.float32, True),
+    ):
+        allow_tf32(tf32)
+        a, b = (torch.randn(side, side, device=stage.device, dtype=dtype) for _ in range(2))
+        seconds = timed(lambda a=a, b=b: a @ b, stage.device)
+        stage.row("matrix product", setting, round(2 * side**3 / seconds / 1e12, 2), "TFLOP/s")
+
+
+def allow_tf32(yes: bool) -> None:
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = yes
+    torch.backends.cudnn.allow_tf32 = yes
+
+
+def timed(work: Callable[[], Any], device: str, seconds: float = 0.5) -> float:
+    """Seconds of one call: the median of five groups, by device events on a GPU, after a warm-up."""
+    import torch
+
+    def group(times: int) -> float:
+        if device != "cuda":
+            start = time.perf_counter()
+            for _ in range(times):
+                work()
+            return (time.perf_counter() - start) / times
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        for _ in range(times):
+            work()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) / 1000 / times
+
+    work()
+    one = group(2)
+    times = max(1, int(seconds / 5 / max(one, 1e-6)))
+    return statistics.median(group(times) for _ in range(5))
+
+
+# ---- correctness ----------------------------------------------------------------------------------------------------
+
+# relative distance of the weights after a few steps from those of the CPU: of float64 in float64, of all others in fp32
+# (a layer that is drawn anew draws other numbers in another precision)
+TOLERANCES = {"float64": 1e-6, "fp32": 1e-3, "TF32": 1e-2, "bf16": 5e-2}
+
+
+def drawn_alike() -> None:
+    """Draw on the CPU what a batch draws on the device, so that both follow one random stream."""
+    import torch
+
+    generator, randint, rand = torch.Generator, torch.randint, torch.rand
+
+    def moved(draw: Callable[..., Any]) -> Callable[..., Any]:
+        def on_cpu(*args: Any, **options: Any) -> Any:
+            if isinstance(options.get("generator"), generator) and "device" in options:
+                device = options.pop("device")
+                return draw(*args, **options).to(device)
+            return draw(*args, **options)
+
+        return on_cpu
+
+    class OnCpu(generator):  # type: ignore[misc, valid-type]
+        def __new__(cls, device: Any = "cpu") -> Any:
+            return super().__new__(cls, "cpu")
+
+    torch.Generator = OnCpu  # type: ignore[misc]
+    torch.randint, torch.rand = moved(randint), moved(rand)
+
+
+def tiny(device: str, serve: str = "device", size: int = 8, seed: int = 0) -> Any:
+    """64 retained and 24 forgotten images of 3 classes, 20 to validate, 20 to test."""
+    import numpy as np
+
+    from lacuna.data.batches import Augment, UnlearningData
+
+    rng = np.random.default_rng(seed)
+    y = np.arange(128) % 3
+    patterns = rng.integers(0, 160, (3, 3, size, size))
+    x = (patterns[y] + rng.integers(0, 96, (128, 3, size, size))).astype(np.uint8)
+    order = rng.permutation(128)
+    parts = dict(zip(("retain", "forget", "val", "test"), np.split(order, [64, 88, 108]), strict=True))
+    meta = {"classes": 3, "mean": [0.4] * 3, "std": [0.3] * 3}
+    return UnlearningData.from_arrays({"x": x, "y": y}, meta, parts, device, serve, augment=Augment(1, True))  # type: ignore[arg-type]
+
+
+def small_network(name: str, **options: Any) -> Any:
+    from lacuna.fields import build
+    from lacuna.models import MODELS
+    from lacuna.models.init import reinitialise
+
+    network = build(MODELS[name], options).build(3, 3)
+    reinitialise(network, 1)
+    return network
+
+
+# the smallest of each architecture that takes an image of `size`
+SMALL: dict[str, tuple[dict[str, Any], int]] = {
+    "resnet8": ({"width": 4}, 8),
+    "resnet20": ({"width": 4}, 8),
+    "resnet18": ({"width": 4}, 8),
+    "resnet50": ({"width": 4}, 16),
+    "vgg16_bn": ({}, 32),
+    "vit": ({"patch": 2, "width": 24, "depth": 2, "heads": 3}, 8),
+    "swin_t": ({"patch": 2, "width": 32, "depths": (1, 1), "window": 2}, 16),
+}
+QUICK = {"epochs": 2, "batch_size": 16, "lr": 0.01, "rewind_epoch": 1, "schedule": "constant", "milestones": ()}
+
+
+def options_of(method: type, **more: Any) -> dict[str, Any]:
+    known = {f.name for f in dataclasses.fields(method)}
+    return {k: v for k, v in (QUICK | more).items() if k in known}
+
+
+def distance(a: Any, b: Any) -> float:
+    """‖a − b‖ / ‖b‖ over all parameters and buffers of two models."""
+    import torch
+
+    def flat(model: Any) -> Any:
+        return torch.cat([v.detach().double().cpu().flatten() for v in model.state_dict().values()])
+
+    x, y = flat(a), flat(b)
+    return float((x - y).norm() / y.norm())
+
+
+def correctness(stage: Stage) -> None:
+    import torch
+
+    from lacuna.models import MODELS
+    from lacuna.pruning import PRUNERS
+    from lacuna.pruning.criteria import magnitude
+    from lacuna.pruning.mask import Mask
+    from lacuna.unlearning import UNLEARNERS, unlearn
+
+    drawn_alike()
+    allow_tf32(False)
+    cpu, there = tiny("cpu"), tiny(stage.device)
+
+    def judged(name: str, setting: str, found: float, tolerance: float) -> None:
+        stage.row(name, setting, found, "relative distance", "ok" if found <= tolerance else f"over {tolerance:g}")
+
+    for name in MODELS:
+        if name == "import":
+            continue
+
+        def of_model(name: str = name) -> None:
+            options, size = SMALL[name]
+            network = small_network(name, **options).double()
+            data = {device: tiny(device, size=size) for device in ("cpu", stage.device)}
+            gradients = {}
+            for device, source in data.items():
+                model = copy.deepcopy(network).to(device)
+                x, y = next(source.plain_batches("retain", 16, torch.float64))
+                torch.nn.functional.cross_entropy(model(x), y).backward()
+                gradients[device] = torch.cat(
+                    [p.grad.cpu().flatten() for p in model.parameters() if p.grad is not None]
+                )
+            a, b = gradients[stage.device], gradients["cpu"]
+            judged(f"model {name}", "float64 gradient", float((a - b).norm() / b.norm()), 1e-9)
+
+        stage.tried(f"model {name}", "float64 gradient", of_model)
+    network = small_network("resnet8", width=4)
+    mask = Mask.from_scores(magnitude(network), "0.50")
+    for name in PRUNERS:
+
+        def of_pruner(name: str = name) -> None:
+            from lacuna.fields import build
+
+            pruner = build(PRUNERS[name], {})
+            masks = [
+                pruner.find_mask(copy.deepcopy(network).double().to(source.device), "0.50", source, seed=3)
+                for source in (cpu, there)
+            ]
+            a, b = (m.digest() for m in masks)
+            stage.row(f"pruner {name}", "float64 mask", int(a == b), "equal", "ok" if a == b else "another mask")
+
+        stage.tried(f"pruner {name}", "float64 mask", of_pruner)
+
+    def trained(source: Any, dtype: Any) -> Any:
+        return copy.deepcopy(network).to(source.device, dtype)
+
+    for name, method in UNLEARNERS.items():
+        references: dict[Any, Any] = {}
+
+        def of_method(setting: str, name: str = name, method: type = method, references: Any = references) -> None:
+            more: dict[str, Any] = {"precision": "bf16"} if setting == "bf16" else {}
+            if more and "precision" not in {f.name for f in dataclasses.fields(method)}:
+                return
+            allow_tf32(setting == "TF32")
+            dtype = torch.float64 if setting == "float64" else torch.float32
+            held = {} if name == "retrain_exact" else {"mask": mask}
+            chosen = options_of(method, **more)
+            if dtype not in references:
+                references[dtype] = unlearn(name, trained(cpu, dtype), cpu, **held, **options_of(method)).model
+            found = unlearn(name, trained(there, dtype), there, **held, **chosen).model
+            judged(f"unlearner {name}", setting, distance(found, references[dtype]), TOLERANCES[setting])
+
+        for setting in TOLERANCES:
+            stage.tried(f"unlearner {name}", setting, lambda s=setting, f=of_method: f(s))
+    allow_tf32(False)
+    for check in (resumed, from_host, compacted, rows_of_samples, slow_path, without_waiting):
+        stage.tried(check.__name__.replace("_", " "), "", lambda check=check: check(stage, network, judged))
+
+
+def resumed(stage: Stage, network: Any, judged: Callable[..., None]) -> None:
+    """A run that was stopped after its first epoch and goes on from its checkpoint, against one in one piece."""
+    import torch
+
+    from lacuna.training import Checkpoint, Recipe, fit
+
+    data = tiny(stage.device)
+    recipe = Recipe(epochs=3, lr=0.05, batch_size=16, schedule="constant", crop=1, flip=True)
+    whole, parts = (copy.deepcopy(network).double().to(stage.device) for _ in range(2))
+    fit(whole, recipe, data, seed=5)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Checkpoint(Path(folder) / "checkpoint.safetensors", 0.0)
+
+        def stop(line: str) -> None:
+            if "epoch 2/" in line:
+                raise KeyboardInterrupt
+
+        start = copy.deepcopy(parts)
+        try:
+            fit(parts, recipe, data, seed=5, checkpoint=checkpoint, log=stop)
+        except KeyboardInterrupt:
+            parts = start
+        fit(parts, recipe, data, seed=5, checkpoint=checkpoint)
+    torch.cuda.synchronize() if stage.device == "cuda" else None
+    judged("resumed", "float64", distance(parts, whole), 1e-9)
+
+
+def from_host(stage: Stage, network: Any, judged: Callable[..., None]) -> None:
+    """Images in host memory against images on the device."""
+    from lacuna.unlearning import unlearn
+
+    made = [
+        unlearn(
+            "ft", copy.deepcopy(network).double().to(stage.device), tiny(stage.device, serve), epochs=2, batch_size=16
+        )
+        for serve in ("host", "device")
+    ]
+    judged("images from the host", "float64", distance(made[0].model, made[1].model), 1e-9)
+
+
+def compacted(stage: Stage, network: Any, judged: Callable[..., None]) -> None:
+    """A network without its removed filters against the masked one."""
+    from lacuna.fields import build
+    from lacuna.pruning import PRUNERS
+    from lacuna.unlearning import unlearn
+
+    data = tiny(stage.device)
+    model = copy.deepcopy(network).double().to(stage.device)
+    mask = build(PRUNERS["filter_l2"], {}).find_mask(model, "0.50", data, seed=0)
+    mask.apply(model)
+    a, b = (unlearn("ft", model, data, mask=mask, compact=c, epochs=2, batch_size=16).model for c in (True, False))
+    judged("compacted", "float64", distance(a, b), 1e-6)
+
+
+def rows_of_samples(stage: Stage, network: Any, judged: Callable[..., None]) -> None:
+    """Gradients of single samples against a loop."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    from lacuna.unlearning.iu import Span
+    from lacuna.unlearning.saliency import trained, unmasked
+
+    data = tiny(stage.device)
+    model = copy.deepcopy(network).double().to(stage.device).eval()
+    index = data.index("retain")
+    span = Span(model, data, unmasked(trained(model), None))
+    found = torch.cat([torch.stack([t.flatten() for t in [row]]) for row in span.rows(index)])
+    x, y = next(data.plain_batches("retain", len(index), torch.float64))
+    rows = []
+    for i in range(len(index)):
+        loss = cross_entropy(model(x[i : i + 1]), y[i : i + 1])
+        rows.append(
+            span.flat(
+                dict(
+                    zip(
+                        dict(model.named_parameters()), torch.autograd.grad(loss, list(model.parameters())), strict=True
+                    )
+                )
+            )
+        )
+    looped = torch.stack(rows)
+    judged("gradients of single samples", "float64", float((found - looped).norm() / looped.norm()), 1e-9)
+
+
+def slow_path(stage: Stage, network: Any, judged: Callable[..., None]) -> None:
+    """Single-sample gradients of an attention network, which go by vmap."""
+    from lacuna.unlearning import unlearn
+
+    options, size = SMALL["swin_t"]
+    swin = small_network("swin_t", **options).double()
+    made = [
+        unlearn("ssd", copy.deepcopy(swin).to(d), tiny(d, size=size), alpha=1.0).model for d in (stage.device, "cpu")
+    ]
+    judged("slow path", "swin_t, ssd, float64", distance(*made), 1e-6)
+
+
+def without_waiting(stage: Stage, network: Any, judged: Callable[..., None]) -> None:
+    """One epoch in which the host never waits for the device."""
+    import torch
+
+    from lacuna.training import Recipe, fit
+
+    data = tiny(stage.device)
+    data = dataclasses.replace(data, parts={k: v for k, v in data.parts.items() if k != "val"})
+    model = copy.deepcopy(network).to(stage.device)
+    recipe = Recipe(epochs=1, lr=0.05, batch_size=16, schedule="constant", crop=1, flip=True)
+    if stage.device != "cuda":
+        fit(model, recipe, data, seed=0)
+        stage.row("without waiting", "one epoch", note="needs CUDA")
+        return
+    fit(copy.deepcopy(model), recipe, data, seed=0)
+    torch.cuda.set_sync_debug_mode("warn")
+    import warnings
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        fit(model, recipe, data, seed=0)
+    torch.cuda.set_sync_debug_mode("default")
+    where = [f"{Path(w.filename).name}:{w.lineno}" for w in heard if "synchroniz" in str(w.message)]
+    counts = ", ".join(f"{place} × {where.count(place)}" for place in dict.fromkeys(where))
+    stage.row("without waiting", "one epoch of 4 steps", len(where), "waits", counts)
+
+
+# ---- steps ----------------------------------------------------------------------------------------------------------
+
+
+def steps(stage: Stage) -> None:
+    import torch
+
+    from lacuna.fields import build
+    from lacuna.models import MODELS
+    from lacuna.models.cost import macs
+    from lacuna.models.init import reinitialise
+
+    cuda = stage.device == "cuda"
+    torch.backends.cudnn.benchmark = True
+    side = 1024 if stage.toy else 8192
+    a = torch.randn(side, side, device=stage.device, dtype=torch.bfloat16)
+    ceiling = 2 * side**3 / timed(lambda: a @ a, stage.device, 0.2)
+    names = {"resnet18": {}, "resnet20": {}, "vgg16_bn": {}, "vit": {}} if not stage.toy else {"resnet8": {"width": 4}}
+    batches = (256, 1024) if not stage.toy else (32,)
+    for name, options in names.items():
+        model = build(MODELS[name], options).build(10, 3)
+        reinitialise(model, 0)
+        model = model.to(stage.device).train()
+        flops = 6 * macs(model, (3, 32, 32))
+        for batch in batches:
+            for precision in ("bf16", "TF32", "fp32"):
+                for mode in (
+                    "eager",
+                    "captured",
+                    *(["compiled"] if (name, batch, precision) == ("resnet18", 256, "bf16") else []),
+                ):
+                    if (mode != "eager" and not cuda) or stage.left() < 10:
+                        continue
+
+                    def of_step(
+                        name: str = name,
+                        model: Any = model,
+                        batch: int = batch,
+                        precision: str = precision,
+                        mode: str = mode,
+                        flops: int = flops,
+                    ) -> None:
+                        allow_tf32(precision == "TF32")
+                        step = step_of(copy.deepcopy(model), batch, precision == "bf16", mode, stage.device)
+                        seconds = timed(step, stage.device, 0.05 if stage.toy else 0.6)
+                        share = batch * flops / seconds / ceiling
+                        stage.row(
+                            f"step {name}",
+                            f"batch {batch}, {precision}, {mode}",
+                            round(batch / seconds),
+                            "images/s",
+                            f"{100 * share:.1f} % of the measured bf16 product",
+                        )
+
+                    stage.tried(f"step {name}", f"batch {batch}, {precision}, {mode}", of_step)
+    stage.tried("loop", "", lambda: whole_loop(stage))
+
+
+def step_of(model: Any, batch: int, half: bool, mode: str, device: str) -> Callable[[], Any]:
+    """A training step on fixed images: forward, loss, backward, SGD as lacuna writes it."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    from lacuna.training import Sgd
+
+    x = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
+    y = torch.randint(10, (batch,), device=device)
+    optimizer = Sgd(list(model.parameters()), 0.9, 5e-4)
+    forward = torch.compile(model) if mode == "compiled" else model
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            loss = cross_entropy(forward(x), y)
+        loss.backward()
+        optimizer.step(0.01)
+
+    if mode != "captured":
+        return step
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
+def whole_loop(stage: Stage) -> None:
+    """`fit` itself on images in memory, augmented: images per second, and what the profiler sees."""
+    import torch
+
+    from lacuna.fields import build
+    from lacuna.models import MODELS
+    from lacuna.models.init import reinitialise
+    from lacuna.training import RECIPES, fit
+
+    cuda, n = stage.device == "cuda", 256 if stage.toy else 20_000
+    name, options = ("resnet8", {"width": 4}) if stage.toy else ("resnet18", {})
+    data = random_images(n, stage.device)
+    for precision in ("bf16", "fp32"):
+        model = build(MODELS[name], options).build(10, 3)
+        reinitialise(model, 0)
+        model = model.to(stage.device)
+        recipe = build(RECIPES["sgd"], {"epochs": 1, "batch_size": 256, "precision": precision, "rewind_epoch": 0})
+        fit(model, recipe, random_images(min(n, 1024), stage.device), seed=0)
+        start = time.perf_counter()
+        fit(model, recipe, data, seed=0)
+        if cuda:
+            torch.cuda.synchronize()
+        stage.row(
+            f"loop {name}", f"batch 256, {precision}", round(n / (time.perf_counter() - start)), "images/s", "augmented"
+        )
+    if not cuda:
+        return
+    from torch.profiler import ProfilerActivity, profile
+
+    short = random_images(256 * 10, stage.device)
+    recipe = build(RECIPES["sgd"], {"epochs": 1, "batch_size": 256, "precision": "bf16", "rewind_epoch": 0})
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+        start = time.perf_counter()
+        fit(model, recipe, short, seed=0)
+        torch.cuda.synchronize()
+        wall = time.perf_counter() - start
+    events = seen.key_averages()
+    kernels = sum(e.self_device_time_total for e in events) / 1e6
+    waits = sum(e.count for e in events if "Synchronize" in e.key)
+    launches = sum(e.count for e in events if "LaunchKernel" in e.key)
+    stage.row(
+        f"profile {name}",
+        "10 steps, bf16",
+        round(kernels / wall, 3),
+        "share of time in kernels",
+        f"{launches / 10:.0f} launches and {waits / 10:.1f} waits a step",
+    )
+    for event in sorted(events, key=lambda e: -e.self_device_time_total)[:8]:
+        stage.row(
+            f"profile {name}",
+            event.key[:80],
+            round(event.self_device_time_total / 1e3, 2),
+            "ms of 10 steps",
+            f"{event.count} times",
+        )
+
+
+def random_images(n: int, device: str, size: int = 32) -> Any:
+    import numpy as np
+
+    from lacuna.data.batches import Augment, UnlearningData
+
+    rng = np.random.default_rng(0)
+    arrays = {"x": rng.integers(0, 256, (n, 3, size, size), dtype=np.uint8), "y": rng.integers(0, 10, n)}
+    meta = {"classes": 10, "mean": [0.5] * 3, "std": [0.25] * 3}
+    return UnlearningData.from_arrays(arrays, meta, {"retain": np.arange(n)}, device, augment=Augment(4, True))
+
+
+# ---- data -----------------------------------------------------------------------------------------------------------
+
+
+def data(stage: Stage) -> None:
+    import torch
+
+    from lacuna.fields import build
+    from lacuna.models import MODELS
+    from lacuna.training import logits
+
+    n = 512 if stage.toy else 50_000
+    source = random_images(n, stage.device)
+
+    def batches(images: Any) -> None:
+        for _ in images.train_batches("retain", 256, 0, 0, torch.float32):
+            pass
+        if stage.device == "cuda":
+            torch.cuda.synchronize()
+
+    for serve in ("device", "host"):
+
+        def of_path(serve: str = serve) -> None:
+            from lacuna.data.batches import HostImages
+
+            images = (
+                source
+                if serve == "device"
+                else dataclasses.replace(source, images=HostImages(source.images.cpu(), source.device))
+            )
+            batches(images)
+            start = time.perf_counter()
+            batches(images)
+            stage.row(
+                "batches", f"images on the {serve}, crop and flip", round(n / (time.perf_counter() - start)), "images/s"
+            )
+
+        stage.tried("batches", serve, of_path)
+
+    def of_prediction() -> None:
+        model = build(MODELS["resnet8" if stage.toy else "resnet18"], {}).build(10, 3).to(stage.device)
+        logits(model, source, "retain")
+        start = time.perf_counter()
+        logits(model, source, "retain")
+        stage.row(
+            "prediction", "resnet8" if stage.toy else "resnet18", round(n / (time.perf_counter() - start)), "images/s"
+        )
+
+    stage.tried("prediction", "", of_prediction)
+
+    def of_samples() -> None:
+        command = [sys.executable, str(ROOT / "bench" / "second_order.py"), "--device", stage.device]
+        command += ["--samples", "8", "--repeat", "1"] if stage.toy else ["--samples", "256", "--repeat", "3"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=max(5.0, stage.left()), check=False)
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip().rpartition("\n")[2])
+        report = json.loads(done.stdout)
+        for what, times in report["times_as_fast"].items():
+            stage.row("gradients of single samples", what, times, "times as fast")
+        for what, difference in report["largest_difference"].items():
+            stage.row("gradients of single samples", what, difference, "largest relative difference")
+
+    stage.tried("gradients of single samples", "", of_samples)
+
+    def of_cell() -> None:
+        command = [sys.executable, str(ROOT / "bench" / "evaluation.py")]
+        if stage.toy:
+            return
+        start = time.perf_counter()
+        subprocess.run(command, capture_output=True, timeout=max(5.0, stage.left()), check=True)
+        stage.row(
+            "evaluation",
+            "one cell of CIFAR-10's size, CPU, with the plain SVC",
+            round(time.perf_counter() - start, 1),
+            "s",
+        )
+
+    stage.tried("evaluation", "", of_cell)
+
+
+# ---- packing --------------------------------------------------------------------------------------------------------
+
+
+def packing(stage: Stage) -> None:
+    networks = ("resnet20", "resnet18") if not stage.toy else ("resnet8",)
+    counts = (1, 2, 4, 8) if not stage.toy else (1, 2)
+    seconds = 1.0 if stage.toy else 4.0
+    for served in (False, True) if stage.device == "cuda" else (False,):
+        with tempfile.TemporaryDirectory() as folder, mps(served, folder) as environment:
+            if environment is None:
+                stage.row("packing", "MPS", "failed", note="nvidia-cuda-mps-control did not start")
+                continue
+            for name in networks:
+                for count in counts:
+                    if stage.left() < 4 * seconds + 15:
+                        continue
+                    rates = together(name, count, seconds, stage.device, environment)
+                    setting = f"{count} processes" + (", MPS" if served else "")
+                    stage.row(
+                        f"packing {name}",
+                        setting,
+                        round(sum(rates)),
+                        "images/s together",
+                        f"{len(rates)} of {count} ended well",
+                    )
+
+
+class mps:
+    """The multi-process service of our own for as long as the block lasts; None where it does not start."""
+
+    def __init__(self, served: bool, folder: str):
+        self.served = served
+        self.environment = dict(os.environ)
+        if served:
+            self.environment |= {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
+
+    def __enter__(self) -> dict[str, str] | None:
+        if not self.served:
+            return self.environment
+        try:
+            done = subprocess.run(["nvidia-cuda-mps-control", "-d"], env=self.environment, timeout=20, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return None if done.returncode else self.environment
+
+    def __exit__(self, *error: object) -> None:
+        if self.served and shutil.which("nvidia-cuda-mps-control"):
+            subprocess.run(["nvidia-cuda-mps-control"], input=b"quit\n", env=self.environment, timeout=30, check=False)
+
+
+def together(name: str, count: int, seconds: float, device: str, environment: dict[str, str]) -> list[float]:
+    """Images per second of each of so many processes that train at the same time."""
+    with tempfile.TemporaryDirectory() as folder:
+        go = Path(folder) / "go"
+        command = [
+            sys.executable,
+            __file__,
+            "--worker",
+            name,
+            "--device",
+            device,
+            "--seconds",
+            str(seconds),
+            "--go",
+            str(go),
+        ]
+        jobs = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+        deadline = time.monotonic() + 60
+        ready = 0
+        for job in jobs:
+            assert job.stdout is not None
+            ready += job.stdout.readline().startswith("ready")
+        go.touch()
+        rates = []
+        for job in jobs:
+            try:
+                told, _ = job.communicate(timeout=max(1.0, deadline - time.monotonic()))
+                rates.append(float(told))
+            except (ValueError, subprocess.TimeoutExpired):
+                job.kill()
+        return rates
+
+
+def worker(name: str, device: str, seconds: float, go: Path) -> None:
+    """Train for so many seconds from the moment that the file is there; prints images per second."""
+    import torch
+
+    from lacuna.fields import build
+    from lacuna.models import MODELS
+    from lacuna.models.init import reinitialise
+    from lacuna.training import RECIPES, fit
+
+    torch.set_num_threads(1)
+    model = build(MODELS[name], {"width": 4} if name == "resnet8" else {}).build(10, 3)
+    reinitialise(model, 0)
+    model = model.to(device)
+    n = 256 if name == "resnet8" else 2560
+    images = random_images(n, device)
+    recipe = build(RECIPES["sgd"], {"epochs": 1, "batch_size": 256, "precision": "auto", "rewind_epoch": 0})
+    fit(model, recipe, images, seed=0)
+    print("ready", flush=True)
+    while not go.exists():
+        time.sleep(0.01)
+    start, done = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        fit(model, recipe, images, seed=done)
+        done += n
+    if device == "cuda":
+        torch.cuda.synchronize()
+    print(done / (time.perf_counter() - start), flush=True)
+
+
+# ---- fast -----------------------------------------------------------------------------------------------------------
+
+
+def fast(stage: Stage) -> None:
+    import numpy as np
+    import torch
+
+    from lacuna.data.batches import Augment, UnlearningData
+    from lacuna.fields import build
+    from lacuna.models import MODELS
+    from lacuna.models.init import reinitialise
+    from lacuna.training import RECIPES, accuracy, fit
+
+    if stage.images is None and not stage.toy:
+        stage.row("fast", note="no images: --data IMAGES.npz")
+        return
+    if stage.toy:
+        source, epochs, model, name = tiny(stage.device), 2, small_network("resnet8", width=4), "resnet8"
+    else:
+        assert stage.images is not None
+        stored = np.load(stage.images)
+        x = np.concatenate([stored["x_train"], stored["x_test"]])
+        x = np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if x.shape[-1] == 3 else x
+        y = np.concatenate([stored["y_train"], stored["y_test"]]).astype(np.int64)
+        n = len(stored["x_train"])
+        order = np.random.default_rng(0).permutation(n)
+        parts = {"retain": order[n // 10 :], "held_out": order[: n // 10], "test": np.arange(n, len(x))}
+        pixels = x[order[n // 10 :]].astype(np.float32) / 255
+        meta = {"classes": 10, "mean": pixels.mean((0, 2, 3)).tolist(), "std": pixels.std((0, 2, 3)).tolist()}
+        source = UnlearningData.from_arrays({"x": x, "y": y}, meta, parts, stage.device, augment=Augment(4, True))
+        epochs, name = 24, "resnet18"
+        model = build(MODELS[name], {}).build(10, 3)
+    reinitialise(model, 0)
+    model = model.to(stage.device)
+    torch.backends.cudnn.benchmark = True
+    recipe = build(RECIPES["fast"], {"epochs": epochs} | ({"batch_size": 16} if stage.toy else {}))
+    run = fit(model, recipe, source, seed=0)
+    images = len(source.parts["retain"]) * epochs
+    stage.row(f"fast {name}", f"{epochs} epochs of {len(source.parts['retain'])} images", round(run.seconds, 2), "s")
+    stage.row(f"fast {name}", "loop", round(images / run.seconds), "images/s")
+    stage.row(f"fast {name}", "test accuracy", round(accuracy(model, source, "test"), 2), "%")
+    stage.row(f"fast {name}", "182 epochs, extrapolated", round(run.seconds / epochs * 182 / 60, 2), "min")
+
+
+# ---- table ----------------------------------------------------------------------------------------------------------
+
+
+def table(stage: Stage) -> None:
+    """One seed more of the published table through snakemake; the metrics of its finished cells come back."""
+    try:
+        import snakemake  # noqa: F401
+    except ImportError:
+        stage.row("table", note="snakemake is missing: --wheels FOLDER")
+        return
+    if stage.images is None and not stage.toy:
+        stage.row("table", note="no images: --data IMAGES.npz")
+        return
+    folder = Path(tempfile.mkdtemp(prefix="table-"))
+    shutil.copytree(ROOT, folder / "lacuna", ignore=shutil.ignore_patterns(".git", ".venv", "results", ".snakemake"))
+    seed = next_seed()
+    project = folder / "lacuna"
+    if stage.images is not None:
+        (project / "data").mkdir(exist_ok=True)
+        shutil.copy(stage.images, project / "data" / "cifar10_full.npz")
+    name = "jia2023_table3_fast"
+    text = (project / f"config/experiments/{name}.yaml").read_text(encoding="utf-8")
+    text = text.replace("seeds: [0]", f"seeds: [{seed}]")
+    if stage.toy:
+        import yaml
+
+        chosen = yaml.safe_load((project / "config/config.yaml").read_text(encoding="utf-8"))
+        chosen["grid"] |= {"sparsities": ["dense"], "scenarios": {"class": {"forget_class": 3}}}
+        chosen["grid"]["unlearners"] = {k: {} for k in ("original", "retrain")} | {
+            "ft": {"epochs": 1, "batch_size": 64}
+        }
+        chosen["grid"]["recipes"]["short"]["epochs"] = 3
+        chosen |= {"name": name, "device": "cpu", "metrics": ["UA", "RA", "TA", "MIA", "avg_gap"]}
+        text = yaml.safe_dump(chosen)
+    (project / "config/experiments/now.yaml").write_text(text, encoding="utf-8")
+    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--cores", "2" if stage.toy else "8"]
+    command += ["--configfile", "config/experiments/now.yaml", "--keep-going"]
+    start = time.perf_counter()
+    with open(folder / "log", "w", encoding="utf-8") as log:
+        job = subprocess.Popen(command, cwd=project, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            job.wait(timeout=max(10.0, stage.left() - 10))
+        except subprocess.TimeoutExpired:
+            os.killpg(job.pid, signal.SIGTERM)
+            job.wait(timeout=30)
+    cells = []
+    for path in sorted(project.glob("results/cells/**/metrics/*.json")):
+        read = json.loads(path.read_text(encoding="utf-8"))
+        cells.append({"cell": read.get("cell"), "metrics": read.get("metrics")})
+        for metric, value in (read.get("metrics") or {}).items():
+            if metric.split("/")[0] in ("UA", "RA", "TA", "MIA", "avg_gap", "time_s"):
+                stage.row("table", "/".join(map(str, (read.get("cell") or {}).values())), value, metric)
+    models = len(list(project.glob("results/**/model.safetensors")))
+    tail = (folder / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
+    stage.row(
+        "table",
+        f"seed {seed}",
+        len(cells),
+        "cells",
+        f"{models} models in {time.perf_counter() - start:.0f} s, rc {job.returncode}; {' | '.join(tail)[:300]}",
+    )
+    (stage.out / "cells.json").write_text(json.dumps({"seed": seed, "cells": cells}), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def next_seed() -> int:
+    """The first seed that no committed row is of."""
+    path = COMMITTED / "table.csv"
+    if not path.exists():
+        return 0
+    with open(path, encoding="utf-8", newline="") as file:
+        done = {
+            row["setting"].removeprefix("seed ") for row in csv.DictReader(file) if row["setting"].startswith("seed ")
+        }
+    return next(i for i in range(1000) if str(i) not in done)
+
+
+# ---- the run --------------------------------------------------------------------------------------------------------
+
+STAGES: dict[str, Callable[[Stage], None]] = {
+    "facts": facts,
+    "correctness": correctness,
+    "steps": steps,
+    "data": data,
+    "packing": packing,
+    "fast": fast,
+    "table": table,
+}
+
+
+def origin(device: str) -> dict[str, str]:
+    """What every row says of where it was made; `commit` is empty outside a repository."""
+
+    def told(*command: str) -> str:
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=ROOT)
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return done.stdout.strip() if not done.returncode else ""
+
+    import importlib.metadata
+
+    name, driver = platform.processor() or platform.machine(), ""
+    if device == "cuda":
+        name, _, driver = told("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader").partition(", ")
+    return {
+        "time": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "commit": os.environ.get("LACUNA_COMMIT") or told("git", "rev-parse", "HEAD"),
+        "device": name,
+        "driver": driver,
+        "torch": importlib.metadata.version("torch"),
+    }
+
+
+def run(out: Path, minutes: float, names: list[str], toy: bool, device: str, images: Path | None) -> int:
+    """All stages in their order, each in a process of its own; rows are written as they come."""
+    out.mkdir(parents=True, exist_ok=True)
+    about, end = origin(device), time.monotonic() + 60 * minutes
+    told: list[dict[str, Any]] = []
+    bad = 0
+    for name in names:
+        left = end - time.monotonic()
+        seconds = REHEARSAL[name] if toy else min(left, 60 * minutes * SHARES[name])
+        if seconds < 8:
+            told.append({"stage": name, "note": "no time left"})
+            continue
+        command = [
+            sys.executable,
+            __file__,
+            "--stage",
+            name,
+            "--device",
+            device,
+            "--seconds",
+            f"{seconds:.0f}",
+            "--out",
+            str(out),
+        ]
+        command += ["--rehearse"] * toy + (["--data", str(images)] if images else [])
+        start = time.monotonic()
+        with open(out / f"{name}.csv", "w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            job = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+            )
+            timer = start + seconds + 5
+
+            def add(row: dict[str, Any], writer: Any = writer, name: str = name) -> None:
+                row = about | {"stage": name} | row
+                writer.writerow(row)
+                told.append(row)
+
+            for row, failed in rows_of(job, timer):
+                add(row)
+                file.flush()
+                bad += failed
+        print(f"{name}: {time.monotonic() - start:.0f} s, {sum(r.get('stage') == name for r in told)} rows", flush=True)
+        (out / "run.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+    failed = [
+        r
+        for r in told
+        if r.get("value") == "failed" or str(r.get("note", "")).startswith(("over ", "another", "ended"))
+    ]
+    for row in failed:
+        print("  ".join(str(row.get(k, "")) for k in ("stage", "name", "setting", "value", "note")))
+    print(f"{len(told)} rows, {len(failed)} to look at, in {out}")
+    return len(failed)
+
+
+def rows_of(job: subprocess.Popen[str], until: float) -> Iterator[tuple[dict[str, Any], bool]]:
+    """The rows that a stage prints, until it ends or its time is up; a bad end is a row too."""
+    import threading
+
+    timer = threading.Timer(max(1.0, until - time.monotonic()), lambda: os.killpg(job.pid, signal.SIGKILL))
+    timer.start()
+    errors: list[str] = []
+    assert job.stdout is not None and job.stderr is not None
+    reader = threading.Thread(target=lambda: errors.extend(job.stderr or ()), daemon=True)
+    reader.start()
+    for line in job.stdout:
+        if line.startswith("ROW "):
+            yield json.loads(line[4:]), False
+    job.wait()
+    timer.cancel()
+    reader.join(5)
+    if job.returncode == -signal.SIGKILL:
+        yield {"name": "stage", "note": "its time was up"}, False
+    elif job.returncode:
+        yield (
+            {
+                "name": "stage",
+                "value": "failed",
+                "note": f"ended with {job.returncode}: {' '.join(''.join(errors[-3:]).split())[:300]}",
+            },
+            True,
+        )
+
+
+def merge(folder: Path) -> None:
+    """Add the rows of a run to the committed ones; what is there stays."""
+    COMMITTED.mkdir(parents=True, exist_ok=True)
+    for path in sorted(folder.glob("*.csv")):
+        with open(path, encoding="utf-8", newline="") as file:
+            new = list(csv.DictReader(file))
+        target = COMMITTED / path.name
+        there: list[dict[str, str]] = []
+        if target.exists():
+            with open(target, encoding="utf-8", newline="") as file:
+                there = list(csv.DictReader(file))
+        added = [row for row in new if row not in there]
+        with open(target, "w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(there + added)
+        print(f"{target.relative_to(ROOT)}: {len(added)} rows added, {len(there)} were there")
+
+
+def page() -> None:
+    """docs/results/gpu.md: the newest rows of each device, stage by stage."""
+    lines = [
+        "# On a GPU",
+        "",
+        "Made by `python bench/gpu.py --page` from `docs/results/gpu/*.csv`; `bench/gpu.sh` adds rows.",
+        "",
+    ]
+    for name in STAGES:
+        path = COMMITTED / f"{name}.csv"
+        if not path.exists():
+            continue
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        newest = {
+            device: max(r["time"] for r in rows if r["device"] == device) for device in {r["device"] for r in rows}
+        }
+        for device, when in sorted(newest.items()):
+            chosen = [r for r in rows if r["device"] == device and r["time"] == when]
+            lines += [
+                f"## {name}: {device}",
+                "",
+                f"{when}, torch {chosen[0]['torch']}, driver {chosen[0]['driver']}, "
+                f"commit `{chosen[0]['commit'][:12]}`.",
+                "",
+            ]
+            lines += ["| | setting | value | unit | note |", "|---|---|---|---|---|"]
+            lines += [
+                "| " + " | ".join(r[c].replace("|", "/") for c in ("name", "setting", "value", "unit", "note")) + " |"
+                for r in chosen
+            ]
+            lines.append("")
+    (ROOT / "docs" / "results" / "gpu.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("gpu_rows"))
+    parser.add_argument("--data", type=Path, help="x_train, y_train, x_test, y_test in an npz; CIFAR-10 or alike")
+    parser.add_argument("--wheels", help="read by bench/gpu.sh")
+    parser.add_argument("--minutes", type=float, default=9.0)
+    parser.add_argument("--stages", default=",".join(STAGES))
+    parser.add_argument("--rehearse", action="store_true", help="toy size on the CPU; ends with 1 if a row failed")
+    parser.add_argument("--merge", type=Path)
+    parser.add_argument("--page", action="store_true")
+    for hidden in ("--stage", "--worker", "--device", "--go"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.worker:
+        worker(chosen.worker, chosen.device, chosen.seconds, Path(chosen.go))
+    elif chosen.stage:
+        deadline = time.monotonic() + chosen.seconds
+        STAGES[chosen.stage](Stage(chosen.device, chosen.rehearse, deadline, chosen.data, chosen.out))
+    elif chosen.merge:
+        merge(chosen.merge)
+    elif chosen.page:
+        page()
+    else:
+        import torch
+
+        device = "cpu" if chosen.rehearse or not torch.cuda.is_available() else "cuda"
+        if device == "cpu" and not chosen.rehearse:
+            sys.exit("gpu.py: no CUDA device; allowed: --rehearse, or a machine with one")
+        unknown = [name for name in chosen.stages.split(",") if name not in STAGES]
+        if unknown:
+            sys.exit(f"gpu.py: --stages: '{unknown[0]}' is not known; allowed: {', '.join(STAGES)}")
+        failed = run(chosen.out, chosen.minutes, chosen.stages.split(","), chosen.rehearse, device, chosen.data)
+        sys.exit(1 if chosen.rehearse and failed else 0)
+
+
+if __name__ == "__main__":
+    main()
