@@ -891,7 +891,7 @@ def table(stage: Stage) -> None:
     stage.row(
         "table",
         f"seed {seed}",
-        len(cells),
+        len(cells) or "failed",
         "cells",
         f"{models} models in {time.perf_counter() - start:.0f} s, rc {job.returncode}; {' | '.join(tail)[:300]}",
     )
