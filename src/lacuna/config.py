@@ -517,16 +517,11 @@ def _meta(label: str, entry: Entry, data_folder: Path) -> dict[str, Any]:
     dataset = build(DATASETS[entry.method], entry.values)
     stored = data_folder / label / "meta.json"
     try:
-        ingested = stored.stat().st_mtime_ns
-        if all(file.stat().st_mtime_ns < ingested for file in dataset.files()):
-            meta = read_json(stored)
-            if (
-                meta["entry"] == {"method": entry.method, **entry.values}
-                and meta.get("listing", "") == dataset.listing()
-            ):
-                shape = [int(n) for n in meta["shape"]]
-                return {"classes": int(meta["classes"]), "shape": shape, "fine": int(meta.get("fine", 0))}
-    except (OSError, LacunaError, KeyError):
+        meta = read_json(stored)
+        if meta["entry"] == {"method": entry.method, **entry.values} and meta.get("content", "") == dataset.content():
+            shape = [int(n) for n in meta["shape"]]
+            return {"classes": int(meta["classes"]), "shape": shape, "fine": int(meta.get("fine", 0))}
+    except (OSError, LacunaError, KeyError, TypeError, ValueError, AttributeError):
         pass  # nothing usable is stored: ask the dataset itself
     return {"classes": dataset.classes(), "shape": list(dataset.shape()), "fine": dataset.fine()}
 

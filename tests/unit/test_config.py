@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lacuna import catalogue, reachable
 from lacuna.config import canonical_sparsity, load, read_yaml
 from lacuna.data.image_folder import ImageFolder
+from lacuna.data.npz import Npz
 from lacuna.errors import LacunaError
 from lacuna.evaluation import default_metrics
 from lacuna.fields import values_of
@@ -526,8 +527,8 @@ def test_files_that_nobody_may_fetch_are_missed_before_any_job(resolve, tmp_path
     assert resolve(config, data_folder=tmp_path)
 
 
-def test_folder_is_looked_at_again_only_if_its_listing_changed(resolve, tmp_path):
-    """What was ingested is known without the folder's classes; another listing asks them."""
+def test_folder_is_looked_at_again_only_if_its_content_changed(resolve, tmp_path):
+    """What was ingested is known without the folder's classes; another content asks them."""
     config = changed("grid/datasets", {"mine": {"method": "image_folder", "root": str(tmp_path / "no"), "size": 8}})
     entry = {"method": "image_folder", **resolve(config).entry("datasets", "mine").values}
     meta = tmp_path / "data/mine/meta.json"
@@ -536,12 +537,12 @@ def test_folder_is_looked_at_again_only_if_its_listing_changed(resolve, tmp_path
         "classes": 10,
         "shape": [3, 8, 8],
         "entry": entry,
-        "listing": ImageFolder(root=entry["root"], size=8).listing(),
+        "content": ImageFolder(root=entry["root"], size=8).content(),
     }
     meta.write_text(json.dumps(good))
     assert resolve(config, data_folder=tmp_path / "data")
-    meta.write_text(json.dumps(good | {"listing": "another"}))
-    with pytest.raises(LacunaError, match="no: no test images; needed: class folders in"):
+    meta.write_text(json.dumps(good | {"content": "another"}))
+    with pytest.raises(LacunaError, match="no: no such folder; allowed: a folder with train/ and test/"):
         resolve(config, data_folder=tmp_path / "data")
 
 
@@ -564,16 +565,18 @@ def test_ingested_files_are_not_read_again_unless_they_changed(resolve, tmp_path
     entry = {"method": "npz", **resolve(config).entry("datasets", "mine").values}
     meta = tmp_path / "data/mine/meta.json"
     meta.parent.mkdir(parents=True)
-    good = {"classes": 10, "shape": [1, 8, 8], "entry": entry}
+    good = {"classes": 10, "shape": [1, 8, 8], "entry": entry, "content": Npz(path=str(path)).content()}
     meta.write_text(json.dumps(good))
-    os.utime(path, (1, 1))
-    assert resolve(config, data_folder=tmp_path / "data")
-    for stale in (good | {"entry": entry | {"layout": "nhwc"}}, {"classes": 10}):
+    for time in (1, 2e9):
+        os.utime(path, (time, time))
+        assert resolve(config, data_folder=tmp_path / "data"), "a time is no change"
+    for stale in (good | {"entry": entry | {"layout": "nhwc"}}, {"classes": 10}, []):
         meta.write_text(json.dumps(stale))
         with pytest.raises(LacunaError, match="not a usable npz file"):
             resolve(config, data_folder=tmp_path / "data")
     meta.write_text(json.dumps(good))
-    os.utime(path, (2e9, 2e9))
+    path.write_text("not Read")
+    os.utime(path, (1, 1))
     with pytest.raises(LacunaError, match="not a usable npz file"):
         resolve(config, data_folder=tmp_path / "data")
 

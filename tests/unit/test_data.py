@@ -1,13 +1,17 @@
 """Datasets are checked before they are used; splits are disjoint, stratified and a function of the seed."""
 
+import hashlib
+import io
+import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lacuna.data import DATASETS, SCENARIOS
+from lacuna.data import DATASETS, SCENARIOS, user_files
 from lacuna.data.digits import Digits
 from lacuna.data.images import Images
 from lacuna.data.npz import Npz
@@ -128,6 +132,88 @@ def test_every_layout_becomes_uint8_nchw(tmp_path, layout, images, expected):
     assert (loaded.train, loaded.classes, loaded.y.dtype) == (6, 3, np.int64)
 
 
+@pytest.mark.parametrize("shift", [1e-9, -1e-9, 9e-7])
+def test_rounding_at_the_ends_of_the_range_is_no_mistake(tmp_path, shift):
+    """Images / 255 in another order of operations end a hair beside 0 and 1."""
+    ends = np.array([0, 255] * 60, np.uint8).reshape(6, 5, 4)
+    assert np.array_equal(npz(tmp_path, x_train=ends / 255.0 + shift).load().x[:6, 0], ends)
+
+
+@pytest.mark.parametrize("value", [1.0000021, -1.2e-6])
+def test_refused_value_is_printed_with_all_that_makes_it_wrong(tmp_path, value):
+    x = np.where(np.arange(6)[:, None, None] == 4, value, GREY / 300)
+    with pytest.raises(LacunaError) as caught:
+        npz(tmp_path, x_train=x).load()
+    assert f"{value!r}" in str(caught.value) or f"{value:g}" in str(caught.value)
+    assert "to 1 are" not in str(caught.value)
+
+
+def test_sixteen_bit_floats_keep_all_levels(tmp_path):
+    levels = np.arange(256, dtype=np.uint8).reshape(2, 8, 16)
+    loaded = npz(
+        tmp_path,
+        x_train=(levels / 255).astype(np.float16),
+        x_test=levels,
+        y_train=np.array([0, 1]),
+        y_test=np.array([0, 1]),
+    )
+    assert np.abs(loaded.load().x[:2, 0].astype(int) - levels).max() == 0
+
+
+def test_archive_that_promises_more_than_it_holds_or_fits_is_not_unpacked(tmp_path, monkeypatch):
+    """Shapes, types and the memory are looked at before any array is."""
+    dataset = npz(tmp_path, x_train=GREY.astype(np.int16))
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", None)
+    with pytest.raises(LacunaError, match="x_train: type int16 is not allowed"):
+        dataset.load()
+    monkeypatch.setattr(os, "sysconf", lambda name: 10)
+    with pytest.raises(LacunaError, match=r"my.npz: its arrays take 2.24e-07 GB; allowed: up to 1e-07 GB, the memory"):
+        npz(tmp_path).load()
+
+
+def test_header_that_lies_about_its_array_is_refused(tmp_path):
+    path = tmp_path / "my.npz"
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (10**12, 8, 8)})
+    npz(tmp_path, x_train=None)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("x_train.npy", header.getvalue())
+    with pytest.raises(LacunaError, match=r"my.npz: not a usable npz file \(x_train is cut short\)"):
+        Npz(path=str(path)).load()
+
+
+def test_class_without_a_test_image_is_said(tmp_path):
+    assert npz(tmp_path).load().remarks() == ["no test image of 1 classes, such as 2"]
+    assert npz(tmp_path, x_test=GREY[:3], y_test=LABELS[:3]).load().remarks() == []
+
+
+def test_content_counts_and_not_the_time(tmp_path, monkeypatch):
+    """An older file in the place of another is another one; a large file is read once."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".snakemake").mkdir()
+    path = tmp_path / "forget.csv"
+    for size in (1, user_files._LARGE):
+        old, new = b"1" * size, b"2" * size
+        path.write_bytes(new)
+        before = Indices(path="forget.csv").content()
+        os.utime(path, (2e9, 2e9))
+        assert Indices(path="forget.csv").content() == before
+        path.write_bytes(old)
+        os.utime(path, (1, 1))
+        after = Indices(path="forget.csv").content()
+        assert after != before
+        path.unlink()
+        assert Indices(path="forget.csv").content() not in (before, after)
+    path.write_bytes(old)
+    monkeypatch.setattr(user_files, "_TICK_NS", -1)
+    first = user_files.content_of_files([path])
+    read = []
+    monkeypatch.setattr(hashlib, "file_digest", lambda *given: read.append(given))
+    assert user_files.content_of_files([path]) == first
+    assert read == []
+    assert first == after
+
+
 def test_labels_of_any_integer_type_are_taken(tmp_path):
     dataset = npz(tmp_path, y_train=LABELS.astype(np.uint8), y_test=LABELS[:2].astype(np.int32))
     assert dataset.classes() == 3
@@ -163,7 +249,9 @@ MISTAKES = [
     ({"x_test": GREY[:2, :4]}, "x_test: images of shape (1, 4, 4) are", "(1, 5, 4), the shape in x_train"),
     ({"x_test": COLOUR[:2]}, "x_test: images of shape (3, 5, 4) are", "(1, 5, 4)"),
     ({"y_train": LABELS[:5]}, "y_train: shape (5,) is", "(6,), one label for each image"),
-    ({"y_train": LABELS[:, None]}, "y_train: shape (6, 1) is", "(6,), one label for each image"),
+    ({"y_train": LABELS[:, None]}, "y_train: shape (6, 1) is", "(6,), one label for each image; one-hot rows or a"),
+    ({"y_train": np.eye(3)[LABELS]}, "y_train: shape (6, 3) is", "one-hot rows or a column must become class numbers"),
+    ({"y_train": np.zeros(6, [("a", "i4"), ("b", "f4")])}, "y_train: type [('a', '<i4'), ('b', '<f4')] is", "whole"),
     ({"y_train": LABELS.astype(float)}, "y_train: type float64 is", "whole numbers"),
     ({"y_train": LABELS - 1}, "y_train: label -1 is out of range", "0 to classes - 1"),
     ({"y_train": LABELS * 2}, "y_train: no image of class 1 is", "labels 0 to classes - 1, each present"),
@@ -435,9 +523,12 @@ def test_finer_labels_of_an_npz(tmp_path):
 
 def listed(path, content):
     if isinstance(content, str):
-        path.write_text(content)
+        path.write_text(content, encoding="utf-8", newline="")
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
     elif content is not None:
-        np.save(path, content)
+        with open(path, "wb") as file:
+            np.save(file, content)
     return Indices(path=str(path))
 
 
@@ -448,6 +539,13 @@ def listed(path, content):
         ("a.npy", np.array([5, 2, 30], np.uint8)),
         ("a.csv", "5\n2\n30\n"),
         ("a.csv", "index\n5\n\n 2 \n30"),
+        ("a.csv", "\ufeff5\r\n2\r\n30\r\n"),
+        ("a.csv", "\ufeffindex\r\n5\r\n2\r\n30"),
+        ("a.csv", "5\n2\n30".encode("utf-16")),
+        ("a.CSV", "# mine: 7 of 9\n'image number'\n5 # a cat\n+2\n\n30.0"),
+        ("a.csv", '"index",\n"5",\n2;\n30.\n'),
+        ("a.csv", "5\r2\r30"),
+        ("a.NPY", np.array([5, 2, 30], ">i8")),
     ],
 )
 def test_listed_images_are_forgotten(tmp_path, name, content):
@@ -479,7 +577,23 @@ def test_listed_images_are_forgotten(tmp_path, name, content):
         ("a.csv", "index\n", "it holds no index"),
         ("a.csv", "1\n2.5\n", "not a usable file"),
         ("a.csv", "1,2\n3,4\n5,6\n", "not a usable file"),
-        ("a.csv", "1" * 30, "not a usable file"),
+        ("a.csv", "1" * 30, "not a usable file (line 1 is no index"),
+        ("a.csv", "1 5\n7\n", "not a usable file (line 1 is no index: '1 5')"),
+        ("a.csv", "0.5\n7\n", "not a usable file (line 1 is no index: '0.5')"),
+        ("a.csv", "x1\n7\n", "not a usable file (line 1 is no index: 'x1')"),
+        ("a.csv", "NaN\n7\n", "not a usable file (line 1 is no index: 'NaN')"),
+        ("a.csv", "index\nindex\n7\n", "not a usable file (line 2 is no index: 'index')"),
+        ("a.csv", "# mine\n,0\n0,5\n", "not a usable file (line 2 has 2 columns: ',0')"),
+        ("a.csv", "image,label\n5,3\n", "not a usable file (line 1 has 2 columns: 'image,label')"),
+        ("a.csv", "5;7;9\n", "not a usable file (line 1 has 3 columns: '5;7;9')"),
+        ("a.csv", "5\t7\n", "not a usable file (line 1 has 2 columns"),
+        ("a.csv", "5\n1_000\n", "not a usable file (line 2 is no index: '1_000')"),
+        ("a.csv", "5\n1e3\n", "not a usable file (line 2 is no index: '1e3')"),
+        ("a.csv", "\u0665\n", "not a usable file (line 1 is no index"),
+        ("a.csv", b"5\n\xff\n", "not a usable file"),
+        ("a.csv", "-3\n5\n", "index -3 is out of range"),
+        ("a.csv", "5\n5.0\n", "index 5 is there 2 times"),
+        ("a.npy", np.array([True, False]), "another kind of content (bool, shape (2,))"),
         ("a.npy", np.array([3, -1]), "index -1 is out of range"),
         ("a.npy", np.array([2**63], np.uint64), "index 9223372036854775808 is out of range"),
         ("a.npy", np.array([3, 7, 3]), "index 3 is there 2 times; allowed: each once"),

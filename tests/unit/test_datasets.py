@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import pickle
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from scipy.io import savemat
 from lacuna.artifacts import read_tensors, sha256_of_arrays, write_tensors
 from lacuna.data import DATASETS
 from lacuna.data.digits import Digits
+from lacuna.data.image_files import from_files
 from lacuna.data.image_folder import ImageFolder, _listing
 from lacuna.data.images import Images, Pictures
 from lacuna.data.published import Published
@@ -344,6 +346,18 @@ def test_coarse_labels_keep_the_fine_ones(written, tmp_path):
     assert "fine" not in ingested(of(written), tmp_path)[0]
 
 
+@pytest.mark.parametrize("written", ["tiny_imagenet"], indirect=True)
+def test_what_a_notebook_leaves_is_no_class(written):
+    """Nor an image: the dataset stays as large as it was published, and its labels as they were."""
+    dataset = of(written, download=False)
+    before = dataset.load()
+    train = written.root / "tiny-imagenet-200/train"
+    first = next(train.rglob("*.JPEG"))
+    shutil.copytree(train, train / ".ipynb_checkpoints")
+    shutil.copy(first, first.with_name(f"._{first.name}"))
+    assert dataset.load().y.tolist() == before.y.tolist()
+
+
 def test_no_connection_while_planning():
     """Names, classes and shapes of all datasets load neither torch nor torchvision."""
     code = (
@@ -409,7 +423,18 @@ def test_image_of_the_asked_size_arrives_as_it_is(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda root: shutil.rmtree(root), "p: no test images; needed: class folders in "),
+        (lambda root: shutil.rmtree(root), "p: no such folder; allowed: a folder with train/ and test/"),
+        (lambda root: (shutil.rmtree(root), root.write_text("")), "p: not a folder; allowed: a folder with train/ and"),
+        (lambda root: shutil.rmtree(root / "test"), "p: no test images; needed: class folders in "),
+        (lambda root: (root / "test/dog/e.bmp").unlink(), "p/test: no image; needed: files of the kinds .jpg"),
+        (lambda root: (root / "train/bird").mkdir(), "p/train/bird: no image; needed: one or more, files of the kinds"),
+        (
+            lambda root: (root / "train/cat/z.png").symlink_to("nothing"),
+            "p/train/cat/z.png: a link to nothing; allowed",
+        ),
+        (lambda root: (root / "train/cat/z.png").symlink_to("z.png"), "p/train/cat/z.png: a link to nothing"),
+        (lambda root: os.mkfifo(root / "train/cat/z.PNG"), "p/train/cat/z.PNG: a named pipe; allowed: an image file"),
+        (lambda root: (root / "test/dog/z.tif").symlink_to("/dev/zero"), "p/test/dog/z.tif: a device; allowed: an"),
         (lambda root: shutil.rmtree(root / "train"), "p/train: 0 class folders; needed: two or more"),
         (lambda root: shutil.rmtree(root / "train/cat"), "p/train: 1 class folders; needed: two or more"),
         (lambda root: (root / "test/bird").mkdir(), "p/test: 'bird' is no class; allowed: the folders in "),
@@ -426,8 +451,6 @@ def test_wrong_folder_is_refused_before_a_run(tmp_path, change, said):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda root: (root / "test/dog/e.bmp").unlink(), "p/test: no image; needed: files of the kinds .jpg"),
-        (lambda root: (root / "train/bird").mkdir(), "p/train: Found no valid file for the classes bird"),
         (lambda root: (root / "train/cat/a.jpg").write_bytes(b"x"), "p/train/cat/a.jpg: not a usable image"),
         (
             lambda root: (root / "train/cat/a.jpg").write_bytes((root / "train/cat/a.jpg").read_bytes()[:-200]),
@@ -446,7 +469,7 @@ def test_unusable_folder_leaves_no_file(tmp_path, change, said):
     assert not list((tmp_path / "out").glob(".*"))
 
 
-def test_listing_changes_with_every_file(tmp_path):
+def test_content_of_a_folder_changes_with_every_image(tmp_path):
     """One that comes, goes, is renamed or written again; not with a look at it."""
     root = tmp_path / "p"
     photos(root)
@@ -454,7 +477,7 @@ def test_listing_changes_with_every_file(tmp_path):
 
     def look():
         _listing.cache_clear()
-        seen.append(ImageFolder(root=str(root), size=8).listing())
+        seen.append(ImageFolder(root=str(root), size=8).content())
 
     look()
     look()
@@ -468,6 +491,122 @@ def test_listing_changes_with_every_file(tmp_path):
     (root / "train/dog/z.jpeg").unlink()
     look()
     assert len(set(seen)) == 5
+
+
+def square(image, path: Path, size=8, **options) -> list[int]:
+    """The one colour of an image of one colour, once it is saved and read."""
+    image.save(path, **options)
+    pixels = from_files([path], [0], 1, 2, size).x[0:1][0].reshape(3, -1)
+    assert (pixels == pixels[:, :1]).all()
+    return pixels[:, 0].tolist()
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "pgm", "jp2"])
+@pytest.mark.parametrize(("value", "expected"), [(0, 0), (5000, 19), (40000, 156), (65535, 255)])
+def test_sixteen_bits_become_eight(tmp_path, suffix, value, expected):
+    """By value / 257: 65,535 becomes 255."""
+    image = Image.fromarray(np.full((12, 12), value, np.uint16))
+    assert square(image, tmp_path / f"a.{suffix}") == [expected] * 3
+
+
+def test_other_depths_and_modes_keep_their_brightness(tmp_path):
+    twelve = Image.fromarray(np.full((12, 12), 10_000, np.uint16))
+    assert square(twelve, tmp_path / "white.tif", tiffinfo={262: 0}) == [216] * 3, "0 is white: 255 - 39"
+    for value, expected in ((0.5, 128), (0.0, 0), (1 + 5e-7, 255)):
+        assert square(Image.fromarray(np.full((12, 12), value, np.float32)), tmp_path / "a.tif") == [expected] * 3
+    assert square(Image.fromarray(np.full((12, 12), 0.25, np.float32)), tmp_path / "a.pfm") == [64] * 3
+    assert square(Image.new("1", (12, 12), 1), tmp_path / "a.png") == [255] * 3
+    assert square(Image.new("LA", (12, 12), (77, 0)), tmp_path / "a.png") == [77] * 3
+    assert square(Image.new("CMYK", (12, 12), (0, 255, 255, 0)), tmp_path / "a.tif") == [255, 0, 0]
+    palette = Image.new("P", (12, 12), 1)
+    palette.putpalette([0, 0, 0, 9, 8, 7])
+    for options in ({}, {"transparency": 1}, {"transparency": b"\x00\x10"}):
+        assert square(palette, tmp_path / "a.png", **options) == [9, 8, 7]
+    frames = [Image.new("RGB", (12, 12), colour) for colour in ((255, 0, 0), (0, 255, 0))]
+    for suffix in ("gif", "tif", "png"):
+        assert square(frames[0], tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:]) == [255, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("image", "suffix", "said"),
+    [
+        (Image.fromarray(np.full((12, 12), 40_000, np.int32)), "tif", "whole numbers of 32 bits"),
+        (Image.fromarray(np.full((12, 12), 200, np.float32)), "tif", "floats from 200 to 200; they must lie in [0, 1]"),
+        (Image.fromarray(np.full((12, 12), np.nan, np.float32)), "tif", "NaN"),
+        (Image.new("RGB", (1, 60_000)), "png", "1×60000 pixels; allowed: a longer side of at most 100 times"),
+        (Image.new("RGB", (12, 12)), "eps", "its content is of none of the formats"),
+        (Image.new("RGB", (12, 12)), "pdf", "its content is of none of the formats"),
+    ],
+)
+def test_image_that_cannot_be_scaled_or_is_none_is_refused(tmp_path, monkeypatch, image, suffix, said):
+    """Nor is another program started on it: an EPS file would be given to Ghostscript, whatever its name."""
+    monkeypatch.setattr(subprocess, "Popen", None)
+    image.save(tmp_path / f"a.{suffix}")
+    (tmp_path / f"a.{suffix}").rename(tmp_path / "1.png")
+    with pytest.raises(LacunaError) as caught:
+        from_files([tmp_path / "1.png"], [0], 1, 2, 224).x[0:1]
+    assert str(caught.value).startswith(f"{tmp_path / '1.png'}: ")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_decompression_bomb_is_refused(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "a.bmp")
+    content = bytearray((tmp_path / "a.bmp").read_bytes())
+    content[18:26] = (60_000).to_bytes(4, "little") * 2
+    (tmp_path / "a.bmp").write_bytes(content)
+    with pytest.raises(LacunaError, match=r"a\.bmp: not a usable image .*bomb"):
+        from_files([tmp_path / "a.bmp"], [0], 1, 2, 8).x[0:1]
+
+
+def test_hidden_and_foreign_files_are_left_out_and_named(tmp_path):
+    """The labels stay; a link in a circle adds no image; what no image is named like does not count."""
+    root = tmp_path / "p"
+    photos(root)
+    before = ingested(ImageFolder(root=str(root), size=8), tmp_path)[0]
+    for folder in ("train/.ipynb_checkpoints", "train/__MACOSX", "train/cat/.hidden", "train/dog/@eaDir", "test/.x"):
+        jpg(root / folder / "a.jpg")
+    for name in ("train/cat/._a.jpg", "train/stray.png", "test/dog/.e.bmp"):
+        jpg(root / name)
+    (root / "train/cat/Thumbs.db").write_text("x")
+    (root / "train/README").symlink_to("nothing")
+    (root / "train/cat/README").symlink_to("nothing")
+    (root / "train/cat/me").symlink_to("../cat")
+    os.mkfifo(root / "train/dog/pipe")
+    _listing.cache_clear()
+    dataset = ImageFolder(root=str(root), size=8)
+    arrays, meta = ingested(dataset, tmp_path)
+    assert all(np.array_equal(arrays[k], before[k]) for k in before)
+    assert meta["class_names"] == ["cat", "dog"]
+    lines = "\n".join(dataset.load().remarks())
+    assert "8 hidden, such as" in lines
+    assert "1 links to a folder that they lie in, such as " in lines
+    assert "1 images outside the folders of the classes, such as " in lines
+    assert f"3 files without the suffix of an image, such as {root}/train/cat/README" in lines
+    assert "no test image of 1 classes, such as cat" in lines
+
+
+@pytest.mark.parametrize("suffix", ["jpe", "jfif", "JPG", "gif", "jp2", "pnm", "webp", "Tiff", "dib"])
+def test_every_spelling_of_a_suffix_counts(tmp_path, suffix):
+    photos(tmp_path / "p")
+    kind = {"jpe": "JPEG", "jfif": "JPEG", "JPG": "JPEG", "jp2": "JPEG2000", "pnm": "PPM", "Tiff": "TIFF"}
+    Image.new("RGB", (9, 9)).save(tmp_path / f"p/train/cat/z.{suffix}", kind.get(suffix, suffix.upper()))
+    _listing.cache_clear()
+    assert ImageFolder(root=str(tmp_path / "p"), size=8).load().train == 5
+
+
+def test_folder_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
+    dataset, scan = photos(tmp_path / "p"), os.scandir
+
+    def refuse(folder):
+        if str(folder).endswith("more"):
+            raise PermissionError(13, "Permission denied")
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(LacunaError, match=r"cat/more: cannot be read \(Permission denied\); allowed: a folder that"):
+        dataset.classes()
+    assert dataset.content()
 
 
 # ---- streaming -------------------------------------------------------------------------------------------------------

@@ -7,8 +7,6 @@ localrules:
 
 
 rule ingest:
-    input:
-        files_of("datasets", "dataset"),
     output:
         images=at("data", "images.safetensors"),
         meta=at("data", "meta.json"),
@@ -25,7 +23,7 @@ rule ingest:
         gpu=0,
     params:
         entry=entry_of("datasets", "dataset"),
-        listing=listing_of_folder,
+        content=content_of("datasets", "dataset"),
         code=code_of("ingest.py", datasets="dataset"),
     message:
         "ingest {wildcards.dataset}"
@@ -60,7 +58,6 @@ rule split:
 
 rule forget:
     input:
-        files_of("scenarios", "scenario"),
         images=at("data", "images.safetensors"),
         meta=at("data", "meta.json"),
         split=at("splits", "split.npz"),
@@ -80,6 +77,7 @@ rule forget:
         gpu=0,
     params:
         entry=entry_of("scenarios", "scenario"),
+        content=content_of("scenarios", "scenario"),
         code=code_of("forget.py", scenarios="scenario"),
     message:
         "choose what to forget: {wildcards.scenario} of {wildcards.dataset}, seed {wildcards.seed}"

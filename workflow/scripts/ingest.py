@@ -8,9 +8,13 @@ from lacuna.fields import build
 
 with job(snakemake) as say:
     entry = snakemake.params.entry
-    images = build(DATASETS[entry["method"]], without_method(entry)).load()
+    dataset = build(DATASETS[entry["method"]], without_method(entry))
+    content = dataset.content()  # before it is read: a change meanwhile is noticed by the next plan
+    images = dataset.load()
     meta = images.write(snakemake.output.images, snakemake.threads) | {"entry": entry, "backdoor": entry["backdoor"]}
-    if listing := snakemake.params.listing:
-        meta["listing"] = listing
+    if content:
+        meta["content"] = content
     write_json(snakemake.output.meta, meta)
+    for line in images.remarks():
+        say(line)
     say(f"{meta['train']} training and {meta['test']} test images, {meta['classes']} classes, sha256 {meta['sha256']}")

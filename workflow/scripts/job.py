@@ -32,7 +32,7 @@ def job(snakemake: Any) -> Iterator[Callable[[str], None]]:
 
     def say(line: str) -> None:
         if log is not None:
-            log.write(f"{line}\n".encode())
+            log.write(f"{line}\n".encode(errors="backslashreplace"))  # a file's name need not be text
 
     def end(reason: str, details: str = "") -> NoReturn:
         sentence = f"lacuna: {name}: {reason}"

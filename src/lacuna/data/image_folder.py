@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lacuna.data.image_files import SUFFIXES, LeftOut, folders_in, from_files, images_below
 from lacuna.data.images import Dataset, Images
-from lacuna.data.published import from_files
 from lacuna.errors import LacunaError
 from lacuna.fields import Count, Text
 from lacuna.registry import register
@@ -25,83 +23,91 @@ class ImageFolder(Dataset):
 
     root: the folder, relative to the working directory.
     size: pixels of each side; the shorter side is resized to it, and the middle cut out.
-    Images of any kind become RGB. Classes are numbered in the order of their names. Whatever file comes, goes or is
-    written again makes the images be ingested again.
+    Images of any kind become RGB. Classes are numbered in the order of their names. Hidden folders and files, and files
+    without the suffix of an image, are left out, and the log says so. Whatever image comes, goes or is written again
+    makes the images be ingested again.
     """
 
     root: Text
     size: Count
 
-    def listing(self) -> str:
-        return _listing(self.root)
+    def content(self) -> str:
+        try:
+            return _listing(self.root).digest
+        except LacunaError as error:
+            return str(error)
 
     def classes(self) -> int:
-        return len(self._names())
+        return len(_listing(self.root).names)
 
     def shape(self) -> tuple[int, ...]:
         return (3, self.size, self.size)
 
     def load(self) -> Images:
-        from torchvision import datasets
-        from torchvision.datasets.folder import IMG_EXTENSIONS
-
-        names, test = self._names(), self._test()
-        try:
-            train = datasets.ImageFolder(str(Path(self.root, "train")))
-        except FileNotFoundError as error:  # a class without a usable file
-            what = str(error).partition("\n")[0].rstrip(".")
-            raise LacunaError(f"{Path(self.root, 'train')}: {what}; needed: an image in each") from None
-        # a class may have no test images
-        tested = datasets.ImageFolder.make_dataset(str(test), train.class_to_idx, IMG_EXTENSIONS, allow_empty=True)
-        if not tested:
-            raise LacunaError(f"{test}: no image; needed: files of the kinds {', '.join(IMG_EXTENSIONS)}")
-        files, labels = zip(*train.samples, *tested, strict=True)
-        return from_files(files, labels, len(train.samples), len(names), self.size)
-
-    def _names(self) -> list[str]:
-        """The classes, from the folders in train/."""
-        train, test = Path(self.root, "train"), self._test()
-        names = _folders(train)
-        if len(names) < 2:
-            raise LacunaError(
-                f"{train}: {len(names)} class folders; needed: two or more, with the images of each class"
-            )
-        if strange := [name for name in _folders(test) if name not in names]:
-            raise LacunaError(f"{test}: '{strange[0]}' is no class; allowed: the folders in {train}")
-        return names
-
-    def _test(self) -> Path:
-        for name in _TEST:
-            if _folders(Path(self.root, name)):
-                return Path(self.root, name)
-        places = " or ".join(str(Path(self.root, name)) for name in _TEST)
-        raise LacunaError(f"{self.root}: no test images; needed: class folders in {places}")
+        found = _listing(self.root)
+        files, labels = [*found.train[0], *found.test[0]], [*found.train[1], *found.test[1]]
+        return from_files(files, labels, len(found.train[0]), len(found.names), self.size, found.names, found.left_out)
 
 
-def _folders(path: Path) -> list[str]:
-    try:
-        return sorted(entry.name for entry in os.scandir(path) if entry.is_dir())
-    except FileNotFoundError:
-        return []
+@dataclass(frozen=True)
+class _Listing:
+    """What lies in a folder: the classes, the files and labels of both parts, what is left out, and a digest of names,
+    sizes and times."""
+
+    names: list[str]
+    train: tuple[list[str], list[int]]
+    test: tuple[list[str], list[int]]
+    left_out: LeftOut
+    digest: str
 
 
 @functools.cache
-def _listing(root: str) -> str:
-    """A digest of names, sizes and times of all files below a folder; a million take about 10 seconds on a disk."""
-    digest = hashlib.sha256()
-    for line in _lines(root):
-        digest.update(line.encode(errors="surrogateescape"))
-    return digest.hexdigest()
+def _listing(root: str) -> _Listing:
+    """The files of a dataset; a million take about 10 seconds on a disk.
+
+    Raises LacunaError if the folder is not usable.
+    """
+    if not Path(root).is_dir():
+        what = "not a folder" if Path(root).exists() else "no such folder"
+        raise LacunaError(f"{root}: {what}; allowed: a folder with train/ and test/ (or val/) in it")
+    left_out, digest = LeftOut(), hashlib.sha256()
+    train, test = Path(root, "train"), _test(root, left_out)
+    names = folders_in(train, left_out)
+    if len(names) < 2:
+        raise LacunaError(f"{train}: {len(names)} class folders; needed: two or more, with the images of each class")
+    tested = folders_in(test, left_out)
+    if strange := [name for name in tested if name not in names]:
+        raise LacunaError(f"{test}: '{strange[0]}' is no class; allowed: the folders in {train}")
+    parts = []
+    for part, folders in ((train, names), (test, tested)):
+        files: list[str] = []
+        labels: list[int] = []
+        prefix = len(str(part))
+        for name in folders:
+            label = names.index(name)
+            images = images_below(part / name, left_out)
+            if not images and part == train:
+                raise LacunaError(f"{part / name}: no image; needed: one or more, {_KINDS}")
+            digest.update(f"{part.name}/{name}/\n".encode(errors="surrogateescape"))
+            for path, its in images:
+                files.append(path)
+                labels.append(label)
+                line = f"{path[prefix:]} {its.st_size} {its.st_mtime_ns}\n"
+                digest.update(line.encode(errors="surrogateescape"))
+        if not files:
+            raise LacunaError(f"{part}: no image; needed: {_KINDS}")
+        parts.append((files, labels))
+    return _Listing(names, parts[0], parts[1], left_out, digest.hexdigest())
 
 
-def _lines(folder: str) -> Iterator[str]:
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        return
-    for entry in entries:
-        if entry.is_dir():
-            yield f"{entry.name}/\n"
-            yield from _lines(entry.path)
-        else:
-            yield f"{entry.name} {entry.stat().st_size} {entry.stat().st_mtime_ns}\n"
+_KINDS = f"files of the kinds {', '.join(SUFFIXES)}"
+
+
+def _test(root: str, left_out: LeftOut) -> Path:
+    found = [Path(root, name) for name in _TEST if folders_in(Path(root, name))]
+    if not found:
+        places = " or ".join(str(Path(root, name)) for name in _TEST)
+        raise LacunaError(f"{root}: no test images; needed: class folders in {places}")
+    for other in found[1:]:
+        left_out.add(f"folders, as {found[0].name}/ is there", str(other))
+    return found[0]

@@ -15,8 +15,12 @@ import numpy as np
 
 from lacuna.artifacts import Rows, blocks_of, write_rows
 from lacuna.data.backdoor import Backdoor
+from lacuna.data.user_files import content_of_files
 from lacuna.errors import LacunaError
 from lacuna.randomness import numpy_generator
+
+# what computing in single precision may add to 0 or 1
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class Images:
     """A dataset: the training images first, then the test images.
 
     x: uint8 [n, channels, height, width], an array or `Pictures`; y: int64 [n] in 0..classes-1; the first `train` of
-    them are for training. fine: int64 [n], the labels of a second, finer level, where there is one.
+    them are for training. fine: int64 [n], the labels of a second, finer level, where there is one. names: of the
+    classes, where they are known. notes: lines for a log, once all images are read: what was left out.
     """
 
     x: np.ndarray | Pictures
@@ -48,6 +53,15 @@ class Images:
     train: int
     classes: int
     fine: np.ndarray | None = None
+    names: tuple[str, ...] = ()
+    notes: Callable[[], list[str]] = list
+
+    def remarks(self) -> list[str]:
+        """`notes`, and what a user may not know of the labels."""
+        untested = np.setdiff1d(np.arange(self.classes), self.y[self.train :])
+        named = [self.names[k] if self.names else str(k) for k in untested[:3]]
+        lines = [f"no test image of {len(untested)} classes, such as {', '.join(named)}"] if named else []
+        return [*self.notes(), *lines]
 
     def meta(self) -> dict[str, Any]:
         """Classes, sizes, per-channel mean and std of the training images in [0, 1], and the SHA-256 of the content."""
@@ -92,7 +106,13 @@ class Images:
             # a constant channel carries nothing; 1 keeps it finite
             "std": [s if s > 0 else 1.0 for s in std],
             "sha256": digest,
-        } | ({"fine": int(self.fine.max()) + 1} if self.fine is not None else {})
+        } | self._levels_of_labels()
+
+    def _levels_of_labels(self) -> dict[str, Any]:
+        facts: dict[str, Any] = {"fine": int(self.fine.max()) + 1} if self.fine is not None else {}
+        # a folder's name need not be text
+        names = [name.encode(errors="backslashreplace").decode() for name in self.names]
+        return facts | ({"class_names": names} if names else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +128,12 @@ class Dataset:
         """The user's files that it reads (none for an embedded or a downloaded dataset)."""
         return []
 
-    def listing(self) -> str:
-        """A digest of names, sizes and times of the user's files where they are too many to be listed by `files`."""
-        return ""
+    def content(self) -> str:
+        """A digest by which a change of the user's files is noticed; empty where it reads none. Never raises.
+
+        Of those in `files` it is that of their content; of a folder with too many, of names, sizes and times.
+        """
+        return content_of_files(self.files())
 
     def classes(self) -> int:
         """The number of classes, known before anything is loaded into the pipeline.
@@ -143,12 +166,18 @@ def fixed_test(y: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.setdiff1d(np.arange(len(y)), test), test
 
 
-def checked_labels(y: np.ndarray, where: str, n: int, classes: int | None = None) -> np.ndarray:
-    """Labels as int64 [n] in 0..classes-1, or LacunaError naming `where` and what is wrong."""
+def label_form(y: np.ndarray, where: str, n: int) -> None:
+    """Refuse labels of another shape or type than whole numbers [n]; looks at no value."""
     if y.ndim != 1 or len(y) != n:
-        raise LacunaError(f"{where}: shape {y.shape} is not allowed; allowed: ({n},), one label for each image")
+        hint = "; one-hot rows or a column must become class numbers" if y.ndim == 2 and len(y) == n else ""
+        raise LacunaError(f"{where}: shape {y.shape} is not allowed; allowed: ({n},), one label for each image{hint}")
     if not np.issubdtype(y.dtype, np.integer):
         raise LacunaError(f"{where}: type {y.dtype} is not allowed; allowed: whole numbers (any integer type)")
+
+
+def checked_labels(y: np.ndarray, where: str, n: int, classes: int | None = None) -> np.ndarray:
+    """Labels as int64 [n] in 0..classes-1, or LacunaError naming `where` and what is wrong."""
+    label_form(y, where, n)
     if n and (low := int(y.min())) < 0:
         raise LacunaError(f"{where}: label {low} is out of range; allowed: 0 to classes - 1")
     if n and classes is not None and (high := int(y.max())) >= classes:
@@ -156,10 +185,10 @@ def checked_labels(y: np.ndarray, where: str, n: int, classes: int | None = None
     return y.astype(np.int64)
 
 
-def checked_images(x: np.ndarray, where: str, layout: str) -> np.ndarray:
-    """Images as uint8 [n, channels, height, width], or LacunaError naming `where` and what is wrong.
+def image_form(x: np.ndarray, where: str, layout: str) -> np.ndarray:
+    """Images as a view [n, channels, height, width] of uint8 or floats, or LacunaError; looks at no value.
 
-    Takes uint8, or floats in [0, 1], which are stored as round(255 x); [n, h, w] or a 1- or 3-channel `layout`.
+    Takes [n, h, w], or a 1- or 3-channel `layout`.
     """
     if x.ndim == 3:
         x = x[:, None]
@@ -174,15 +203,38 @@ def checked_images(x: np.ndarray, where: str, layout: str) -> np.ndarray:
             f"{where}: shape {x.shape} is not allowed; "
             "allowed: (n, height, width), (n, height, width, 1 or 3) or (n, 1 or 3, height, width), none of them 0"
         )
+    if x.dtype != np.uint8 and not np.issubdtype(x.dtype, np.floating):
+        raise LacunaError(f"{where}: type {x.dtype} is not allowed; allowed: uint8, or floats in [0, 1]")
+    return x
+
+
+def checked_images(x: np.ndarray, where: str, layout: str) -> np.ndarray:
+    """Images as uint8 [n, channels, height, width], or LacunaError naming `where` and what is wrong.
+
+    Takes uint8, or floats in [0, 1], which are stored as round(255 x); the shapes of `image_form`.
+    """
+    x = image_form(x, where, layout)
     if x.dtype == np.uint8:
         return np.ascontiguousarray(x)
-    if not np.issubdtype(x.dtype, np.floating):
-        raise LacunaError(f"{where}: type {x.dtype} is not allowed; allowed: uint8, or floats in [0, 1]")
     if not np.isfinite(x).all():
         bad = int((~np.isfinite(x)).reshape(len(x), -1).any(1).argmax())
         raise LacunaError(f"{where}: image {bad} holds NaN or infinity; allowed: floats in [0, 1], or uint8")
-    if x.min() < 0 or x.max() > 1:
+    low, high = float(x.min()), float(x.max())
+    if outside(low, high):
         raise LacunaError(
-            f"{where}: values from {x.min():g} to {x.max():g} are not allowed; allowed: floats in [0, 1], or uint8"
+            f"{where}: values from {exact(low)} to {exact(high)} are not allowed; allowed: floats in [0, 1], or uint8"
         )
-    return np.ascontiguousarray(np.rint(x * 255).astype(np.uint8))
+    # 16-bit floats have no 255 steps near 1
+    x = x.astype(np.float32) if x.dtype.itemsize < 4 else x
+    return np.ascontiguousarray(np.rint(x.clip(0, 1) * 255).astype(np.uint8))
+
+
+def outside(low: float, high: float) -> bool:
+    """Whether values from `low` to `high` leave [0, 1] by more than rounding."""
+    return low < -_ROUNDING or high > 1 + _ROUNDING
+
+
+def exact(value: float) -> str:
+    """A number as short as may be, and with all digits where fewer would move it into [0, 1]."""
+    short = f"{value:g}"
+    return short if (0 <= float(short) <= 1) == (0 <= value <= 1) else repr(value)

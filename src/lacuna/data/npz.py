@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,7 +10,8 @@ from typing import Literal
 import numpy as np
 
 from lacuna.artifacts import NOT_AN_NPZ
-from lacuna.data.images import Dataset, Images, checked_images, checked_labels
+from lacuna.data.images import Dataset, Images, checked_images, checked_labels, image_form, label_form
+from lacuna.data.user_files import regular
 from lacuna.errors import LacunaError
 from lacuna.fields import Text
 from lacuna.registry import register
@@ -25,7 +27,8 @@ class Npz(Dataset):
 
     path: the file, relative to the working directory.
     layout: how 4-dimensional images are stored: auto (the axis of size 1 or 3 is the channel), nhwc or nchw.
-    Images are uint8, or floats in [0, 1] (kept as 8 bits); labels are whole numbers from 0, every class in `y_train`.
+    Images are uint8, or floats in [0, 1] (kept as 8 bits); labels are one whole number for each image, from 0 to
+    classes - 1, every class in `y_train`.
     `fine_train` and `fine_test`, if they are there, are labels of a second, finer level: what `subclass` forgets.
     """
 
@@ -83,6 +86,7 @@ class Npz(Dataset):
 
     def _arrays(self) -> dict[str, np.ndarray]:
         try:
+            regular(self.path, "an npz file")
             file = np.load(self.path, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise LacunaError(f"{self.path}: not an npz archive; allowed: an npz file with {', '.join(_KEYS)}")
@@ -94,6 +98,7 @@ class Npz(Dataset):
                         f"{self.path}: no array '{absent[0]}' (it holds {', '.join(file.files) or 'nothing'}); "
                         f"needed: {', '.join(keys)}"
                     )
+                self._check_forms({k: _form(file, k) for k in keys})
                 return {k: file[k] for k in keys}
         except FileNotFoundError:
             raise LacunaError(
@@ -101,3 +106,37 @@ class Npz(Dataset):
             ) from None
         except NOT_AN_NPZ as error:
             raise LacunaError(f"{self.path}: not a usable npz file ({error}); needed: {', '.join(_KEYS)}") from None
+
+    def _check_forms(self, forms: dict[str, np.ndarray]) -> None:
+        """Refuse shapes and types, and more than the memory holds, before any array is unpacked."""
+        for part in ("train", "test"):
+            image_form(forms[f"x_{part}"], f"{self.path}: x_{part}", self.layout)
+            for labels in (f"y_{part}", f"fine_{part}"):
+                if labels in forms:
+                    label_form(forms[labels], f"{self.path}: {labels}", len(forms[f"x_{part}"]))
+        needed = sum(form.size * form.itemsize for form in forms.values())
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if needed > there:
+            raise LacunaError(
+                f"{self.path}: its arrays take {needed / 1e9:.3g} GB; allowed: up to {there / 1e9:.3g} GB, the memory"
+            )
+
+
+def _form(file: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
+    """Shape and type of an array in the archive, as an array that holds nothing.
+
+    Raises ValueError for Python objects, or for a shape that the archive has not the bytes of.
+    """
+    member = f"{key}.npy"
+    with file.zip.open(member) as stream:  # type: ignore[union-attr]
+        version = np.lib.format.read_magic(stream)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in read:
+            raise ValueError(f"{key} is in version {version[0]}.{version[1]} of the npy format")
+        shape, _, dtype = read[version](stream)
+    if dtype.hasobject:
+        raise ValueError(f"{key} holds Python objects")
+    form = np.broadcast_to(np.empty((), dtype), shape)
+    if form.size * form.itemsize > file.zip.getinfo(member).file_size:  # type: ignore[union-attr]
+        raise ValueError(f"{key} is cut short")
+    return form

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lacuna.data.image_files import from_files
 from lacuna.data.images import Images
-from lacuna.data.published import Published, from_files
+from lacuna.data.published import Published
 from lacuna.fields import Count
 from lacuna.registry import register
 

@@ -11,7 +11,7 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from lacuna.data.images import Dataset, Images, Pictures
+from lacuna.data.images import Dataset, Images
 from lacuna.errors import LacunaError
 from lacuna.fields import Text
 from lacuna.processes import exclusive
@@ -119,20 +119,3 @@ def in_memory(train: tuple[np.ndarray, Sequence[int]], test: tuple[np.ndarray, S
         train=len(train[0]),
         classes=classes,
     )
-
-
-def from_files(files: Sequence[str | Path], labels: Sequence[int], train: int, classes: int, size: int) -> Images:
-    """Image files, the training images first, as `Pictures` of RGB: shorter side to `size`, the middle cut out."""
-    from PIL import Image
-    from torchvision.datasets.folder import default_loader
-    from torchvision.transforms.functional import center_crop, resize
-
-    def read(i: int) -> np.ndarray:
-        try:
-            square = center_crop(resize(default_loader(files[i]), size), [size, size])
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise LacunaError(f"{files[i]}: not a usable image ({error}); allowed: a sound image file") from None
-        return np.asarray(square).transpose(2, 0, 1)
-
-    y = np.asarray(labels, dtype=np.int64)
-    return Images(x=Pictures((len(files), 3, size, size), read), y=y, train=train, classes=classes)

@@ -9,8 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from lacuna.data.image_files import from_files
 from lacuna.data.images import Images, fixed_test
-from lacuna.data.published import Published, from_files
+from lacuna.data.published import Published
 from lacuna.errors import LacunaError
 from lacuna.fields import Count
 from lacuna.registry import register

@@ -7,10 +7,11 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from lacuna.data.image_files import LeftOut, folders_in, from_files, images_below
 from lacuna.data.images import Images
-from lacuna.data.published import Published, from_files
+from lacuna.data.published import Published
 from lacuna.errors import LacunaError
 from lacuna.fields import Count
 from lacuna.registry import register
@@ -43,22 +44,27 @@ class TinyImageNet(Published):
     def load(self) -> Images:
         folder = Path(self.root, self.unpacked[0])
         train = self.opened(self._train)
-        files, labels = [path for path, _ in train.samples], list(train.targets)
+        names = folders_in(train)
+        files, labels = [], []
+        for label, name in enumerate(names):
+            found = images_below(train / name, LeftOut())
+            files += [path for path, _ in found]
+            labels += [label] * len(found)
+        first = len(files)
         annotations = folder / "val" / "val_annotations.txt"
         try:
             for line in annotations.read_text(encoding="utf-8").splitlines():
                 name, wordnet_id, *_ = line.split("\t")
                 files.append(str(folder / "val" / "images" / name))
-                labels.append(train.class_to_idx[wordnet_id])
+                labels.append(names.index(wordnet_id))
         except (OSError, ValueError, KeyError) as error:
             what = f"{type(error).__name__}: {error}"
             raise LacunaError(
                 f"{annotations}: cannot be read ({what}); needed: what is in {self.archives[0]}"
             ) from None
-        return self.checked(from_files(files, labels, len(train.samples), self.count, self.size))
+        return self.checked(from_files(files, labels, first, self.count, self.size))
 
-    def _train(self, fetch: bool) -> Any:
-        from torchvision.datasets import ImageFolder
+    def _train(self, fetch: bool) -> Path:
         from torchvision.datasets.utils import download_and_extract_archive
 
         if fetch and not self._has(self.unpacked):
@@ -66,4 +72,4 @@ class TinyImageNet(Published):
             with tempfile.TemporaryDirectory(dir=self.root, prefix=".tiny-imagenet.") as inside:
                 download_and_extract_archive(self.url, self.root, inside, self.archives[0], self.md5)
                 os.replace(Path(inside, self.unpacked[0]), Path(self.root, self.unpacked[0]))
-        return ImageFolder(str(Path(self.root, self.unpacked[0], "train")))
+        return Path(self.root, self.unpacked[0], "train")

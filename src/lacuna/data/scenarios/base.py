@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lacuna.data.user_files import content_of_files
+
 
 @dataclass(frozen=True)
 class Known:
@@ -38,6 +40,10 @@ class Scenario:
     def files(self) -> list[Path]:
         """The user's files that it reads."""
         return []
+
+    def content(self) -> str:
+        """A digest of their content; empty where it reads none. Never raises."""
+        return content_of_files(self.files())
 
     def forget(self, train: np.ndarray, known: Known, rng: np.random.Generator) -> np.ndarray:
         """The dataset indices to forget, out of `train`, in any order."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 
 from lacuna.artifacts import NOT_AN_NPZ
 from lacuna.data.scenarios.base import Known, Scenario
+from lacuna.data.user_files import regular
 from lacuna.errors import LacunaError
 from lacuna.fields import Text
 from lacuna.registry import register
@@ -24,7 +27,8 @@ class Indices(Scenario):
     """D_f = the training images in a file, less those that the seed keeps for validation (the log says how many).
 
     path: an .npy file with a 1-dimensional integer array, or a .csv file with one index in each line, after a heading
-    if you like. An index is a training image's place in the dataset, from 0; each at most once.
+    (a first line without a digit) if you like; blank lines, and what stands behind a #, are left out. An index is a
+    training image's place in the dataset, from 0; each at most once.
     """
 
     path: Text
@@ -55,16 +59,19 @@ class Indices(Scenario):
         Raises LacunaError naming the file if it holds anything but different whole numbers from 0.
         """
         path = Path(self.path)
-        if path.suffix not in (".npy", ".csv"):
+        suffix = path.suffix.lower()
+        if suffix not in (".npy", ".csv"):
             raise LacunaError(f"{self.path}: this kind of file is not allowed; {_ALLOWED}")
         try:
-            index = _of_csv(path) if path.suffix == ".csv" else np.load(path, allow_pickle=False)
+            regular(path, _ALLOWED.removeprefix("allowed: "))
+            index = _of_csv(path) if suffix == ".csv" else np.load(path, allow_pickle=False)
         except FileNotFoundError:
             raise LacunaError(f"{self.path}: no such file; {_ALLOWED}") from None
-        except (OverflowError, *NOT_AN_NPZ) as error:
+        except NOT_AN_NPZ as error:
             raise LacunaError(f"{self.path}: not a usable file ({error}); {_ALLOWED}") from None
         if not isinstance(index, np.ndarray) or index.ndim != 1 or not np.issubdtype(index.dtype, np.integer):
-            raise LacunaError(f"{self.path}: another kind of content is not allowed; {_ALLOWED}")
+            kind = f" ({index.dtype}, shape {index.shape})" if isinstance(index, np.ndarray) else ""
+            raise LacunaError(f"{self.path}: another kind of content{kind} is not allowed; {_ALLOWED}")
         if not len(index):
             raise LacunaError(f"{self.path}: it holds no index; {_ALLOWED}")
         for end in (int(index.min()), int(index.max())):
@@ -77,8 +84,32 @@ class Indices(Scenario):
         return index.astype(np.int64)
 
 
+# what tables write where there is no number: no heading
+_LACKING = {"na", "n/a", "nan", "none", "null", "inf", "infinity"}
+
+
 def _of_csv(path: Path) -> np.ndarray:
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if lines and not lines[0].lstrip("-").isdigit():
-        lines = lines[1:]  # a heading
-    return np.array([int(line) for line in lines], dtype=np.int64)
+    """The indices of a text file. Raises ValueError naming the line that is none."""
+    content = path.read_bytes()
+    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    index = []
+    first = True
+    for number, line in enumerate(content.decode("utf-16" if utf_16 else "utf-8-sig").splitlines(), 1):
+        value = line.partition("#")[0].strip().rstrip(",;").strip().strip("\"'").strip()
+        if not value:
+            continue
+        heading = first and re.search(r"\d", value) is None and re.search(r"\w", value) is not None
+        first = False
+        if (columns := len(re.split(r"[,;\t]", value))) > 1:
+            raise ValueError(f"line {number} has {columns} columns: {_short(value)}")
+        if heading and value.lower() not in _LACKING:
+            continue
+        # a table with a gap in it has 5.0 for 5
+        if re.fullmatch(r"[-+]?\d{1,18}(\.0*)?", value, re.ASCII) is None:
+            raise ValueError(f"line {number} is no index: {_short(value)}")
+        index.append(int(value.partition(".")[0]))
+    return np.array(index, dtype=np.int64)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:40]}…")
