@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 from tiny import data
+from torch.utils.data import TensorDataset
 
 from lacuna.artifacts import read_tensors, write_tensors
 from lacuna.data.batches import Augment, HostImages, UnlearningData, _from_host, batch_sizes
@@ -272,6 +273,62 @@ def test_fingerprint_tells_apart_what_plays_another_part_or_looks_different():
 def test_from_tensors_refuses_a_label_out_of_range(labels, said):
     with pytest.raises(LacunaError, match=rf"^from_tensors: {said} is out of range; allowed: 0 to 2$"):
         UnlearningData.from_tensors(retain=(torch.zeros(2, 1, 4, 4), torch.tensor(labels)), classes=3)
+
+
+X, Y = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"forget": ((X * 255).byte(), Y)}, "part 'forget' is torch.uint8 on cpu beside torch.float32 on cpu; allowed"),
+        ({"forget": (X * 255, Y)}, "part 'forget' has floats up to "),
+        ({"retain": (X, torch.eye(3)[Y])}, "part 'retain': labels: shape (6, 3) is not allowed; allowed: (n,)"),
+        ({"retain": (X, Y[:, None])}, "part 'retain': labels: shape (6, 1) is not allowed"),
+        ({"retain": (X, Y + 0.7)}, "part 'retain': labels: 0.7 is not allowed; allowed: whole numbers"),
+        ({"retain": (X, Y * torch.nan)}, "part 'retain': labels: nan is not allowed"),
+        ({"retain": (X, list("abcabc"))}, "part 'retain': labels: a list is not allowed"),
+        ({"retain": (X.where(X < 0.99, torch.nan), Y)}, "part 'retain': images: image "),
+        ({"retain": (X / 0, Y)}, "part 'retain': images: image 0 holds NaN or infinity"),
+        (
+            {"retain": (X.expand(6, 3, 8, 8).permute(0, 2, 3, 1), Y)},
+            "part 'retain': images: shape (6, 8, 8, 3) has the",
+        ),
+        ({"retain": (X.long(), Y)}, "part 'retain': images: type torch.int64 is not allowed; allowed: uint8, or"),
+        ({"retain": (X > 0.5, Y)}, "part 'retain': images: type torch.bool is not allowed"),
+        ({"retain": (X.flatten(1), Y)}, "part 'retain': images: shape (6, 64) is not allowed; allowed: (n, channels"),
+        ({"retain": (X.numpy().astype(object), Y)}, "part 'retain': images: a ndarray is not allowed"),
+        ({"retain": X}, "part 'retain' is a Tensor; allowed: (images, labels)"),
+    ],
+)
+def test_from_tensors_refuses_what_would_be_read_wrongly(parts, said):
+    """Bytes beside floats were once 255 times as bright, and fractions of labels cut off."""
+    with pytest.raises(LacunaError) as caught:
+        UnlearningData.from_tensors(**{"retain": (X, Y)} | parts)
+    assert str(caught.value).startswith(f"from_tensors: {said}")
+    assert "; allowed: " in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, ">f4", np.uint8])
+@pytest.mark.parametrize("labels", [np.uint8, ">i4", np.float64])
+def test_from_tensors_takes_arrays_as_it_takes_tensors(kind, labels):
+    x = (X * 255).byte() if kind == np.uint8 else X
+    retain = (x.numpy()[::-1].astype(kind), Y.numpy().astype(labels))
+    source = UnlearningData.from_tensors(retain=retain, forget=TensorDataset(x, Y), test=[x.numpy(), Y.tolist()])
+    assert torch.equal(source.images[:6].float(), x.flip(0).float())
+    assert source.labels.tolist() == 3 * Y.tolist()
+    assert (source.labels.dtype, source.classes) == (torch.int64, 3)
+
+
+def test_unscaled_floats_are_taken_with_a_warning():
+    with pytest.warns(UserWarning, match="floats up to 25"):
+        source = UnlearningData.from_tensors(retain=(X * 255, Y))
+    assert torch.equal(source.images, X * 255)
+
+
+def test_data_is_shown_in_one_line():
+    shown = repr(UnlearningData.from_tensors(retain=(X, Y), forget=(X[:2], Y[:2])))
+    assert shown == "UnlearningData(retain 6, forget 2; images of 1×8×8 float32 on cpu, 3 classes)"
 
 
 # ---- from host memory ------------------------------------------------------------------------------------------------

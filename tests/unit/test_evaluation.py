@@ -55,6 +55,60 @@ def test_accuracies_by_hand():
     assert found == pytest.approx({"UA": 60, "RA": 100, "TA": 80, "TA_forgotten": 20})
 
 
+def test_cell_of_takes_what_a_notebook_holds():
+    """Tensors that need gradients or are bfloat16, lists, and whole labels of any type: the values of plain arrays."""
+    torch = pytest.importorskip("torch")
+    y = np.array([0, 1, 2, 0])
+    z = sure(y) + np.arange(4) / 8
+    plain = evaluate(Cell.of(retain=(z, y), forget=(z, y), test=(z, y)))
+    tensor = torch.tensor(z, requires_grad=True)
+    given = {
+        "retain": (tensor, torch.tensor(y)),
+        "forget": (tensor.bfloat16(), y.astype(float)),
+        "test": (z.tolist(), y),
+    }
+    assert evaluate(Cell.of(**given)) == plain
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"retain": (np.eye(3), np.arange(3) + 0.9)}, "retain: label 0.9 is not allowed; allowed: whole numbers"),
+        ({"retain": (np.eye(3), np.full(3, np.nan))}, "retain: label nan is not allowed"),
+        ({"retain": (np.eye(3), np.eye(3))}, r"retain: 3 rows of logits but labels of shape (3, 3); allowed: (3,)"),
+        ({"retain": (np.eye(3), np.arange(3)[:, None])}, "retain: 3 rows of logits but labels of shape (3, 1)"),
+        ({"retain": (np.eye(3), list("abc"))}, "retain: labels: type <U1 is not allowed; allowed: numbers"),
+        ({"retain": (np.eye(3) * np.nan, np.arange(3))}, "retain: the logits of sample 0 are not finite"),
+        ({"retain": ([[1, 2], [3]], np.arange(2))}, "retain: logits: no array can be made of them"),
+        ({"retain": np.eye(3)}, "retain: a ndarray is not allowed; allowed: (logits, labels)"),
+        ({"valid": (np.eye(3), np.arange(3))}, "Cell.of: 'valid' is no part of the data; allowed: retain, forget, val"),
+    ],
+)
+def test_cell_of_refuses_what_would_be_read_wrongly(parts, said):
+    with pytest.raises(LacunaError) as caught:
+        Cell.of(**parts)
+    assert str(caught.value).startswith(said)
+
+
+def test_metric_against_an_oracle_is_asked_for_as_it_is_named():
+    oracles = {"retrain": a_cell(1), "twin": a_cell(2)}
+    found = evaluate(a_cell(), oracles, ["UA", "avg_gap/retrain"])
+    assert set(found) == {"UA", "avg_gap/retrain"}
+    assert found == {name: evaluate(a_cell(), oracles)[name] for name in found}
+    assert evaluate(a_cell(), metrics="UA").keys() == {"UA"}
+    for name, allowed in (("avg_gap/retrian", "avg_gap/retrain, avg_gap/twin"), ("UA/retrain", "UA")):
+        with pytest.raises(LacunaError, match=rf"^unknown metric '{name}'; allowed: {allowed}$"):
+            evaluate(a_cell(), oracles, [name])
+
+
+def test_metric_against_an_oracle_says_that_none_was_given():
+    found = evaluate(a_cell(), metrics=["avg_gap", "UA"])
+    assert set(found) == {"UA"}
+    assert found.absent == {
+        "avg_gap": "it compares with an oracle and none was given; evaluate(cell, oracle) takes one"
+    }
+
+
 def test_tie_goes_to_the_first_class():
     tied = Part(np.zeros((4, 3)), np.array([0, 1, 2, 0]))
     assert tied.accuracy == 50

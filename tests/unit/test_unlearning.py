@@ -12,6 +12,7 @@ from scipy.stats import chisquare
 from tiny import data, network, same, state
 from torch import nn
 from torch.nn.functional import cross_entropy
+from torch.nn.utils import prune
 
 import lacuna
 from lacuna.data.batches import Augment, Batch, UnlearningData
@@ -519,3 +520,66 @@ def test_user_model_of_any_kind_can_be_unlearned():
     for method in WITH_LOOP:
         outcome = unlearn(method, model, source, epochs=1)
         assert outcome.model(x).shape == (30, 3)
+
+
+# ---- what a notebook may hand over -----------------------------------------------------------------------------------
+
+
+def pruned(model):
+    prune.l1_unstructured(next(m for m in model.modules() if isinstance(m, nn.Conv2d)), "weight", 0.5)
+    return model
+
+
+def seen_once(model):
+    with torch.no_grad():
+        model(SOURCE.example(torch.float32))
+    return model
+
+
+class Twice(nn.Linear):
+    def forward(self, x):
+        return (super().forward(x.flatten(1)),) * 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda: {"model": lambda x: x}, "model: a function is not allowed; allowed: a torch.nn.Module"),
+        (lambda: {"model": network().state_dict()}, "model: a OrderedDict is not allowed"),
+        (lambda: {"model": nn.Flatten()}, "model: Flatten has no parameters"),
+        (lambda: {"model": pruned(network())}, "is computed from other parameters (torch.nn.utils.prune, weight_norm)"),
+        (lambda: {"model": seen_once(pruned(network()))}, "is computed from other parameters"),
+        (lambda: {"model": nn.Sequential(nn.Conv2d(7, 3, 1), nn.Flatten())}, "model: it has no answer for images of"),
+        (lambda: {"model": nn.Sequential(nn.Flatten(), nn.LazyLinear(2))}, "data: label 2 is out of range; allowed: 0"),
+        (lambda: {"model": Twice(SOURCE.example(torch.float32).numel(), 3)}, "its answer to one image is a tuple"),
+        (lambda: {"model": nn.Conv2d(SOURCE.images.shape[1], 3, 1)}, "its answer to one image is shape (1, 3,"),
+        (lambda: {"data": (SOURCE.images, SOURCE.labels)}, "data: a tuple is not allowed; allowed: lacuna.Unlearning"),
+        (lambda: {"mask": {"weight": torch.ones(1)}}, "mask: a dict is not allowed; allowed: lacuna.Mask({name: bool"),
+    ],
+)
+def test_what_no_method_can_work_on_is_refused_in_a_sentence(change, said):
+    given = {"model": network(), "data": SOURCE} | change()
+    with pytest.raises(LacunaError) as caught:
+        unlearn("ft", given.pop("model"), given.pop("data"), epochs=1, **given)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_look_at_the_answer_changes_nothing():
+    """Neither the random stream nor the modes of the network's parts."""
+    model = network()
+    model.train()
+    next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d)).eval()
+    modes = [m.training for m in model.modules()]
+    before, drawn = state(model), torch.get_rng_state()
+    base._check_answer(model, SOURCE)
+    assert same(state(model), before)
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert [m.training for m in model.modules()] == modes
+
+
+def test_outcome_is_shown_in_one_line():
+    shown = repr(unlearn("ft", network(), SOURCE, epochs=1, batch_size=16, mask=half(network())))
+    assert re.fullmatch(
+        r"Outcome\(\w+ of \d+ parameters, a mask of sparsity 0\.5\d*; \d+ steps, \d+ samples, .* s\)", shown
+    )

@@ -143,33 +143,48 @@ class UnlearningData:
     def from_tensors(cls, classes: int | None = None, augment: Augment | None = None, **parts: Any) -> UnlearningData:
         """From the user's own tensors: from_tensors(retain=(x, y), forget=(x, y), test=(x, y), ...).
 
-        x: uint8 or normalised float [n, channels, height, width]; y: int64 [n]. `retain` must be given.
-        Raises LacunaError for a part that is empty, of unequal lengths or another image shape; for a bad label.
+        x: uint8, which is scaled to [0, 1], or floats that are normalised already, [n, channels, height, width];
+        y: whole numbers [n]. Tensors (which stay on their device), NumPy arrays, or a TensorDataset of both. `retain`
+        must be given.
+        Raises LacunaError for a part that is empty, of unequal lengths, of another image shape, type, device or scale
+        than the others, or channels last; for a float that is not finite; for a bad label.
         """
         if "retain" not in parts:
             raise LacunaError("from_tensors: no part 'retain'; allowed: retain=(x, y), forget=(x, y) and others")
+        pairs = {name: _pair(part, name) for name, part in parts.items()}
         index, start = {}, 0
-        shape = parts["retain"][0].shape[1:]
-        for name, (x, y) in parts.items():
-            if len(x) != len(y) or not len(x) or x.shape[1:] != shape:
+        first = pairs["retain"][0]
+        for name, (x, y) in pairs.items():
+            if len(x) != len(y) or not len(x) or x.shape[1:] != first.shape[1:]:
                 raise LacunaError(
                     f"from_tensors: part '{name}' has {len(x)} images of shape {tuple(x.shape[1:])}, {len(y)} labels; "
-                    f"allowed: at least one image of shape {tuple(shape)}, and one label for each"
+                    f"allowed: at least one image of shape {tuple(first.shape[1:])}, and one label for each"
+                )
+            if x.is_floating_point() != first.is_floating_point() or x.device != first.device:
+                raise LacunaError(
+                    f"from_tensors: part '{name}' is {x.dtype} on {x.device} beside {first.dtype} on {first.device}; "
+                    "allowed: all parts on one device, and either all uint8 or all floats"
                 )
             index[name] = torch.arange(start, start + len(x), device=x.device)
             start += len(x)
-        labels = torch.cat([y for _, y in parts.values()]).long()
+        _check_scale({name: x for name, (x, _) in pairs.items()})
+        labels = torch.cat([y for _, y in pairs.values()])
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or (classes is not None and high >= classes):
             allowed = f"0 to {classes - 1}" if classes is not None else "0 to classes - 1"
             raise LacunaError(f"from_tensors: label {low if low < 0 else high} is out of range; allowed: {allowed}")
         return cls(
-            images=torch.cat([x for x, _ in parts.values()]),
+            images=torch.cat([x for x, _ in pairs.values()]),
             labels=labels,
             parts=index,
             classes=classes or high + 1,
             augment=augment or Augment(),
         )
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{name} {len(index)}" for name, index in self.parts.items())
+        images = f"{'×'.join(map(str, self.images.shape[1:]))} {str(self.images.dtype).removeprefix('torch.')}"
+        return f"UnlearningData({parts}; images of {images} on {self.device}, {self.classes} classes)"
 
     @property
     def device(self) -> torch.device:
@@ -221,6 +236,11 @@ class UnlearningData:
         for rows, chosen in zip(self._rows(index).split(sizes), index.split(sizes), strict=True):
             yield self.normalised(self.images[rows], dtype), self.labels[chosen]
 
+    def example(self, dtype: torch.dtype) -> Tensor:
+        """One image as a network is shown it: float [1, channels, height, width]."""
+        index = next(index for index in self.parts.values() if len(index))[:1]
+        return self.normalised(self.images[self._rows(index)], dtype)
+
     def _rows(self, index: Tensor) -> Tensor:
         """An index where the images are, brought there once and not for each batch."""
         images = self.images.images if isinstance(self.images, StampedImages) else self.images
@@ -264,6 +284,82 @@ class UnlearningData:
             return sha256_of_arrays(arrays | {"content": np.array(self.content)})
         images = images.images if isinstance(images, HostImages) else images
         return sha256_of_arrays(arrays | {"images": images.cpu().numpy()})
+
+
+# normalised images stay well below it
+_RAW = 16.0
+
+
+def _pair(part: Any, name: str) -> tuple[Tensor, Tensor]:
+    """Images and labels of a part of `from_tensors`, checked one by one."""
+    pair = getattr(part, "tensors", part)  # of a TensorDataset
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise LacunaError(f"from_tensors: part '{name}' is a {type(part).__name__}; allowed: (images, labels)")
+    x, y = (_tensor(values, f"from_tensors: part '{name}': {what}") for values, what in zip(pair, _WHAT, strict=True))
+    where = f"from_tensors: part '{name}': {_WHAT[0]}"
+    if x.dtype != torch.uint8 and not x.is_floating_point():
+        raise LacunaError(f"{where}: type {x.dtype} is not allowed; allowed: uint8, or normalised floats")
+    if x.dim() != 4 or 0 in x.shape[1:]:
+        raise LacunaError(f"{where}: shape {tuple(x.shape)} is not allowed; allowed: (n, channels, height, width)")
+    if x.shape[3] in (1, 3) and min(x.shape[1], x.shape[2]) > 3:
+        raise LacunaError(
+            f"{where}: shape {tuple(x.shape)} has the channels last; allowed: (n, channels, height, width), as "
+            "x.permute(0, 3, 1, 2) is"
+        )
+    if x.is_floating_point() and len(x):
+        finite = x.isfinite().flatten(1).all(1)
+        if not bool(finite.all()):
+            raise LacunaError(f"{where}: image {int((~finite).int().argmax())} holds NaN or infinity; allowed: numbers")
+    return x, _whole(y, f"from_tensors: part '{name}': {_WHAT[1]}").to(x.device)
+
+
+_WHAT = ("images", "labels")
+
+
+def _tensor(values: Any, where: str) -> Tensor:
+    if isinstance(values, Tensor):
+        return values.detach()
+    try:
+        array = np.asarray(values)
+        # torch has no other byte order, nor negative strides
+        return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+    except (TypeError, ValueError, RuntimeError):
+        raise LacunaError(f"{where}: a {type(values).__name__} is not allowed; allowed: a tensor or an array") from None
+
+
+def _whole(y: Tensor, where: str) -> Tensor:
+    """Labels as int64 [n]; whole numbers of any type."""
+    if y.dim() != 1:
+        raise LacunaError(
+            f"{where}: shape {tuple(y.shape)} is not allowed; allowed: (n,), one class number for each image "
+            "(y.argmax(1) of one-hot rows, y[:, 0] of a column)"
+        )
+    if y.is_complex():
+        raise LacunaError(f"{where}: type {y.dtype} is not allowed; allowed: whole numbers")
+    whole = y.long()
+    if y.is_floating_point() and bool((wrong := whole != y).any()):
+        raise LacunaError(f"{where}: {float(y[wrong][0]):g} is not allowed; allowed: whole numbers from 0")
+    return whole
+
+
+def _check_scale(images: Mapping[str, Tensor]) -> None:
+    """Refuse parts of another scale than the others, and say where floats look like pixels that nobody scaled."""
+    if not next(iter(images.values())).is_floating_point():
+        return
+    highest = {name: float(x.max()) for name, x in images.items()}
+    raw = [name for name, x in images.items() if highest[name] > _RAW and float(x.min()) >= 0]
+    if raw and len(raw) < len(images):
+        other = next(name for name in images if name not in raw)
+        raise LacunaError(
+            f"from_tensors: part '{raw[0]}' has floats up to {highest[raw[0]]:g}, '{other}' up to {highest[other]:g}; "
+            "allowed: all parts of one scale"
+        )
+    if raw:
+        warnings.warn(
+            f"from_tensors: floats up to {max(highest.values()):g} are taken as they are; "
+            "give uint8, which is scaled to [0, 1], or normalised floats",
+            stacklevel=3,
+        )
 
 
 def _on_array(array: np.ndarray) -> Tensor:

@@ -27,17 +27,17 @@ class Values(dict[str, float]):
 
 
 def evaluate(
-    cell: Cell, oracles: Cell | Mapping[str, Cell] | None = None, metrics: Iterable[str] | None = None
+    cell: Cell, oracles: Cell | Mapping[str, Cell] | None = None, metrics: str | Iterable[str] | None = None
 ) -> Values:
     """Every metric of a cell, by name.
 
     oracles: the reference cells by label, or one alone, which is then called `oracle`; a metric that compares with
-    an oracle appears once for each, as `<metric>/<oracle label>`. metrics: names in METRICS; by default all but those
-    that are marked as on request. A metric whose data the cell lacks (the forgotten class's test accuracy under random
-    forgetting, the masks of a user's own model) is left out, and `.absent` of the result says why; `.notes` has the
-    values that are not to be read alone.
+    an oracle appears once for each, as `<metric>/<oracle label>`. metrics: names in METRICS, one against a single
+    oracle as `<metric>/<oracle label>`; by default all but those that are marked as on request. A metric whose data the
+    cell lacks (an oracle, the forgotten class's test accuracy under random forgetting, the masks of a user's own model)
+    is left out, and `.absent` of the result says why; `.notes` has the values that are not to be read alone.
 
-    Raises LacunaError for an unknown metric, an oracle of other samples, or a value that is not finite.
+    Raises LacunaError for an unknown metric or oracle, an oracle of other samples, or a value that is not finite.
 
     >>> import numpy as np
     >>> y = np.array([0, 1])
@@ -50,10 +50,17 @@ def evaluate(
     for label, oracle in named.items():
         cell.check_comparable(oracle, label)
     values = Values()
-    for name in default_metrics() if metrics is None else metrics:
+    for name in default_metrics() if metrics is None else [metrics] if isinstance(metrics, str) else metrics:
+        name, _, only = name.partition("/")
         metric = METRICS[name]
         about = metric.about
-        asked = {f"{name}/{label}": (oracle,) for label, oracle in named.items()} if about["oracle"] else {name: ()}
+        if only and (not about["oracle"] or only not in named):
+            allowed = ", ".join(f"{name}/{label}" for label in named) if about["oracle"] and named else name
+            raise LacunaError(f"unknown metric '{name}/{only}'; allowed: {allowed}")
+        if about["oracle"] and not named:
+            values.absent[name] = "it compares with an oracle and none was given; evaluate(cell, oracle) takes one"
+        chosen = {only: named[only]} if only else named
+        asked = {f"{name}/{label}": (oracle,) for label, oracle in chosen.items()} if about["oracle"] else {name: ()}
         for full, given in asked.items():
             lacking = [n for n in about.get("needs", ()) if any(n not in c.extra for c in (cell, *given))]
             value = Absent(f"'{lacking[0]}' is not known of these predictions") if lacking else metric(cell, *given)

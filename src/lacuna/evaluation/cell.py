@@ -20,7 +20,7 @@ class Part:
     """Predictions on one set of samples.
 
     logits: float [n, classes]; labels: int [n] in 0..classes-1; index: int [n], the samples' place in the dataset.
-    Raises LacunaError if sizes disagree, a label is out of range, or a logit is not finite.
+    Raises LacunaError if sizes disagree, labels are no whole numbers or out of range, or a logit is not finite.
     """
 
     logits: np.ndarray
@@ -35,7 +35,11 @@ class Part:
             )
         n, classes = self.logits.shape
         if self.labels.shape != (n,):
-            raise LacunaError(f"{self.name}: {n} rows of logits but labels of shape {self.labels.shape}")
+            raise LacunaError(
+                f"{self.name}: {n} rows of logits but labels of shape {self.labels.shape}; allowed: ({n},)"
+            )
+        if not np.issubdtype(self.labels.dtype, np.integer):
+            raise LacunaError(f"{self.name}: labels of type {self.labels.dtype}; allowed: whole numbers")
         if self.labels.min() < 0 or self.labels.max() >= classes:
             raise LacunaError(f"{self.name}: a label is out of range; allowed: 0 to {classes - 1}")
         if not np.isfinite(self.logits).all():
@@ -122,10 +126,20 @@ class Cell:
         mask: Mapping[str, np.ndarray] | None = None,
         seconds: float | None = None,
         extra: Mapping[str, Any] | None = None,
-        **parts: tuple[np.ndarray, np.ndarray],
+        **parts: tuple[Any, Any],
     ) -> Cell:
-        """From plain arrays: Cell.of(retain=(logits, labels), forget=(logits, labels), test=(logits, labels))."""
-        made = {name: Part(np.asarray(x), np.asarray(y), name=name) for name, (x, y) in parts.items()}
+        """From arrays, tensors or lists: Cell.of(retain=(logits, labels), forget=(logits, labels), test=(...)).
+
+        Tensors may lie on a device, need gradients, or be bfloat16. Labels are whole numbers, of whatever type.
+        Raises LacunaError for a part of another name, and as `Part`.
+        """
+        made = {}
+        for name, part in parts.items():
+            if name not in PARTS:
+                raise LacunaError(f"Cell.of: '{name}' is no part of the data; allowed: {', '.join(PARTS)}")
+            if not isinstance(part, tuple | list) or len(part) != 2:
+                raise LacunaError(f"{name}: a {type(part).__name__} is not allowed; allowed: (logits, labels)")
+            made[name] = Part(_numbers(part[0], f"{name}: logits"), _labels(part[1], name), name=name)
         return cls(made, mask, seconds, extra=extra or {})
 
     @classmethod
@@ -176,3 +190,34 @@ class Cell:
                     f"oracle '{label}' tells {other.logits.shape[1]} classes apart in '{name}'; "
                     f"allowed: {part.logits.shape[1]}, as the cell"
                 )
+
+
+def _numbers(values: Any, where: str) -> np.ndarray:
+    """A NumPy array of what an array library holds. Raises LacunaError unless it is of real numbers."""
+    if hasattr(values, "detach"):  # a tensor of torch, which is not imported here
+        values = values.detach().cpu()
+        try:
+            values = values.numpy()
+        except TypeError:  # NumPy has no bfloat16
+            values = values.float().numpy()
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of unequal lengths
+        raise LacunaError(f"{where}: no array can be made of them; allowed: numbers in rows of one length") from None
+    if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
+        if array.dtype != bool:
+            raise LacunaError(f"{where}: type {array.dtype} is not allowed; allowed: numbers")
+        array = array.astype(np.int64)
+    return array
+
+
+def _labels(values: Any, name: str) -> np.ndarray:
+    """Labels as whole numbers, of whatever type they come; anything else goes on to be refused by `Part`."""
+    labels = _numbers(values, f"{name}: labels")
+    if np.issubdtype(labels.dtype, np.floating):
+        whole = np.isfinite(labels) & (labels == np.rint(labels))
+        if not whole.all():
+            wrong = float(labels[~whole].flat[0])
+            raise LacunaError(f"{name}: label {wrong:g} is not allowed; allowed: whole numbers from 0 to classes - 1")
+        labels = labels.astype(np.int64)
+    return labels

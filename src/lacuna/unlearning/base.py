@@ -15,6 +15,7 @@ from torch import nn
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import build
+from lacuna.models.modes import evaluating
 from lacuna.pruning.base import Origin
 from lacuna.pruning.mask import Mask
 from lacuna.registry import register as register
@@ -46,6 +47,12 @@ class Outcome:
     mask: Mask | None
     fit: Fit = field(default_factory=Fit)
     origin: Origin | None = None
+
+    def __repr__(self) -> str:
+        mask = "no mask" if self.mask is None else f"a mask of sparsity {self.mask.sparsity:.4g}"
+        size = sum(p.numel() for p in self.model.parameters())
+        run = f"{self.fit.steps} steps, {self.fit.samples} samples, {self.fit.seconds:.3g} s"
+        return f"Outcome({type(self.model).__name__} of {size} parameters, {mask}; {run})"
 
 
 class Unlearner:
@@ -131,8 +138,10 @@ def run(method: type[Unlearner], model: nn.Module, data: UnlearningData, **optio
     names = {f.name for f in dataclasses.fields(Run)}
     given = Run(**{"name": method.name} | {k: v for k, v in options.items() if k in names})
     unlearner = build(method, {k: v for k, v in options.items() if k not in names}, method.name)
+    _check_kinds(model, data, given)
     unlearner.check(model)
     model = copy_of(model)
+    _check_answer(model, data)
     unlearner.prepare(model, given)
     if given.mask is not None:
         given.mask.apply(model)
@@ -141,6 +150,52 @@ def run(method: type[Unlearner], model: nn.Module, data: UnlearningData, **optio
         outcome.mask.check(outcome.model)
     outcome.model.eval()
     return outcome
+
+
+def _check_kinds(model: nn.Module, data: UnlearningData, given: Run) -> None:
+    """Refuse what is no network, data or mask, and a network whose weights are computed from others."""
+    kinds: dict[str, tuple[Any, type, str]] = {
+        "model": (model, nn.Module, "a torch.nn.Module"),
+        "data": (data, UnlearningData, "lacuna.UnlearningData, as from_tensors makes it"),
+        "mask": (given.mask or Mask({}), Mask, "lacuna.Mask({name: bool tensor}), or None"),
+    }
+    for what, (value, kind, allowed) in kinds.items():
+        if not isinstance(value, kind):
+            raise LacunaError(f"{what}: a {type(value).__name__} is not allowed; allowed: {allowed}")
+    for name, module in model.named_modules():
+        for key, value in vars(module).items():
+            of_others = {f"{key}_orig", f"{key}_g"} & set(module._parameters)  # of prune, of weight_norm
+            if isinstance(value, torch.Tensor) and (value.grad_fn is not None or of_others):
+                path = f"{name}.{key}".lstrip(".")
+                raise LacunaError(
+                    f"model: '{path}' is computed from other parameters (torch.nn.utils.prune, weight_norm); allowed: "
+                    "plain parameters, as torch.nn.utils.prune.remove leaves them, and mask= to keep zeros"
+                )
+
+
+def _check_answer(model: nn.Module, data: UnlearningData) -> None:
+    """Refuse a network that has no logits for the data: shown one image, in evaluation mode, off the random stream."""
+    parameter = next(model.parameters(), None)
+    if parameter is None:
+        raise LacunaError(f"model: {type(model).__name__} has no parameters; allowed: a network that has learnt")
+    shape = tuple(data.images.shape[1:])
+    cuda = [parameter.device] if parameter.device.type == "cuda" else []
+    with torch.no_grad(), torch.random.fork_rng(cuda), evaluating(model):
+        try:
+            logits: Any = model(data.example(parameter.dtype))
+        except Exception as error:  # whatever a network raises
+            why = f"{type(error).__name__}: {error}".partition("\n")[0]
+            raise LacunaError(
+                f"model: it has no answer for images of shape {shape} on {data.device} ({why}); "
+                "allowed: a network on the same device, for images of this shape"
+            ) from None
+    if not isinstance(logits, torch.Tensor) or logits.dim() != 2 or len(logits) != 1:
+        found = f"shape {tuple(logits.shape)}" if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
+        raise LacunaError(f"model: its answer to one image is {found}; allowed: logits of shape (1, classes)")
+    if (highest := int(data.labels.max())) >= logits.shape[1]:
+        raise LacunaError(
+            f"data: label {highest} is out of range; allowed: 0 to {logits.shape[1] - 1}, the model's outputs"
+        )
 
 
 def _compacted(unlearner: Unlearner, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
