@@ -199,11 +199,18 @@ def _mapped(path: str | Path) -> Arrays:
     }
 
 
-def write_npz(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays as a compressed npz, marked with its `kind` and a checksum."""
+def write_npz(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], comment: str = "") -> None:
+    """Write named arrays as a compressed npz, marked with its `kind` and a checksum.
+
+    comment: of the archive, at most 65,535 bytes of UTF-8; no part of the checksum (`comment_of`).
+    """
     mark = np.array(f"{kind} {sha256_of_arrays(arrays)}")
-    with atomic(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **{"lacuna": mark, **arrays})  # type: ignore[arg-type]
+    with atomic(path) as temporary:
+        with open(temporary, "wb") as file:
+            np.savez_compressed(file, **{"lacuna": mark, **arrays})  # type: ignore[arg-type]
+        if comment:
+            with zipfile.ZipFile(temporary, "a") as archive:
+                archive.comment = comment.encode()
 
 
 def read_npz(path: str | Path, kind: str) -> Arrays:
@@ -224,6 +231,15 @@ def read_npz(path: str | Path, kind: str) -> Arrays:
     if checksum != sha256_of_arrays(arrays):
         raise _unusable(path, kind, _CHANGED)
     return arrays
+
+
+def comment_of(path: str | Path) -> str:
+    """The comment of an npz archive, empty if it has none. Raises DamagedFile if it cannot be read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.comment.decode()
+    except NOT_AN_NPZ as error:
+        raise _unusable(path, "npz", error) from None
 
 
 def mark_of(path: str | Path) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from lacuna.artifacts import content_of, mark_of, read_json, read_npz, read_tensors, unpack_bits
 from lacuna.errors import LacunaError
 from lacuna.provenance import facts_of
+from lacuna.records import unlike_experiment
 
 # What a job leaves beside its model; a cell has predictions too, and in `metrics` a file for each experiment.
 MODEL_FILES = ("model.safetensors", "mask.npz", "history.csv", "job.json")
@@ -63,6 +64,7 @@ def verify(results: str | Path) -> Iterator[Finding]:
             yield from _table(table, results)
     for table in sorted(results.glob("tables/*/provenance.csv")):
         yield from _provenance(table, results)
+        yield from _experiment(table, results)
 
 
 def _of_unfinished_search(path: Path) -> bool:
@@ -159,6 +161,18 @@ def _provenance(path: Path, results: Path) -> Iterator[Finding]:
             for name, value in now.items():
                 if row[name] != value:
                     yield Finding("stale", path, f"{name} of {cell} is {row[name] or 'empty'}, now {value or 'none'}")
+
+
+def _experiment(path: Path, results: Path) -> Iterator[Finding]:
+    """The options of an experiment against those that its cells were made with."""
+    plan = path.with_name("experiment.json")
+    try:
+        experiment = read_json(plan)
+        with open(path, encoding="utf-8", newline="") as file:
+            for made, why in unlike_experiment(experiment, csv.DictReader(file), results):
+                yield Finding("stale", plan, f"{made} is not of this experiment: {why}")
+    except (LacunaError, OSError, KeyError, TypeError, AttributeError):
+        return  # damage is said already
 
 
 def _table(path: Path, results: Path) -> Iterator[Finding]:

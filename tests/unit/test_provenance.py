@@ -1,10 +1,12 @@
 """A configuration has one name whatever the seed, another for every other value; what is mixed is said."""
 
 import copy
+import subprocess
+from pathlib import Path
 
 import pytest
 
-from lacuna.provenance import FACTS, config_hash, facts_of
+from lacuna.provenance import FACTS, commit_of, config_hash, facts_of, processor, switches
 from lacuna.reporting.tables import COORDINATES, cells_table, mixtures, provenance_table, read_table, with_config
 
 GRID = {
@@ -142,3 +144,73 @@ def test_what_is_compared_though_made_differently_is_said(fact):
 def test_other_places_may_be_made_differently():
     results = [result(), result(unlearner="ft"), result(sparsity="0.95", commit="another", seconds=9.0)]
     assert mixtures(provenance_table(results, GRID)) == []
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    done = subprocess.run(["git", "-C", folder, *who, *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with one tracked source."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/ga.py").write_text("rate = 1\n")
+    git(tmp_path, "init", "--quiet", "--template=")
+    git(tmp_path, "add", "--all")
+    git(tmp_path, "commit", "--quiet", "--message", "first")
+    return tmp_path
+
+
+def test_commit_is_the_full_hash_whatever_a_tag_says(repository: Path) -> None:
+    git(repository, "tag", "--annotate", "--message", "a release", "v1")
+    assert commit_of(repository) == git(repository, "rev-parse", "HEAD")
+    assert len(commit_of(repository)) == 40
+
+
+def test_changed_and_untracked_sources_are_said(repository: Path) -> None:
+    head = git(repository, "rev-parse", "HEAD")
+    (repository / "experiment.yaml").write_text("name: mine\n")  # no source
+    assert commit_of(repository) == head
+    (repository / "src/mine.py").write_text("rate = 2\n")
+    assert commit_of(repository) == f"{head}-dirty"
+    (repository / "src/mine.py").unlink()
+    (repository / "src/ga.py").write_text("rate = 3\n")
+    assert commit_of(repository) == f"{head}-dirty"
+
+
+def test_no_commit_of_a_repository_around_or_named_by_a_hook(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = repository / "unpacked"
+    (inner / "src").mkdir(parents=True)
+    assert commit_of(inner) == "unknown"
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    assert commit_of(elsewhere) == "unknown"
+    monkeypatch.setenv("GIT_DIR", str(repository / ".git"))
+    assert commit_of(elsewhere) == "unknown"
+    git(elsewhere, "init", "--quiet", "--template=")
+    assert commit_of(elsewhere) == "unknown"  # no commit yet
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t\t: fpu sse4_2 avx2 smep amx_tile\n\n"
+            "processor\t: 1\nmodel name\t: another\n",
+            ("Some CPU @ 2 GHz", ["amx_tile", "avx2", "sse4_2"]),
+        ),
+        ("processor\t: 0\nFeatures\t: fp asimd sve2\nModel\t: A board\n", ("A board", ["asimd", "sve2"])),
+    ],
+)
+def test_processor_by_model_and_vectors(tmp_path: Path, text: str, told: tuple[str, list[str]]) -> None:
+    (tmp_path / "cpuinfo").write_text(text)
+    assert processor(tmp_path / "cpuinfo") == told
+    assert processor(tmp_path / "none")[0] and processor(tmp_path / "none")[1] == []
+
+
+def test_switches_of_libraries_and_no_other_variables() -> None:
+    environment = {"MKL_CBWR": "AVX2", "HOME": "/home/me", "DNNL_MAX_CPU_ISA": "AVX2", "MY_TOKEN": "x"}
+    assert switches(environment) == {"DNNL_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "AVX2"}

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, replace
 
-from job import job, without_method
+from job import job, record_of, without_method
 from model_job import load_data, use_device
 
 import torch
@@ -33,4 +33,4 @@ with job(snakemake) as say:
     if not found.converged:
         say(f"warning: the power iteration has not converged after {found.iterations} steps")
     say(", ".join(f"{name} {value:g}" for name, value in facts.items()))
-    write_json(snakemake.output.curvature, facts)
+    write_json(snakemake.output.curvature, facts | record_of(snakemake))

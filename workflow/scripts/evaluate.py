@@ -1,6 +1,6 @@
 """Predictions of a cell and of its oracles → its metrics."""
 
-from job import commit, coordinates, inputs_of, job
+from job import commit, coordinates, job, record_of
 
 from lacuna.artifacts import read_json, read_npz, read_tensors, unpack_bits, write_json
 from lacuna.evaluation import Cell, evaluate, evaluate_layers
@@ -41,7 +41,7 @@ with job(snakemake) as say:
         "origin": facts_of(own.extra["job"]),
         "evaluated_at_commit": commit(),
         "job": given.job,
-        "inputs": inputs_of(snakemake),
+        **record_of(snakemake),
     }
     write_json(snakemake.output.metrics, result)
     say(", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))

@@ -1,6 +1,6 @@
 """A seed's split → retain and forget of one scenario."""
 
-from job import job, without_method
+from job import comment_for, job, without_method
 
 import numpy as np
 
@@ -26,7 +26,7 @@ with job(snakemake) as say:
     known = Known(labels, meta["classes"], arrays.get("fine"), scores, poisoned, train=meta["train"])
     scenario = build(SCENARIOS[entry["method"]], without_method(entry))
     parts = forget_split(base, known, scenario, int(w.seed), w.dataset, w.scenario)
-    write_npz(snakemake.output.split, "split", parts)
+    write_npz(snakemake.output.split, "split", parts, comment_for(snakemake))
     say(", ".join(f"{name} {len(index)}" for name, index in parts.items()))
     if remark := scenario.remark(base["train"]):
         say(remark)

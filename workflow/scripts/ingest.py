@@ -14,7 +14,7 @@ with job(snakemake) as say:
     meta = images.write(snakemake.output.images, snakemake.threads) | {"entry": entry, "backdoor": entry["backdoor"]}
     if content:
         meta["content"] = content
-    write_json(snakemake.output.meta, meta)
+    write_json(snakemake.output.meta, meta | {"parameters": dict(snakemake.params.items())})
     for line in images.remarks():
         say(line)
     say(f"{meta['train']} training and {meta['test']} test images, {meta['classes']} classes, sha256 {meta['sha256']}")

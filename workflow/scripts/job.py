@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import io
-import subprocess
+import json
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 from lacuna.artifacts import content_of
 from lacuna.errors import DamagedFile, LacunaError
 from lacuna.processes import exclusive, follow
+from lacuna.provenance import commit_of
 
 
 @contextlib.contextmanager
@@ -75,22 +76,23 @@ def _set_aside(damage: DamagedFile, inputs: Any) -> str:
 
 
 def inputs_of(snakemake: Any) -> dict[str, str]:
-    """The content of every input: `lacuna verify` compares it with what is there."""
-    return {path: content_of(path) for path in map(str, snakemake.input)}
+    """The content of every input that the pipeline made: `lacuna verify` compares it with what is there."""
+    return {path: content_of(path) for path in map(str, snakemake.input) if Path(path).parts[0] == "results"}
+
+
+def record_of(snakemake: Any) -> dict[str, Any]:
+    """What the job was asked for, and its inputs: in its output, where a later run looks (`lacuna.records`)."""
+    return {"parameters": dict(snakemake.params.items()), "inputs": inputs_of(snakemake)}
+
+
+def comment_for(snakemake: Any) -> str:
+    """The same as the comment of an npz file."""
+    return json.dumps(record_of(snakemake), sort_keys=True)
 
 
 def commit() -> str:
-    """The git commit of the workflow, with -dirty if files were changed; unknown outside a repository."""
-    try:
-        told = subprocess.run(
-            ["git", "-C", str(Path(__file__).resolve().parent), "describe", "--always", "--dirty", "--abbrev=40"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError:  # no git on this machine
-        return "unknown"
-    return told.stdout.strip() or "unknown"
+    """The git commit of the workflow."""
+    return commit_of(Path(__file__).resolve().parents[2])
 
 
 def coordinates(wildcards: Any) -> dict[str, Any]:

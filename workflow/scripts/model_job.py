@@ -26,6 +26,7 @@ from lacuna.data.backdoor import backdoor_of
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.models.cost import inference_ms, macs, parameters
+from lacuna.provenance import processor, switches
 from lacuna.pruning.mask import Mask
 from lacuna.store import save_mask, save_state
 from lacuna.training import Checkpoint, Fit, Recipe, logits, state_of
@@ -97,6 +98,26 @@ def write_predictions(path: str, model: torch.nn.Module, data: UnlearningData, m
     write_npz(path, "predictions", arrays)
 
 
+def machine() -> dict[str, Any]:
+    """What bytes may depend on beside code and data: the CPU, the instructions that torch uses, switches."""
+    model, vectors = processor()
+    return {
+        "architecture": platform.machine(),
+        "cpu": model,
+        "vectors": vectors,
+        "torch_capability": torch.backends.cpu.get_cpu_capability(),
+        "switches": switches(os.environ),
+        "torch_flags": {
+            "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+            "cudnn_deterministic": torch.backends.cudnn.deterministic,
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
+            "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+            "mkldnn_enabled": torch.backends.mkldnn.enabled,
+        },
+    }
+
+
 def write_job(snakemake: Any, path: str, fit: Fit, device: torch.device, seed: int, **more: Any) -> None:
     """What happened: cost of the method alone, hyper-parameters, seed, device, versions, commit."""
     gpu = device.type == "cuda"
@@ -110,7 +131,8 @@ def write_job(snakemake: Any, path: str, fit: Fit, device: torch.device, seed: i
         "facts": fit.facts,
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "peak_gpu_memory_mb": torch.cuda.max_memory_allocated() / 2**20 if gpu else None,
-        "device": torch.cuda.get_device_name() if gpu else platform.processor() or platform.machine(),
+        "device": torch.cuda.get_device_name() if gpu else processor()[0],
+        "machine": machine(),
         "threads": snakemake.threads,
         "random_stream": seed,
         "parameters": dict(snakemake.params.items()),

@@ -1,6 +1,6 @@
 """The answers of all shadow models of a cell and of its oracles → population.json."""
 
-from job import commit, coordinates, inputs_of, job
+from job import commit, coordinates, job, record_of
 
 from lacuna.artifacts import read_npz, write_json
 from lacuna.evaluation.population import Pool, evaluate_population
@@ -22,7 +22,7 @@ with job(snakemake) as say:
         "attacks": {attack: summary_of(own, attack) for attack in ("u_lira", "rmia")},
         "models": own.models.tolist(),
         "evaluated_at_commit": commit(),
-        "inputs": inputs_of(snakemake),
+        **record_of(snakemake),
     }
     write_json(snakemake.output.population, result)
     say(", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))

@@ -1,6 +1,6 @@
 """A cell's model and another dataset → how well a linear probe on its features does there."""
 
-from job import coordinates, inputs_of, job
+from job import coordinates, job, record_of
 from model_job import use_device
 
 from lacuna.artifacts import read_json, read_npz, read_tensors, write_json
@@ -34,7 +34,7 @@ with job(snakemake) as say:
         },
         "probe": found,
         "settings": params.probe,
-        "inputs": inputs_of(snakemake),
+        **record_of(snakemake),
     }
     write_json(snakemake.output.probe, result)
     if found["derivative"] > params.probe["tolerance"]:

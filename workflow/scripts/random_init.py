@@ -1,6 +1,6 @@
 """A network as it is initialised → its logits on the training images."""
 
-from job import job, without_method
+from job import comment_for, job, without_method
 from model_job import load_data, use_device
 
 from lacuna.artifacts import write_npz
@@ -19,5 +19,5 @@ with job(snakemake) as say:
     reinitialise(model, derive(int(w.seed), "random_init", w.dataset, w.model))
     index = data.parts["retain"].cpu().numpy()
     arrays = {"logits": logits(model, data, "retain").numpy(), "index": index}
-    write_npz(snakemake.output.predictions, "random_init", arrays)
+    write_npz(snakemake.output.predictions, "random_init", arrays, comment_for(snakemake))
     say(f"logits of {len(index)} images")

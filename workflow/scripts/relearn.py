@@ -1,6 +1,6 @@
 """An unlearned model and the original one → how many epochs on the forget set bring its accuracy back."""
 
-from job import inputs_of, job, without_method
+from job import job, record_of, without_method
 from model_job import load_data, use_device
 
 from lacuna.artifacts import write_json
@@ -25,5 +25,5 @@ with job(snakemake) as say:
         mask=load_mask(given.mask),
         log=say,
     )
-    write_json(snakemake.output.relearn, found | {"settings": params.relearning, "inputs": inputs_of(snakemake)})
+    write_json(snakemake.output.relearn, found | {"settings": params.relearning, **record_of(snakemake)})
     say(f"epochs {found['epochs']}, from {found['accuracy'][0]:.2f} % to {found['target']:.2f} % on D_f")

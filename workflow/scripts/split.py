@@ -1,6 +1,6 @@
 """Labels → the seed's train, val and test indices, and who is poisoned where the dataset has a backdoor."""
 
-from job import job
+from job import comment_for, job
 
 from lacuna.artifacts import read_json, read_tensors, write_npz
 from lacuna.data.backdoor import backdoor_of
@@ -12,5 +12,5 @@ with job(snakemake) as say:
     parts = split(labels, meta["train"], seed, dataset)
     if (backdoor := backdoor_of(meta)) is not None:
         parts |= backdoor.parts(parts["train"], labels, meta["train"], seed, dataset)
-    write_npz(snakemake.output.split, "split", parts)
+    write_npz(snakemake.output.split, "split", parts, comment_for(snakemake))
     say(", ".join(f"{name} {len(index)}" for name, index in parts.items()))
