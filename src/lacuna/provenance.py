@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,10 +40,8 @@ _AXES = {
 _SOURCES = ("Snakefile", "src", "workflow")
 # set by git for its hooks: they name another repository
 _OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
-# beginnings of the names of environment variables that choose how libraries compute
-_SWITCHES = tuple(
-    "ATEN_ CUBLAS_ CUDNN_ DNNL_ KMP_ MKL_ NVIDIA_TF32 OMP_ ONEDNN_ OPENBLAS_ TORCH_ALLOW TORCH_CUDNN TORCH_MKLDNN".split()
-)
+# names of environment variables that choose how libraries compute
+_SWITCHES = re.compile(r"(ATEN|CUBLAS|CUDNN|DNNL|KMP|MKL|OMP|ONEDNN|OPENBLAS|NVIDIA_TF32|TORCH_(ALLOW|CUDNN|MKLDNN))_")
 # beginnings of the names of instruction sets on which the order of a sum depends
 _VECTORS = ("amx", "asimd", "avx", "bf16", "fma", "sme", "sse4", "sve")
 
@@ -89,7 +88,7 @@ def processor(description: str | Path = "/proc/cpuinfo") -> tuple[str, list[str]
 
 def switches(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables of an environment that choose how libraries compute, with which other bytes may come out."""
-    return {name: value for name, value in sorted(environment.items()) if name.startswith(_SWITCHES)}
+    return {name: value for name, value in sorted(environment.items()) if _SWITCHES.match(name)}
 
 
 def facts_of(job: Mapping[str, Any]) -> dict[str, Any]:
