@@ -109,6 +109,20 @@ def test_metric_against_an_oracle_says_that_none_was_given():
     }
 
 
+def test_a_forget_set_of_few_samples_is_told():
+    for n, said in ((19, {"UA": "D_f has 19 samples: one is 5.26 points"}), (20, {})):
+        assert evaluate(a_cell(sizes=(60, n, 20, 30)), metrics=["UA", "RA"]).notes == said
+
+
+def test_a_test_accuracy_at_chance_is_told():
+    """Three of eight are of the first class: what always says so is right about 37.5 %."""
+    y = np.array([0, 0, 0, 1, 1, 2, 2, 3])
+    for answers, noted in ((np.zeros(8, int), True), (np.where(np.arange(8) < 4, y, 3), False)):
+        cell = Cell.of(retain=(sure(y), y), forget=(sure(y), y), test=(sure(answers), y))
+        found = evaluate(cell, metrics=["TA"]).notes
+        assert found == ({"TA": "no better than always naming one class (38 %)"} if noted else {})
+
+
 def test_tie_goes_to_the_first_class():
     tied = Part(np.zeros((4, 3)), np.array([0, 1, 2, 0]))
     assert tied.accuracy == 50

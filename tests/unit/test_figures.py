@@ -87,7 +87,7 @@ def test_twins_are_a_floor_and_no_method(name, twins):
     assert any("noise floor" in text for text in made) == (bool(twins) and name != "metric_vs_sparsity")
 
 
-@pytest.mark.parametrize(("seeds", "said"), [(1, "no interval"), (3, "95 % t intervals"), (10, "95 % BCa intervals")])
+@pytest.mark.parametrize(("seeds", "said"), [(1, "no interval"), (3, "95 % t intervals"), (10, "95 % t intervals")])
 def test_title_says_what_the_bars_are(seeds, said):
     made = words(drawn("gap_dense_vs_sparse", tables({}, seeds)))
     assert any(said in text for text in made)

@@ -53,7 +53,7 @@ def expected_metrics(unlearner: str) -> set[str]:
 def test_cells_are_complete(finished: Project) -> None:
     """cells.csv has every metric of every cell of the grid once, finite, and nothing else."""
     cells = table(finished, "cells.csv")
-    assert list(cells.columns) == [*COORDINATES, "config_hash", "metric", "value"]
+    assert list(cells.columns) == [*COORDINATES, "config_hash", "metric", "value", "unchanged", "note"]
     assert np.isfinite(cells["value"]).all()
     found = {key: list(rows["metric"]) for key, rows in cells.groupby(COORDINATES)}
     states = {"dense": ("dense", "0.00"), "omp-0.90": ("omp", "0.90")}
@@ -117,11 +117,14 @@ def test_summary_is_of_the_cells(finished: Project) -> None:
     """summary.csv has the mean of each group, its gap to each oracle, and says that one seed gives no interval."""
     cells, summary = table(finished, "cells.csv"), table(finished, "summary.csv")
     groups = [c for c in COORDINATES if c != "seed"]
-    ends = ("", "_low", "_high", "_p", "_floor", "_below_floor")
+    ends = ("", "_low", "_high", "_p_unadjusted", "_p", "_least_sd", "_least", "_distance", "_floor", "_floor_of_mean")
+    ends += ("_excess_p", "_verdict")
     gaps = [f"gap_{oracle}{end}" for oracle in ORACLES for end in ends]
     numbers = ["mean", "ci_low", "ci_high", "n", *gaps]
-    assert list(summary.columns) == [*groups, "config_hash", "role", "metric", *numbers, "note"]
-    merged = summary.merge(cells, on=[*groups, "config_hash", "metric"], validate="one_to_one")
+    assert list(summary.columns) == [*groups, "config_hash", "role", "metric", *numbers, "unchanged", "note"]
+    merged = summary.merge(
+        cells.drop(columns=["unchanged", "note"]), on=[*groups, "config_hash", "metric"], validate="one_to_one"
+    )
     assert len(merged) == len(summary) == len(cells)
     assert (merged["mean"] == merged["value"]).all()
     assert (summary["n"] == 1).all()

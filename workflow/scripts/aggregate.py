@@ -7,12 +7,15 @@ from lacuna.reporting.tables import (
     Contest,
     cells_table,
     disagreement_table,
+    doubts_of,
     layers_table,
     missing_table,
     mixtures,
+    original_of,
     provenance_table,
     ranks_table,
     sparsity_table,
+    still,
     summary_table,
     with_config,
 )
@@ -22,7 +25,7 @@ with job(snakemake) as say:
     results = [read_json(path) for path in snakemake.input.metrics]
     grid = params.experiment["grid"]
     cells = cells_table([*results, *map(read_json, snakemake.input.populations)])
-    contest = Contest(cells, params.oracles, params.twins)
+    contest = Contest(cells, params.oracles, params.twins, original_of(grid))
     judged = {name: better for name, better in params.better.items() if name not in params.costs}
     tables = {
         "cells": with_config(cells, grid),
@@ -38,6 +41,7 @@ with job(snakemake) as say:
         with atomic(snakemake.output[name]) as temporary:
             table.to_csv(temporary, index=False)
     write_json(snakemake.output.experiment, params.experiment)
-    for warning in mixtures(tables["provenance"]):
+    doubts = [f"{'/'.join(place)}: {said}" for place, each in doubts_of(contest).items() for said in each]
+    for warning in [*mixtures(tables["provenance"]), *doubts, *still(contest)]:
         say(f"warning: {warning}")
     say(f"{len(snakemake.input.metrics)} cells, {len(cells)} values, {len(params.missing)} cells missing")

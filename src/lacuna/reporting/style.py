@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lacuna.artifacts import atomic
-from lacuna.evaluation.statistics import BOOTSTRAP_SEEDS, MIN_SEEDS
+from lacuna.evaluation.statistics import MIN_SEEDS
 
 mpl.use("Agg")
 
@@ -132,8 +132,7 @@ def seeds_of(summary: pd.DataFrame) -> str:
 
 def subtitle(summary: pd.DataFrame, setting: str = "") -> str:
     """What the numbers rest on: seeds, and whether there are intervals."""
-    low, high = summary["n"].min(), summary["n"].max()
-    kind = "no interval" if high < MIN_SEEDS else f"95 % {'BCa' if low >= BOOTSTRAP_SEEDS else 't'} intervals"
+    kind = "no interval" if summary["n"].max() < MIN_SEEDS else "95 % t intervals"
     return ", ".join(filter(None, [setting, seeds_of(summary), kind]))
 
 

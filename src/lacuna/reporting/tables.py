@@ -20,7 +20,18 @@ import numpy as np
 import pandas as pd
 
 from lacuna.errors import LacunaError
-from lacuna.evaluation.statistics import MIN_SEEDS, holm, interval, kendall_tau, kendall_w, paired_p, ranks, spearman
+from lacuna.evaluation.statistics import (
+    LEVEL,
+    MIN_SEEDS,
+    holm,
+    kendall_tau,
+    kendall_w,
+    least_effect,
+    paired_p,
+    ranks,
+    spearman,
+    t_interval,
+)
 from lacuna.provenance import FACTS, config_hash
 
 COORDINATES = ("dataset", "model", "recipe", "seed", "scenario", "pruner", "sparsity", "unlearner")
@@ -36,10 +47,15 @@ LABELS += ("config_hash", *(fact for fact in FACTS if fact not in ("random_strea
 # what recipes are compared by
 _RANKED_BY = "avg_gap"
 _DENSE = "dense"
-# largest p value of a verdict
-_LEVEL = 0.05
 # what stands after gap_<oracle>
-_GAP = ("", "_low", "_high", "_p", "_floor", "_below_floor")
+_GAP = (
+    *("", "_low", "_high", "_p_unadjusted", "_p", "_least_sd", "_least"),
+    *("_distance", "_floor", "_floor_of_mean", "_excess_p", "_verdict"),
+)
+# the verdict where no test shows anything: of an effect that may be there
+_NOT_SHOWN = "not shown"
+# share of an oracle's UA from which on the original model never knew D_f
+_NOTHING_TO_FORGET = 0.9
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -50,19 +66,29 @@ def read_table(path: str | Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=dict.fromkeys(LABELS, str), keep_default_na=False, na_values=[""])
 
 
+def original_of(grid: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """The label of the untouched model in a grid (see `lacuna.provenance.config_hash`); of several the one that bears
+    its name, else the first, for they are the same model. "original" if the grid has none."""
+    labels = [label for label, entry in grid.get("unlearners", {}).items() if entry["method"] == "original"]
+    return "original" if "original" in labels else min(labels, default="original")
+
+
 def cells_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Long form of the results of `evaluate`: the coordinates of the cell, metric, value; in the given order.
 
+    unchanged: 1 where the method returned the original model bit for bit, else 0. note: what must be known of a value.
     Raises LacunaError if there are none, or for a value that is not finite.
     """
-    rows = [
-        (*(result["cell"][c] for c in COORDINATES), metric, value)
-        for result in results
-        for metric, value in result["metrics"].items()
-    ]
+    results = list(results)
+    # what is known of a cell holds for its population too
+    still = {tuple(result["cell"][c] for c in COORDINATES) for result in results if result.get("unchanged")}
+    rows = []
+    for result in results:
+        cell, notes = tuple(result["cell"][c] for c in COORDINATES), result.get("notes", {})
+        rows += [(*cell, m, value, int(cell in still), notes.get(m)) for m, value in result["metrics"].items()]
     if not rows:
         raise LacunaError("no cell of the experiment is there; allowed with missing: allow are those of an earlier run")
-    table = pd.DataFrame(rows, columns=[*COORDINATES, "metric", "value"])
+    table = pd.DataFrame(rows, columns=[*COORDINATES, "metric", "value", "unchanged", "note"])
     if not np.isfinite(table["value"]).all():
         bad = table[~np.isfinite(table["value"])].iloc[0]
         raise LacunaError(f"metric '{bad['metric']}' of {'/'.join(map(str, bad[list(COORDINATES)]))} is {bad['value']}")
@@ -84,11 +110,21 @@ class Contest:
     """The cells of an experiment with who is who: oracles, their twins, and the methods that are compared.
 
     cells: as `cells_table` gives them. oracles: labels of the reference methods. twins: the label of each further
-    run of an oracle → that oracle; its distance from the oracle is the noise floor.
+    run of an oracle → that oracle; its distance from the oracle is the noise floor. original: the label of the
+    untouched model.
     """
 
-    def __init__(self, cells: pd.DataFrame, oracles: Sequence[str], twins: Mapping[str, str] | None = None):
-        self.cells, self.oracles, self.twins = cells.reset_index(drop=True), tuple(oracles), dict(twins or {})
+    def __init__(
+        self,
+        cells: pd.DataFrame,
+        oracles: Sequence[str],
+        twins: Mapping[str, str] | None = None,
+        original: str = "original",
+    ):
+        known = {"unchanged": 0, "note": None} | dict(cells.items())
+        self.cells = pd.DataFrame(known, index=cells.index)[[*cells, *(c for c in known if c not in cells)]]
+        self.cells = self.cells.reset_index(drop=True)
+        self.oracles, self.twins, self.original = tuple(oracles), dict(twins or {}), original
         # beside every row the reference's value by everything but the method, looked up once
         where = [*(c for c in COORDINATES if c != "unlearner"), "metric"]
         keys = list(self.cells[where].itertuples(index=False, name=None))
@@ -145,33 +181,39 @@ class Contest:
 
 
 def summary_table(contest: Contest) -> pd.DataFrame:
-    """Mean and interval over seeds, and for each oracle the gap to it, its interval, test and noise floor.
+    """Mean and interval over seeds, and for each oracle the gap to it, its interval, test and noise floor, a verdict.
 
-    gap: value − oracle's, paired by seed. `_p`: of the paired t test, adjusted by Holm over the methods of the place.
-    `_floor`: how far the oracle's twins are from it. `_below_floor`: whether the gap is no larger than that. A
-    metric that already compares with an oracle has no gap; its floor is the twins' value. `note` says why a
-    field is empty.
+    gap: value − oracle's, paired by seed. `_p_unadjusted`: of the paired t test that it is 0; `_p`: adjusted by Holm
+    over the methods of the place. `_least`: the smallest gap that this test shows with 80 % power at Holm's first step,
+    `_least_sd` in standard deviations over the seeds. `_distance`: mean |gap|. `_floor`: how far one run of the
+    oracle's twins is from it; `_floor_of_mean`: by 1/√n less, as a mean of n signed gaps varies. `_verdict`: farther
+    from or closer to the oracle than its own second run, see `_excess`; else not shown. A metric that already compares
+    with an oracle has no gap; its distance is from what the oracle has with itself, its floor the twins' value.
+    unchanged: seeds on which the method returned the model. `note` says why a field is empty, and what must be known
+    of the values.
     """
     columns = [*GROUP, "role", "metric", "mean", "ci_low", "ci_high", "n"]
-    columns += [f"gap_{oracle}{end}" for oracle in contest.oracles for end in _GAP] + ["note"]
+    columns += [f"gap_{oracle}{end}" for oracle in contest.oracles for end in _GAP] + ["unchanged", "note"]
+    private = [f"gap_{oracle}{end}" for oracle in contest.oracles for end in ("_tested", "_spread", "_excess")]
     seeds = sorted(contest.cells["seed"].unique())
     floors = {
         (oracle, *key): contest.floor(oracle, rows)
         for oracle in contest.oracles
         for key, rows in contest.cells[contest.cells["unlearner"] == oracle].groupby([*PLACE, "metric"], sort=False)
     }
+    doubts = doubts_of(contest)
     table = []
     for key, group in contest.cells.groupby([*GROUP, "metric"], sort=False):
         row: dict[str, Any] = dict(zip([*GROUP, "metric"], key, strict=True))
-        row |= dict(zip(("mean", "ci_low", "ci_high"), interval(group["value"].to_numpy()), strict=True))
-        row |= {"n": len(group), "role": contest.role(row["unlearner"])}
+        row |= dict(zip(("mean", "ci_low", "ci_high"), t_interval(group["value"].to_numpy()), strict=True))
+        row |= {"n": len(group), "role": contest.role(row["unlearner"]), "unchanged": int(group["unchanged"].sum())}
         notes = []
         if len(group) < len(seeds):
             notes.append(f"no value for seed {', '.join(str(s) for s in seeds if s not in set(group['seed']))}")
         if len(group) < MIN_SEEDS:
-            notes.append(f"{len(group)} seed{'s' if len(group) > 1 else ''}: no interval, no test")
+            notes.append(f"{len(group)} seed{'s' if len(group) > 1 else ''}: no interval, no test, no verdict")
         if row["role"] != "method":
-            notes.append(f"{'an oracle' if row['role'] == 'oracle' else 'a twin'}: no test")
+            notes.append(f"{'an oracle' if row['role'] == 'oracle' else 'a twin'}: no test, no verdict")
         against = contest.compares_with(row["metric"])
         if against:
             notes.append(f"compares with {against}: no gap")
@@ -180,44 +222,142 @@ def summary_table(contest: Contest) -> pd.DataFrame:
             filled, said = _beside(contest, group, row, oracle, floor)
             row |= {f"gap_{oracle}{end}": value for end, value in filled.items()}
             notes += said
+        notes += _known(group) + doubts.get(tuple(row[c] for c in (*PLACE, "metric")), [])
         row["note"] = "; ".join(notes) or None
         table.append(row)
-    summary = pd.DataFrame(table, columns=columns)
+    summary = pd.DataFrame(table, columns=[*columns, *private])
     for oracle in contest.oracles:
-        family = summary.groupby([*PLACE, "metric"], sort=False)[f"gap_{oracle}_p"]
-        summary[f"gap_{oracle}_p"] = family.transform(lambda p: holm(p.to_numpy(float)))
-    return summary
+        of = f"gap_{oracle}"
+        families = summary.groupby([*PLACE, "metric"], sort=False)
+        summary[f"{of}_p"] = families[f"{of}_p_unadjusted"].transform(lambda p: holm(p.to_numpy(float)))
+        summary[f"{of}_excess_p"] = families[f"{of}_excess_p"].transform(lambda p: holm(p.to_numpy(float)))
+        tests = families[f"{of}_p_unadjusted"].transform("count")
+        summary[f"{of}_least_sd"] = [*map(least_effect, summary[f"{of}_tested"], tests)]
+        summary[f"{of}_least"] = summary[f"{of}_least_sd"] * summary[f"{of}_spread"]
+        summary[f"{of}_verdict"] = [
+            _verdict(*of_row) for of_row in summary[[f"{of}_excess", f"{of}_excess_p"]].to_numpy(float)
+        ]
+    return summary[columns]
+
+
+def _known(rows: pd.DataFrame) -> list[str]:
+    """What must be known of some seeds of a method's rows."""
+    unchanged = int(rows["unchanged"].sum())
+    notes = [f"returned the model unchanged on {unchanged} of {len(rows)} seeds"] if unchanged else []
+    by_note: dict[str, list[Any]] = {}
+    for seed, note in zip(rows["seed"], rows["note"], strict=True):
+        if isinstance(note, str):
+            by_note.setdefault(note, []).append(seed)
+    return notes + [f"seed {_listed(seeds)}: {note}" for note, seeds in by_note.items()]
+
+
+def _excess(contest: Contest, oracle: str, rows: pd.DataFrame, comparison: bool) -> tuple[np.ndarray, float]:
+    """How much farther a method is from an oracle than the oracle's twins are, seed by seed, and a p value.
+
+    |value − oracle's| − mean |twin's − oracle's|: 0 on average if the method is one more run of the oracle. p: of its
+    paired t test. A gap of one sign is another sign that it is none, and often a stronger one: where the method is
+    farther on average, p is twice the smaller of this test's and the gap's (Bonferroni).
+    """
+    zero = contest.of(oracle, rows)
+    gaps = rows["value"].to_numpy() - zero
+    twins = [np.abs(contest.of(twin, rows) - zero) for twin, of in contest.twins.items() if of == oracle]
+    twin = np.array([_mean(seed) for seed in zip(*twins, strict=True)] if twins else [math.nan] * len(rows))
+    there = np.isfinite(gaps + twin)
+    excess, gaps = (np.abs(gaps) - twin)[there], gaps[there]
+    if len(excess) < MIN_SEEDS:
+        return excess, math.nan
+    found = paired_p(excess)
+    if comparison:
+        return excess, found
+    signed = paired_p(gaps) if excess.mean() > 0 else math.nan
+    known = [p for p in (found, signed) if not math.isnan(p)]
+    return excess, min(1.0, 2 * min(known)) if known else math.nan
+
+
+def _verdict(excess: float, p: float) -> str | None:
+    """closer, farther or not shown of a mean excess and its adjusted p value; None without a test."""
+    if math.isnan(p):
+        return None
+    return _NOT_SHOWN if p >= LEVEL else "closer" if excess < 0 else "farther"
 
 
 def _beside(
     contest: Contest, group: pd.DataFrame, row: Mapping[str, Any], oracle: str, floor: float
 ) -> tuple[dict[str, Any], list[str]]:
-    """The columns of one row that stand under one oracle, and what is to be said of those that stay empty."""
+    """The columns of one row that stand under one oracle, and what is to be said of those that stay empty.
+
+    Not yet adjusted over the methods; with `_tested`, the number of gaps, `_spread`, their deviation, and `_excess`.
+    """
     reference, comparison = contest.of(oracle, group), contest.compares_with(row["metric"]) == oracle
     differences = group["value"].to_numpy() - reference
     differences = differences[np.isfinite(differences)]
-    if not len(differences):
-        return {}, [f"no {oracle} beside it: no gap, no floor"]
-    filled: dict[str, Any] = {}
+    n = len(differences)
+    if not n:
+        return {}, [f"no {oracle} beside it: no gap, no floor, no verdict"]
+    filled: dict[str, Any] = {"_distance": float(np.abs(differences).mean())}
     said = []
     if not comparison:
-        filled |= dict(zip(("", "_low", "_high"), interval(differences), strict=True))
-        if row["role"] == "method":
-            filled["_p"] = paired_p(differences)
-            if len(differences) < MIN_SEEDS <= len(group):
-                said.append(f"{oracle} on fewer than {MIN_SEEDS} of the seeds: no interval of the gap, no test")
-            elif len(differences) >= MIN_SEEDS and math.isnan(filled["_p"]):
+        filled |= dict(zip(("", "_low", "_high"), t_interval(differences), strict=True))
+    if row["role"] == "method":
+        if not comparison:
+            filled["_p_unadjusted"] = paired_p(differences)
+        if n < MIN_SEEDS <= len(group):
+            said.append(f"{oracle} on fewer than {MIN_SEEDS} of the seeds: no interval of the gap, no test, no verdict")
+        elif not comparison and n >= MIN_SEEDS:
+            if math.isnan(filled["_p_unadjusted"]):
                 said.append(f"every seed has the same gap to {oracle}: no test")
+            else:
+                filled |= {"_tested": n, "_spread": float(differences.std(ddof=1))}
     if row["unlearner"] == oracle:
         return filled, [*said, f"{oracle} itself: no floor"]
     if contest.twins.get(row["unlearner"]) == oracle:
         return filled, [*said, f"it is the floor of {oracle}"]
     if math.isnan(floor):
-        return filled, [*said, f"no second {oracle}: no floor"]
-    # a comparison has its zero where the oracle is compared with itself
-    zero = float(np.nanmean(reference)) if comparison else 0.0
-    below = abs(differences.mean()) <= abs(floor - zero)
-    return filled | {"_floor": floor, "_below_floor": "true" if below else "false"}, said
+        return filled, [*said, f"no second {oracle}: no floor, no verdict"]
+    filled["_floor"] = floor
+    if not comparison:
+        filled["_floor_of_mean"] = floor / math.sqrt(n)
+    if row["role"] == "method" and n >= MIN_SEEDS:
+        excess, p = _excess(contest, oracle, group, comparison)
+        if math.isnan(p):
+            few = f"a second {oracle} on fewer than {MIN_SEEDS} of the seeds"
+            said.append(f"{few if len(excess) < MIN_SEEDS else 'every seed has the same distance'}: no verdict")
+        else:
+            filled |= {"_excess_p": p, "_excess": float(excess.mean())}
+    return filled, said
+
+
+def doubts_of(contest: Contest) -> dict[tuple[str, ...], list[str]]:
+    """Where a scenario cannot tell methods apart: what is to be said, by place and metric.
+
+    UA: the original model is wrong about D_f as often as an oracle (nine tenths of it or more), so there was nothing to
+    forget. MIA: 0 for every model of the place, or 100 for every one.
+    """
+    found: dict[tuple[str, ...], list[str]] = {}
+    told = contest.cells[contest.cells["metric"].isin(["UA", "MIA"])]
+    for key, rows in told.groupby([*PLACE, "metric"], sort=False):
+        means = rows.groupby("unlearner", sort=False)["value"].mean()
+        said = []
+        if key[-1] == "MIA" and len(means) > 1 and (rows["value"].eq(0).all() or rows["value"].eq(100).all()):
+            said.append(f"MIA is {rows['value'].iloc[0]:.0f} for every model here: it tells no method from another")
+        for oracle in contest.oracles if key[-1] == "UA" and contest.original in means else ():
+            own, theirs = means[contest.original], means.get(oracle, math.nan)
+            if own >= _NOTHING_TO_FORGET * theirs:
+                pair = f"{contest.original} has UA {own:.1f} and {oracle} {theirs:.1f}"
+                said.append(f"{pair}: there was next to nothing to forget")
+        if said:
+            found[tuple(map(str, key))] = said
+    return found
+
+
+def still(contest: Contest) -> list[str]:
+    """A sentence for each method and place where it returned the original model bit for bit, on some seeds or all."""
+    runs = contest.cells.drop_duplicates([*GROUP, "seed"]).groupby(list(GROUP), sort=False)["unchanged"]
+    counts = runs.agg(["sum", "size"])
+    return [
+        f"{'/'.join(map(str, key))}: returned the model unchanged on {unchanged} of {n} seeds"
+        for key, unchanged, n in counts[counts["sum"] > 0].itertuples(name=None)
+    ]
 
 
 def ranks_table(contest: Contest, better: Mapping[str, str | float]) -> pd.DataFrame:
@@ -225,7 +365,19 @@ def ranks_table(contest: Contest, better: Mapping[str, str | float]) -> pd.DataF
 
     better: see `Contest.scores`. A method that lacks a seed is not ranked; `note` says so.
     """
-    columns = [*PLACE, "metric", "oracle", "unlearner", "mean_rank", "methods", "seeds", "W", "W_p", "note"]
+    columns = [
+        *PLACE,
+        "metric",
+        "oracle",
+        "unlearner",
+        "mean_rank",
+        "methods",
+        "seeds",
+        "W",
+        "W_p",
+        "unchanged",
+        "note",
+    ]
     table = []
     for key, rows in contest.scores(better).groupby([*PLACE, "metric", "oracle"], sort=False):
         scores = rows.pivot(index="seed", columns="unlearner", values="score")
@@ -242,6 +394,10 @@ def ranks_table(contest: Contest, better: Mapping[str, str | float]) -> pd.DataF
                 row["mean_rank"] = mean_ranks[unlearner]
             else:
                 notes.append("not ranked: it lacks a seed")
+            own = rows[rows["unlearner"] == unlearner]
+            row["unchanged"] = int(own["unchanged"].sum())
+            if row["unchanged"]:
+                notes.append(f"returned the model unchanged on {row['unchanged']} of {len(own)} seeds")
             table.append(row | {"note": "; ".join(notes) or None})
     return pd.DataFrame(table, columns=columns)
 
@@ -309,16 +465,21 @@ def sparsity_table(contest: Contest, better: Mapping[str, str | float]) -> pd.Da
     better: the direction of each metric, as for `Contest.scores`. A row for each method, sparse place, metric and
     oracle that a distance is known of, the oracle being that of the same sparsity: |value − oracle's|, for a comparison
     (`avg_gap/retrain`) from what the oracle has with itself. dense, sparse: means over the `n` seeds with both. change:
-    sparse − dense, paired by seed; below 0 is closer. p: of the paired t test that it is 0, adjusted by Holm over the
-    methods of the place. floor_dense, floor_sparse: the twins' own distance on the same seeds. verdict: closer or
-    farther, if p < 0.05 and the change is larger than both floors, else noise. `note` says why a field is empty.
+    sparse − dense, paired by seed; below 0 is closer. p_unadjusted: of the paired t test that it is 0; p: adjusted by
+    Holm over the methods of the place. least: the smallest change that this test shows with 80 % power at Holm's first
+    step, least_sd in standard deviations over the seeds. floor_dense, floor_sparse: the twins' own distance on the same
+    seeds. floor_of_mean: mean |change of the twins' distance| / √n. excess_p: adjusted, of the paired t test that the
+    method's change is the twins'. verdict: closer or farther, if both tests say so (p < 0.05, same sign), else not
+    shown. unchanged: seeds on which the method returned the sparse model. `note` says why a field is empty.
     """
-    told = ["dense", "sparse", "change", "change_low", "change_high", "p", "floor_dense", "floor_sparse", "verdict"]
+    told = ["dense", "sparse", "change", "change_low", "change_high", "p_unadjusted", "p", "least_sd", "least"]
+    told += ["floor_dense", "floor_sparse", "floor_of_mean", "excess_p", "verdict"]
     names = [*GROUP, "metric", "oracle"]
     far = _distances(contest, better)
     at = [c for c in names if c not in ("pruner", "sparsity")]
+    kept = ["distance", "floor", "unchanged"]
     dense = {
-        key: rows.set_index("seed")[["distance", "floor"]].add_suffix("_dense")
+        key: rows.set_index("seed")[kept].add_suffix("_dense")
         for key, rows in far[far["pruner"] == _DENSE].groupby(at, sort=False)
     }
     table = []
@@ -327,28 +488,50 @@ def sparsity_table(contest: Contest, better: Mapping[str, str | float]) -> pd.Da
         beside = dense.get(tuple(row[c] for c in at))
         if beside is None:
             continue
-        pairs = rows.set_index("seed")[["distance", "floor"]].join(beside, how="inner")
+        pairs = rows.set_index("seed")[kept].join(beside, how="inner")
         if pairs.empty:
             continue
+        n = len(pairs)
         changes = (pairs["distance"] - pairs["distance_dense"]).to_numpy()
-        row |= {"dense": pairs["distance_dense"].mean(), "sparse": pairs["distance"].mean(), "n": len(pairs)}
-        row |= dict(zip(("change", "change_low", "change_high"), interval(changes), strict=True))
+        of_twins = (pairs["floor"] - pairs["floor_dense"]).to_numpy()
+        row |= {"dense": pairs["distance_dense"].mean(), "sparse": pairs["distance"].mean(), "n": n}
+        row |= dict(zip(("change", "change_low", "change_high"), t_interval(changes), strict=True))
         row |= {"floor_dense": _mean(pairs["floor_dense"]), "floor_sparse": _mean(pairs["floor"])}
-        row["p"] = paired_p(changes)
+        row |= {"p_unadjusted": paired_p(changes), "floor_of_mean": _mean(np.abs(of_twins)) / math.sqrt(n)}
+        excess = (changes - of_twins)[np.isfinite(of_twins)]
+        row |= {"excess_p": paired_p(excess), "excess": excess.mean() if len(excess) else math.nan}
+        row["spread"] = float(changes.std(ddof=1)) if n >= MIN_SEEDS else math.nan
+        row["unchanged"] = int(pairs["unchanged"].sum())
         notes = []
-        if len(pairs) < MIN_SEEDS:
-            some = f"{len(pairs)} seed{'s' if len(pairs) > 1 else ''}"
+        if n < MIN_SEEDS:
+            some = f"{n} seed{'s' if n > 1 else ''}"
             notes.append(f"{some} with both: no interval, no test, no verdict")
-        elif math.isnan(row["p"]):
+        elif math.isnan(row["p_unadjusted"]):
             notes.append("every seed has the same change: no test, no verdict")
-        if math.isnan(row["floor_dense"]) or math.isnan(row["floor_sparse"]):
+        if math.isnan(row["floor_of_mean"]):
             notes.append(f"no second {row['oracle']}: no floor, no verdict")
+        elif n >= MIN_SEEDS and math.isnan(row["excess_p"]) and not math.isnan(row["p_unadjusted"]):
+            few = f"a second {row['oracle']} on fewer than {MIN_SEEDS} of the seeds"
+            same = "every seed has the twin's change and as much more"
+            notes.append(f"{few if len(excess) < MIN_SEEDS else same}: no verdict")
+        for state, end in (("sparse", ""), ("dense", "_dense")):
+            if pairs[f"unchanged{end}"].sum():
+                notes.append(f"returned the {state} model unchanged on {pairs[f'unchanged{end}'].sum()} of {n} seeds")
         table.append(row | {"note": "; ".join(notes) or None})
-    found = pd.DataFrame(table, columns=[*names, *told, "n", "note"])
-    family = found.groupby([*PLACE, "metric", "oracle"], sort=False)["p"]
-    found["p"] = family.transform(lambda p: holm(p.to_numpy(float)))
-    found["verdict"] = [_verdict(*of) for of in found[["change", "p", "floor_dense", "floor_sparse"]].to_numpy(float)]
-    return found
+    extra = ["excess", "spread"]
+    found = pd.DataFrame(table, columns=[*names, *told, "n", "unchanged", "note", *extra])
+    families = found.groupby([*PLACE, "metric", "oracle"], sort=False)
+    tests = families["p_unadjusted"].transform("count")
+    found["p"] = families["p_unadjusted"].transform(lambda p: holm(p.to_numpy(float)))
+    found["excess_p"] = families["excess_p"].transform(lambda p: holm(p.to_numpy(float)))
+    known = found["p_unadjusted"].notna()
+    found["least_sd"] = [*map(least_effect, found["n"].where(known, 0), tests)]
+    found["least"] = found["least_sd"] * found["spread"]
+    found["verdict"] = [
+        _verdict(change, math.nan if math.isnan(p + excess_p) else max(p, excess_p) if change * excess > 0 else 1.0)
+        for change, p, excess, excess_p in found[["change", "p", "excess", "excess_p"]].to_numpy(float)
+    ]
+    return found.drop(columns=extra)
 
 
 def _distances(contest: Contest, better: Mapping[str, str | float]) -> pd.DataFrame:
@@ -365,14 +548,6 @@ def _distances(contest: Contest, better: Mapping[str, str | float]) -> pd.DataFr
             floor = [_mean(seed) for seed in zip(*twins, strict=True)] if twins else math.nan
             parts.append(rows.assign(oracle=oracle, distance=np.abs(rows["value"] - zero), floor=floor))
     return pd.concat(parts).dropna(subset="distance").sort_index(kind="stable")
-
-
-def _verdict(change: float, p: float, floor_dense: float, floor_sparse: float) -> str | None:
-    if math.isnan(p + floor_dense + floor_sparse):
-        return None
-    if p >= _LEVEL or abs(change) <= max(floor_dense, floor_sparse):
-        return "noise"
-    return "closer" if change < 0 else "farther"
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -472,7 +647,7 @@ def backdoor_table(contest: Contest, original: str | None, metrics: Sequence[str
         if not known.any():
             told = {"after": after}
         for what, values in told.items():
-            row |= dict(zip((what, f"{what}_low", f"{what}_high"), interval(values), strict=True))
+            row |= dict(zip((what, f"{what}_low", f"{what}_high"), t_interval(values), strict=True))
         row |= {"n": len(told["after"]), "role": contest.role(row["unlearner"])}
         if row["n"] < MIN_SEEDS:
             notes.append(f"{row['n']} seed{'s' if row['n'] > 1 else ''}: no interval")

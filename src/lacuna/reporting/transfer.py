@@ -28,7 +28,8 @@ def transfer_table(
     """What `summary_table` says of cells, said of the probes on each target: mean, interval, gap to each oracle."""
     parts = []
     for target, rows in probes.groupby("target", sort=False):
-        summary = summary_table(Contest(rows.drop(columns="target"), oracles, twins))
+        # whether a method returned the model is said of cells, not of probes
+        summary = summary_table(Contest(rows.drop(columns="target"), oracles, twins)).drop(columns="unchanged")
         summary.insert(0, "target", target)
         parts.append(summary)
     return pd.concat(parts, ignore_index=True)
