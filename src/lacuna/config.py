@@ -463,21 +463,24 @@ def _check_models(
     """
     models, pruners, unlearners = (experiment.axes[axis] for axis in ("models", "pruners", "unlearners"))
     checking = [label for label, entry in unlearners.items() if catalogue["unlearners"][entry.method]["checks"]]
-    asked: dict[str, Question] = {}
+    asked: list[tuple[str, Question]] = []
+    places: dict[tuple[str, str], int] = {}
     for (dataset, facts), (model, entry) in itertools.product(metas.items(), models.items()):
         network, meta = _flat(entry), {key: facts[key] for key in ("classes", "shape")}
-        asked[f"grid.models.{model}: on {dataset}"] = Question(network, meta)
+        places[dataset, model] = len(asked)
+        asked.append((f"grid.models.{model}: on {dataset}", Question(network, meta)))
         for pruner, sparsity in _sparse(experiment):
             where = f"grid.pruners.{pruner}: {model} on {dataset} cannot be pruned to {sparsity}"
-            asked[where] = Question(network, meta, "pruners", _flat(pruners[pruner]), sparsity)
-        for unlearner in checking:
+            asked.append((where, Question(network, meta, "pruners", _flat(pruners[pruner]), sparsity)))
+        # one of the user's is tried with every method
+        for unlearner in unlearners if "import" in network else checking:
             where = f"grid.unlearners.{unlearner}: cannot work on {model}"
-            asked[where] = Question(network, meta, "unlearners", _flat(unlearners[unlearner]))
-    told = dict(zip(asked, answers(list(asked.values()), catalogue, cache), strict=True))
-    for where, answer in told.items():
+            asked.append((where, Question(network, meta, "unlearners", _flat(unlearners[unlearner]))))
+    told = answers([question for _, question in asked], catalogue, cache)
+    for (where, _), answer in zip(asked, told, strict=True):
         if "refused" in answer:
             raise LacunaError(f"{where}: {answer['refused']}")
-    return {(d, m): told[f"grid.models.{m}: on {d}"] for d, m in itertools.product(metas, models)}
+    return {key: told[place] for key, place in places.items()}
 
 
 def _keep_sizes(experiment: Experiment, path: Path) -> None:

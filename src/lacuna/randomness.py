@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import random
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -20,3 +23,23 @@ def derive(*parts: str | int) -> int:
 def numpy_generator(*parts: str | int) -> np.random.Generator:
     """A NumPy generator on the stream that `parts` name."""
     return np.random.Generator(np.random.PCG64(derive(*parts)))
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """For a while the global streams of Python, NumPy and torch (on the CPU) are those of `seed`; then as before.
+
+    For code that is not ours and draws from them.
+    """
+    import torch  # a plan needs streams and no torch
+
+    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 the one that others draw from
+    with torch.random.fork_rng(devices=[]):
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        torch.default_generator.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)  # noqa: NPY002

@@ -651,7 +651,7 @@ def test_models_and_unlearners_are_tried_before_any_job(resolve, tmp_path):
 
 def test_models_that_cannot_be_built_are_one_sentence(resolve, tmp_path, monkeypatch):
     class Child:
-        returncode, stderr = 1, "Traceback ...\nMemoryError: no\n"
+        returncode, stdout, stderr = 1, "", "Traceback ...\nMemoryError: no\n"
 
     monkeypatch.setattr(reachable, "in_child", lambda *a: Child)
     with pytest.raises(LacunaError, match=r"^the models of the grid cannot be built: MemoryError: no$"):

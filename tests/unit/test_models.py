@@ -8,6 +8,7 @@ import torch
 import torchvision
 from tiny import network, same, state
 from torch import nn
+from torch.nn.utils import parametrizations, parametrize
 from torchvision.models.vgg import cfgs, make_layers
 
 from lacuna.errors import LacunaError
@@ -253,5 +254,57 @@ def test_parameter_that_cannot_be_drawn_again_is_refused():
     reinitialise(model, 0)
     check_initialisation(model)
     Scaled.reset_parameters = lambda self: self.conv.reset_parameters()
-    with pytest.raises(LacunaError, match=r"^Sequential.reset_parameters leaves '0.scale' as it is; allowed: "):
+    with pytest.raises(LacunaError, match=r"^Scaled.reset_parameters leaves '0.scale' as it is; allowed: "):
+        check_initialisation(model)
+
+
+TORCHS_OWN = {
+    "attention": lambda: nn.MultiheadAttention(8, 2),
+    "encoder layer": lambda: nn.TransformerEncoderLayer(8, 2, 16),
+    "transformer": lambda: nn.Transformer(8, 2, 1, 1, 16),
+    "recurrent": lambda: nn.LSTM(3, 4),
+    "spectral norm": lambda: nn.Sequential(parametrizations.spectral_norm(nn.Conv2d(1, 4, 3)), nn.Linear(4, 2)),
+    "weight norm": lambda: parametrizations.weight_norm(nn.Linear(4, 3)),
+    "orthogonal": lambda: parametrizations.orthogonal(nn.Linear(4, 4)),
+}
+
+
+@pytest.mark.parametrize("kind", TORCHS_OWN)
+def test_torchs_own_modules_start_anew(kind):
+    """Every parameter is drawn, from the seed alone, and no value of before is in it; weights, not only biases."""
+    model, other = TORCHS_OWN[kind](), TORCHS_OWN[kind]()
+    other.load_state_dict(model.state_dict())
+    check_initialisation(model)
+    reinitialise(model, 3)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(1)
+    reinitialise(other, 3)
+    assert same(state(model), state(other))
+    reinitialise(other, 4)
+    assert not same(state(model), state(other))
+    for name, parameter in model.named_parameters():
+        if parameter.dim() > 1 and kind != "orthogonal":  # whose drawn value is kept in a buffer
+            assert not torch.equal(parameter, other.get_parameter(name)), name
+
+
+def test_a_parametrized_layer_starts_with_the_values_that_the_plain_one_draws():
+    plain, normed = nn.Linear(4, 3), parametrizations.weight_norm(nn.Linear(4, 3))
+    reinitialise(plain, 5)
+    reinitialise(normed, 5)
+    torch.testing.assert_close(normed.weight, plain.weight)
+    assert torch.equal(normed.bias, plain.bias)
+    assert type(normed).__name__ == "ParametrizedLinear"
+
+
+def test_a_parametrization_without_an_inverse_is_refused_by_name():
+    class Doubled(nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    model = nn.Sequential(nn.Linear(2, 2))
+    parametrize.register_parametrization(model[0], "weight", Doubled())
+    with pytest.raises(
+        LacunaError, match=r"^the parametrization Doubled of 'weight' cannot take a value that is drawn"
+    ):
         check_initialisation(model)

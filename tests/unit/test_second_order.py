@@ -12,6 +12,7 @@ from scipy.stats import chisquare, kstest
 from tiny import data, half, network, same, state, trained_on
 from torch import nn
 from torch.nn.functional import cross_entropy, log_softmax, softmax
+from torch.utils.checkpoint import checkpoint
 
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
@@ -141,6 +142,62 @@ class Doubling(nn.Linear):
         return 2 * super().forward(x)
 
 
+class Scaled(nn.Module):
+    """A parameter without axes."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale, self.fc = nn.Parameter(torch.ones(())), nn.Linear(36, 3)
+
+    def forward(self, x):
+        return self.scale * self.fc(x.flatten(1))
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rows, self.fc = nn.LSTM(6, 4, batch_first=True), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.fc(self.rows(x[:, 0])[0][:, -1])
+
+
+class Cube(torch.autograd.Function):
+    """Written as before torch.func was there."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, g):
+        return 3 * ctx.saved_tensors[0] ** 2 * g
+
+
+class Cubed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.fc = nn.Linear(36, 4), nn.Linear(4, 3)
+        self.shift = nn.Parameter(torch.zeros(4))
+
+    def forward(self, x):
+        return self.fc(Cube.apply(self.a(x.flatten(1)) + self.shift))
+
+
+class Counting(Cubed):
+    """A number out of a tensor."""
+
+    def forward(self, x):
+        a = self.a(x.flatten(1)) + self.shift
+        return self.fc(a if a.sum().item() > 1e9 else a.tanh())
+
+
+class Checkpointed(Cubed):
+    def forward(self, x):
+        return self.fc(checkpoint(lambda x: self.a(x.flatten(1)).tanh() + self.shift, x, use_reentrant=False))
+
+
 def assembled(*layers):
     return nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(3))
 
@@ -173,7 +230,14 @@ NETWORKS = {
     "folded": (Folded, False),
     "bare": (Bare, False),
     "subclass": (lambda: nn.Sequential(nn.Flatten(), Doubling(36, 3)), False),
+    "scaled": (Scaled, False),
+    "recurrent": (Recurrent, False),
+    "custom function": (Cubed, False),
+    "number out of a tensor": (Counting, False),
+    "checkpoint": (Checkpointed, False),
 }
+# those that torch.func cannot follow either
+SINGLY = ["recurrent", "custom function", "number out of a tensor", "checkpoint"]
 
 
 def made(name):
@@ -220,6 +284,22 @@ def test_known_layers_are_derived_by_hand_and_no_others(name, monkeypatch):
     assert (not ways) == NETWORKS[name][1]
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_log_tells_of_samples_that_go_one_by_one(name):
+    lines: list[str] = []
+    mean_squares(made(name), SOURCE, "forget", log=lines.append)
+    expected = f"{type(made(name)).__name__} cannot be derived many samples at a time: one by one, which is slow"
+    assert lines == ([expected] if name in SINGLY else [])
+
+
+@pytest.mark.parametrize("name", ["scaled", "recurrent"])
+@ALL
+def test_methods_work_on_any_network(case, name):
+    model = made(name)
+    outcome = run(case, model, log=lambda line: None)
+    assert not same(state(outcome.model), state(model))
+
+
 def test_parameters_that_take_no_gradient_are_left_out():
     model = made("resnet8")
     frozen = [name for name, _ in model.named_parameters() if name.startswith(("stem", "groups.0"))]
@@ -247,7 +327,7 @@ def test_a_forward_of_ones_own_is_kept():
     close(found["conv1.weight"], expected["conv1.weight"])
 
 
-@pytest.mark.parametrize("name", ["tiny", "groups"])
+@pytest.mark.parametrize("name", ["tiny", "groups", "custom function"])
 def test_squares_of_several_losses_add_up(name):
     model = made(name)
 

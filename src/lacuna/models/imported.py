@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
+import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from torch import nn
 
 from lacuna.errors import LacunaError
 from lacuna.fields import Options, Target
+from lacuna.randomness import derive, seeded
 from lacuna.registry import register
 
 
@@ -22,7 +26,8 @@ class Imported:
     """What a function of the user's makes: make(classes=, channels=, **kwargs) → nn.Module.
 
     import: "package.module:function"; a module of the working directory, or an installed one.
-    kwargs: further arguments of the function.
+    kwargs: further arguments of the function. What module and function draw from the global random streams (features
+    that are not learnt) is the same in every job; the working directory is left as it was.
     """
 
     import_: Target
@@ -37,19 +42,22 @@ class Imported:
         here = str(Path.cwd())
         if here not in sys.path:
             sys.path.append(here)  # last: no file of the user's hides a library
-        try:
-            found = importlib.import_module(module)
-        except (Exception, SystemExit) as error:
-            raise self._refused(f"cannot be imported ({_said(error)})", "a module of the working directory") from None
-        make = getattr(found, function, None)
-        if not callable(make):
-            raise self._refused(f"'{function}' is no function of {module}", "a function of it")
-        try:
-            network: Any = make(classes=classes, channels=channels, **self.kwargs)
-        except (Exception, SystemExit) as error:
-            raise self._refused(
-                f"it fails ({_said(error)})", "make(classes=, channels=, **kwargs) that gives a network"
-            ) from None
+        with _undisturbed():
+            try:
+                found = importlib.import_module(module)
+            except (Exception, SystemExit) as error:
+                raise self._refused(
+                    f"cannot be imported ({_said(error)})", "a module of the working directory"
+                ) from None
+            make = getattr(found, function, None)
+            if not callable(make):
+                raise self._refused(f"'{function}' is no function of {_place(found, module, here)}", "a function of it")
+            try:
+                network: Any = make(classes=classes, channels=channels, **self.kwargs)
+            except (Exception, SystemExit) as error:
+                raise self._refused(
+                    f"it fails ({_said(error)})", "make(classes=, channels=, **kwargs) that gives a network"
+                ) from None
         if not isinstance(network, nn.Module) or next(network.parameters(), None) is None:
             raise self._refused(f"it gives a {type(network).__name__}", "a torch.nn.Module with parameters")
         return network
@@ -60,3 +68,25 @@ class Imported:
 
 def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Code of the user's may draw from the global random streams and change the working directory."""
+    here = Path.cwd()
+    with seeded(derive("import")):
+        try:
+            yield
+        finally:
+            os.chdir(here)
+
+
+def _place(found: Any, module: str, here: str) -> str:
+    """A module's name, and its file where one in the working directory has the same name."""
+    own, file = Path(here, *module.split(".")).with_suffix(".py"), getattr(found, "__file__", None)
+    hidden = own.is_file() and (file is None or not os.path.samefile(file, own))
+    return (
+        f"{module} ({file or 'built in'}, which goes before {own.name} here: give that another name)"
+        if hidden
+        else module
+    )

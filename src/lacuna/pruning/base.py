@@ -16,7 +16,7 @@ from torch import nn
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.pruning.criteria import Criterion, Scores
-from lacuna.pruning.mask import Mask, Scope, Sparsity, prunable
+from lacuna.pruning.mask import Mask, Scope, Sparsity, prunable, refuse_computed
 from lacuna.pruning.rounds import rounds_to, sparsity_of
 from lacuna.randomness import derive
 from lacuna.training import Checkpoint, Fit, Recipe, State, fit, load_tensors, state_of
@@ -60,6 +60,7 @@ class Pruner:
         Looks at shapes alone: the weights may be on the meta device. Asked of every model and sparsity of a grid
         before the first job.
         """
+        refuse_computed(model, self.include_linear)
         sizes = [w.numel() for w in prunable(model, self.include_linear).values()]
         ranked = sizes if self.scope == "layer" else [sum(sizes)]
         if all(round(Fraction(str(sparsity)) * n) == n for n in ranked):

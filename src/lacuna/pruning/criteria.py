@@ -44,7 +44,7 @@ def taylor(
     evaluation mode, images as stored. float64, as squares of small numbers are summed.
     """
     model = copy_of(model).eval()
-    weights = prunable(model, include_linear)
+    weights = _scored(model, include_linear)
     scores = {name: torch.zeros_like(w, dtype=torch.float64) for name, w in weights.items()}
     index = data.index("retain")
     order = torch.randperm(len(index), generator=torch.Generator().manual_seed(seed)).to(index.device)
@@ -69,7 +69,7 @@ def snip(
     batchnorm: train normalises by the batch, as the running statistics mean nothing before training; frozen by those.
     """
     model = copy_of(model).train(batchnorm == "train")
-    weights = prunable(model, include_linear)
+    weights = _scored(model, include_linear)
     gradients = _gradients(_loss(model, data, _balanced(data, samples_per_class, seed)), weights)
     return {name: (w.detach() * gradients[name]).abs() for name, w in weights.items()}
 
@@ -89,11 +89,11 @@ def grasp(
     gradient flow gᵀg least, or raises it most. batchnorm: as in `snip`.
     """
     model = copy_of(model).train(batchnorm == "train")
-    everything = dict(model.named_parameters())
+    weights = _scored(model, include_linear)
+    everything = {name: p for name, p in model.named_parameters() if p.requires_grad}
     with plain_attention():
         loss = _loss(model, data, _balanced(data, samples_per_class, seed), temperature=200.0)
         flow = torch.stack([g.square().sum() for g in _gradients(loss, everything, create_graph=True).values()]).sum()
-        weights = prunable(model, include_linear)
         # ∂(½ gᵀg)/∂θ = Hg
         return {name: weights[name].detach() * hg for name, hg in _gradients(flow / 2, weights).items()}
 
@@ -107,14 +107,30 @@ def synflow(model: nn.Module, *, data: UnlearningData, include_linear: bool = Fa
     model = copy_of(model).double().eval()
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):
-            tensor.abs_()
-    weights = prunable(model, include_linear)
+            if tensor.is_floating_point():
+                tensor.abs_()
+    weights = _scored(model, include_linear)
     ones = torch.ones(1, *data.images.shape[1:], dtype=torch.float64, device=data.device)
-    flow = model(ones).sum()
+    try:
+        flow = model(ones).sum()
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise LacunaError(
+            f"synflow: {type(model).__name__} does not run in 64 bits ({reason}); allowed: a network that computes in "
+            "the type of its parameters"
+        ) from None
     if not flow.isfinite():
         raise LacunaError(f"synflow: R is {flow.item()}, beyond the range of 64 bits; allowed: a shallower network")
     gradients = _gradients(flow, weights)
     return {name: gradients[name].mul_(w.detach()).abs_() for name, w in weights.items()}
+
+
+def _scored(model: nn.Module, include_linear: bool) -> dict[str, nn.Parameter]:
+    """The prunable weights of a copy; a layer that is not trained is scored as all others."""
+    weights = prunable(model, include_linear)
+    for weight in weights.values():
+        weight.requires_grad_(True)
+    return weights
 
 
 def _loss(model: nn.Module, data: UnlearningData, chosen: Tensor, temperature: float = 1.0) -> Tensor:

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lacuna.artifacts import pack_bits, unpack_bits
 from lacuna.errors import LacunaError
-from lacuna.models.anatomy import classifier
+from lacuna.models.anatomy import classifier, computed_weights, weights
 
 Scope = Literal["global", "layer"]
 Sparsity = str | float | Fraction
@@ -23,26 +23,38 @@ Sparsity = str | float | Fraction
 def prunable(model: nn.Module, include_linear: bool = False) -> dict[str, nn.Parameter]:
     """The weights that pruning may remove: every convolution's, by state name; never biases or norms.
 
-    include_linear adds Linear weights except the classifier; so does a network with a true attribute `prunes_linear`
+    A weight that layers share is there once, one that a parametrization computes is not. include_linear adds Linear
+    weights except the classifier; so does a network with a true attribute `prunes_linear`
     (a transformer, which has next to nothing else), whoever asks.
     Raises LacunaError if the model has none.
     """
     include_linear = include_linear or getattr(model, "prunes_linear", False)
-    head = classifier(model)[1] if include_linear else None
+    head = classifier(model)[1].weight if include_linear else None
     kinds = (nn.Conv2d, nn.Linear) if include_linear else nn.Conv2d
-    weights: dict[str, Any] = {
-        f"{name}.weight": module.weight
-        for name, module in model.named_modules()
-        if isinstance(module, kinds) and module is not head
-    }
-    if not weights:
+    found = {name: weight for name, weight in weights(model, kinds).items() if weight is not head}
+    if not found:
+        if computed := computed_weights(model, kinds):
+            raise LacunaError(
+                f"{type(model).__name__} has no prunable weights: '{computed[0]}' is computed from other parameters (a "
+                "parametrization), which no mask can hold at 0; allowed: a convolution with a weight of its own"
+            )
         lacking = "convolution, and no Linear but the classifier" if include_linear else "convolution"
         raise LacunaError(
             f"{type(model).__name__} has no prunable weights, it holds no {lacking}; "
             "allowed: a model with convolutions, or one with hidden Linear layers and either prunes_linear = True in "
             "its class or include_linear in the pruner"
         )
-    return weights
+    return found
+
+
+def refuse_computed(model: nn.Module, include_linear: bool = False) -> None:
+    """Raise LacunaError if a weight that would be prunable is computed from other parameters."""
+    include_linear = include_linear or getattr(model, "prunes_linear", False)
+    if computed := computed_weights(model, (nn.Conv2d, nn.Linear) if include_linear else nn.Conv2d):
+        raise LacunaError(
+            f"'{computed[0]}' is computed from other parameters (a parametrization), which no mask can hold at 0; "
+            "allowed: a network whose prunable layers have weights of their own"
+        )
 
 
 def maskable(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -18,7 +18,7 @@ from lacuna.fields import Count
 from lacuna.pruning import criteria
 from lacuna.pruning.base import TrainedPruner, drawn, magnitudes
 from lacuna.pruning.criteria import Scores
-from lacuna.pruning.mask import Mask, Scope, Sparsity, prunable
+from lacuna.pruning.mask import Mask, Scope, Sparsity, prunable, refuse_computed
 from lacuna.registry import register
 from lacuna.training import Fit, Recipe, State, fit
 
@@ -58,7 +58,14 @@ class FilterPruner(TrainedPruner):
                 f"a filter is a channel of a convolution, and {type(model).__name__} consists of Linear layers, whose "
                 "outputs heads and shortcuts share; allowed: a pruner of single weights, or a network of convolutions"
             )
+        refuse_computed(model, self.include_linear)
         weights = prunable(model, self.include_linear)
+        writers = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        if tied := [name for name, w in weights.items() if sum(w is other for other in writers) > 1]:
+            raise LacunaError(
+                f"several layers share '{tied[0]}', so its filters are channels of each of them; allowed: a pruner of "
+                "single weights"
+            )
         share = Fraction(str(sparsity))
         if self.scope == "global":
             total = sum(w.numel() for w in weights.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -11,6 +10,7 @@ from torch import nn
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Count, Positive
+from lacuna.models.anatomy import computed_weights, weights
 from lacuna.pruning.mask import Mask
 from lacuna.training import Schedule, Work
 from lacuna.unlearning.base import register
@@ -59,9 +59,12 @@ def kernels(model: nn.Module) -> dict[str, nn.Parameter]:
     Raises LacunaError for a kernel that is not square, whose transpose would not fit its layer; and if transposing
     would change nothing, as there is none larger than 1×1.
     """
-    found: dict[str, Any] = {
-        f"{name}.weight": m.weight for name, m in model.named_modules() if isinstance(m, nn.Conv2d)
-    }
+    if computed := computed_weights(model, nn.Conv2d):
+        raise LacunaError(
+            f"conv_transpose: '{computed[0]}' is computed from other parameters (a parametrization); allowed: "
+            "convolutions with weights of their own"
+        )
+    found = weights(model, nn.Conv2d)
     for name, kernel in found.items():
         height, width = kernel.shape[2:]
         if height != width:

@@ -17,7 +17,7 @@ from lacuna.fields import Positive
 from lacuna.models.anatomy import classifier
 from lacuna.randomness import derive
 from lacuna.unlearning.base import EditUnlearner, Run, register
-from lacuna.unlearning.per_sample import mean_squares
+from lacuna.unlearning.per_sample import Log, mean_squares
 from lacuna.unlearning.saliency import Scores, evaluating, trained, unmasked
 
 # the published constants: largest 1/F, of the classifier, variance of a forgotten class's row, last factor
@@ -49,7 +49,7 @@ class FisherForgetting(EditUnlearner):
     labels: Literal["summed", "sampled"] = "summed"
 
     def edit(self, model: nn.Module, data: UnlearningData, run: Run) -> None:
-        fisher = self.fisher(model, data, run.seed)
+        fisher = self.fisher(model, data, run.seed, run.log)
         exists = unmasked(fisher, run.mask)
         mean, variance = self.noise(model, fisher, exists, whole_class(data))
         generator = torch.Generator().manual_seed(derive(run.seed, "ff", "noise"))
@@ -58,17 +58,17 @@ class FisherForgetting(EditUnlearner):
                 drawn = torch.randn(parameter.shape, generator=generator, dtype=torch.float64).to(parameter)
                 parameter.copy_(mean[name] + variance[name].sqrt() * drawn)
 
-    def fisher(self, model: nn.Module, data: UnlearningData, seed: int) -> Scores:
+    def fisher(self, model: nn.Module, data: UnlearningData, seed: int, log: Log = None) -> Scores:
         """F by parameter."""
         if self.variant == "batch32":
             if self.labels == "sampled":
                 raise LacunaError(f"{self.name}.labels: sampled is not allowed with variant batch32; allowed: summed")
             return squares_of_batches(model, data)
         if self.labels == "summed":
-            return mean_squares(model, data, "retain", every_label)
+            return mean_squares(model, data, "retain", every_label, log)
         generator = torch.Generator().manual_seed(derive(seed, "ff", "labels"))
         uniform = torch.rand(len(data.index("retain")), 1, generator=generator, dtype=torch.float64)
-        return mean_squares(model, data, "retain", partial(drawn_label, uniform.to(data.device)))
+        return mean_squares(model, data, "retain", partial(drawn_label, uniform.to(data.device)), log)
 
     def noise(
         self, model: nn.Module, fisher: Scores, exists: dict[str, Tensor], forgotten: int | None

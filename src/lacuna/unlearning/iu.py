@@ -13,7 +13,7 @@ from lacuna.data.batches import UnlearningData
 from lacuna.fields import Count, Positive
 from lacuna.randomness import derive
 from lacuna.unlearning.base import EditUnlearner, Run, register
-from lacuna.unlearning.per_sample import each_gradient, memory_at_hand, true_label
+from lacuna.unlearning.per_sample import Log, each_gradient, memory_at_hand, true_label
 from lacuna.unlearning.saliency import Scores, mean_gradient, trained, unmasked
 
 BATCH = 256
@@ -48,7 +48,7 @@ class InfluenceUnlearning(EditUnlearner):
 
     def edit(self, model: nn.Module, data: UnlearningData, run: Run) -> None:
         parameters = trained(model)
-        span = Span(model, data, unmasked(parameters, run.mask))
+        span = Span(model, data, unmasked(parameters, run.mask), run.log)
         forget, retain = (mean_gradient(model, data, part, BATCH) for part in ("forget", "retain"))
         share = len(data.index("forget")) / len(data.index("mixed"))
         v = span.flat({name: share * (f - retain[name]) for name, f in forget.items()})
@@ -108,8 +108,8 @@ class Span:
     That is how the gradients of single samples lie in memory: any other order costs as much as deriving them.
     """
 
-    def __init__(self, model: nn.Module, data: UnlearningData, exists: dict[str, Tensor]):
-        self.model, self.data = model, data
+    def __init__(self, model: nn.Module, data: UnlearningData, exists: dict[str, Tensor], log: Log = None):
+        self.model, self.data, self.log = model, data, log
         self.exists = {name: _inputs_last(kept) for name, kept in exists.items()}
         self.places = {name: kept.flatten().nonzero().squeeze(1) for name, kept in self.exists.items()}
         self.sizes = [len(places) for places in self.places.values()]
@@ -135,11 +135,12 @@ class Span:
         def keep(where: slice, name: str, gradients: Tensor) -> None:
             columns, places = self.columns[name], self.places[name]
             if len(columns):
-                flat = _inputs_last(gradients, first=1).flatten(1)
+                flat = _inputs_last(gradients, first=1).reshape(len(gradients), -1)
                 own = rows[where, columns[0] : columns[-1] + 1]
                 own.copy_(flat if len(places) == flat.shape[1] else flat.index_select(1, places))
 
-        each_gradient(self.model, self.data, index, true_label, keep)
+        each_gradient(self.model, self.data, index, true_label, keep, None, self.log)
+        self.log = None  # once is enough
         return rows
 
     def block(self, samples: int) -> int:

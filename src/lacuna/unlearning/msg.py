@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lacuna.data.batches import Batch, UnlearningData
+from lacuna.errors import LacunaError
 from lacuna.fields import Count, Fraction, NonNegative, Positive
 from lacuna.models.init import reinitialise
 from lacuna.pruning.mask import Scope, prunable
@@ -50,6 +51,8 @@ class MaskedSmallGradients(FineTuning):
         drawn = prunable(fresh)
         with torch.no_grad():
             for name, weight in prunable(model).items():
+                if name not in chosen:
+                    continue  # it is not trained
                 weight.copy_(torch.where(chosen[name], drawn[name], weight))
         work.memory["scales"] = {
             name: torch.where(c, 1.0, self.damping).to(drawn[name].dtype) for name, c in chosen.items()
@@ -63,7 +66,9 @@ class MaskedSmallGradients(FineTuning):
         sample = retain[torch.randperm(len(retain), generator=generator)[:wanted].to(retain.device)]
         both = dataclasses.replace(data, parts={"retain": sample, "forget": data.index("forget")})
         kept, gone = (mean_gradient(model, both, part, self.batch_size) for part in ("retain", "forget"))
-        scores = {name: (kept[name] - gone[name]).abs() for name in prunable(model)}
+        scores = {name: (kept[name] - gone[name]).abs() for name in prunable(model) if name in kept}
+        if not scores:
+            raise LacunaError("msg: none of the prunable weights is trained; allowed: a network where some are")
         if self.scope == "global":
             return lowest(scores, self.share, work.mask)
         return {name: lowest({name: s}, self.share, work.mask)[name] for name, s in scores.items()}
@@ -71,6 +76,6 @@ class MaskedSmallGradients(FineTuning):
     def backward(self, model: nn.Module, batches: Mapping[str, Batch], work: Work) -> Tensor:
         loss = super().backward(model, batches, work)
         for name, weight in prunable(model).items():
-            if weight.grad is not None:
+            if weight.grad is not None and name in work.memory["scales"]:
                 weight.grad *= work.memory["scales"][name]
         return loss

@@ -1,8 +1,9 @@
-"""Gradients of single samples, many at a time and without a loop over samples.
+"""Gradients of single samples, many at a time and, for nearly every network, without a loop over samples.
 
 Convolutions, Linear layers and batch norm in evaluation mode are derived by hand: one backward pass of the whole chunk
 passes each layer the gradient of its output, and with the layer's input that gives the gradient of every sample. A
-network with any other parameter goes through torch.func instead: each sample has weights of its own.
+network with any other parameter goes through torch.func instead: each sample has weights of its own. Where torch.func
+cannot follow either, the samples go through the network one by one.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from lacuna.unlearning.saliency import Scores, evaluating, trained
 Losses = Callable[[Tensor, Tensor, slice], Iterable[Tensor]]
 # where, name of the parameter, gradients [n, *its shape]
 Sink = Callable[[slice, str, Tensor], None]
+Log = Callable[[str], None] | None
 
 # On a CPU larger chunks are hardly faster; and a fixed size gives the same bits wherever four times as much is free.
 CHUNK_BYTES = 384 * 2**20
@@ -36,7 +38,9 @@ def true_label(logits: Tensor, labels: Tensor, where: slice) -> list[Tensor]:
     return [cross_entropy(logits, labels, reduction="none")]
 
 
-def mean_squares(model: nn.Module, data: UnlearningData, part: str, losses: Losses = true_label) -> Scores:
+def mean_squares(
+    model: nn.Module, data: UnlearningData, part: str, losses: Losses = true_label, log: Log = None
+) -> Scores:
     """The mean over a part of the squared gradient of each sample's loss, by parameter; summed over several losses.
 
     With the true label this is the empirical Fisher diagonal. Evaluation mode, images as stored. Per sample, as the
@@ -48,12 +52,14 @@ def mean_squares(model: nn.Module, data: UnlearningData, part: str, losses: Loss
     def add(where: slice, name: str, gradients: Tensor) -> None:
         total[name] += _sum_of_squares(gradients)
 
-    each_gradient(model, data, index, losses, add)
+    each_gradient(model, data, index, losses, add, log=log)
     return {name: squares / len(index) for name, squares in total.items()}
 
 
 def _sum_of_squares(gradients: Tensor) -> Tensor:
     """Over the first axis, as a product with ones: several times as fast as a sum where the others keep their order."""
+    if gradients.dim() == 1:
+        return gradients.square().sum()
     axes = sorted(range(1, gradients.dim()), key=gradients.stride, reverse=True)
     squares = gradients.permute(0, *axes).square()
     total = squares.new_ones(1, len(squares)) @ squares.flatten(1)
@@ -61,20 +67,26 @@ def _sum_of_squares(gradients: Tensor) -> Tensor:
 
 
 def each_gradient(
-    model: nn.Module, data: UnlearningData, index: Tensor, losses: Losses, sink: Sink, chunk: int | None = None
+    model: nn.Module,
+    data: UnlearningData,
+    index: Tensor,
+    losses: Losses,
+    sink: Sink,
+    chunk: int | None = None,
+    log: Log = None,
 ) -> None:
     """Hand the gradient of every sample to `sink`, a chunk of samples and one parameter at a time.
 
     index: int64 [n] dataset indices. losses: each of its vectors gets a backward pass of its own. A parameter on which
     no loss depends may be left out. Evaluation mode, images as stored.
-    chunk: samples at a time; the default follows the memory at hand.
+    chunk: samples at a time; the default follows the memory at hand. log: told if the samples go one by one.
     """
     parameters, dtype = trained(model), next(model.parameters()).dtype
     if not len(index):
         return
     with evaluating(model):
         probe = data.normalised(data.images[index[:2]], dtype)
-        derive, numbers = _way(model, parameters, probe)
+        derive, numbers = _way(model, parameters, probe, log)
         if chunk is None:
             on_device = memory_at_hand(probe.device) // 4
             budget = on_device if probe.device.type == "cuda" else min(CHUNK_BYTES, on_device)
@@ -131,7 +143,7 @@ Take = Callable[[str, Tensor], None]  # parameter, its gradients
 Derive = Callable[[nn.Module, dict[str, nn.Parameter], Tensor, Given, Take], None]
 
 
-def _way(model: nn.Module, parameters: dict[str, nn.Parameter], probe: Tensor) -> tuple[Derive, int]:
+def _way(model: nn.Module, parameters: dict[str, nn.Parameter], probe: Tensor, log: Log) -> tuple[Derive, int]:
     """How to derive this network, and how many numbers a sample then takes at most (roughly)."""
     saved = 0
 
@@ -143,14 +155,25 @@ def _way(model: nn.Module, parameters: dict[str, nn.Parameter], probe: Tensor) -
     def anything(logits: Tensor) -> list[Tensor]:
         return [logits.square().sum(1)]
 
-    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+    def works(derive: Derive, *refusals: type[Exception]) -> bool:
+        nonlocal saved
+        saved = 0
         try:
-            _by_layer(model, parameters, probe, anything, lambda *_: None)
-            derive: Derive = _by_layer
-        except _Unknown:
-            saved = 0
-            _by_sample(model, parameters, probe, anything, lambda *_: None)
+            derive(model, parameters, probe, anything, lambda *_: None)
+        except refusals:
+            return False
+        return True
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        derive: Derive = _by_layer
+        if not works(derive, _Unknown):
             derive = _by_sample
+            # whatever vmap stumbles over: an LSTM, a custom Function, .item(), a checkpoint
+            if not works(derive, Exception):
+                derive = _one_by_one
+                works(derive)
+                if log is not None:
+                    log(f"{type(model).__name__} cannot be derived many samples at a time: one by one, which is slow")
     # what the graph keeps, its gradients and the windows of a convolution; and the weights, their gradients, squares
     return derive, 3 * -(-saved // len(probe)) + 3 * sum(p.numel() for p in parameters.values())
 
@@ -182,6 +205,38 @@ def _by_sample(
             for name, gradient in zip(weights, gradients, strict=True):
                 if gradient is not None:
                     take(name, gradient)
+
+
+def _one_by_one(
+    model: nn.Module,
+    parameters: dict[str, nn.Parameter],
+    x: Tensor,
+    losses: Given,
+    take: Take,
+) -> None:
+    """Any network at all: for each sample a forward pass of its own, once for the losses and once to be derived."""
+    images = x.split(1)
+    with torch.no_grad():
+        logits = torch.cat([model(image) for image in images])
+    logits.requires_grad_()
+    of_logits = [slope for (slope,) in _each_backward(losses(logits), {"logits": logits})]
+    found: list[dict[str, list[Tensor]]] = [{name: [] for name in parameters} for _ in of_logits]
+    for i, image in enumerate(images):
+        output = model(image)
+        for gradients, slope in zip(found, of_logits, strict=True):
+            single = torch.autograd.grad(
+                output,
+                list(parameters.values()),
+                torch.zeros_like(output) if slope is None else slope[i : i + 1],
+                retain_graph=True,
+                allow_unused=True,
+                materialize_grads=True,
+            )
+            for name, gradient in zip(parameters, single, strict=True):
+                gradients[name].append(gradient)
+    for gradients in found:
+        for name, each in gradients.items():
+            take(name, torch.stack(each))
 
 
 class _Unknown(Exception):

@@ -9,12 +9,16 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, log_softmax, mse_loss
 
 from lacuna.data.batches import Batch, UnlearningData
+from lacuna.errors import LacunaError
 from lacuna.fields import Count, Fraction, Positive
+from lacuna.models.anatomy import computed_weights, weights
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
 from lacuna.training import Work, copy_of
 from lacuna.unlearning.base import LossUnlearner, register
 from lacuna.unlearning.saliency import lowest
+
+KINDS = (nn.Conv2d, nn.Linear)
 
 
 @register("prmq")
@@ -43,14 +47,21 @@ class Prmq(LossUnlearner):
             target = entropy(work.memory["original"](retain.x))
         return cross_entropy(logits, retain.y) + mse_loss(entropy(logits), target)
 
+    def check(self, model: nn.Module) -> None:
+        if computed := computed_weights(model, KINDS):
+            raise LacunaError(
+                f"prmq: '{computed[0]}' is computed from other parameters (a parametrization); allowed: layers with "
+                "weights of their own"
+            )
+
     def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
         work.memory["original"] = copy_of(model).eval()
         fresh = copy_of(model)
         reinitialise(fresh, derive(work.seed, "prmq"))
-        drawn, weights = _weights(fresh), _weights(model)
-        small = lowest({name: w.detach().abs() for name, w in weights.items()}, self.share, work.mask)
+        drawn, own = weights(fresh, KINDS), weights(model, KINDS)
+        small = lowest({name: w.detach().abs() for name, w in own.items()}, self.share, work.mask)
         with torch.no_grad():
-            for name, weight in weights.items():
+            for name, weight in own.items():
                 weight.copy_(torch.where(small[name], drawn[name], weight))
         return data
 
@@ -66,11 +77,3 @@ def entropy(logits: Tensor) -> Tensor:
     """Entropy of the predicted distribution in nats, [n]."""
     log_p = log_softmax(logits, 1)
     return -(log_p.exp() * log_p).sum(1)
-
-
-def _weights(model: nn.Module) -> dict[str, Tensor]:
-    return {
-        f"{name}.weight": module.weight
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear)
-    }

@@ -40,7 +40,7 @@ class SynapticDampening(EditUnlearner):
         return true_label(logits, labels, where)
 
     def edit(self, model: nn.Module, data: UnlearningData, run: Run) -> None:
-        forget, retain = (mean_squares(model, data, part, self.losses) for part in ("forget", "retain"))
+        forget, retain = (mean_squares(model, data, part, self.losses, run.log) for part in ("forget", "retain"))
         share = len(data.index("forget")) / len(data.index("mixed"))
         everything = {name: share * f + (1 - share) * retain[name] for name, f in forget.items()}
         self.dampen(model, forget, everything)
