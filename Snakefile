@@ -21,6 +21,7 @@ include: "workflow/rules/transfer.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/backdoor.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/closing.smk"
 
 
 localrules:
@@ -38,12 +39,3 @@ rule all:
 rule tables:
     input:
         table_files(),
-
-
-onsuccess:
-    print(
-        f"tables: results/tables/{EXPERIMENT.name}/   figures: results/figures/{EXPERIMENT.name}/",
-        file=sys.stderr,
-    )
-    if MISSING:
-        print(f"cells that are not in them: {len(MISSING)}, see missing.csv", file=sys.stderr)

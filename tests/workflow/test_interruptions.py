@@ -148,6 +148,8 @@ def test_ctrl_c_ends_the_run_with_a_checkpoint(stories: dict[str, Future[Story]]
     assert story.runs["SIGINT"].code != 0
     assert "stopped by SIGINT in epoch" in story.logs["SIGINT"]
     assert "Traceback" not in story.runs["SIGINT"].output
+    last = story.runs["SIGINT"].output.splitlines()[-1]
+    assert last == "stopped; 0 jobs done, 1 to do; run the same command to continue"
     assert story.files["SIGINT"] == [".checkpoint.safetensors"]
     assert "continues after" in story.logs["SIGKILL"]
 
@@ -189,6 +191,8 @@ def test_a_damaged_file_says_what_to_do(damaged: Future) -> None:
     _, _, failed, _ = damaged.result()
     assert failed.code != 0
     assert "Traceback" not in failed.output
+    assert "1 job failed:\n  ga: class, dense, digits, seed 0: results/models/" in failed.output
+    assert failed.output.splitlines()[-1] == "run the same command to try it again and to continue"
     sentences = [line for line in failed.output.splitlines() if line.startswith("lacuna: ")]
     assert sentences
     for words in ("seed0/dense/model.safetensors: not a usable model file", "run the same command again"):
