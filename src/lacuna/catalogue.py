@@ -76,6 +76,7 @@ def describe() -> Catalogue:
                     "oracle": entry.oracle,
                     "scenarios": entry.scenarios,
                     "checks": entry.check is not Unlearner.check,
+                    "capped": entry.capped,
                 }
             elif axis in ("metrics", "population"):
                 facts |= {key: entry.about.get(key, default) for key, default in _OF_METRICS.items()}

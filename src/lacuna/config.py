@@ -71,7 +71,8 @@ class Experiment:
     tables of the cells that are there, refuse of all cells.
     sizes: what each network costs, by dataset and model, where that is known: see `lacuna.reachable.answers`.
     shadows: the shadow models of every seed and state, if the grid asks for them. tables: those that not every
-    experiment has, by name. tuning: how hyper-parameters are searched; None if the experiment does not say. given: the
+    experiment has, by name. tuning: how hyper-parameters are searched; None if the experiment does not say. warnings:
+    sentences of which a plan should warn, once the data is known. given: the
     merged files as they were read, of which tuning makes an overlay.
     """
 
@@ -92,6 +93,7 @@ class Experiment:
     tuning: dict[str, Any] | None = None
     given: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     tables: tuple[str, ...] = ()
+    warnings: list[str] = field(default_factory=list, compare=False)
     sizes: dict[tuple[str, str], Answer] = dataclasses.field(default_factory=dict)
 
     def entry(self, axis: str, label: str) -> Entry:
@@ -196,6 +198,7 @@ def load(
         _check_channels(experiment, found)
         for label, meta in metas.items():
             _check_dataset(label, meta, axes)
+        experiment.warnings.extend(_unselective(axes, metas, catalogue))
         if cache is not None:
             experiment.sizes.update(_check_models(experiment, catalogue, metas, cache))
             _keep_sizes(experiment, Path(cache) / _SIZES)
@@ -446,6 +449,28 @@ def _check_dataset(label: str, meta: Mapping[str, Any], axes: Mapping[str, Mappi
                 "allowed: a dataset that has them (cifar100 with labels: coarse, npz with fine_train and fine_test)"
             )
         scenario.check(meta, where)
+
+
+def _unselective(
+    axes: Mapping[str, Mapping[str, Entry]], metas: Mapping[str, Mapping[str, Any]], catalogue: Catalogue
+) -> Iterator[str]:
+    """A warning for each unlearner and scenario that can change nothing: see `Unlearner.capped`."""
+    for (label, entry), (name, given) in itertools.product(axes["unlearners"].items(), axes["scenarios"].items()):
+        if (capped := catalogue["unlearners"][entry.method].get("capped")) is None:
+            continue
+        field_name, variant = capped
+        value, scenario = entry.values[field_name], build(SCENARIOS[given.method], given.values)
+        for dataset, meta in metas.items():
+            source = axes["datasets"][dataset]
+            backdoor = build(DATASETS[source.method], source.values).backdoor
+            share = scenario.share({"poisoned": backdoor.share if backdoor else 0, **meta})
+            # a hair's breadth for shares that are no binary numbers
+            if entry.values["variant"] == variant and share and value * share >= 1 - 1e-9:
+                yield (
+                    f"grid.unlearners.{label}.{field_name}: {value:g} is at least n/n_f, about {1 / share:.3g} for "
+                    f"scenario '{name}' on {dataset}: with variant {variant} {entry.method} can select nothing and "
+                    f"returns the model as it was; a smaller {field_name} can select, or variant: batch"
+                )
 
 
 def _sparse(experiment: Experiment) -> list[tuple[str, str]]:

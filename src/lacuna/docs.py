@@ -9,6 +9,7 @@ import dataclasses
 import importlib
 import inspect
 import itertools
+import math
 import re
 import sys
 from pathlib import Path
@@ -91,6 +92,66 @@ def own_fields(cls: Any) -> list[str]:
     return [f.name for f in dataclasses.fields(cls) if before.get(f.name, ...) != f.default]
 
 
+_PUBLISHED = re.compile(r"([^.]+(?:\.\d[^.]*)*)\.(?= |$)")
+_HERE = re.compile(r" Here ([^:]+): ")
+
+
+def published_values(cls: Any) -> dict[str, tuple[str, bool]]:
+    """The published value of each field that the note `Published values` names, and whether the default is another.
+
+    The note reads "Published values (of what): field value, field value. Here field value, field value: why. Text."
+    A value is one word, "a or b", or "a to b" for every number between; the second sentence, if there is one, names
+    each field whose default is not published, with that default. "none" instead of fields: nothing is published.
+    Raises ValueError if it reads otherwise, names no field of the class, or says of a default what does not hold.
+    """
+    note = parts_of(cls)["notes"].get("Published values", "")
+    listed = re.sub(r" \([^)]*\)", "", note.partition(": ")[2])  # a remark in parentheses is no value
+    found, here = _PUBLISHED.match(listed), _HERE.search(listed)
+    if found is None:
+        raise ValueError(f"{cls.__name__}: 'Published values' does not list fields with values: {note!r}")
+    if found.group(1).startswith("none"):
+        return {}
+    defaults = {f.name: f.default for f in dataclasses.fields(cls)}
+    published = dict(map(_named, found.group(1).split(", ")))
+    others = dict(map(_named, here.group(1).split(", "))) if here else {}
+    if unknown := [name for name in (*published, *others) if name not in defaults]:
+        raise ValueError(f"{cls.__name__}: 'Published values' names {', '.join(unknown)}, which is no field")
+    for name, value in published.items():
+        as_published, said = _is(defaults[name], value), name in others
+        if as_published == said or (said and not _is(defaults[name], others[name])):
+            raise ValueError(
+                f"{cls.__name__}.{name}: the default is {defaults[name]}, published is {value}, and the docstring says "
+                + (f"'Here {name} {others[name]}'" if said else "nothing of a difference")
+            )
+    if idle := set(others) - set(published):
+        raise ValueError(f"{cls.__name__}: 'Here' names {', '.join(idle)}, of which no published value is listed")
+    return {name: (value, name in others) for name, value in published.items()}
+
+
+def _named(item: str) -> tuple[str, str]:
+    name, _, value = item.strip().partition(" ")
+    return name, value
+
+
+def _is(default: Any, value: str) -> bool:
+    """Whether a default is a value of a docstring."""
+    words = {"true": True, "false": False, "null": None}
+    low, to, high = value.replace("−", "-").partition(" to ")
+    if to:
+        return isinstance(default, int | float) and float(low) <= default <= float(high)
+    for choice in low.split(" or "):
+        try:
+            meant: Any = words[choice] if choice in words else float(choice)
+        except ValueError:
+            meant = choice
+        if type(meant) in (bool, type(None), str) or type(default) in (bool, type(None), str):
+            if meant == default and type(meant) is type(default):
+                return True
+        elif math.isclose(meant, default, rel_tol=1e-12):
+            return True
+    return False
+
+
 def methods_page() -> str:
     """docs/methods.md."""
     lines = [
@@ -99,8 +160,9 @@ def methods_page() -> str:
         "Generated from the dataclasses in `src/lacuna/unlearning/` by `make docs`; edit those.",
         "",
         "θ_o is the original model, D_f the data to forget, D_r the retained data, ℓ mean cross-entropy, m the mask.",
-        "Every method keeps masked weights at exactly 0. Defaults are the published values; what an experiment in",
-        "`config/` uses instead, and how it was found, is said there.",
+        "Every method keeps masked weights at exactly 0. Defaults are the published values (of a range, one in it),",
+        "except where a method's line `Published values` gives its own default after the word Here. An experiment in",
+        "`config/` that uses other values says so, and how they were found.",
         "",
         "| name | reads | works with | own hyper-parameters |",
         "|---|---|---|---|",
@@ -122,7 +184,8 @@ def methods_page() -> str:
         lines += [f"Reads {reads(cls)}; works with {works_with(cls)}. Cost: {parts['notes']['Cost']}", ""]
         if own_fields(cls):
             lines += [*table(cls, own_fields(cls)), ""]
-        if "Published values" in parts["notes"]:
+        if not (cls.oracle or cls.keeps):
+            published_values(cls)
             lines += [parts["notes"]["Published values"], ""]
         lines += [f"Source: {parts['notes']['Source']}"]
     return "\n".join(line.rstrip() for line in lines) + "\n"

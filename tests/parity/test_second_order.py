@@ -8,8 +8,8 @@ import torch
 
 from lacuna import unlearn
 from lacuna.unlearning.ff import FisherForgetting
-from lacuna.unlearning.per_sample import mean_squares
-from lacuna.unlearning.saliency import trained, unmasked
+from lacuna.unlearning.per_sample import mean_squares, true_label
+from lacuna.unlearning.saliency import squared_batch_means, trained, unmasked
 from lacuna.unlearning.ssd import SynapticDampening
 
 DTYPES = {"f64": torch.float64, "f32": torch.float32}
@@ -106,6 +106,19 @@ def test_mean_and_variance_of_the_noise(reference, scenario, variant, precision)
 # ---- dampening -------------------------------------------------------------------------------------------------------
 
 
+def _as_stored(data):
+    """As the reference reads them: all samples in the stored order for `mixed`, a short last batch."""
+
+    class Stored(type(data)):
+        def index(self, stream):
+            return torch.arange(len(self.labels)) if stream == "mixed" else super().index(stream)
+
+        def sizes(self, stream, batch_size):
+            return [len(part) for part in self.index(stream).split(batch_size)]
+
+    return Stored(**{f.name: getattr(data, f.name) for f in dataclasses.fields(data)})
+
+
 @pytest.mark.parametrize("precision", DTYPES)
 def test_importances_are_those_of_single_samples(reference, precision):
     file, dtype = reference("06_ssd"), DTYPES[precision]
@@ -113,6 +126,9 @@ def test_importances_are_those_of_single_samples(reference, precision):
     close(mean_squares(model, data, "forget"), file.under("importance_forget/published_per_sample"), precision)
     both = mean_squares(model, data, "mixed")
     close(both, file.under("importance_full/published_per_sample"), precision)
+    for part, key in (("forget", "importance_forget"), ("mixed", "importance_full")):
+        coded = squared_batch_means(model, _as_stored(data), part, file.hp.batch_size, true_label)
+        close(coded, file.under(f"{key}/reference_{precision}"), precision)
     # the square of a batch's mean gradient is no multiple of it
     flat, coded = (
         np.concatenate([v.ravel() for v in file.under(f"importance_full/{key}").values()])

@@ -72,6 +72,37 @@ def changed(path, value):
     return config
 
 
+@pytest.mark.parametrize(
+    ("method", "options", "scenario", "limit"),
+    [
+        ("ssd", {}, {"class": {"forget_class": 3}}, "about 10 for scenario 'class'"),
+        ("lfssd", {}, {"random": {"fraction": 0.1}}, "about 10 for scenario 'random'"),
+        ("ssd", {"alpha": 9.9}, {"random": {"fraction": 0.1}}, None),
+        ("ssd", {"alpha": 3.4}, {"random": {"fraction": 0.3}}, "about 3.33 for scenario 'random'"),
+        ("ssd", {"variant": "batch"}, {"class": {"forget_class": 3}}, None),
+        ("ssd", {}, {"two": {"method": "class", "forget_class": [1, 3]}}, "about 5 for scenario 'two'"),
+        ("ssd", {"alpha": 4.9}, {"two": {"method": "class", "forget_class": [1, 3]}}, None),
+        ("ga", {}, {"class": {"forget_class": 3}}, None),
+    ],
+)
+def test_importances_that_can_select_nothing_are_warned_of(resolve, tmp_path, method, options, scenario, limit):
+    config = changed("grid/unlearners", {"retrain": {}, "mine": {"method": method, **options}})
+    config["grid"]["scenarios"] = scenario
+    warnings = resolve(config, data_folder=tmp_path).warnings
+    assert len(warnings) == (limit is not None)
+    for warning in warnings:
+        assert warning.startswith("grid.unlearners.mine.alpha: ") and f"n/n_f, {limit} on digits" in warning
+    assert not resolve(config).warnings, "a job of the plan says nothing"
+
+
+def test_poisoned_samples_are_warned_of_by_their_share(resolve, tmp_path):
+    config = changed("grid/unlearners", {"retrain": {}, "ssd": {}})
+    config["grid"]["scenarios"] = {"poisoned": {"method": "backdoor"}}
+    for share, expected in ((0.1, 1), (0.05, 0)):
+        config["grid"]["datasets"] = {"digits": {"backdoor": {"share": share, "size": 2, "offset": 0}}}
+        assert len(resolve(config, data_folder=tmp_path).warnings) == expected
+
+
 # ---- what is accepted ------------------------------------------------------------------------------------------------
 
 

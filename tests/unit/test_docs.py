@@ -61,6 +61,75 @@ def test_every_field_of_every_method_is_explained():
         assert set(parts["fields"]) <= {f.name for f in dataclasses.fields(cls)}, name
 
 
+METHODS = {name: cls for name, cls in UNLEARNERS.items() if not (cls.oracle or cls.keeps)}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_published_values_are_the_defaults_or_named_as_others(name):
+    """Of every value that a docstring calls published, the dataclass has it by default, or "Here" gives the default."""
+    cls = METHODS[name]
+    defaults = {f.name: f.default for f in dataclasses.fields(cls)}
+    for field, (value, differs) in docs.published_values(cls).items():
+        options = [v.replace("−", "-") for v in value.replace(" to ", " or ").split(" or ")]
+        if options[0] in ("true", "false"):
+            assert (str(defaults[field]).lower() == options[0]) != differs, field
+        elif isinstance(defaults[field], str):
+            assert (defaults[field] in options) != differs, field
+        else:
+            numbers = [float(v) for v in options]
+            assert (min(numbers) <= defaults[field] <= max(numbers)) != differs, field
+
+
+def test_the_page_counts_on_it():
+    """What the head of docs/methods.md claims holds for each of its lines."""
+    page = docs.methods_page()
+    assert "Defaults are the published values (of a range, one in it)" in page
+    assert page.count("\nPublished values") == len(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("note", "error"),
+    [
+        ("Published values: strength 1, epochs 10.", None),
+        (
+            "Published values (CIFAR-10): strength 0.5 to 2, lr 0.1 or 0.2, precision fp32 (elsewhere bf16). More 3.",
+            None,
+        ),
+        ("Published values: strength 2. Here strength 1: no reason.", None),
+        ("Published values: none for unlearning. lr as elsewhere.", None),
+        ("Published values: strength 2.", "Odd.strength: the default is 1.0, published is 2, and .* nothing of a"),
+        ("Published values: strength 0.1 to 0.9.", "Odd.strength: the default is 1.0"),
+        ("Published values: precision bf16.", "Odd.precision: the default is fp32, published is bf16"),
+        ("Published values: strength 1. Here strength 1: no reason.", "'Here strength 1'"),
+        ("Published values: strength 2. Here strength 3: no reason.", "'Here strength 3'"),
+        ("Published values: lr 0.1. Here strength 1: no reason.", "'Here' names strength, of which no published"),
+        ("Published values: batch 64.", "names batch, which is no field"),
+        ("Published values: 10 epochs.", "names 10, which is no field"),
+        ("Published values: α 1.", "names α, which is no field"),
+        ("Published values", "does not list fields"),
+        ("", "does not list fields"),
+    ],
+)
+def test_a_published_value_that_is_not_the_default_is_refused(note, error):
+    lines = [
+        "Odd: SGD on nothing.",
+        "",
+        "strength: how strong.",
+        *([note] if note else []),
+        "Cost: 1.",
+        "Source: none.",
+    ]
+    fields = [("strength", Positive, 1.0)]
+    odd = dataclasses.make_dataclass(
+        "Odd", fields, bases=(LossUnlearner,), namespace={"__doc__": "\n".join(lines)}, frozen=True, kw_only=True
+    )
+    if error is None:
+        docs.published_values(odd)
+    else:
+        with pytest.raises(ValueError, match=error):
+            docs.published_values(odd)
+
+
 def test_a_method_without_explanation_is_refused():
     """A docstring that leaves out a field, the cost or the source does not pass."""
 

@@ -23,7 +23,7 @@ PUBLISHED = {
     },
     "fan2024_table1": {
         "rl": {"lr": 0.013, "epochs": 10, "order": "passes", "exclude_true": False},
-        "boundary_expand": {"epochs": 10},
+        "boundary_expand": {"epochs": 10, "weight_decay": 5e-4},
         "boundary_shrink": {"epochs": 10, "epsilon": 0.1},
         "l1_sparse": {"lr": 0.01, "epochs": 10, "penalty": 5e-4, "l1_on": "all", "threshold_to": None},
         "salun": {"lr": 0.013, "epochs": 10, "share": 0.5, "momentum": 0.9, "order": "passes"},

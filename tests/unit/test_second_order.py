@@ -18,12 +18,13 @@ from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.models import MODELS
+from lacuna.randomness import derive
 from lacuna.training import copy_of
-from lacuna.unlearning import per_sample, unlearn
+from lacuna.unlearning import UNLEARNERS, per_sample, unlearn
 from lacuna.unlearning.ff import FisherForgetting, drawn_label, every_label, squares_of_batches, whole_class
 from lacuna.unlearning.iu import InfluenceUnlearning
 from lacuna.unlearning.per_sample import each_gradient, mean_squares, memory_at_hand, true_label
-from lacuna.unlearning.saliency import mean_gradient, trained, unmasked
+from lacuna.unlearning.saliency import mean_gradient, squared_batch_means, trained, unmasked
 from lacuna.unlearning.ssd import SynapticDampening
 
 SOURCE = data()
@@ -38,6 +39,7 @@ METHODS = {
     "ff-sampled": ("ff", {"alpha": 1e-5, "labels": "sampled"}),
     "ff-batch32": ("ff", {"alpha": 1e-5, "variant": "batch32"}),
     "ssd": ("ssd", {"alpha": 1.0}),
+    "ssd-batch": ("ssd", {"alpha": 1.0, "variant": "batch", "batch_size": 7}),
     "lfssd": ("lfssd", {"alpha": 1.0}),
 }
 ALL = pytest.mark.parametrize("case", METHODS)
@@ -754,10 +756,72 @@ def test_dampening_touches_only_selected_weights(trained_model, method, alpha, d
 
 
 @pytest.mark.parametrize("method", ["ssd", "lfssd"])
-def test_no_importance_is_more_than_all_of_it(trained_model, method):
-    """I_D holds n_f/n of I_f, so above α = n/n_f nothing can be chosen."""
-    end = unlearn(method, trained_model, SOURCE, alpha=52 / 12 * (1 + 1e-9)).model
-    assert same(state(end), state(trained_model))
+@pytest.mark.parametrize("factor", [1 + 1e-9, 1.0])
+def test_no_importance_is_more_than_all_of_it(trained_model, method, factor):
+    """I_D holds n_f/n of I_f, so from α = n/n_f on nothing can be selected: said, and the model marked as unchanged."""
+    said = []
+    outcome = unlearn(method, trained_model, SOURCE, alpha=52 / 12 * factor, log=said.append)
+    assert same(state(outcome.model), state(trained_model))
+    assert outcome.fit.facts["unchanged"] == 1.0 and outcome.fit.facts["dampened"] == 0.0
+    assert said[-1] == (
+        f"{method}: 0 parameters dampened; warning: alpha 4.333 ≥ n/n_f 4.333, so that exact importances select "
+        "nothing; the model is the original bit for bit"
+    )
+
+
+def test_equality_selects_nothing_whatever_rounding_does():
+    """A weight that no retained sample moves has I_f = (n/n_f) I_D: at α = n/n_f it stays."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
+    x = torch.zeros(30, 1, 2, 2)
+    x[:3, 0, 0, 0] = 0.7  # the first input is 0 in all retained samples
+    x[3:, 0, 1, 1] = 1.0
+    parts = {"forget": (x[:3], torch.zeros(3)), "retain": (x[3:], torch.arange(27) % 2)}
+    source = UnlearningData.from_tensors(**parts)
+    below, at = (unlearn("ssd", model, source, alpha=alpha).fit.facts for alpha in (9.99, 10.0))
+    assert below["dampened"] == 2 and at["dampened"] == 0
+
+
+@pytest.mark.parametrize("method", ["ssd", "lfssd"])
+def test_squared_batch_means_select_where_exact_importances_cannot(trained_model, method):
+    """The published importances are not nested: I_f may be more than n/n_f times I_D."""
+    alpha = len(SOURCE.index("mixed")) / len(SOURCE.index("forget"))
+    forget, everything = (
+        squared_batch_means(trained_model, SOURCE, part, 64, build(UNLEARNERS[method], {}, method).losses, seed=0)
+        for part in ("forget", "mixed")
+    )
+    beyond = sum(int((f > alpha * everything[name]).sum()) for name, f in forget.items())
+    assert beyond > 0
+    assert unlearn(method, trained_model, SOURCE, alpha=alpha).fit.facts["unchanged"] == 1.0
+    outcome = unlearn(method, trained_model, SOURCE, alpha=alpha, variant="batch", seed=0)
+    assert outcome.fit.facts["dampened"] == outcome.fit.facts["changed"] == beyond
+    assert outcome.fit.facts["unchanged"] == 0.0
+    for name, p in outcome.model.named_parameters():
+        start = dict(trained_model.named_parameters())[name]
+        selected = forget[name] > alpha * everything[name]
+        close(p, torch.where(selected, start * everything[name] / forget[name], start), rtol=1e-8)
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_squared_batch_means_are_of_the_mean_gradient(trained_model, seed):
+    """By hand; one batch of all gives the squared gradient of the whole, batches of one sample the exact importance."""
+    found = squared_batch_means(trained_model, SOURCE, "retain", 16, true_label, seed)
+    index = SOURCE.index("retain")
+    if seed is not None:
+        order = torch.Generator().manual_seed(derive(seed, "batches", "retain"))
+        index = index[torch.randperm(len(index), generator=order)]
+    singles = looped(trained_model, SOURCE, index)
+    for name, squares in found.items():
+        close(
+            squares,
+            torch.stack([g.mean(0).square() for g in singles[name].split(SOURCE.sizes("retain", 16))]).mean(0),
+            rtol=1e-8,
+            atol=1e-15,
+        )
+    one = squared_batch_means(trained_model, SOURCE, "retain", 1000, true_label, seed)
+    each = squared_batch_means(trained_model, SOURCE, "retain", 1, true_label, seed)
+    for name, expected in mean_squares(trained_model, SOURCE, "retain").items():
+        close(one[name], singles[name].mean(0).square(), rtol=1e-8, atol=1e-15)
+        close(each[name], expected, rtol=1e-8, atol=1e-15)
 
 
 def test_dampening_never_enlarges_and_ties_are_not_selected():

@@ -122,6 +122,53 @@ def test_what_it_cost_is_told(trained, method):
     assert [row["epoch"] for row in outcome.fit.history] == [1, 2]
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_logs_what_it_did(trained, method):
+    """One line at the end; the facts of a run say how far the weights are from the original's, but for an oracle."""
+    said = []
+    outcome = run(method, trained, log=said.append, name="a cell")
+    line, facts = said[-1], outcome.fit.facts
+    assert line.startswith("a cell: ")
+    if method in WITH_LOOP:
+        rows = outcome.fit.history
+        assert f"{outcome.fit.steps} steps, loss {rows[0]['loss']:.4f} → {rows[-1]['loss']:.4f}" in line
+    if UNLEARNERS[method].oracle:
+        assert not {"changed", "unchanged", "relative_change"} & set(facts) and "‖Δθ‖" not in line
+        return
+    mask = half(trained)
+    before = {n: p.detach() * mask[n] if n in mask else p.detach() for n, p in trained.named_parameters()}
+    after = {n: p.detach() for n, p in outcome.model.named_parameters()}
+    origin, end = (torch.cat([p.flatten() for p in of.values()]).double() for of in (before, after))
+    assert facts["changed"] == int((origin != end).sum())
+    assert facts["relative_change"] == pytest.approx(float((end - origin).norm() / origin.norm()), rel=1e-6)
+    assert ("unchanged" in facts) == (method != "original")
+    if facts["changed"]:
+        share = (
+            f"{facts['changed']:,.0f} of {len(origin):,} parameters changed, ‖Δθ‖/‖θ‖ {facts['relative_change']:.3g}"
+        )
+        assert share in line and facts["unchanged"] == 0.0
+    else:
+        assert "the model is the original bit for bit" in line and facts.get("unchanged", 1.0) == 1.0
+
+
+def test_a_model_of_which_only_batch_norm_statistics_moved_is_not_unchanged(trained):
+    @dataclass(frozen=True, kw_only=True)
+    class Drifting(base.EditUnlearner):
+        name: ClassVar[str] = "drifting"
+
+        def edit(self, model, data, run):
+            model.bn1.running_mean += 1
+            return {"by_how_much": 1.0}
+
+    said = []
+    facts = base.run(Drifting, trained, SOURCE, log=said.append).fit.facts
+    assert facts == {"by_how_much": 1.0, "changed": 0.0, "relative_change": 0.0, "unchanged": 0.0}
+    assert said == [
+        f"drifting: by how much 1; 0 of {sum(p.numel() for p in trained.parameters())} parameters changed, "
+        "‖Δθ‖/‖θ‖ 0, batch norm statistics changed"
+    ]
+
+
 # a method that does more than its steps says so after a semicolon
 PER_STEP = {
     method: tuple(map(int, found.groups()))

@@ -84,6 +84,8 @@ def read_experiment():
     except LacunaError as error:
         # the sentence alone: a WorkflowError would come with lines of this file
         sys.exit(f"lacuna: {error}")
+    for warning in experiment.warnings:
+        print(f"lacuna: warning: {warning}", file=sys.stderr)
     return experiment, known
 
 

@@ -24,7 +24,8 @@ class BadTeacher(LossUnlearner):
     p_o: the original model; p_random: the same architecture, dense, newly initialised; both in evaluation mode.
     retain_share: share of D_r that is used, in (0, 1], drawn once.
     temperature: T, > 0.
-    Published values (CIFAR-10, ResNet-18): 30 % of D_r, T 1, 1 epoch, Adam with lr 1e-4 (here SGD, so another lr).
+    Published values (CIFAR-10, ResNet-18): retain_share 0.3, temperature 1, epochs 1, lr 1e-4. Here lr 0.01: SGD
+    instead of Adam.
     Cost: 3 forward, 1 backward a step, two of the forwards the teachers'.
     Source: Chundawat et al., AAAI 2023.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -61,12 +61,17 @@ class Unlearner:
     oracle: true for a reference model that the others are compared with.
     scenarios: the scenario methods that it can work on; None means any.
     searched: the fields that tuning searches; None means those that `lacuna.tuning.space_of` takes by their kinds.
+    capped: a field and a value of `variant` with which the method can change nothing once the field times D_f's share
+    of the training data is 1 or more; None: there is no such bound.
+    keeps: true for the method that returns the model as it is.
     """
 
     name: ClassVar[str]
     oracle: ClassVar[bool] = False
     scenarios: ClassVar[tuple[str, ...] | None] = None
     searched: ClassVar[tuple[str, ...] | None] = None
+    capped: ClassVar[tuple[str, str] | None] = None
+    keeps: ClassVar[bool] = False
 
     def check(self, model: nn.Module) -> None:
         """Raise LacunaError unless this method can work on such a network.
@@ -80,6 +85,10 @@ class Unlearner:
 
     def run(self, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
         raise NotImplementedError
+
+    def describe(self, facts: Mapping[str, float]) -> str:
+        """The method's own facts of a run in words, for the log; the default lists names and values."""
+        return ", ".join(f"{name.replace('_', ' ')} {value:.6g}" for name, value in facts.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,18 +127,19 @@ class EditUnlearner(Unlearner):
 
     reads: ClassVar[str] = "nothing"
 
-    def edit(self, model: nn.Module, data: UnlearningData, run: Run) -> None:
-        """Change the model in place; masked weights must stay 0."""
+    def edit(self, model: nn.Module, data: UnlearningData, run: Run) -> dict[str, float] | None:
+        """Change the model in place; masked weights must stay 0. May return facts about the edit."""
         raise NotImplementedError
 
     def run(self, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
         start = time.perf_counter()
         with Passes(model) as passes:
-            self.edit(model, data, run)
+            facts = self.edit(model, data, run)
         seconds = time.perf_counter() - start
         if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
             raise LacunaError(f"{run.name}: a weight is not finite after the edit; try a weaker one")
         done = Fit(seconds=seconds, samples=passes.samples, forwards=passes.forwards, backwards=passes.backwards)
+        done.facts |= facts or {}
         return Outcome(model, run.mask, done)
 
 
@@ -140,7 +150,7 @@ def run(method: type[Unlearner], model: nn.Module, data: UnlearningData, **optio
     unlearner = build(method, {k: v for k, v in options.items() if k not in names}, method.name)
     _check_kinds(model, data, given)
     unlearner.check(model)
-    model = copy_of(model)
+    before, model = model, copy_of(model)
     _check_answer(model, data)
     unlearner.prepare(model, given)
     if given.mask is not None:
@@ -149,6 +159,7 @@ def run(method: type[Unlearner], model: nn.Module, data: UnlearningData, **optio
     if outcome.mask is not None:
         outcome.mask.check(outcome.model)
     outcome.model.eval()
+    _report(unlearner, before, outcome, given)
     return outcome
 
 
@@ -196,6 +207,50 @@ def _check_answer(model: nn.Module, data: UnlearningData) -> None:
         raise LacunaError(
             f"data: label {highest} is out of range; allowed: 0 to {logits.shape[1] - 1}, the model's outputs"
         )
+
+
+def _report(unlearner: Unlearner, before: nn.Module, outcome: Outcome, run: Run) -> None:
+    """Add how far the model moved to the facts of a run, and log one line about all that it did.
+
+    facts: `relative_change`, ‖θ_u − θ_o‖/‖θ_o‖ over all parameters; `changed`, how many of their entries differ;
+    `unchanged`, 1 if every parameter and buffer is θ_o's bit for bit, else 0. An oracle has none: where it starts says
+    nothing. The untouched model is not flagged: it is meant to be the original.
+    """
+    done = outcome.fit
+    parts = [f"{done.steps:,} steps" + _course(done)] if done.steps else []
+    parts += [words] if (words := unlearner.describe(done.facts)) else []
+    if not unlearner.oracle:
+        change, total, statistics = _change(before, outcome.model, run.mask)
+        same = not change["changed"] and not statistics
+        parts.append(
+            "the model is the original bit for bit"
+            if same
+            else f"{change['changed']:,.0f} of {total:,} parameters changed, ‖Δθ‖/‖θ‖ {change['relative_change']:.3g}, "
+            f"batch norm statistics {'changed' if statistics else 'kept'}"
+        )
+        done.facts |= change | ({} if unlearner.keeps else {"unchanged": float(same)})
+    if run.log is not None:
+        run.log(f"{run.name}: {'; '.join(parts)}")
+
+
+def _course(done: Fit) -> str:
+    """From which loss to which, by the means of the first and the last epoch."""
+    return f", loss {done.history[0]['loss']:.4f} → {done.history[-1]['loss']:.4f}" if done.history else ""
+
+
+@torch.no_grad()
+def _change(before: nn.Module, after: nn.Module, mask: Mask | None) -> tuple[dict[str, float], int, bool]:
+    """How far the parameters are from the masked original's, how many there are, and whether a buffer differs."""
+    start, squares, norm, changed = dict(before.named_parameters()), 0.0, 0.0, 0
+    for name, p in after.named_parameters():
+        origin = start[name] * mask[name].to(p.device) if mask is not None and name in mask else start[name]
+        changed += int((p != origin).sum())
+        squares += float((p - origin).double().square().sum())
+        norm += float(origin.double().square().sum())
+    buffers = dict(before.named_buffers())
+    moved = any(not torch.equal(b, buffers[name]) for name, b in after.named_buffers())
+    relative = (squares / norm) ** 0.5 if norm else float(squares > 0)
+    return {"changed": float(changed), "relative_change": relative}, sum(p.numel() for p in start.values()), moved
 
 
 def _compacted(unlearner: Unlearner, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:

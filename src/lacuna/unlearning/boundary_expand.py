@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lacuna.data.batches import Batch, UnlearningData
-from lacuna.fields import Positive
+from lacuna.fields import Count, NonNegative, Positive
 from lacuna.models.anatomy import classifier as classifier
 from lacuna.pruning.mask import Mask
 from lacuna.randomness import derive
@@ -26,12 +26,14 @@ class BoundaryExpand(LossUnlearner):
     The classifier gets one more row, drawn as PyTorch draws such a layer. Retained data are not read. As
     published, batch norm updates its running statistics, which drift to D_f's (`batchnorm: frozen` keeps them): with
     so small a rate that can be most of the effect.
-    Published values (CIFAR-10, AllCNN): lr 1e-5, 10 epochs, batch 64, no weight decay.
+    Published values (CIFAR-10, AllCNN): lr 1e-5, epochs 10, batch_size 64, weight_decay 0, batchnorm train.
     Cost: 1 forward, 1 backward a step.
     Source: Chen et al., CVPR 2023.
     """
 
     lr: Positive = 1e-5
+    batch_size: Count = 64
+    weight_decay: NonNegative = 0.0
 
     def loss(self, model: nn.Module, forget: Batch, work: Work) -> Tensor:
         return cross_entropy(model(forget.x), torch.full_like(forget.y, work.memory["shadow"]))

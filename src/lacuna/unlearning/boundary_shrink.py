@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lacuna.data.batches import Batch, UnlearningData
-from lacuna.fields import NonNegative, Positive
+from lacuna.fields import Count, NonNegative, Positive
 from lacuna.training import Work
 from lacuna.unlearning.base import LossUnlearner, register
 from lacuna.unlearning.saliency import evaluating
@@ -25,12 +25,15 @@ class BoundaryShrink(LossUnlearner):
     takes the arg-max over all classes: where the step crosses no boundary, it trains on the true label. Retained data
     are not read. As published, batch norm's running statistics drift to D_f's unless `batchnorm: frozen`.
     epsilon: ε, in pixel values scaled to [0, 1] and clipped there (normalised float images: times 1/std, not clipped).
-    Published values (CIFAR-10, AllCNN): ε 0.1, lr 1e-5, 10 epochs, batch 64, no weight decay.
+    Published values (CIFAR-10, AllCNN): epsilon 0.1, lr 1e-5, epochs 10, batch_size 64, weight_decay 0,
+    batchnorm train.
     Cost: 1 forward, 1 backward a step; once two forwards and a backward over D_f.
     Source: Chen et al., CVPR 2023.
     """
 
     lr: Positive = 1e-5
+    batch_size: Count = 64
+    weight_decay: NonNegative = 0.0
     epsilon: NonNegative = 0.1
 
     def loss(self, model: nn.Module, forget: Batch) -> Tensor:

@@ -22,7 +22,7 @@ class CAGrad(GradientSurgery):
     By its dual: d = g_0 + c ‖g_0‖ g_w/‖g_w‖, where g_w = w g_f + (1 − w) g_r minimises ⟨g_w, g_0⟩ + c ‖g_0‖ ‖g_w‖ over
     w ∈ [0, 1]; for two gradients w has a closed form. d is not rescaled (some code divides it by 1 + c or 1 + c²).
     c: radius around the mean gradient, as a share of its norm, 0 ≤ c < 1; 0 gives the mean.
-    Published values: c 0.5 (in the code of EUPMU 0.4); none for unlearning, the rest as for EUPMU.
+    Published values: c 0.5 (in the code of EUPMU 0.4). None for unlearning: the rest is as for EUPMU.
     Cost: 1 forward, 2 backward a step.
     Source: Liu et al., NeurIPS 2021 (arXiv 2110.14048).
     """

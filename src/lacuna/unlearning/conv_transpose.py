@@ -24,13 +24,14 @@ class ConvTranspose(FineTuning):
 
     The mask is transposed with its weights, so the outcome's mask is the transposed one. 1×1 kernels stay as they are.
     In a transformer that is each patch turned over its diagonal, and nothing else.
-    Published values (ResNet-18, age of faces): lr 1e-3, cosine, 3 epochs, batch 64.
+    Published values (ResNet-18, age of faces): lr 1e-3, schedule cosine, epochs 3, batch_size 64.
     Cost: 1 forward, 1 backward a step.
     Source: NeurIPS 2023 unlearning challenge, fifth place (arXiv 2406.09073); Cadet et al., arXiv 2410.01276.
     """
 
     lr: Positive = 1e-3
     epochs: Count = 3
+    batch_size: Count = 64
     schedule: Schedule = "cosine"
 
     def check(self, model: nn.Module) -> None:

@@ -20,7 +20,7 @@ class Delete(LossUnlearner):
     """DELETE: SGD on KL(q ‖ p_θ) over D_f, q = p_o with the true class at 0, renormalised; nothing on D_r.
 
     p_o: the original model in evaluation mode. Needs no retained data; meant for whole classes, defined for any D_f.
-    Published values (CIFAR-10, ResNet-18): lr 1e-3, 20 epochs, batch 128, no weight decay, batch norm in training mode.
+    Published values (CIFAR-10, ResNet-18): lr 1e-3, epochs 20, batch_size 128, weight_decay 0, batchnorm train.
     Cost: 2 forward, 1 backward a step, one of the forwards the teacher's.
     Source: Zhou et al., CVPR 2025.
     """

@@ -37,7 +37,7 @@ class FisherForgetting(EditUnlearner):
     variant: exact, F per sample; batch32, the square of the mean gradient of 32 samples, as the common code has it.
     labels: summed over all y as in F, one backward pass for each class; sampled, one y per image drawn from p(y|x):
     unbiased, noisier, so many times cheaper (exact only).
-    Published values (CIFAR-10, ResNet-18): α 1e-9 to 3e-8.
+    Published values (CIFAR-10, ResNet-18): alpha 1e-9 to 3e-8, variant batch32. Here variant exact: F as it is defined.
     Cost: once the per-sample gradients of D_r, summed for every class, sampled for one; no steps.
     Source: Golatkar et al., CVPR 2020; constants of Jia et al., NeurIPS 2023.
     """

@@ -17,7 +17,7 @@ from lacuna.unlearning.base import LossUnlearner, register
 class FineTuning(LossUnlearner):
     """Fine-tuning: SGD on ℓ(D_r); forgetting is left to forgetting.
 
-    Published values (CIFAR-10, ResNet-18): lr 0.01, 10 epochs.
+    Published values (CIFAR-10, ResNet-18): lr 0.01, epochs 10.
     Cost: 1 forward, 1 backward a step.
     Source: Warnecke et al., NDSS 2023 (arXiv 2108.11577); Golatkar et al., CVPR 2020.
     """

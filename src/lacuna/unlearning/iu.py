@@ -34,7 +34,8 @@ class InfluenceUnlearning(EditUnlearner):
     samples: N, drawn at random from D_r; all of D_r if it has fewer.
     variant: woodbury, as above; collinear, the common code's recursion over the first N + 2 samples of D_r in stored
     order, which leaves v unchanged but along g_1, and so applies no curvature (N as published, λ is 1).
-    Published values (CIFAR-10, ResNet-18): α 1 to 2, λ 1, N 1000.
+    Published values (CIFAR-10, ResNet-18): alpha 1 to 2, damping 1, samples 1000, variant collinear. Here variant
+    woodbury: the formula as it is published.
     Cost: 1 forward, 1 backward over D_f and D_r, N per-sample gradients and their products; no steps.
     Source: Koh & Liang, ICML 2017; Izzo et al., AISTATS 2021; Jia et al., NeurIPS 2023.
     """

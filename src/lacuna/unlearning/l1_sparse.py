@@ -89,7 +89,8 @@ class L1Sparse(_Penalised):
     """ℓ1-sparse unlearning: SGD on ℓ(D_r) + γ_e ‖θ‖₁ over all unmasked parameters.
 
     The penalty alone gives no exact zeros; the share of prunable weights below 1e-4 is reported as realised_sparsity.
-    Published values (CIFAR-10, ResNet-18): γ 5e-4 to 1e-4, lr 0.01, 10 epochs.
+    Published values (CIFAR-10, ResNet-18): penalty 1e-4 to 5e-4, lr 0.01, epochs 10, l1_on all, penalty_schedule
+    linear_decay. Here penalty_schedule constant: the loss as it is written in the paper.
     Cost: 1 forward, 1 backward a step.
     Source: Jia et al., NeurIPS 2023.
     """
@@ -107,7 +108,7 @@ class L1SparseGradientAscent(_Penalised):
 
     As published, batch norm's running statistics drift to D_f's unless `batchnorm: frozen`; at the published rate that
     is most of the effect (see `ga`).
-    Published values (CIFAR-10, ResNet-18): γ 5e-4 to 1e-4, lr 1e-4, epochs 5, batchnorm train.
+    Published values (CIFAR-10, ResNet-18): penalty 1e-4 to 5e-4, lr 1e-4, epochs 5, l1_on all, batchnorm train.
     Cost: 1 forward, 1 backward a step.
     Source: Jia et al., NeurIPS 2023; Thudi et al., EuroS&P 2022.
     """

@@ -109,7 +109,7 @@ class CatastrophicForgetting(_LastBlocks):
     """CF-k: SGD on ℓ(D_r) of the last k blocks and the classifier; all before them stay bit for bit.
 
     The batch norm of the blocks that stay normalises by its stored statistics.
-    Published values (CIFAR-10, ResNet-18): k 1, lr 0.01, 10 epochs.
+    Published values (CIFAR-10, ResNet-18): k 1, lr 0.01, epochs 10.
     Cost: 1 forward, 1 backward a step, the backward pass through the last blocks only.
     Source: Goel et al., arXiv 2201.06640 (2022).
     """
@@ -121,7 +121,7 @@ class ExactUnlearning(_LastBlocks):
     """EU-k: the last k blocks and the classifier start from a new initialisation, then SGD on ℓ(D_r) of them alone.
 
     What they knew of D_f is gone; what the blocks before them and the mask know stays.
-    Published values (CIFAR-10, ResNet-18): k 1, lr 0.01, 10 epochs.
+    Published values (CIFAR-10, ResNet-18): k 1, lr 0.01, epochs 10.
     Cost: 1 forward, 1 backward a step, the backward pass through the last blocks only.
     Source: Goel et al., arXiv 2201.06640 (2022).
     """

@@ -20,7 +20,7 @@ class Linear(LossWeighting):
     The baseline of every gradient surgery. With w 1 and weights shares it descends on the mean loss of the whole batch,
     forgotten samples with random labels: the linearisation of the EUPMU paper.
     retain_weight: w, ≥ 0.
-    Published values: retain_weight 1, batches mixed, weights shares; lr and epochs as for EUPMU.
+    Published values: retain_weight 1, batches mixed, weights shares. lr and epochs are those of EUPMU.
     Cost: 1 forward, 1 backward a step.
     Source: baseline of Zhou et al., NeurIPS 2025 (arXiv 2510.22124).
     """

@@ -18,7 +18,7 @@ class MGDA(GradientSurgery):
 
     It follows the shorter gradient; at a well-trained model that is the retain gradient. In a batch without one of the
     sets d is 0.
-    Published values: none for unlearning; lr, epochs, batches and weights as for EUPMU.
+    Published values: none for unlearning. lr, epochs, batches and weights are those of EUPMU.
     Cost: 1 forward, 2 backward a step.
     Source: Désidéri, Comptes Rendus Mathématique 2012; Sener and Koltun, NeurIPS 2018.
     """

@@ -32,14 +32,15 @@ class MaskedSmallGradients(FineTuning):
     share: share of the unmasked prunable weights that start anew, in (0, 1).
     scope: what is ranked together: the weights of a layer (layer, as the published code does) or all (global).
     damping: factor on the gradient of the other prunable weights; all other parameters have the whole gradient.
-    Published values (ResNet-18, age of faces): share 0.3, damping 0.1, 5 epochs, batch 64, lr 1e-3 times 1/3, 2/3, 1,
-    2/3, 1/3 by epoch (here constant).
+    Published values (ResNet-18, age of faces): share 0.3, scope layer, damping 0.1, epochs 5, batch_size 64, lr 1e-3.
+    There the rate of an epoch is lr times 1/3, 2/3, 1, 2/3, 1/3, which no schedule here is.
     Cost: 1 forward, 1 backward a step; once a forward and a backward over 2|D_f| samples.
     Source: NeurIPS 2023 unlearning challenge, second place (arXiv 2406.09073); Cadet et al., arXiv 2410.01276.
     """
 
     lr: Positive = 1e-3
     epochs: Count = 5
+    batch_size: Count = 64
     share: Fraction = 0.3
     scope: Scope = "layer"
     damping: NonNegative = 0.1

@@ -19,7 +19,7 @@ class NegGradPlus(LossUnlearner):
 
     Each step reads a batch of either; an epoch is one pass over the larger set, the other starts over.
     alpha: α, in (0, 1]; 1 is fine-tuning.
-    Published values (CIFAR-10, ResNet-18): α 0.95, lr 0.01, 10 epochs.
+    Published values (CIFAR-10, ResNet-18): alpha 0.95, lr 0.01, epochs 10.
     Cost: 2 forward, 2 backward a step, one of each on either batch.
     Source: Kurmanji et al., NeurIPS 2023.
     """

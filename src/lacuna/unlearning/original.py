@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -19,6 +20,8 @@ class Original(EditUnlearner):
     Cost: nothing.
     Source: definition.
     """
+
+    keeps: ClassVar[bool] = True
 
     def edit(self, model: nn.Module, data: UnlearningData, run: Run) -> None:
         pass

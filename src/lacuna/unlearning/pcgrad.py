@@ -22,7 +22,7 @@ class PCGrad(GradientSurgery):
     """Projecting conflicting gradients: d = g_f' + g_r', g_i' = g_i − min(0, ⟨g_i, g_j⟩)/‖g_j‖² g_j.
 
     Each gradient loses its component along the other one if they conflict.
-    Published values: none for unlearning; lr, epochs, batches and weights as for EUPMU.
+    Published values: none for unlearning. lr, epochs, batches and weights are those of EUPMU.
     Cost: 1 forward, 2 backward a step.
     Source: Yu et al., NeurIPS 2020 (arXiv 2001.06782).
     """

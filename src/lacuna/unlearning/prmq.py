@@ -31,13 +31,15 @@ class Prmq(LossUnlearner):
     images of faces, and prunes biases; neither is done here.
     share: share of the unmasked weights that are drawn again as the model draws its own, in (0, 1).
     quantise: round parameters and batch norm statistics to half precision at the end, as published.
-    Published values (ResNet-18, age of faces): share 0.99, lr 5e-4, 3.2 epochs, batch 64.
+    Published values (ResNet-18, age of faces): share 0.99, lr 5e-4, epochs 3.2, batch_size 64, quantise true. Here
+    epochs 3: whole ones only.
     Cost: 2 forward, 1 backward a step.
     Source: NeurIPS 2023 unlearning challenge, fourth place (arXiv 2406.09073); Cadet et al., arXiv 2410.01276.
     """
 
     lr: Positive = 5e-4
     epochs: Count = 3
+    batch_size: Count = 64
     share: Fraction = 0.99
     quantise: bool = True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 
 import torch
@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from lacuna.data.batches import UnlearningData
 from lacuna.models.modes import evaluating as evaluating
 from lacuna.pruning.mask import Mask
+from lacuna.randomness import derive
 
 Scores = dict[str, Tensor]
 
@@ -34,6 +35,46 @@ def mean_gradient(model: nn.Module, data: UnlearningData, part: str, batch_size:
             gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True, materialize_grads=True)
             for sum_so_far, gradient in zip(total.values(), gradients, strict=True):
                 sum_so_far += gradient
+    return total
+
+
+def squared_batch_means(
+    model: nn.Module,
+    data: UnlearningData,
+    part: str,
+    batch_size: int,
+    losses: Callable[[Tensor, Tensor, slice], Iterable[Tensor]],
+    seed: int | None = None,
+) -> Scores:
+    """The mean over batches of the squared gradient of the batch's mean loss, by parameter; summed over several losses.
+
+    What much published code takes for the mean over samples of the squared gradient; it is another number, not a
+    multiple of it, and depends on the batches. Every batch weighs the same, so they are of nearly equal size.
+    Evaluation mode, images as stored; losses: as of `per_sample.mean_squares`. seed: of the order of the samples; None:
+    as stored.
+    """
+    parameters, index = trained(model), data.index(part)
+    if seed is not None:
+        generator = torch.Generator().manual_seed(derive(seed, "batches", part))
+        index = index[torch.randperm(len(index), generator=generator).to(index.device)]
+    total, chunks = {name: torch.zeros_like(p) for name, p in parameters.items()}, data.sizes(part, batch_size)
+    start = 0
+    with evaluating(model):
+        for size in chunks:
+            where = slice(start, start + size)
+            start += size
+            x = data.normalised(data.images[index[where]], next(model.parameters()).dtype)
+            vectors = list(losses(model(x), data.labels[index[where]], where))
+            for position, vector in enumerate(vectors, 1):
+                gradients = torch.autograd.grad(
+                    vector.mean(),
+                    list(parameters.values()),
+                    retain_graph=position < len(vectors),
+                    allow_unused=True,
+                    materialize_grads=True,
+                )
+                for sum_so_far, gradient in zip(total.values(), gradients, strict=True):
+                    sum_so_far += gradient.square() / len(chunks)
     return total
 
 

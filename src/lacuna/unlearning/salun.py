@@ -23,7 +23,7 @@ class SalUn(RandomLabels):
     together, batch norm and classifier included. Momentum and weight decay act on M alone. Running statistics of
     batch norm are no weights: they follow the batches unless `batchnorm: frozen`.
     share: τ, share of the unmasked parameters that may move, in (0, 1).
-    Published values (CIFAR-10, ResNet-18): τ 0.5, lr 0.013, epochs 10, order passes, exclude_true false.
+    Published values (CIFAR-10, ResNet-18): share 0.5, lr 0.013, epochs 10, order passes, exclude_true false.
     Cost: 1 forward, 1 backward a step; once a forward and a backward over D_f.
     Source: Fan et al., ICLR 2024.
     """

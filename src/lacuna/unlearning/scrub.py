@@ -28,9 +28,10 @@ class Scrub(LossUnlearner):
     temperature: T, > 0.
     ce_weight: γ, ≥ 0.
     kl_weight: α, ≥ 0.
-    order: interleaved spreads the max steps evenly between the min steps; passes is published: D_f, then D_r.
+    order: interleaved spreads the max steps evenly between the min steps; passes, D_f, then D_r.
     rewind: SCRUB+R: end with the epoch whose error on D_f is closest to the last epoch's on held-out samples like D_f.
-    Published values (CIFAR-10, ResNet-18): T 4, γ 1 (0.99), α 0.5 (0.001), msteps 3 (2), lr 5e-4, 10 epochs (3).
+    Published values (CIFAR-10, ResNet-18): temperature 4, ce_weight 1 or 0.99, kl_weight 0.5 or 0.001, msteps 3 or 2,
+    lr 5e-4, epochs 10 or 3, order passes. Here order interleaved: the max steps of an epoch do not come all at once.
     Cost: 2 forward, 1 backward a step, one of the forwards the teacher's; with rewind a pass over D_f each epoch.
     Source: Kurmanji et al., NeurIPS 2023.
     """

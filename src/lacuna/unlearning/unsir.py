@@ -35,8 +35,9 @@ class Unsir(LossUnlearner):
     noise_lr: step size of Adam on the noise.
     noise_steps: steps of Adam on the noise (5 epochs of 8).
     noise_penalty: λ.
-    Published values (CIFAR-10, ResNet-18): 1 + 1 epochs, lr 0.02 and 0.01, 1,000 samples a class, 256 images of noise,
-    each 20 times (5,120 beside 9,000 retained ones: ratio 0.57), Adam 0.1, 5 epochs of 8 steps, λ 0.1.
+    Published values (CIFAR-10, ResNet-18): epochs 2, impair_epochs 1, lr 0.02, repair_lr 0.01, retain_per_class 1000,
+    noise_samples 256, noise_ratio 0.57, noise_lr 0.1, noise_steps 40, noise_penalty 0.1. The ratio is that of 256
+    images, each 20 times, to 9,000 retained ones.
     Cost: 1 forward, 1 backward a step; once noise_steps forwards and backwards of the noise.
     Source: Tarun et al., IEEE TNNLS 2024 (arXiv 2111.08947).
     """

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,6 +21,9 @@ class PoisonedSamples(Scenario):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("poisoned",)
+
+    def share(self, meta: Mapping[str, Any]) -> float:
+        return meta["poisoned"]
 
     def forget(self, train: np.ndarray, known: Known, rng: np.random.Generator) -> np.ndarray:
         assert known.poisoned is not None

@@ -57,6 +57,13 @@ class Scenario:
         """What a log should say of `train`, the indices to choose from; nothing unless a scenario says so."""
         return ""
 
+    def share(self, meta: Mapping[str, Any]) -> float | None:
+        """About how large a share of the training samples it forgets; None where that takes a look at the data.
+
+        meta: as for `check`, and `poisoned`, the share of the training samples that carry a backdoor (0: it has none).
+        """
+        return None
+
     def check(self, meta: Mapping[str, Any], where: str) -> None:
         """Raise LacunaError naming `where` if the scenario cannot apply to a dataset.
 

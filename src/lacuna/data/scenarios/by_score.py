@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -49,6 +50,9 @@ class Memorised(ByScore):
     """
 
     folds: Folds = 5
+
+    def share(self, meta: Mapping[str, Any]) -> float:
+        return self.fraction
 
     def forget(self, train: np.ndarray, known: Known, rng: np.random.Generator) -> np.ndarray:
         return self.ranked(train, known, 1.0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,9 @@ class RandomFraction(Scenario):
     """
 
     fraction: Fraction
+
+    def share(self, meta: Mapping[str, Any]) -> float:
+        return self.fraction
 
     def forget(self, train: np.ndarray, known: Known, rng: np.random.Generator) -> np.ndarray:
         return rng.permutation(train)[: round(self.fraction * len(train))]

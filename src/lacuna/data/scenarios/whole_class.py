@@ -35,6 +35,10 @@ class WholeClass(Scenario):
     def gone(self, test: np.ndarray, known: Known) -> np.ndarray:
         return test[np.isin(known.y[test], self.forgotten)]
 
+    def share(self, meta: Mapping[str, Any]) -> float:
+        # as if all classes had the same number of samples
+        return len(self.forgotten) / meta["classes"]
+
     def check(self, meta: Mapping[str, Any], where: str) -> None:
         classes = meta["classes"]
         for label in self.forgotten:
