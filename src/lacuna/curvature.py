@@ -1,10 +1,11 @@
-"""How strongly the loss bends at a model: the largest singular value of its Hessian over the unmasked weights."""
+"""How strongly the loss bends at a model, and how far and in how many steps its training went: what bounds an error."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.models.modes import plain_attention
 from lacuna.pruning.mask import Mask
+from lacuna.pruning.rounds import rounds_to
 from lacuna.unlearning.saliency import evaluating, trained
 
 
@@ -75,6 +77,24 @@ def distance(a: dict[str, Tensor], b: dict[str, Tensor], mask: Mask) -> float:
         difference = a[name].double() - b[name].double()
         squares += float((difference * mask[name] if name in mask else difference).square().sum())
     return math.sqrt(squares)
+
+
+def training_steps(job: Mapping[str, Any], dense: Mapping[str, Any]) -> int:
+    """The steps of SGD from θ_0 to an original model: its own training's, and those behind the weights that began it.
+
+    job, dense: the job.json of the model's state and of the dense state. A pruner starts again from θ_0 with no step
+    behind it, from the dense model's θ_k with k epochs (restart: rewind), or from the model that it pruned (finetune):
+    the dense one, or the one of the round before.
+    """
+    pruner, steps = job["parameters"].get("pruner"), int(job["steps"])
+    restart = (pruner or {}).get("restart", "lt")
+    if restart == "rewind":
+        recipe = dense["parameters"]["recipe"]
+        return steps + round(dense["steps"] * recipe["rewind_epoch"] / recipe["epochs"])
+    if restart == "finetune":
+        earlier = len(rounds_to(job["cell"]["sparsity"], pruner.get("rate")))
+        return int(dense["steps"]) + (1 + earlier) * steps
+    return steps
 
 
 def _hvp(

@@ -7,7 +7,7 @@ import torch
 from tiny import data, network, same, state
 from torch.nn.functional import cross_entropy
 
-from lacuna.curvature import distance, largest_singular_value
+from lacuna.curvature import distance, largest_singular_value, training_steps
 from lacuna.errors import LacunaError
 from lacuna.evaluation import Cell, evaluate
 from lacuna.pruning.criteria import magnitude
@@ -114,16 +114,40 @@ def test_distance_counts_kept_and_unmasked_entries():
 
 
 def cell(method="ga", **parameters):
-    job = {"parameters": {"unlearner": {"method": method, "lr": 0.01}} | parameters, "steps": 50}
-    return Cell({}, extra={"job": job, "curvature": {"distance": 3.0, "sigma": 7.0}})
+    job = {"parameters": {"unlearner": {"method": method, "lr": 77.0}} | parameters, "steps": 99}
+    return Cell({}, extra={"job": job, "curvature": {"distance": 3.0, "sigma": 7.0, "lr": 0.01, "steps": 50}})
 
 
 BOUND = ["error_bound", "error_bound_way", "error_bound_sigma"]
 
 
 def test_bound_is_the_product():
+    """η and t are those of the training that made θ_t, whatever gradient ascent's own rate and steps are."""
     found = evaluate(cell(), metrics=BOUND)
     assert found == pytest.approx({"error_bound": 1e-4 * 50 * 3 * 7, "error_bound_way": 3, "error_bound_sigma": 7})
+
+
+@pytest.mark.parametrize(
+    ("pruner", "sparsity", "own", "steps"),
+    [
+        (None, "0.00", 600, 600),
+        ({"method": "snip"}, "0.90", 600, 600),
+        ({"method": "omp", "restart": "rewind"}, "0.90", 560, 600),
+        ({"method": "omp", "restart": "lt"}, "0.90", 600, 600),
+        ({"method": "omp", "restart": "finetune"}, "0.90", 560, 600 + 560),
+        # rounds 1 (0.50) and 2 (0.75) come before it
+        ({"method": "imp", "restart": "finetune", "rate": 0.5}, "0.80", 560, 600 + 3 * 560),
+        ({"method": "imp", "restart": "rewind", "rate": 0.5}, "0.80", 560, 600),
+    ],
+)
+def test_steps_are_counted_from_the_initialisation(pruner, sparsity, own, steps):
+    """30 epochs of 20 steps, rewound to epoch 2."""
+    recipe = {"epochs": 30, "rewind_epoch": 2}
+    dense = {"parameters": {"recipe": recipe}, "steps": 600}
+    job = {"parameters": {"recipe": recipe}, "steps": own, "cell": {"sparsity": sparsity}}
+    if pruner:
+        job["parameters"]["pruner"] = pruner
+    assert training_steps(job, dense) == steps
 
 
 @pytest.mark.parametrize("other", [cell("ft"), cell("ga", unprune={"p": 10})])

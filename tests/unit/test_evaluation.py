@@ -592,7 +592,7 @@ def test_every_value_lies_in_the_range_that_its_metric_claims(seed):
     extra = {
         "random_init": {"logits": rng.normal(size=(20, 4))},
         "relearn": {"epochs": 3, "accuracy": [10.0, 50.0, 80.0, 99.0], "target": 95.0},
-        "curvature": {"distance": 3.0, "sigma": 20.0},
+        "curvature": {"distance": 3.0, "sigma": 20.0, "lr": 0.1, "steps": 60},
         "meta": {"backdoor": None},
         "job": job,
     }

@@ -263,7 +263,7 @@ def test_report_holds_tables_and_captioned_figures(finished: Project, tmp_path: 
         assert name in page
     for words in (
         "in long form",
-        "95 % interval (t from three seeds",
+        "95 % t interval",
         "Kendall's W",
         "the reverse",
         "Does a sparse model forget better?",

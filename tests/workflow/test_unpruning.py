@@ -88,8 +88,9 @@ def test_bound_stands_beside_the_measured_distance(run: Future) -> None:
     project, _, _, _ = run.result()
     plain, grown = (json.loads((project / target).read_text()) for target in TARGETS)
     curvature = json.loads((project / STATE / "curvature.json").read_text())
-    steps = json.loads((project / CELLS / "ga" / "job.json").read_text())["steps"]
-    expected = 1e-3**2 * steps * curvature["distance"] * curvature["sigma"]
+    dense = json.loads((project / STATE).with_name("dense").joinpath("job.json").read_text())
+    assert curvature["steps"] == dense["steps"], "rewound: as many as the dense training, not those of ga"
+    expected = dense["parameters"]["recipe"]["lr"] ** 2 * dense["steps"] * curvature["distance"] * curvature["sigma"]
     assert plain["metrics"]["error_bound"] == pytest.approx(expected)
     assert plain["metrics"]["error_bound_sigma"] == curvature["sigma"] > 0
     assert grown["absent"]["error_bound"] == "the bound is of gradient ascent (ga) alone"

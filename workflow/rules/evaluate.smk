@@ -113,6 +113,8 @@ rule curvature:
         model=at("models", "{state}/model.safetensors"),
         mask=at("models", "{state}/mask.npz"),
         initial=at("models", "dense/initial.safetensors"),
+        job=at("models", "{state}/job.json"),
+        dense_job=at("models", "dense/job.json"),
     output:
         curvature=at("models", "{state}/curvature.json"),
     log:

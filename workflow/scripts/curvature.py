@@ -1,4 +1,4 @@
-"""A model that saw everything, with its mask and θ_0 → how far it went and how strongly its loss bends."""
+"""A model that saw everything, its mask, θ_0 and training → how far it went, in how many steps; how its loss bends."""
 
 from dataclasses import asdict, replace
 
@@ -7,8 +7,8 @@ from model_job import load_data, use_device
 
 import torch
 
-from lacuna.artifacts import write_json
-from lacuna.curvature import distance, largest_singular_value
+from lacuna.artifacts import read_json, write_json
+from lacuna.curvature import distance, largest_singular_value, training_steps
 from lacuna.fields import build
 from lacuna.randomness import derive
 from lacuna.store import load_into, load_mask, load_state, new_model
@@ -30,6 +30,7 @@ with job(snakemake) as say:
     found = largest_singular_value(model, replace(data, parts={"retain": sample}), "retain", mask=mask, seed=seed)
     weights = {name: p.detach().cpu() for name, p in model.named_parameters()}
     facts = asdict(found) | {"distance": distance(weights, initial, mask), "samples": len(sample)}
+    facts |= {"lr": recipe.lr, "steps": training_steps(read_json(given.job), read_json(given.dense_job))}
     if not found.converged:
         say(f"warning: the power iteration has not converged after {found.iterations} steps")
     say(", ".join(f"{name} {value:g}" for name, value in facts.items()))

@@ -18,18 +18,19 @@ _ABOUT = {
 
 
 def _of_ascent(cell: Cell) -> dict[str, float] | Absent:
-    """η and t of gradient ascent, with the length of the way and σ of the model that it started from."""
+    """η, t, the length of the way and σ, all of the training of the model that gradient ascent started from."""
     entry = cell.extra["job"]["parameters"]["unlearner"]
     if entry["method"] != "ga" or "unprune" in cell.extra["job"]["parameters"]:
         return Absent("the bound is of gradient ascent (ga) alone")
     facts = cell.extra["curvature"]
-    return {"eta": entry["lr"], "t": cell.extra["job"]["steps"], "way": facts["distance"], "sigma": facts["sigma"]}
+    return {"eta": facts["lr"], "t": facts["steps"], "way": facts["distance"], "sigma": facts["sigma"]}
 
 
 @register("error_bound", **_ABOUT)
 def error_bound(cell: Cell) -> float | Absent:
-    """η² t ‖m⊙(θ_t − θ_0)‖₂ σ(m) of a `ga` cell, η its learning rate and t its steps; up to the constant of an O(·), so
-    only its course over sparsities means anything."""
+    """η² t ‖m⊙(θ_t − θ_0)‖₂ σ(m) of a `ga` cell: θ_t is the original model, after t steps of SGD with the learning rate
+    η of the recipe. The method's own rate and steps do not enter. Up to the constant of an O(·), and for a rate that
+    falls η is its largest, so only its course over sparsities of one recipe means anything."""
     known = _of_ascent(cell)
     if isinstance(known, Absent):
         return known
