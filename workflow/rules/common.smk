@@ -94,7 +94,7 @@ if workflow.is_main_process:
     from lacuna.foresight import limits_of
 
     for sentence in limits_of(EXPERIMENT):
-        print(f"lacuna: {sentence}", file=sys.stderr)
+        print(f"note: {sentence}", file=sys.stderr)
 config |= {"device": EXPERIMENT.device, "images": EXPERIMENT.images}
 # the oracles and their twins
 RETRAINED = {*EXPERIMENT.oracles, *EXPERIMENT.twins}
