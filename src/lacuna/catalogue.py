@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -99,7 +100,7 @@ def load(cache: str | Path) -> Catalogue:
         pass
     child = in_child("lacuna.catalogue")
     if child.returncode:
-        raise LacunaError("the methods of lacuna cannot be listed: " + child.stderr.strip().rpartition("\n")[2])
+        raise LacunaError(f"the methods of lacuna cannot be listed: {blame(child.stderr)}")
     catalogue = json.loads(child.stdout)
     try:
         for old in stored.parent.glob("catalogue-*.json"):
@@ -108,6 +109,16 @@ def load(cache: str | Path) -> Catalogue:
     except OSError:
         pass  # a read-only working directory only costs the next start a few seconds
     return catalogue
+
+
+def blame(trace: str) -> str:
+    """The last line of a traceback, behind the innermost place in lacuna's sources that it names."""
+    error = trace.strip().rpartition("\n")[2].removeprefix("lacuna.errors.LacunaError: ")
+    folder = str(Path(__file__).parent)
+    places = [f for f in re.findall(r'File "(.+)", line (\d+)', trace) if f[0].startswith(folder)]
+    listing = {str(Path(folder, name)) for name in ("catalogue.py", "registry.py", "docs.py")}
+    places = [place for place in places if place[0] not in listing]
+    return f"{places[-1][0]}, line {places[-1][1]}: {error}" if places else error
 
 
 def in_child(module: str, given: str = "") -> subprocess.CompletedProcess[str]:

@@ -11,6 +11,7 @@ import ast
 import functools
 import hashlib
 import sys
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
@@ -50,9 +51,16 @@ class _Source:
 
 @functools.cache
 def _read(source: _Source) -> tuple[str, tuple[_Source, ...]]:
-    """The digest of one file and the files that it imports."""
+    """The digest of one file and the files that it imports; of a file that Python cannot parse that of its bytes.
+
+    Whoever imports such a file says what is wrong with it, and it may be one that nobody needs.
+    """
     path, root = source.path, source.root
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    try:
+        with tokenize.open(path) as file:  # as Python reads it: a byte order mark, a coding in its first lines
+            tree = ast.parse(file.read(), str(path))
+    except (SyntaxError, ValueError):
+        return hashlib.sha256(path.read_bytes()).hexdigest(), ()
     package = path.parent.relative_to(root).parts if root is not None else ()
     imported = tuple(
         found

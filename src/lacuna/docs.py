@@ -12,11 +12,12 @@ import itertools
 import math
 import re
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 from lacuna.artifacts import atomic
-from lacuna.catalogue import settings
+from lacuna.catalogue import blame, settings
 from lacuna.evaluation import METRICS
 from lacuna.evaluation.population import POPULATION_METRICS
 from lacuna.fields import describe, schema_of
@@ -341,4 +342,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Exception:
+        sys.exit(f"lacuna: the pages cannot be written: {blame(traceback.format_exc())}")

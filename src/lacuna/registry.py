@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import tokenize
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -80,7 +81,12 @@ class Registry(Mapping[str, T], Generic[T]):
 
 
 def _registered(path: Path) -> Iterator[tuple[str, str]]:
-    for node in ast.parse(path.read_text(encoding="utf-8"), str(path)).body:
+    try:
+        with tokenize.open(path) as file:
+            tree = ast.parse(file.read(), str(path))
+    except SyntaxError as error:
+        raise LacunaError(f"{path}, line {error.lineno or 1}: SyntaxError: {error.msg}") from None
+    for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             for decorator in node.decorator_list:
                 match decorator:

@@ -138,3 +138,30 @@ def test_import_inside_a_function_counts(tree):
 def test_circular_imports_end(tree):
     tree.edit("neighbour.py", "def f", "import script\ndef f")
     assert tree.digest() == tree.digest()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"\xef\xbb\xbfdef f():\n    return 1\n", b"\xef\xbb\xbfdef f():\n    return 2\n"),
+        (b"# coding: latin-1\nx = '\xe9'\n", b"# coding: latin-1\nx = '\xe8'\n"),
+        (b"print 'old'\n", b"print 'older'\n"),
+        (b"x = '\xe9'\n", b"x = '\xe8'\n"),
+        (b"x = 1\0\n", b"x = 2\0\n"),
+    ],
+)
+def test_a_neighbour_counts_whether_or_not_python_can_parse_it(tree, before, after):
+    """With a byte order mark, in another coding, of Python 2, in no coding at all."""
+    tree.path("neighbour.py").write_bytes(before)
+    first = tree.digest()
+    codedigest._read.cache_clear()
+    tree.path("neighbour.py").write_bytes(after)
+    assert tree.digest() != first
+
+
+def test_a_coding_is_no_code(tree):
+    tree.path("neighbour.py").write_bytes(b"# coding: latin-1\nx = '\xe9'\n")
+    first = tree.digest()
+    codedigest._read.cache_clear()
+    tree.path("neighbour.py").write_bytes(b"\xef\xbb\xbfx = '\xc3\xa9'\n")
+    assert tree.digest() == first

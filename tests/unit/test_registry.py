@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -112,3 +114,42 @@ def test_register_returns_the_very_object():
 
     assert register("f", low=0)(f) is f
     assert (f.name, f.about) == ("f", {"low": 0})
+
+
+def test_source_that_cannot_be_parsed_is_refused_with_its_line(tmp_path):
+    things = package(tmp_path, a=ONE, b="x = 1\ndef f(:\n")
+    with pytest.raises(LacunaError, match=r"b\.py, line 2: SyntaxError: "):
+        list(things)
+
+
+BROKEN = {
+    "def f(:": r"late\.py, line 1: SyntaxError: invalid syntax",
+    'from lacuna.registry import register\n\n\n@register("late")\nclass Late(Missing): ...': (
+        r"late\.py, line 5: NameError: name 'Missing' is not defined"
+    ),
+    "from dataclasses import dataclass\nfrom lacuna.unlearning.ft import FineTuning, register\n\n\n"
+    '@register("late")\n@dataclass\nclass Late(FineTuning):\n    """Late."""': (
+        r"late\.py, line \d: TypeError: cannot inherit non-frozen dataclass from a frozen one"
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "asks"), zip(BROKEN, ["plan", "pages", "plan"], strict=True))
+def test_a_broken_method_is_one_sentence_with_file_and_line(tmp_path, source, asks):
+    """For a plan and for the pages, whatever is wrong with it."""
+    copied = tmp_path / "src" / "lacuna"
+    shutil.copytree(Path(lacuna.__file__).parent, copied)
+    (copied / "unlearning" / "late.py").write_text(source + "\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
+    plan = f"from lacuna import catalogue; catalogue.load({str(tmp_path)!r})"
+    command = ["-c", plan] if asks == "plan" else ["-m", "lacuna.docs", "--check"]
+    done = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
+    )
+    assert done.returncode
+    lines = done.stderr.splitlines()
+    assert re.search(BROKEN[source], lines[-1]), done.stderr
+    if asks == "plan":
+        assert "LacunaError: the methods of lacuna cannot be listed: " in lines[-1]
+    else:
+        assert len(lines) == 1 and lines[0].startswith("lacuna: the pages cannot be written: ")
