@@ -593,6 +593,8 @@ def test_listed_images_are_forgotten(tmp_path, name, content):
         ("a.csv", b"5\n\xff\n", "not a usable file"),
         ("a.csv", "-3\n5\n", "index -3 is out of range"),
         ("a.csv", "5\n5.0\n", "index 5 is there 2 times"),
+        ("a.csv", b"PK\x03\x04" + bytes(9), "not a usable file (line 1 is no index"),
+        ("a.npy", np.array([3, 5], "m8[s]"), "another kind of content (timedelta64[s], shape (2,))"),
         ("a.npy", np.array([True, False]), "another kind of content (bool, shape (2,))"),
         ("a.npy", np.array([3, -1]), "index -1 is out of range"),
         ("a.npy", np.array([2**63], np.uint64), "index 9223372036854775808 is out of range"),

@@ -572,6 +572,7 @@ def test_hidden_and_foreign_files_are_left_out_and_named(tmp_path):
     (root / "train/README").symlink_to("nothing")
     (root / "train/cat/README").symlink_to("nothing")
     (root / "train/cat/me").symlink_to("../cat")
+    (root / "train/cat/up").symlink_to("../../train")
     os.mkfifo(root / "train/dog/pipe")
     _listing.cache_clear()
     dataset = ImageFolder(root=str(root), size=8)
@@ -580,7 +581,7 @@ def test_hidden_and_foreign_files_are_left_out_and_named(tmp_path):
     assert meta["class_names"] == ["cat", "dog"]
     lines = "\n".join(dataset.load().remarks())
     assert "8 hidden, such as" in lines
-    assert "1 links to a folder that they lie in, such as " in lines
+    assert "2 links to a folder that they lie in, such as " in lines
     assert "1 images outside the folders of the classes, such as " in lines
     assert f"3 files without the suffix of an image, such as {root}/train/cat/README" in lines
     assert "no test image of 1 classes, such as cat" in lines

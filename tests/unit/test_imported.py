@@ -1,6 +1,7 @@
 """A network of the user's: built where it is asked for, refused in one sentence, part of its cells' code digest."""
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -189,6 +190,36 @@ def test_network_that_cannot_serve_is_one_sentence(package, options, said):
     refused = asked(**options)["refused"]
     assert said in refused
     assert "allowed: " in refused and "\n" not in refused
+
+
+@pytest.mark.parametrize("name", ["code", "time", "test", "colorsys.nets"])
+def test_module_that_a_library_hides_is_named(tmp_path, monkeypatch, name):
+    """Python finds its own first, and would speak of that one."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path.joinpath(*name.split(".")).with_suffix(".py")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("from torch import nn\ndef make(classes, channels):\n    return nn.Linear(channels, classes)\n")
+    with pytest.raises(LacunaError) as caught:
+        build(MODELS["import"], {"import": f"{name}:make"}).build(3, 1)
+    assert str(caught.value).startswith(f"import: {name}:make: {path} is hidden by the library ")
+    assert str(caught.value).endswith("allowed: a file whose name no library has")
+    monkeypatch.syspath_prepend(tmp_path)
+    path.rename(path.with_name("lacuna_mine.py"))
+    if "." not in name:
+        assert build(MODELS["import"], {"import": "lacuna_mine:make"}).build(3, 1).out_features == 3
+        sys.modules.pop("lacuna_mine")
+
+
+@pytest.mark.parametrize("where", ["top", "make"])
+def test_module_that_goes_elsewhere_does_not_take_the_job_along(tmp_path, monkeypatch, where):
+    monkeypatch.chdir(tmp_path)
+    name = f"lacuna_wanders_{where}"
+    leave = "os.chdir('/')"
+    lines = ["import os", "from torch import nn", leave if where == "top" else "", "def make(classes, channels):"]
+    lines += [f"    {leave if where == 'make' else 'pass'}", "    return nn.Linear(channels, classes)"]
+    (tmp_path / f"{name}.py").write_text("\n".join(lines))
+    build(MODELS["import"], {"import": f"{name}:make"}).build(3, 1)
+    assert os.getcwd() == str(tmp_path)
 
 
 def test_classifier_may_be_named_and_linear_layers_may_be_prunable(package):

@@ -67,6 +67,14 @@ def test_bad_input_is_one_sentence(snakemake):
     assert log() == f"began\n{sentence.partition(' (log')[0]}\n"
 
 
+def test_file_name_that_is_no_text_is_said_all_the_same(snakemake):
+    """What the system gives for bytes that are not UTF-8 cannot be written as UTF-8 itself."""
+    name = os.fsdecode(b"caf\xe9.png")
+    sentence = ended(snakemake, raises(LacunaError(f"{name}: not a usable image; allowed: a sound one")))
+    assert sentence.startswith("lacuna: unlearn state=dense unlearner=ga: caf\udce9.png: not a usable image")
+    assert r"caf\udce9.png: not a usable image; allowed: a sound one" in log()
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [

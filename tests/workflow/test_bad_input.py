@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -128,6 +129,14 @@ CASES = [
         "npz with a NaN", OWN, ("own.npz: x_train: image 7", "[0, 1]"), prepare=lambda f: images(f, x_train=with_nan())
     ),
     Case("no npz", OWN, ("own.npz: no such file", "allowed: the path")),
+    Case(
+        "a pipe for an npz", OWN, ("own.npz: a named pipe", "an npz file"), prepare=lambda f: os.mkfifo(f / "own.npz")
+    ),
+    Case(
+        "a file for a folder of images",
+        grid_with(datasets={"own": {"method": "image_folder", "root": "Snakefile", "size": 8}}),
+        ("Snakefile: not a folder", "a folder with train/ and test/"),
+    ),
 ]
 # A frame of a traceback in a source of the pipeline, whatever the folder of the clone is called.
 FRAME = re.compile(r'File ".*/(Snakefile|workflow/(rules|scripts)/\w+\.\w+|src/lacuna/[\w/]+\.py)"')

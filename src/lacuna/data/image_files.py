@@ -68,7 +68,9 @@ def images_below(folder: str | Path, left_out: LeftOut) -> list[tuple[str, os.st
     Links are followed, but not in a circle. Raises LacunaError for a folder that cannot be read, and for a name of an
     image that is none: a link to nothing, a named pipe, a socket or a device.
     """
-    return sorted(_walk(str(folder), left_out, ()), key=lambda each: os.path.split(each[0]))
+    above = [os.stat(parent) for path in (Path(folder).absolute(), Path(folder).resolve()) for parent in path.parents]
+    circle = tuple((its.st_dev, its.st_ino) for its in above)
+    return sorted(_walk(str(folder), left_out, circle), key=lambda each: os.path.split(each[0]))
 
 
 def _walk(folder: str, left_out: LeftOut, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, os.stat_result]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,8 +68,8 @@ def _listing(root: str) -> _Listing:
 
     Raises LacunaError if the folder is not usable.
     """
-    if not Path(root).is_dir():
-        what = "not a folder" if Path(root).exists() else "no such folder"
+    if not os.path.isdir(root):
+        what = "not a folder" if os.path.exists(root) else "no such folder"
         raise LacunaError(f"{root}: {what}; allowed: a folder with train/ and test/ (or val/) in it")
     left_out, digest = LeftOut(), hashlib.sha256()
     train, test = Path(root, "train"), _test(root, left_out)

@@ -171,7 +171,7 @@ def label_form(y: np.ndarray, where: str, n: int) -> None:
     if y.ndim != 1 or len(y) != n:
         hint = "; one-hot rows or a column must become class numbers" if y.ndim == 2 and len(y) == n else ""
         raise LacunaError(f"{where}: shape {y.shape} is not allowed; allowed: ({n},), one label for each image{hint}")
-    if not np.issubdtype(y.dtype, np.integer):
+    if y.dtype.kind not in "iu":  # to NumPy a time span is an integer too
         raise LacunaError(f"{where}: type {y.dtype} is not allowed; allowed: whole numbers (any integer type)")
 
 

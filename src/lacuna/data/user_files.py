@@ -72,8 +72,8 @@ def _content(path: str | Path) -> str:
             with contextlib.suppress(OSError):  # a working directory that cannot be written: read again next time
                 write_json(_KNOWN, known | {key: [facts, digest]})
         return digest
-    except OSError as error:
-        return f"unreadable: {error.strerror}"
+    except (OSError, ValueError) as error:  # a path with a zero byte is a wrong value
+        return f"unreadable: {error}"
 
 
 def _known() -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Part:
             raise LacunaError(
                 f"{self.name}: {n} rows of logits but labels of shape {self.labels.shape}; allowed: ({n},)"
             )
-        if not np.issubdtype(self.labels.dtype, np.integer):
+        if self.labels.dtype.kind not in "iu":
             raise LacunaError(f"{self.name}: labels of type {self.labels.dtype}; allowed: whole numbers")
         if self.labels.min() < 0 or self.labels.max() >= classes:
             raise LacunaError(f"{self.name}: a label is out of range; allowed: 0 to {classes - 1}")
@@ -204,11 +204,9 @@ def _numbers(values: Any, where: str) -> np.ndarray:
         array = np.asarray(values)
     except ValueError:  # rows of unequal lengths
         raise LacunaError(f"{where}: no array can be made of them; allowed: numbers in rows of one length") from None
-    if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
-        if array.dtype != bool:
-            raise LacunaError(f"{where}: type {array.dtype} is not allowed; allowed: numbers")
-        array = array.astype(np.int64)
-    return array
+    if array.dtype.kind not in "biuf":
+        raise LacunaError(f"{where}: type {array.dtype} is not allowed; allowed: numbers")
+    return array.astype(np.int64) if array.dtype == bool else array
 
 
 def _labels(values: Any, name: str) -> np.ndarray:

@@ -42,16 +42,19 @@ class Imported:
         here = str(Path.cwd())
         if here not in sys.path:
             sys.path.append(here)  # last: no file of the user's hides a library
+        own = _own_file(module)
         with _undisturbed():
             try:
                 found = importlib.import_module(module)
             except (Exception, SystemExit) as error:
+                self._check_not_hidden(module, own)
                 raise self._refused(
                     f"cannot be imported ({_said(error)})", "a module of the working directory"
                 ) from None
+            self._check_not_hidden(module, own)
             make = getattr(found, function, None)
             if not callable(make):
-                raise self._refused(f"'{function}' is no function of {_place(found, module, here)}", "a function of it")
+                raise self._refused(f"'{function}' is no function of {module}", "a function of it")
             try:
                 network: Any = make(classes=classes, channels=channels, **self.kwargs)
             except (Exception, SystemExit) as error:
@@ -62,8 +65,28 @@ class Imported:
             raise self._refused(f"it gives a {type(network).__name__}", "a torch.nn.Module with parameters")
         return network
 
+    def _check_not_hidden(self, module: str, own: Path | None) -> None:
+        """Refuse a module of the working directory that a library of the same name hides."""
+        if own is None:
+            return
+        # of a package that is a library the module is never looked for
+        taken = next((sys.modules[n] for n in (module, module.partition(".")[0]) if n in sys.modules), None)
+        if taken is None:
+            return
+        file = getattr(taken, "__file__", None)
+        places = [Path(file).parent] if file else [Path(place) for place in getattr(taken, "__path__", ())]
+        if not any(own.resolve().is_relative_to(place.resolve()) for place in places):
+            library = file or f"Python's own {taken.__name__}"
+            raise self._refused(f"{own} is hidden by the library {library}", "a file whose name no library has")
+
     def _refused(self, why: str, allowed: str) -> LacunaError:
         return LacunaError(f"import: {self.import_}: {why}; allowed: {allowed}")
+
+
+def _own_file(module: str) -> Path | None:
+    """The file of a module in the working directory, if there is one."""
+    stem = Path.cwd().joinpath(*module.split("."))
+    return next((path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()), None)
 
 
 def _said(error: BaseException) -> str:
@@ -79,14 +102,3 @@ def _undisturbed() -> Iterator[None]:
             yield
         finally:
             os.chdir(here)
-
-
-def _place(found: Any, module: str, here: str) -> str:
-    """A module's name, and its file where one in the working directory has the same name."""
-    own, file = Path(here, *module.split(".")).with_suffix(".py"), getattr(found, "__file__", None)
-    hidden = own.is_file() and (file is None or not os.path.samefile(file, own))
-    return (
-        f"{module} ({file or 'built in'}, which goes before {own.name} here: give that another name)"
-        if hidden
-        else module
-    )

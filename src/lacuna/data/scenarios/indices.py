@@ -69,7 +69,7 @@ class Indices(Scenario):
             raise LacunaError(f"{self.path}: no such file; {_ALLOWED}") from None
         except NOT_AN_NPZ as error:
             raise LacunaError(f"{self.path}: not a usable file ({error}); {_ALLOWED}") from None
-        if not isinstance(index, np.ndarray) or index.ndim != 1 or not np.issubdtype(index.dtype, np.integer):
+        if not isinstance(index, np.ndarray) or index.ndim != 1 or index.dtype.kind not in "iu":
             kind = f" ({index.dtype}, shape {index.shape})" if isinstance(index, np.ndarray) else ""
             raise LacunaError(f"{self.path}: another kind of content{kind} is not allowed; {_ALLOWED}")
         if not len(index):
@@ -98,7 +98,7 @@ def _of_csv(path: Path) -> np.ndarray:
         value = line.partition("#")[0].strip().rstrip(",;").strip().strip("\"'").strip()
         if not value:
             continue
-        heading = first and re.search(r"\d", value) is None and re.search(r"\w", value) is not None
+        heading = first and value.isprintable() and re.search(r"\d", value) is None and re.search(r"\w", value)
         first = False
         if (columns := len(re.split(r"[,;\t]", value))) > 1:
             raise ValueError(f"line {number} has {columns} columns: {_short(value)}")
