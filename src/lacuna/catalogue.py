@@ -75,6 +75,7 @@ def describe() -> Catalogue:
             if axis == "unlearners":
                 facts |= {
                     "oracle": entry.oracle,
+                    "own": entry.own,
                     "scenarios": entry.scenarios,
                     "checks": entry.check is not Unlearner.check,
                     "capped": entry.capped,

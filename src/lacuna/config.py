@@ -66,9 +66,9 @@ class Experiment:
     of every sparse state; axes["targets"] the datasets of transfer.targets, which are ingested like those of the grid
     but make no cells: every cell is probed on each of them.
 
-    oracles: the label that every cell is compared with, one for each oracle method. twins: further entries of an oracle
-    method, by label, with the oracle that they repeat on another random stream: its noise floor. missing: allow makes
-    tables of the cells that are there, refuse of all cells.
+    oracles: the labels that every cell is compared with, one for each oracle method and options of it. twins: further
+    entries of the same method and options, by label, with the oracle that they repeat on another random stream: its
+    noise floor. missing: allow makes tables of the cells that are there, refuse of all cells.
     sizes: what each network costs, by dataset and model, where that is known: see `lacuna.reachable.answers`.
     shadows: the shadow models of every seed and state, if the grid asks for them. tables: those that not every
     experiment has, by name. tuning: how hyper-parameters are searched; None if the experiment does not say. warnings:
@@ -224,11 +224,14 @@ def _entries(axis: str, given: Mapping[str, Any], catalogue: Catalogue, key: str
             raise LacunaError(f"{said} is not known; allowed: {', '.join(catalogue[axis])}")
         if axis == "unlearners" and catalogue[axis][method]["oracle"]:
             # an oracle with other hyper-parameters than the original model would not be its oracle
-            if options:
+            schema, own = catalogue[axis][method]["schema"], catalogue[axis][method]["own"]
+            if foreign := [key for key in options if key not in own]:
                 raise LacunaError(
-                    f"{where}: {', '.join(options)} is not allowed; allowed: no keys, an oracle follows the recipe"
+                    f"{where}: {', '.join(foreign)} is not allowed; "
+                    f"allowed: {', '.join(own) or 'no keys'}, an oracle follows the recipe"
                 )
-            entries[label] = Entry(method, {})
+            schema = schema | {"properties": {key: schema["properties"][key] for key in own}}
+            entries[label] = Entry(method, resolve(schema, options, where))
         else:
             schema = catalogue[axis][method]["schema"]
             if axis == "pruners" and "compact" in options and "compact" not in schema["properties"]:
@@ -242,14 +245,14 @@ def _entries(axis: str, given: Mapping[str, Any], catalogue: Catalogue, key: str
 
 
 def _oracles(unlearners: Mapping[str, Entry], catalogue: Catalogue) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The oracles that cells are compared with, and the twins of each."""
-    by_method: dict[str, list[str]] = {}
+    """The oracles that cells are compared with, and the twins of each: entries of the same method and options."""
+    alike: dict[str, list[str]] = {}
     # sorted: another order in the file is no other comparison; the entry that bears the method's name comes first
     for label, entry in sorted(unlearners.items(), key=lambda item: (item[0] != item[1].method, item[0])):
         if catalogue["unlearners"][entry.method]["oracle"]:
-            by_method.setdefault(entry.method, []).append(label)
-    oracles = tuple(sorted(first for first, *_ in by_method.values()))
-    return oracles, {twin: first for first, *others in by_method.values() for twin in others}
+            alike.setdefault(json.dumps([entry.method, entry.values], sort_keys=True), []).append(label)
+    oracles = tuple(sorted(first for first, *_ in alike.values()))
+    return oracles, {twin: first for first, *others in alike.values() for twin in others}
 
 
 def _targets(given: Mapping[str, Any], datasets: Mapping[str, Entry], catalogue: Catalogue) -> dict[str, Entry]:

@@ -85,9 +85,9 @@ def _names(match: re.Match[str]) -> set[str]:
 
 
 def own_fields(cls: Any) -> list[str]:
-    """The fields a class adds to its kind, or gives another default; none for an oracle, which follows the recipe."""
+    """The fields a class adds to its kind, or gives another default; an oracle follows the recipe and names its own."""
     if getattr(cls, "oracle", False):
-        return []
+        return list(cls.own)
     kind = next(kind for kind in (LossUnlearner, EditUnlearner, TrainedPruner, Pruner) if issubclass(cls, kind))
     before = {f.name: f.default for f in dataclasses.fields(kind)}
     return [f.name for f in dataclasses.fields(cls) if before.get(f.name, ...) != f.default]
@@ -172,7 +172,7 @@ def methods_page() -> str:
     for name, cls in entries.items():
         shown = ", ".join(f"`{f}`" for f in own_fields(cls)) or "none"
         if cls.oracle:
-            shown = "those of the recipe"
+            shown = ", ".join(filter(None, ["those of the recipe", *(f"`{f}`" for f in cls.own)]))
         lines.append(f"| [`{name}`](#{name}) | {reads(cls)} | {works_with(cls)} | {shown} |")
     lines += ["", "## Shared hyper-parameters", ""]
     lines += ["Every method that takes gradient steps has these; a method's own default is in its table.", ""]

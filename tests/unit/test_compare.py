@@ -53,7 +53,7 @@ ROW = {
 FIVE = [4.0, 4.5, 5.0, 5.5, 6.0]
 
 
-def tables(folder, values, grid=None, **place):
+def tables(folder, values, grid=None, oracles=("oracle",), **place):
     """A folder of tables: {(unlearner, metric): a value for each seed}."""
     results = [
         {"cell": PLACE | place | {"unlearner": unlearner, "seed": seed}, "metrics": {metric: value}}
@@ -63,7 +63,7 @@ def tables(folder, values, grid=None, **place):
     cells = cells_table(results)
     folder.mkdir(exist_ok=True)
     cells.to_csv(folder / "cells.csv", index=False)
-    summary_table(Contest(cells, ["oracle"], {"oracle_b": "oracle"})).to_csv(folder / "summary.csv", index=False)
+    summary_table(Contest(cells, oracles, {"oracle_b": "oracle"})).to_csv(folder / "summary.csv", index=False)
     write_json(folder / "experiment.json", {"grid": GRID | (grid or {})})
     return folder
 
@@ -196,6 +196,17 @@ def test_another_pruner_is_another_setting_of_sparse_states_alone(tmp_path):
 
 
 # ---- which rows meet ------------------------------------------------------------------------------------------------
+
+
+def test_the_oracle_that_starts_as_published_is_the_published_one(tmp_path):
+    """Whatever the labels, one from another start is a method of its own to read about."""
+    for ours, other in (("a", "z"), ("z", "a")):
+        starts = {ours: {"method": "retrain", "start": "theta0"}, other: {"method": "retrain", "start": "fresh"}}
+        values = {("tuned", f"avg_gap/{label}"): FIVE for label in (ours, other)} | {(k, "UA"): FIVE for k in starts}
+        how = {"grid": {"unlearners": GRID["unlearners"] | starts}, "oracles": (ours, other)}
+        table = compared(tmp_path, values, {"metric": "avg_gap/retrain", "unit": "points"}, **how)
+        assert table[table["metric"] == f"avg_gap/{ours}"]["explained"].tolist() == ["yes"]
+        assert f"avg_gap/{other}" not in set(table["metric"])
 
 
 def test_rows_meet_by_method_and_values_not_by_label(tmp_path):

@@ -124,7 +124,7 @@ def test_every_value_is_filled_in(resolve, known):
     assert ga.values == {k: v["default"] for k, v in schema.items()}
     assert slow.values == ga.values | {"lr": 1e-5}
     assert experiment.entry("recipes", "short").method == "sgd"
-    assert experiment.entry("unlearners", "retrain").values == {}
+    assert experiment.entry("unlearners", "retrain").values == {"start": "theta0"}
     assert set(experiment.metrics) == set(default_metrics())
     assert experiment.relearning == values_of(Relearning())
 
@@ -247,10 +247,24 @@ def test_further_entries_of_an_oracle_method_are_its_twins(resolve):
     experiment = resolve(changed("grid/unlearners", {k: {"method": "retrain"} for k in ("two", "one")}))
     assert (experiment.oracles, experiment.twins) == (("one",), {"two": "one"})
     assert resolve(BASE).twins == {}
-    with pytest.raises(
-        LacunaError, match="retrain_b: lr is not allowed; allowed: no keys, an oracle follows the recipe"
-    ):
-        resolve(changed("grid/unlearners/retrain_b", {"method": "retrain", "lr": 1}))
+    for method, allowed in (("retrain", "start"), ("retrain_exact", "no keys")):
+        said = f"retrain_b: lr is not allowed; allowed: {allowed}, an oracle follows the recipe"
+        with pytest.raises(LacunaError, match=said):
+            resolve(changed("grid/unlearners/retrain_b", {"method": method, "lr": 1}))
+
+
+def test_retraining_from_another_start_is_an_oracle_with_twins_of_its_own(resolve):
+    """A floor is the distance of two runs of one thing."""
+    fresh = {"method": "retrain", "start": "fresh"}
+    entries = {"retrain_fresh_b": fresh, "retrain_fresh": fresh, "retrain_b": {"method": "retrain", "start": "theta0"}}
+    for order in (entries, dict(reversed(entries.items()))):
+        experiment = resolve(changed("grid/unlearners", order | {"retrain": {}}))
+        assert experiment.oracles == ("retrain", "retrain_fresh")
+        assert experiment.twins == {"retrain_b": "retrain", "retrain_fresh_b": "retrain_fresh"}
+    assert experiment.entry("unlearners", "retrain").values == {"start": "theta0"}
+    assert resolve(changed("grid/unlearners", {"retrain": fresh, "b": {"method": "retrain"}})).twins == {}
+    with pytest.raises(LacunaError, match=r'start: "seed" is not allowed; allowed: one of theta0, fresh, rewind$'):
+        resolve(changed("grid/unlearners/retrain", {"start": "seed"}))
 
 
 # ---- sparsities ------------------------------------------------------------------------------------------------------
@@ -351,7 +365,7 @@ MISTAKES = [
     ("grid/unlearners/ga", {"epochs": 1.5}, "grid.unlearners.ga.epochs: 1.5 is", "a whole number >= 1"),
     ("grid/unlearners/ga", {"learning_rate": 1}, "grid.unlearners.ga: unknown key 'learning_rate'", "lr, "),
     ("grid/unlearners/ga", [1], "grid.unlearners.ga: [1] is", "a mapping or null"),
-    ("grid/unlearners/retrain", {"lr": 1}, "grid.unlearners.retrain: lr is", "no keys, an oracle follows the recipe"),
+    ("grid/unlearners/retrain", {"lr": 1}, "grid.unlearners.retrain: lr is", "start, an oracle follows the recipe"),
     ("grid/unlearners", {"ga": {}}, "grid.unlearners: no oracle", "retrain, retrain_exact"),
     ("grid/unlearners", {}, "grid.unlearners: {} is", "at least one entry"),
     ("grid/unprune", [{"unlearner": "x"}], "grid.unprune[0].unlearner: 'x' is not known", "no oracle: ga, slow"),

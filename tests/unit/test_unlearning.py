@@ -19,10 +19,11 @@ from lacuna.data.batches import Augment, Batch, UnlearningData
 from lacuna.docs import parts_of
 from lacuna.errors import LacunaError
 from lacuna.fields import build
+from lacuna.pruning.base import Origin
 from lacuna.pruning.criteria import magnitude
 from lacuna.pruning.mask import Mask
 from lacuna.pruning.one_shot import MagnitudePruning
-from lacuna.training import Objective, Recipe, fit
+from lacuna.training import Checkpoint, Objective, Recipe, fit
 from lacuna.unlearning import UNLEARNERS, base, retrain, unlearn
 from lacuna.unlearning.l1_sparse import L1Sparse
 from lacuna.unlearning.rl import RandomLabels
@@ -510,6 +511,105 @@ def test_oracle_starts_from_another_initialisation_than_its_seed_of_order(traine
     nothing = {"epochs": 1, "batch_size": 1000, "lr": 1e-12, "weight_decay": 0.0, "warmup_epochs": 0}
     starts = [own(unlearn("retrain", trained, SOURCE, seed=seed, **nothing)) for seed in (0, 1)]
     assert not torch.allclose(starts[0]["conv1.weight"], starts[1]["conv1.weight"], atol=0.01)
+
+
+@pytest.fixture
+def entered(monkeypatch):
+    """The state and the options with which each run of the loop began."""
+    seen = []
+    loop = base.fit
+
+    def spy(model, *given, **named):
+        seen.append((state(model), named))
+        return loop(model, *given, **named)
+
+    monkeypatch.setattr(base, "fit", spy)
+    return seen
+
+
+def masked(weights, mask):
+    return {k: v * mask[k] if k in mask else v for k, v in weights.items()}
+
+
+def origin_of(epochs=1):
+    """States of a training: its start, after `epochs`, and its end."""
+    model = network(seed=4)
+    initial = state(model)
+    done = fit(model, Recipe(epochs=2, batch_size=16, crop=1, flip=False), SOURCE, seed=7, snapshot_epoch=epochs)
+    return Origin(state(model), done.snapshot, initial)
+
+
+def test_sparse_retraining_starts_from_the_original_s_own_initialisation(trained, entered):
+    """m⊙θ_0, m⊙θ_k or m⊙ a new draw, bit for bit, batch norm included; seeds share a start and differ in the order."""
+    origin, mask = origin_of(), half(trained)
+    more = {"mask": mask, "origin": origin, **options("retrain")}
+    ends = [own(unlearn("retrain", trained, SOURCE, seed=seed, **more)) for seed in (0, 1)]
+    assert all(same(start, masked(origin.initial, mask)) for start, _ in entered)
+    assert not same(*ends), "a twin has another order"
+    assert same(own(unlearn("retrain", trained, SOURCE, start="theta0", **more)), ends[0]), "it is the default"
+    entered.clear()
+    rewound = unlearn("retrain", trained, SOURCE, start="rewind", **more)
+    (start, named), *_ = entered
+    assert same(start, masked(origin.rewind, mask))
+    assert named["start_epoch"] == 1
+    assert [row["epoch"] for row in rewound.fit.history] == [2], "the epochs of θ_k are not trained twice"
+    entered.clear()
+    for seed in (0, 1):
+        unlearn("retrain", trained, SOURCE, seed=seed, start="fresh", **more)
+    fresh = [start["conv1.weight"] for start, _ in entered]
+    assert len({tuple(w.flatten().tolist()) for w in (*fresh, masked(origin.initial, mask)["conv1.weight"])}) == 3
+    assert all(not w[~mask["conv1.weight"]].any() for w in fresh)
+
+
+def test_retraining_without_an_origin_is_fresh_unless_a_start_is_asked_for(trained, entered):
+    unlearn("retrain", trained, SOURCE, **options("retrain"))
+    unlearn("retrain", trained, SOURCE, start="fresh", **options("retrain"))
+    assert same(entered[0][0], entered[1][0])
+    for start, needed in (("theta0", "initial"), ("rewind", "rewind")):
+        said = (
+            rf"^retrain.start: {start} starts from a state of the original's training, and none is given; "
+            rf"allowed with: origin=Origin\({needed}=...\); or start='fresh'$"
+        )
+        other = {"initial": "rewind", "rewind": "initial"}[needed]
+        for mask in (None, half(trained)):
+            for origin in (None, Origin(**{other: state(trained)})):
+                with pytest.raises(LacunaError, match=said):
+                    unlearn("retrain", trained, SOURCE, start=start, mask=mask, origin=origin, **options("retrain"))
+
+
+def test_retraining_refuses_a_start_of_another_network_or_beyond_the_schedule(trained):
+    for wrong in (network(widths=(3, 6)), nn.Linear(2, 2)):
+        with pytest.raises(LacunaError, match=r"^retrain.origin: initial is a state of another architecture; allowed:"):
+            unlearn("retrain", trained, SOURCE, origin=Origin(initial=state(wrong)), **options("retrain"))
+    with pytest.raises(
+        LacunaError, match=r"^origin: a OrderedDict is not allowed; allowed: lacuna.pruning.base.Origin"
+    ):
+        unlearn("retrain", trained, SOURCE, origin=trained.state_dict(), **options("retrain"))
+    late = options("retrain") | {"rewind_epoch": 2}
+    with pytest.raises(LacunaError, match=r"^retrain.rewind_epoch: 2 is not allowed; allowed: 0 to 1$"):
+        unlearn("retrain", trained, SOURCE, start="rewind", origin=origin_of(), **late)
+
+
+@pytest.mark.parametrize("start", ["theta0", "rewind"])
+def test_interrupted_retraining_ends_with_the_same_bits(trained, tmp_path, monkeypatch, start):
+    more = {"mask": half(trained), "origin": origin_of(), "start": start, **options("retrain", epochs=3)}
+    whole = own(unlearn("retrain", trained, SOURCE, **more))
+    left, step = [4], retrain.Retrain.loss
+
+    def cut(self, model, retain):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyError("power cut")
+        return step(self, model, retain)
+
+    monkeypatch.setattr(retrain.Retrain, "loss", cut)
+    checkpoint = Checkpoint(tmp_path / "c", every=0)
+    with pytest.raises(KeyError):
+        unlearn("retrain", trained, SOURCE, checkpoint=checkpoint, **more)
+    steps = SOURCE.steps("retain", 16) * (3 if start == "theta0" else 2)
+    left[0] = steps - 4
+    assert same(own(unlearn("retrain", trained, SOURCE, checkpoint=checkpoint, **more)), whole)
+    assert left[0] == 0, "it continued, it did not start over"
 
 
 def test_exact_oracle_finds_its_own_mask(trained):

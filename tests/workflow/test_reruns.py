@@ -217,6 +217,12 @@ CASES = [
     ),
     # a twin is compared with its oracle, and nothing with the twin
     Case("a second oracle", grid(unlearners={"retrain_b": {"method": "retrain"}}), with_report("retrain_b")),
+    # a dense oracle has a draw of its own in any case
+    Case(
+        "another start of an oracle",
+        grid(unlearners={"retrain": {"start": "fresh"}}),
+        cells("retrain", states=("omp-0.90",)) | evaluations(*UNLEARNERS, states=("omp-0.90",)) | REPORT,
+    ),
     Case("a method in a new file", new_method, with_report("shrink")),
     Case("a value of one method", grid(unlearners={"ga": {"epochs": 2, "lr": 2e-3}}), with_report("ga")),
     Case("the code of one method", code("src/lacuna/unlearning/ga.py"), with_report("ga")),

@@ -11,13 +11,18 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from packaging.requirements import Requirement
 
 from lacuna.artifacts import mark_of, read_npz, read_tensors, unpack_bits
+from lacuna.data.batches import Augment, UnlearningData
 from lacuna.evaluation import METRICS, default_metrics
 from lacuna.limits import memory_mb, minutes
+from lacuna.pruning.base import Origin
 from lacuna.reachable import Question, answer
+from lacuna.store import load_mask, load_state, new_model
+from lacuna.unlearning import unlearn
 
 from .project import DRAWN, ROOT, STATES, UNLEARNERS, Project, changed
 
@@ -111,6 +116,38 @@ def test_predictions_say_what_they_are_of(finished: Project) -> None:
         origins.add(str(arrays["origin/split"]))
     assert len(origins) == 1
     assert len(origins.pop()) == 64
+
+
+def test_sparse_oracle_is_trained_from_the_initialisation_of_the_original(finished: Project) -> None:
+    """Its job read the file of θ_0, and the library ends with the same bits from there; a dense one reads none."""
+    jobs = job_files(finished)
+    initial = f"results/{MODELS}/dense/initial.safetensors"
+    assert initial not in jobs[f"{CELLS}/dense/retrain"]["inputs"]
+    assert jobs[f"{CELLS}/dense/retrain"]["parameters"]["unlearner"]["start"] == "fresh"
+    job = jobs[f"{CELLS}/omp-0.90/retrain"]
+    assert initial in job["inputs"]
+    given = {k: v for k, v in job["parameters"]["unlearner"].items() if k != "method"}
+    assert given["start"] == "theta0"
+    results = finished / "results"
+    arrays, meta = read_tensors(results / "data/digits/images.safetensors", "images")[0], "data/digits/meta.json"
+    meta = json.loads((results / meta).read_text())
+    parts = read_npz(results / "splits/digits/seed0/forget/class.npz", "split")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        outcome = unlearn(
+            "retrain",
+            new_model(job["parameters"]["model"], meta, torch.device("cpu")),
+            UnlearningData.from_arrays(arrays, meta, parts, augment=Augment(given["crop"], given["flip"])),
+            seed=job["random_stream"],
+            mask=load_mask(results / MODELS / "omp-0.90/mask.npz"),
+            origin=Origin(initial=load_state(finished / initial)),
+            **given,
+        )
+    finally:
+        torch.set_num_threads(threads)
+    stored = load_state(results / CELLS / "omp-0.90/retrain/model.safetensors")
+    assert all(torch.equal(value, stored[name]) for name, value in outcome.model.state_dict().items())
 
 
 def test_summary_is_of_the_cells(finished: Project) -> None:

@@ -164,11 +164,19 @@ def entry_of(axis, wildcard):
 
 
 def unlearner_entry(wildcards):
-    """A param: the unlearner's entry; an oracle follows the recipe."""
+    """A param: the unlearner's entry; an oracle follows the recipe, but for what is its own."""
     entry = OPTIONS["unlearners"][wildcards.unlearner]
-    if wildcards.unlearner in RETRAINED:
-        return OPTIONS["recipes"][wildcards.recipe] | {"method": entry["method"]}
-    return entry
+    if wildcards.unlearner not in RETRAINED:
+        return entry
+    if "start" in entry:
+        entry = entry | {"start": start_of(wildcards)}
+    return OPTIONS["recipes"][wildcards.recipe] | entry
+
+
+def start_of(wildcards):
+    """Where a retraining starts; nothing is removed of a dense network, so that any θ_0 fits it."""
+    start = EXPERIMENT.entry("unlearners", wildcards.unlearner).values.get("start")
+    return "fresh" if (start, wildcards.state) == ("theta0", "dense") else start
 
 
 def unpruned(wildcards):
@@ -306,6 +314,16 @@ def previous_state(wildcards):
 def from_previous(folder, name):
     """The file of that name where the pruning of a level starts."""
     return lambda wildcards: at(folder, name).format(previous=previous_state(wildcards), **wildcards)
+
+
+def started_from(**files):
+    """An input: the file, by `start`, that a retraining of a state starts from, if it is one that reads any."""
+
+    def chosen(wildcards):
+        pattern = files.get(start_of(wildcards))
+        return [] if pattern is None else [pattern.format(**wildcards)]
+
+    return chosen
 
 
 def oracle_files(pattern):

@@ -67,13 +67,14 @@ rule shadow_prune:
         "../scripts/shadow_prune.py"
 
 
-# Each forgets what its half has of D_f; a retrained oracle takes its mask alone.
+# Each forgets what its half has of D_f; a retrained oracle takes its mask, and where its own original started.
 rule shadow_unlearn:
     input:
         images=at("data", "images.safetensors"),
         meta=at("data", "meta.json"),
         split=at("splits", "forget/{scenario}.npz"),
         originals=at("shadows", "{state}/{shadows}.safetensors"),
+        rewound=started_from(rewind=at("shadows", "dense/{shadows}.safetensors")),
     output:
         answers=at("cells", "{state}/{unlearner}/shadows/{shadows}.npz"),
         job=at("cells", "{state}/{unlearner}/shadows/{shadows}.json"),

@@ -40,13 +40,17 @@ rule unlearn:
         "../scripts/unlearn.py"
 
 
-# From nothing, under the mask that was found on all of the data.
+# Under the mask that was found on all of the data, from the original's own initialisation; a dense one from nothing.
 rule retrain:
     input:
         images=at("data", "images.safetensors"),
         meta=at("data", "meta.json"),
         split=at("splits", "forget/{scenario}.npz"),
         mask=at("models", "{state}/mask.npz"),
+        start=started_from(
+            theta0=at("models", "dense/initial.safetensors"),
+            rewind=at("models", "dense/rewind.safetensors"),
+        ),
     output:
         model=at("cells", "{state}/{unlearner}/model.safetensors"),
         mask=at("cells", "{state}/{unlearner}/mask.npz"),

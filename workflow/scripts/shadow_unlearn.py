@@ -10,9 +10,10 @@ import numpy as np
 from lacuna.artifacts import Arrays, read_tensors, sha256_of_arrays, write_npz
 from lacuna.fields import build
 from lacuna.pruning import PRUNERS
+from lacuna.pruning.base import Origin
 from lacuna.pruning.mask import Mask
-from lacuna.shadows.train import answers, pool_arrays
-from lacuna.training import load_tensors
+from lacuna.shadows.train import answers, initialise, pool_arrays
+from lacuna.training import load_tensors, state_of
 from lacuna.unlearning import unlearn
 
 with job(snakemake) as say:
@@ -23,6 +24,9 @@ with job(snakemake) as say:
     originals: Arrays = {}
     if "originals" in given:
         originals, _ = read_tensors(given["originals"], "shadow originals")
+    rewound: Arrays = {}
+    for path in given.get("rewound", []):
+        rewound, _ = read_tensors(path, "shadow originals")
 
     def make(shadow: Shadow, seed: int) -> Arrays:
         options = without_method(params.unlearner) | shadow.rest
@@ -30,6 +34,11 @@ with job(snakemake) as say:
             load_tensors(shadow.network, state_under(originals, f"{shadow.number}/final/"))
             mask = under(originals, f"{shadow.number}/mask/")
             options["mask"] = Mask.unpack(mask) if mask else Mask.full(shadow.network)
+        if options.get("start") == "theta0":
+            initialise(shadow.network, shadows.stream(shadow.number, "train"))
+            options["origin"] = Origin(initial=state_of(shadow.network))
+        elif options.get("start") == "rewind":
+            options["origin"] = Origin(rewind=state_under(rewound, f"{shadow.number}/rewind/"))
         if "pruner" in dict(params.items()):  # an exact oracle that finds its own mask
             options["pruner"] = build(PRUNERS[params.pruner["method"]], without_method(params.pruner))
             options["sparsity"] = w.sparsity
@@ -37,7 +46,8 @@ with job(snakemake) as say:
         said = answers(outcome.model, shadows.data, f"shadow model {shadow.number}")
         return said | {"seconds": np.array(outcome.fit.seconds)}
 
-    made = shadows.each(("unlearn", w.scenario, state, w.unlearner), sha256_of_arrays(originals), make)
+    made_from = sha256_of_arrays(originals | {f"dense/{name}": array for name, array in rewound.items()})
+    made = shadows.each(("unlearn", w.scenario, state, w.unlearner), made_from, make)
     parts = {part: index.cpu().numpy() for part, index in shadows.data.parts.items()}
     write_npz(snakemake.output.answers, "shadows", pool_arrays(made, shadows.halves, parts, shadows.meta["sha256"]))
     shadows.close(made)

@@ -31,6 +31,9 @@ with job(snakemake) as say:
     if "mask" in given:
         options["mask"] = load_mask(given["mask"])
         options["compact"] = params.compact
+    for path in given.get("start", []):  # a retraining from a state of the original's training
+        which = "initial" if options["start"] == "theta0" else "rewind"
+        options["origin"] = Origin(**{which: load_state(path)})
     if "previous" in given:  # an exact oracle, to be pruned
         load_into(model, given["previous"])
         states = [state_of(model), load_state(given["rewind"]), load_state(given["initial"])]

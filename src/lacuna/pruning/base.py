@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
@@ -24,15 +24,15 @@ from lacuna.training import Checkpoint, Fit, Recipe, State, fit, load_tensors, s
 
 @dataclass(frozen=True)
 class Origin:
-    """What a pruner starts from: states of one training run, batch norm included.
+    """What a pruner or a retraining starts from: states of one training run, batch norm included.
 
     final: at its end, of a dense model or of an earlier round; rewind: after `recipe.rewind_epoch` epochs;
-    initial: θ_0. mask: of `final`, None for a dense model.
+    initial: θ_0. mask: of `final`, None for a dense model. A state that is not read may be left out.
     """
 
-    final: State
-    rewind: State
-    initial: State
+    final: State = field(default_factory=dict)
+    rewind: State = field(default_factory=dict)
+    initial: State = field(default_factory=dict)
     mask: Mask | None = None
 
 

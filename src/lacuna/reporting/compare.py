@@ -200,7 +200,9 @@ class Ours:
             for row in self.rows:
                 self.values(row)
             oracles = {row["unlearner"] for row in self.rows if row["role"] == "oracle"}
-            self.oracles = {self.entry("unlearner", label)["method"]: label for label in sorted(oracles)}
+            # of several of a method the one that starts as published
+            order = sorted(oracles, key=lambda label: (self.entry("unlearner", label).get("start") == "theta0", label))
+            self.oracles = {self.entry("unlearner", label)["method"]: label for label in order}
         except (KeyError, ValueError, TypeError) as error:
             raise LacunaError(f"{folder}: its tables and experiment.json do not fit together ({error!r})") from None
         self._by_key = {self.key(row): row for row in self.rows}

@@ -59,12 +59,17 @@ def _kept(path: Path, fingerprint: str) -> Arrays | None:
     return arrays if about.get("fingerprint") == fingerprint else None
 
 
+def initialise(model: nn.Module, seed: int) -> None:
+    """θ_0 of a shadow original, in place; seed: of its training."""
+    reinitialise(model, derive(seed, "init"))
+
+
 def trained(model: nn.Module, recipe: Recipe, data: UnlearningData, seed: int, **rest: Any) -> Fit:
     """Train a dense shadow original on `retain`, in place; the run's snapshot is the state at the rewind epoch.
 
     rest: checkpoint, log and name of `fit`.
     """
-    reinitialise(model, derive(seed, "init"))
+    initialise(model, seed)
     return fit(model, recipe, data, seed=seed, snapshot_epoch=recipe.rewind_epoch, **rest)
 
 
@@ -83,7 +88,7 @@ def pruned(
     dense: its states at the end and at the rewind epoch; seeds: of its training, which names θ_0, and of its pruning.
     """
     final, rewind = dense
-    reinitialise(model, derive(seeds[0], "init"))
+    initialise(model, seeds[0])
     return pruner.prune(model, Origin(final, rewind, state_of(model)), sparsity, recipe, data, seed=seeds[1], **rest)
 
 

@@ -37,6 +37,8 @@ class Run:
     pruner: Any = None
     sparsity: str | float | None = None
     origin: Origin | None = None
+    # the names of the hyper-parameters that the caller gave, defaults or not
+    asked: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -58,7 +60,7 @@ class Outcome:
 class Unlearner:
     """A method with its hyper-parameters as dataclass fields; a subclass of one of the two kinds below.
 
-    oracle: true for a reference model that the others are compared with.
+    oracle: true for a model that the others are compared with. It follows the recipe, but for the fields `own`.
     scenarios: the scenario methods that it can work on; None means any.
     searched: the fields that tuning searches; None means those that `lacuna.tuning.space_of` takes by their kinds.
     capped: a field and a value of `variant` with which the method can change nothing once the field times D_f's share
@@ -68,6 +70,7 @@ class Unlearner:
 
     name: ClassVar[str]
     oracle: ClassVar[bool] = False
+    own: ClassVar[tuple[str, ...]] = ()
     scenarios: ClassVar[tuple[str, ...] | None] = None
     searched: ClassVar[tuple[str, ...] | None] = None
     capped: ClassVar[tuple[str, str] | None] = None
@@ -104,6 +107,11 @@ class LossUnlearner(Objective, Unlearner):
     def freezes_batchnorm(self) -> bool:  # type: ignore[override]
         return self.batchnorm == "frozen"
 
+    @property
+    def start_epoch(self) -> int:
+        """Epochs of the schedule that the weights have behind them."""
+        return 0
+
     def run(self, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
         done = fit(
             model,
@@ -111,6 +119,7 @@ class LossUnlearner(Objective, Unlearner):
             data,
             mask=run.mask,
             seed=run.seed,
+            start_epoch=self.start_epoch,
             checkpoint=run.checkpoint,
             log=run.log,
             name=run.name,
@@ -145,9 +154,12 @@ class EditUnlearner(Unlearner):
 
 def run(method: type[Unlearner], model: nn.Module, data: UnlearningData, **options: Any) -> Outcome:
     """Run a method class on a copy of `model`; options are Run's fields and the method's hyper-parameters."""
-    names = {f.name for f in dataclasses.fields(Run)}
-    given = Run(**{"name": method.name} | {k: v for k, v in options.items() if k in names})
-    unlearner = build(method, {k: v for k, v in options.items() if k not in names}, method.name)
+    names = {f.name for f in dataclasses.fields(Run)} - {"asked"}
+    hyperparameters = {k: v for k, v in options.items() if k not in names}
+    given = Run(
+        **{"name": method.name} | {k: v for k, v in options.items() if k in names}, asked=frozenset(hyperparameters)
+    )
+    unlearner = build(method, hyperparameters, method.name)
     _check_kinds(model, data, given)
     unlearner.check(model)
     before, model = model, copy_of(model)
@@ -169,6 +181,7 @@ def _check_kinds(model: nn.Module, data: UnlearningData, given: Run) -> None:
         "model": (model, nn.Module, "a torch.nn.Module"),
         "data": (data, UnlearningData, "lacuna.UnlearningData, as from_tensors makes it"),
         "mask": (given.mask or Mask({}), Mask, "lacuna.Mask({name: bool tensor}), or None"),
+        "origin": (given.origin or Origin(), Origin, "lacuna.pruning.base.Origin(initial=...), or None"),
     }
     for what, (value, kind, allowed) in kinds.items():
         if not isinstance(value, kind):
