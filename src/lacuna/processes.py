@@ -10,7 +10,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lacuna.errors import LacunaError
@@ -90,6 +90,48 @@ def exclusive(path: str | Path, patience: float = 300.0) -> Iterator[None]:
                 "end it or let it finish, and run the same command again"
             )
         time.sleep(0.2)
+
+
+def share(path: str | Path, party: str) -> Callable[[], None]:
+    """Hold `path` together with other processes of one party, and with none of another; the call that lets go.
+
+    The lock is the kernel's, as of `exclusive`; the last to let go removes the file. Where the folder cannot be
+    written, or its file system has no locks, there is no protection. Raises LacunaError naming the party that holds it.
+    """
+    path = Path(path)
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # no link is followed: it might be another's file
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            file = os.fdopen(descriptor, "a+", encoding="utf-8")
+        except OSError:
+            return lambda: None
+        locked = _lock(file.fileno())
+        if locked is None:
+            file.close()
+            return lambda: None
+        if locked and _is_still(path, file.fileno()):
+            file.truncate(0)
+            file.write(party)
+            file.flush()
+        # going from one kind to the other lets go for a moment: what the file says is read afterwards
+        fcntl.flock(file, fcntl.LOCK_SH)
+        if _is_still(path, file.fileno()):
+            break
+        file.close()
+    file.seek(0)
+    holder = file.read()
+    if holder != party:
+        file.close()
+        raise LacunaError(holder)
+
+    def let_go() -> None:
+        if _lock(file.fileno()):
+            path.unlink(missing_ok=True)
+        file.close()
+
+    return let_go
 
 
 def _lock(descriptor: int) -> bool | None:

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from lacuna.errors import LacunaError
-from lacuna.processes import exclusive, follow
+from lacuna.processes import exclusive, follow, share
 
 PATIENCE = 60
 
@@ -160,3 +160,30 @@ def test_without_a_run_there_is_nothing_to_follow(monkeypatch):
     threads = threading.active_count()
     follow()
     assert threading.active_count() == threads
+
+
+def test_a_party_shares_what_another_is_kept_out_of(tmp_path):
+    """The first holder's name is in the refusal; the last to let go leaves nothing behind."""
+    first, second = share(tmp_path / "a/lock", "ours"), share(tmp_path / "a/lock", "ours")
+    with pytest.raises(LacunaError, match=r"^ours$"):
+        share(tmp_path / "a/lock", "theirs")
+    first()
+    with pytest.raises(LacunaError, match=r"^ours$"):
+        share(tmp_path / "a/lock", "theirs")
+    second()
+    assert not (tmp_path / "a/lock").exists()
+    share(tmp_path / "a/lock", "theirs")()
+
+
+def test_a_killed_holder_keeps_nobody_out(tmp_path):
+    code = f"import os; from lacuna.processes import share; share({str(tmp_path / 'lock')!r}, 'ours'); os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    assert (tmp_path / "lock").read_text() == "ours"
+    share(tmp_path / "lock", "theirs")()
+
+
+def test_a_link_in_place_of_a_shared_lock_is_not_followed(tmp_path):
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / "lock").symlink_to(tmp_path / "victim")
+    share(tmp_path / "lock", "ours")()
+    assert (tmp_path / "victim").read_text() == "mine"

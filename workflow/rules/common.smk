@@ -6,9 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-# The library is found without being installed; scripts/job.py does the same for the scripts.
-sys.path.insert(0, str(Path(workflow.basedir) / "src"))
-
 from lacuna import catalogue, limits
 from lacuna.codedigest import code_digest
 from lacuna.config import gpus_for
@@ -28,7 +25,7 @@ if {"{", "}"} & set(str(workflow.basedir)):
 # a plan keeps what it makes: looking for garbage in it again and again takes a tenth of a large one's time
 gc.set_threshold(100_000, 50, 1000)
 
-SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+SCRIPTS = ROOT / "workflow" / "scripts"
 ENVIRONMENT = "../envs/lacuna.yaml"
 
 # ---- paths ----------------------------------------------------------------------------------------------------------
@@ -71,16 +68,16 @@ def benchmark_at(folder, name):
 
 
 def read_experiment():
-    """The checked experiment: the default file, then every --configfile, then --config."""
+    """The checked experiment: the default file, here or else beside the Snakefile, every --configfile, --config."""
     settings = workflow.config_settings
     default = Path("config/config.yaml")
-    files = [default] if default.exists() or not settings.configfiles else []
+    files = [default if default.exists() else ROOT / default]
     try:
         known = catalogue.load(".snakemake/lacuna")
         experiment = load_experiment(
             [*files, *settings.configfiles],
             settings.config,
-            Path(workflow.basedir) / "workflow/schemas/config.schema.yaml",
+            ROOT / "workflow/schemas/config.schema.yaml",
             known,
             # a job's own process need not read the user's data again
             data_folder="results/data" if workflow.is_main_process else None,

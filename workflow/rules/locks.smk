@@ -1,5 +1,6 @@
 # What another run leaves behind: a killed one's lock is taken away before Snakemake looks, before a job starts its jobs on
 # a cluster, and the future times of a machine whose clock is ahead.
+import atexit
 import fcntl
 import getpass
 import os
@@ -11,9 +12,15 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(workflow.basedir) / "src"))
+# not workflow.basedir, which in a module is the folder of the Snakefile that imports it
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
+if {"{", "}"} & set(f"{ROOT}{Path.cwd()}"):
+    sys.exit(f"lacuna: {Path.cwd()}: Snakemake takes braces for wildcards; allowed: a path without {{ and }}")
+# The library is found without being installed; scripts/job.py does the same for the scripts.
+sys.path.insert(0, str(ROOT / "src"))
 
-from lacuna.processes import lead
+from lacuna.errors import LacunaError
+from lacuna.processes import lead, share
 
 
 def take_away_stale_locks(folder):
@@ -78,6 +85,19 @@ def cancel_jobs_left_behind(patience=180):
         left = left if (now := jobs_left_behind()) is None else now
 
 
+def hold_results(folder):
+    """End this run if one of another clone works on the same results, which a link shares: their locks are apart."""
+    clone = Path(".snakemake").resolve().parent
+    try:
+        atexit.register(share(Path(folder).resolve() / ".running", str(clone)))
+    except LacunaError as error:
+        other = Path(str(error))
+        sys.exit(
+            f"lacuna: {Path(folder).resolve()}: a run in {other} works on it; "
+            "wait for its end, or give this clone a results folder of its own"
+        )
+
+
 def date_back(folder):
     """Give results from the future, whose maker's clock was ahead, the present time.
 
@@ -106,6 +126,8 @@ else:
 
 
 onstart:
+    if workflow.is_main_process:
+        hold_results("results")
     cancel_jobs_left_behind()
     if workflow.is_main_process:
         date_back("results")

@@ -19,12 +19,13 @@ DAMAGED = set()
 def remembers(persistence, job):
     """Whether Snakemake recorded the making of just these files."""
     for path in job.output:
-        record = persistence.metadata(path)
         try:
-            if record is None or record.endtime is None or abs(os.stat(path).st_mtime - record.endtime) > 0.01:
-                return False
+            made = os.stat(path).st_mtime
         except FileNotFoundError:
-            continue
+            continue  # to be made anyway
+        record = persistence.metadata(path)
+        if record is None or record.endtime is None or abs(made - record.endtime) > 0.01:
+            return False
     return True
 
 
