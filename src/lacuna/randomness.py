@@ -7,8 +7,12 @@ import hashlib
 import json
 import random
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 
 def derive(*parts: str | int) -> int:
@@ -25,19 +29,30 @@ def numpy_generator(*parts: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(derive(*parts)))
 
 
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """For a while the global streams of Python, NumPy and torch (on the CPU) are those of `seed`; then as before.
-
-    For code that is not ours and draws from them.
-    """
+def seed_streams(seed: int, device: torch.device | None = None) -> None:
+    """Start the global streams of Python, NumPy and torch, on the CPU and the given device, at `seed` (63 bits)."""
     import torch  # a plan needs streams and no torch
 
-    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 the one that others draw from
-    with torch.random.fork_rng(devices=[]):
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        torch.default_generator.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed([seed % 2**32, seed >> 32])  # noqa: NPY002 the one that others draw from
+    # not torch.manual_seed, which looks for every kind of device
+    torch.default_generator.manual_seed(seed)
+    if device is not None and device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """For a while the global streams of `seed_streams` are those of `seed`; then they go on as before.
+
+    For code that is not ours and draws from them: a network's dropout, or what it draws by NumPy.
+    """
+    import torch
+
+    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=[device] if device is not None and device.type == "cuda" else []):
+        seed_streams(seed, device)
         try:
             yield
         finally:

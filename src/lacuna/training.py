@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import hashlib
 import inspect
 import json
@@ -27,7 +28,8 @@ from lacuna.artifacts import read_tensors, sha256_of_arrays, write_tensors
 from lacuna.data.batches import Augment, Batch, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Count, Fraction, Index, NonNegative, Positive, UnitHalfOpen, values_of
-from lacuna.randomness import derive
+from lacuna.models.modes import evaluating
+from lacuna.randomness import derive, seed_streams, seeded
 from lacuna.registry import Registry, register
 
 if TYPE_CHECKING:
@@ -297,12 +299,16 @@ class Passes:
 
     samples: rows of the forward passes. A backward pass is a gradient that arrives at an output: one forward pass from
     which two losses are derived apart counts two.
+    Each pass gets images of its own: a network that writes into its input changes nobody else's, nor its next pass's.
     """
 
     def __init__(self, model: nn.Module):
         self.forwards = self.backwards = self.samples = 0
         self.open = True
-        self._handle = model.register_forward_hook(self)
+        self._handles = [model.register_forward_pre_hook(self._own), model.register_forward_hook(self)]
+
+    def _own(self, model: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        return tuple(x.clone() if isinstance(x, Tensor) else x for x in given) if self.open else None
 
     def __call__(self, model: nn.Module, given: tuple[Any, ...], output: Any) -> None:
         if self.open:
@@ -331,7 +337,8 @@ class Passes:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._handle.remove()
+        for handle in self._handles:
+            handle.remove()
         self.open = False
 
 
@@ -419,10 +426,11 @@ def fit(
     snapshot_epoch: keep a copy of the state after this many epochs. log: gets one line per epoch.
     Ends with the same bits whether or not it was interrupted and resumed from `checkpoint` (CPU).
 
-    Raises LacunaError if the loss is no longer finite or a masked weight is not 0 at the end,
-    with a checkpoint Interrupted after SIGTERM, SIGUSR1 or SIGINT, once it is written.
+    Raises LacunaError if the loss is no longer finite, if a weight or a logit is not or a masked weight is not 0 at the
+    end, and for a batch of one sample that batch norm cannot normalise; with a checkpoint Interrupted after SIGTERM,
+    SIGUSR1 or SIGINT, once it is written.
     """
-    with Passes(model) as passes_made, _own_noise(next(model.parameters()).device):
+    with Passes(model) as passes_made, seeded(derive(seed, "noise"), next(model.parameters()).device):
         return _fit(model, objective, data, passes_made, seed, mask, start_epoch, snapshot_epoch, checkpoint, log, name)
 
 
@@ -456,6 +464,7 @@ def _fit(
         optimizer.hold(named[name_of], movable)
 
     passes = {s: data.steps(s, objective.batch_size) for s in objective.streams}
+    _refuse_single_samples(model, objective, data, moving, name)
     per_epoch = len(objective.plan(start_epoch, passes))
     plans = [objective.plan(epoch, passes) for epoch in range(start_epoch, objective.epochs)]
     run = Fit(snapshot=state_of(model) if snapshot_epoch == start_epoch else None)
@@ -539,6 +548,9 @@ def _fit(
     run.mask, run.facts = work.mask, work.facts
     if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
         raise _diverged(name, objective.epochs - 1, objective, "a weight is not finite")
+    with passes_made.paused():
+        if not answers_finite(model, data):
+            raise _diverged(name, objective.epochs - 1, objective, "a logit is not finite")
     if work.mask is not None:
         work.mask.check(model)
     if checkpoint is not None:
@@ -546,20 +558,9 @@ def _fit(
     return run
 
 
-@contextlib.contextmanager
-def _own_noise(device: torch.device) -> Iterator[None]:
-    """What a network draws by itself (dropout) comes from the global streams: for a while they belong to a run."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield
-
-
 def seed_noise(work: Work) -> None:
     """What the network draws by itself (dropout) starts as at the beginning of the step."""
-    # not torch.manual_seed, which looks for every kind of device
-    torch.default_generator.manual_seed(work.noise)
-    if work.device.type == "cuda":
-        with torch.cuda.device(work.device):
-            torch.cuda.manual_seed(work.noise)
+    seed_streams(work.noise, work.device)
 
 
 def _cycle(
@@ -581,9 +582,38 @@ def _train_mode(model: nn.Module, objective: Objective, moving: set[str] | None)
                 module.eval()
 
 
+def _refuse_single_samples(
+    model: nn.Module, objective: Objective, data: UnlearningData, moving: set[str] | None, name: str
+) -> None:
+    """Batch norm cannot normalise one sample on maps of 1×1; known before the first step, by a trial on a copy."""
+    alone = [s for s in objective.streams if 1 in data.sizes(s, objective.batch_size)]
+    if not alone:
+        return
+    first, trial = next(model.parameters()), copy_of(model)
+    _train_mode(trial, objective, moving)
+    try:
+        with torch.no_grad():
+            trial(torch.zeros(1, *data.images.shape[1:], dtype=first.dtype, device=first.device))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        part = alone[0]
+        why = f"'{part}' has one sample" if len(data.index(part)) == 1 else f"batch_size is {objective.batch_size}"
+        frozen = "batchnorm: frozen, or " if any(f.name == "batchnorm" for f in dataclasses.fields(objective)) else ""
+        raise LacunaError(
+            f"{name}: {why}, and batch norm in training has no variance of one sample where its maps are 1×1; "
+            f"allowed: {frozen}batches of at least 2 samples"
+        ) from None
+
+
 def _say(log: Callable[[str], None] | None, line: str) -> None:
     if log is not None:
         log(line)
+
+
+def diverged(name: str, what: str) -> LacunaError:
+    """The error of a run that turned out to have diverged; what: the sign of it."""
+    return LacunaError(f"{name}: diverged ({what}); try a smaller lr or fewer epochs")
 
 
 def _diverged(name: str, epoch: int, objective: Objective, what: str) -> LacunaError:
@@ -689,15 +719,27 @@ def _resume(
 
 
 @torch.no_grad()
+def answers_finite(model: nn.Module, data: UnlearningData) -> bool:
+    """Whether all logits of the first images of D_r and of D_f are finite, in evaluation mode.
+
+    Weights can be finite and so large that no answer is.
+    """
+    dtype = next(model.parameters()).dtype
+    with evaluating(model):
+        for part in ("retain", "forget"):
+            if len(data.parts.get(part, ())):
+                x, _ = next(data.plain_batches(part, 256, dtype))
+                if not bool(torch.isfinite(model(x)).all()):
+                    return False
+    return True
+
+
+@torch.no_grad()
 def logits(model: nn.Module, data: UnlearningData, part: str, batch_size: int = 1000) -> Tensor:
     """Logits in evaluation mode, float32 [n, classes] on the CPU, in the stored order of the part."""
-    was_training = {module: module.training for module in model.modules()}
     dtype = next(model.parameters()).dtype
-    model.eval()
-    out = [model(x).float().cpu() for x, _ in data.plain_batches(part, batch_size, dtype)]
-    for module, mode in was_training.items():
-        module.training = mode
-    return torch.cat(out)
+    with evaluating(model):
+        return torch.cat([model(x).float().cpu() for x, _ in data.plain_batches(part, batch_size, dtype)])
 
 
 def accuracy(model: nn.Module, data: UnlearningData, part: str) -> float:

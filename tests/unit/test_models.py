@@ -2,7 +2,9 @@
 
 import inspect
 import math
+import random
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -218,12 +220,44 @@ def test_initialisation_depends_on_the_seed_alone(make):
     assert not any(torch.equal(one.get_submodule(n).weight, other.get_submodule(n).weight) for n in drawn)
 
 
-def test_global_random_state_is_left_alone():
+class Drawn(nn.Module):
+    """Draws its weights by NumPy or by Python's `random`."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.conv, self.draw = nn.Conv2d(1, 4, 3), draw
+
+    def reset_parameters(self):
+        self.conv.reset_parameters()
+        with torch.no_grad():
+            self.conv.weight.copy_(torch.tensor(self.draw(self.conv.weight.numel())).view(self.conv.weight.shape))
+
+
+DRAWS = {
+    "numpy": lambda n: np.random.normal(0, 0.1, n),  # noqa: NPY002
+    "random": lambda n: [random.gauss(0, 0.1) for _ in range(n)],
+}
+
+
+@pytest.mark.parametrize("draw", DRAWS)
+def test_initialisation_by_numpy_or_random_depends_on_the_seed_alone(draw):
+    model = nn.Sequential(Drawn(DRAWS[draw]))
+    found = []
+    for seed in (7, 7, 8, 2**62 + 7):
+        reinitialise(model, seed)
+        found.append(model[0].conv.weight.clone())
+    assert torch.equal(found[0], found[1])
+    assert not any(torch.equal(found[0], other) for other in found[2:])
+
+
+def test_global_random_states_are_left_alone():
+    def states():
+        return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
+
     model = network()
-    torch.manual_seed(3)
-    before = torch.get_rng_state()
+    before = states()
     reinitialise(model, 0)
-    assert torch.equal(torch.get_rng_state(), before)
+    assert states() == before
 
 
 def test_convolutions_have_he_variance_and_batch_norm_is_the_identity():

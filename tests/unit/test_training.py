@@ -3,10 +3,11 @@
 import itertools
 import math
 import os
+import random
 import re
 import signal
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
 import numpy as np
@@ -16,13 +17,15 @@ from tiny import data, network, same, state
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lacuna import training
+from lacuna import training, unlearn
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import values_of
-from lacuna.pruning.criteria import magnitude
+from lacuna.pruning.criteria import grasp, magnitude, snip
 from lacuna.pruning.mask import Mask
 from lacuna.training import RECIPES, Checkpoint, Fast, Interrupted, Objective, Passes, Recipe, Sgd, copy_of, fit
+from lacuna.unlearning import UNLEARNERS
+from lacuna.unlearning.base import LossUnlearner
 from lacuna.unlearning.famo import FAMO
 
 QUICK = {"epochs": 3, "lr": 0.1, "batch_size": 16, "schedule": "cosine", "milestones": (), "crop": 1, "flip": False}
@@ -412,6 +415,95 @@ def test_weight_that_overflows_in_the_last_step_is_noticed():
         fit(network(), Last(epochs=1, batch_size=100, lr=1e38), SOURCE, seed=0)
 
 
+def test_weights_too_large_for_any_answer_are_noticed_though_they_and_the_losses_are_finite():
+    """The loss of the only step is that before it; the weights after it are near 1e25, finite, and no logit is."""
+    with pytest.raises(
+        LacunaError, match=r"^mine: diverged in epoch 1 .a logit is not finite. with lr 1e\+25; try a sm"
+    ):
+        fit(network(), recipe(epochs=1, lr=1e25, batch_size=100, schedule="constant"), SOURCE, seed=0, name="mine")
+
+
+# ---- one sample in a batch -------------------------------------------------------------------------------------------
+
+
+def deep():
+    """Batch norm over maps of 1×1, as a deep network has for small images."""
+    return nn.Sequential(nn.Conv2d(1, 4, 6), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4, 3))
+
+
+@pytest.mark.parametrize("order", ["at first", "after the others"])
+def test_one_sample_that_batch_norm_cannot_normalise_is_refused_before_the_first_step(order):
+    seen = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Both(LossUnlearner):
+        def plan(self, epoch, passes):
+            steps = [("retain",)] * passes["retain"]
+            return [("forget",), *steps] if order == "at first" else [*steps, ("forget",)]
+
+        def loss(self, model, forget, retain):
+            batch = forget or retain
+            seen.append(len(batch.y))
+            return cross_entropy(model(batch.x), batch.y)
+
+    said = "^mine: 'forget' has one sample, and batch norm .* no variance of one sample where its maps are 1×1"
+    allowed = "allowed: batchnorm: frozen, or batches of at least 2 samples$"
+    one = data(retain=10, forget=1)
+    model = deep()
+    before = state(model)
+    with pytest.raises(LacunaError, match=f"{said}; {allowed}"):
+        fit(model, Both(epochs=1, lr=0.1, batch_size=4), one, seed=0, name="mine")
+    assert same(state(model), before) and not seen
+    # what is allowed works, and so does what batch norm can do
+    for able, options, source in (
+        (deep(), {"batchnorm": "frozen"}, one),
+        (deep(), {}, data(retain=10, forget=2)),
+        (network(), {}, one),
+    ):
+        fit(able, Both(epochs=1, lr=0.1, batch_size=4, **options), source, seed=0)
+        assert all(bool(torch.isfinite(v).all()) for v in state(able).values())
+
+
+def test_batches_of_one_are_refused_by_the_key_that_makes_them():
+    said = "^mine: batch_size is 1, and batch norm .*; allowed: batches of at least 2 samples$"
+    with pytest.raises(LacunaError, match=said):
+        fit(deep(), recipe(batch_size=1), SOURCE, seed=0, name="mine")
+
+
+# ---- networks that write into their input ----------------------------------------------------------------------------
+
+
+class Scaling(nn.Module):
+    """Scales images to [−1, 1] first, in a copy or where they lie."""
+
+    def __init__(self, in_place):
+        super().__init__()
+        self.in_place, self.net = in_place, network()
+
+    def forward(self, x):
+        return self.net(x.mul_(2).sub_(1) if self.in_place else x * 2 - 1)
+
+
+# with teachers, with images that are learnt, with a second look at a batch, with two passes over one
+TWICE = ("delete", "bad_teacher", "scrub", "prmq", "boundary_shrink", "unsir", "eupmu", "famo", "munba", "iu", "ssd")
+
+
+@pytest.mark.parametrize("floats", [False, True])
+@pytest.mark.parametrize("name", TWICE)
+def test_a_network_that_writes_into_its_input_is_unlearned_as_one_that_does_not(name, floats):
+    source = SOURCE
+    if floats:
+        source = replace(source, images=source.images.float() / 255)
+    images, known = source.images.clone(), {f.name for f in fields(UNLEARNERS[name])}
+    options = {"epochs": 1, "lr": 1e-3, "batch_size": 8, "noise_steps": 3, "batches": "equal"}
+    options = {k: v for k, v in options.items() if k in known}
+    ended = []
+    for in_place in (True, False):
+        ended.append(state(unlearn(name, Scaling(in_place), source, **options).model))
+    assert same(*ended)
+    assert torch.equal(source.images, images)
+
+
 # ---- cost ------------------------------------------------------------------------------------------------------------
 
 
@@ -563,7 +655,7 @@ def test_interrupted_run_ends_with_the_same_bits(tmp_path, uninterrupted, hit):
 
 
 class Dropping(nn.Module):
-    """A network that draws from the global stream while it trains."""
+    """A network that draws from the global stream of PyTorch while it trains."""
 
     def __init__(self):
         super().__init__()
@@ -573,18 +665,61 @@ class Dropping(nn.Module):
         return self.net(nn.functional.dropout(x, 0.5, self.training))
 
 
+class Deepening(nn.Module):
+    """A network that draws from the global streams of NumPy or of Python while it trains, for each image or batch."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.net, self.draw = network(), draw
+
+    def forward(self, x):
+        if not self.training:
+            return self.net(x)
+        return self.net(x * torch.tensor(self.draw(len(x)), dtype=x.dtype).view(-1, 1, 1, 1))
+
+
+def by_numpy():
+    return Deepening(lambda n: np.random.rand(n))  # noqa: NPY002
+
+
+def by_random():
+    return Deepening(lambda n: [random.random() for _ in range(n)])
+
+
+def global_streams(seed=None):
+    """The states of the global streams, started at a seed if one is given."""
+    if seed is not None:
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        torch.manual_seed(seed)
+    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
+
+
 @pytest.mark.parametrize("hit", [2, 3, 8])
-def test_what_a_network_draws_itself_depends_on_seed_and_step_alone(tmp_path, hit):
+@pytest.mark.parametrize("make", [Dropping, by_numpy, by_random])
+def test_what_a_network_draws_itself_depends_on_seed_and_step_alone(tmp_path, make, hit):
     """Dropout: the same bits whatever the global seed, after an interruption too."""
-    torch.manual_seed(1)
-    _, one = fragile(mask=False, make=Dropping)
-    torch.manual_seed(2)
-    _, other = fragile(hit, mask=False, path=tmp_path / "c", make=Dropping)
+    global_streams(1)
+    _, one = fragile(mask=False, make=make)
+    global_streams(2)
+    _, other = fragile(hit, mask=False, path=tmp_path / "c", make=make)
     assert_equal(one, other)
-    assert not same(fragile(mask=False, seed=4, make=Dropping)[1]["state"], one["state"])
-    model, before = Dropping(), torch.get_rng_state()
+    assert not same(fragile(mask=False, seed=4, make=make)[1]["state"], one["state"])
+    model, before = make(), global_streams()
     fit(model, recipe(), SOURCE, seed=0)
-    assert torch.equal(torch.get_rng_state(), before)
+    assert global_streams() == before
+
+
+@pytest.mark.parametrize("criterion", [snip, grasp])
+@pytest.mark.parametrize("make", [Dropping, by_numpy, by_random])
+def test_what_a_network_draws_itself_does_not_decide_what_is_pruned(criterion, make):
+    found, model = [], make()
+    for seed in (1, 2):
+        before = global_streams(seed)
+        found.append(criterion(model, data=SOURCE, seed=0, samples_per_class=4))
+        assert global_streams() == before
+    assert same(*found)
+    assert not same(found[0], criterion(model, data=SOURCE, seed=1, samples_per_class=4))
 
 
 def test_second_look_at_a_batch_drops_the_same(monkeypatch):
@@ -599,7 +734,7 @@ def test_second_look_at_a_batch_drops_the_same(monkeypatch):
     monkeypatch.setattr(FAMO, "losses_now", look)
     monkeypatch.setattr(Sgd, "step", lambda self, lr: None)
     fit(Dropping(), method, SOURCE, seed=0)
-    assert len(pairs) == 3
+    assert len(pairs) == SOURCE.steps("mixed", 16) == 4
     for before, after in pairs:
         assert before == after
 

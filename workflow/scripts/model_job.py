@@ -29,7 +29,7 @@ from lacuna.models.cost import inference_ms, macs, parameters
 from lacuna.provenance import processor, switches
 from lacuna.pruning.mask import Mask
 from lacuna.store import save_mask, save_state
-from lacuna.training import Checkpoint, Fit, Recipe, logits, state_of
+from lacuna.training import Checkpoint, Fit, Recipe, diverged, logits, state_of
 from lacuna.unlearning.base import Outcome
 
 
@@ -84,15 +84,21 @@ def write_history(path: str, history: list[dict[str, float]]) -> None:
         temporary.write_text("\n".join([",".join(columns), *rows]) + "\n", encoding="utf-8")
 
 
-def write_predictions(path: str, model: torch.nn.Module, data: UnlearningData, meta: dict[str, Any]) -> None:
-    """Logits, labels and dataset indices of every part of the split, and the digests of dataset and split."""
+def write_predictions(path: str, model: torch.nn.Module, data: UnlearningData, meta: dict[str, Any], name: str) -> None:
+    """Logits, labels and dataset indices of every part of the split, and the digests of dataset and split.
+
+    Raises LacunaError for a logit that is not finite: the model called `name` diverged, whatever its loss was.
+    """
     parts = {part: index.cpu().numpy() for part, index in data.parts.items()}
     arrays = {
         "origin/dataset": numpy.array(meta["sha256"]),
         "origin/split": numpy.array(sha256_of_arrays(parts)),
     }
     for part, index in data.parts.items():
-        arrays[f"logits/{part}"] = logits(model, data, part).numpy()
+        answers = logits(model, data, part)
+        if lost := int((~torch.isfinite(answers)).any(1).sum()):
+            raise diverged(name, f"the logits of {lost} of {len(answers)} samples of '{part}' are not finite")
+        arrays[f"logits/{part}"] = answers.numpy()
         arrays[f"labels/{part}"] = data.labels[index].cpu().numpy()
         arrays[f"index/{part}"] = index.cpu().numpy()
     write_npz(path, "predictions", arrays)
@@ -171,7 +177,9 @@ def write_cell(
     """The files of an unlearned model or an oracle; the job last, it names the content of the others."""
     made = snakemake.output
     network = network_facts(outcome.fit.network or outcome.model, data)
-    write_predictions(made.predictions, outcome.model, data, meta)
+    # .../{scenario}/{state}/{unlearner}/predictions.npz
+    scenario, state, unlearner = Path(made.predictions).parts[-4:-1]
+    write_predictions(made.predictions, outcome.model, data, meta, f"{unlearner} on {state}, {scenario}")
     save_mask(made.mask, outcome.mask or Mask.full(outcome.model))
     write_history(made.history, outcome.fit.history)
     save_state(made.model, state_of(outcome.model))

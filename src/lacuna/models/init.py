@@ -10,19 +10,20 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from lacuna.errors import LacunaError
+from lacuna.randomness import seeded
 
 
 def reinitialise(model: nn.Module, seed: int) -> None:
-    """Draw every parameter again, in place, from `seed` alone; the global random state is left as it was.
+    """Draw every parameter again, in place, from `seed` alone, be it with PyTorch, NumPy or Python's `random`.
 
+    Their global random states are left as they were.
     A module that defines `reset_parameters` does it for itself and all below it.
     Raises LacunaError for a module that has parameters but no such method: it would keep what it has learned.
     """
     device = next(model.parameters()).device
     model.cpu()
-    with torch.random.fork_rng(devices=[]):
+    with seeded(seed):
         # always drawn on the CPU, so that every device starts from the same numbers
-        torch.manual_seed(seed)
         _reset(model)
     model.to(device)
 

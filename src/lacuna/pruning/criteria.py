@@ -17,6 +17,7 @@ from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.models.modes import plain_attention
 from lacuna.pruning.mask import prunable
+from lacuna.randomness import derive, seeded
 from lacuna.training import copy_of
 
 BatchNorm = Literal["train", "frozen"]
@@ -70,7 +71,9 @@ def snip(
     """
     model = copy_of(model).train(batchnorm == "train")
     weights = _scored(model, include_linear)
-    gradients = _gradients(_loss(model, data, _balanced(data, samples_per_class, seed)), weights)
+    chosen = _balanced(data, samples_per_class, seed)
+    with seeded(derive(seed, "noise"), data.device):
+        gradients = _gradients(_loss(model, data, chosen), weights)
     return {name: (w.detach() * gradients[name]).abs() for name, w in weights.items()}
 
 
@@ -91,7 +94,7 @@ def grasp(
     model = copy_of(model).train(batchnorm == "train")
     weights = _scored(model, include_linear)
     everything = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    with plain_attention():
+    with plain_attention(), seeded(derive(seed, "noise"), data.device):
         loss = _loss(model, data, _balanced(data, samples_per_class, seed), temperature=200.0)
         flow = torch.stack([g.square().sum() for g in _gradients(loss, everything, create_graph=True).values()]).sum()
         # ∂(½ gᵀg)/∂θ = Hg

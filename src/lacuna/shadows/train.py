@@ -19,7 +19,7 @@ from lacuna.models.init import reinitialise
 from lacuna.pruning.base import Origin, Pruner
 from lacuna.pruning.mask import Mask
 from lacuna.randomness import derive
-from lacuna.training import Fit, Recipe, State, fit, logits, state_of
+from lacuna.training import Fit, Recipe, State, diverged, fit, logits, state_of
 
 
 def one_by_one(
@@ -122,7 +122,7 @@ def answers(model: nn.Module, data: UnlearningData, where: str) -> Arrays:
         try:
             arrays[f"phi/{part}"] = margin(x, y).astype(np.float32)
         except LacunaError as error:
-            raise LacunaError(f"{where}, '{part}': {error}") from None
+            raise diverged(where, f"'{part}': {error}") from None
         arrays[f"correct/{part}"] = x.argmax(1) == y
     return arrays
 

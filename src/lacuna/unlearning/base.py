@@ -18,8 +18,9 @@ from lacuna.fields import build
 from lacuna.models.modes import evaluating
 from lacuna.pruning.base import Origin
 from lacuna.pruning.mask import Mask
+from lacuna.randomness import derive, seeded
 from lacuna.registry import register as register
-from lacuna.training import Checkpoint, Fit, Objective, Passes, copy_of, fit
+from lacuna.training import Checkpoint, Fit, Objective, Passes, answers_finite, copy_of, fit
 
 BatchNorm = Literal["train", "frozen"]
 
@@ -142,11 +143,13 @@ class EditUnlearner(Unlearner):
 
     def run(self, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
         start = time.perf_counter()
-        with Passes(model) as passes:
+        with Passes(model) as passes, seeded(derive(run.seed, "noise"), next(model.parameters()).device):
             facts = self.edit(model, data, run)
         seconds = time.perf_counter() - start
         if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
             raise LacunaError(f"{run.name}: a weight is not finite after the edit; try a weaker one")
+        if not answers_finite(model, data):
+            raise LacunaError(f"{run.name}: a logit is not finite after the edit; try a weaker one")
         done = Fit(seconds=seconds, samples=passes.samples, forwards=passes.forwards, backwards=passes.backwards)
         done.facts |= facts or {}
         return Outcome(model, run.mask, done)
@@ -203,8 +206,7 @@ def _check_answer(model: nn.Module, data: UnlearningData) -> None:
     if parameter is None:
         raise LacunaError(f"model: {type(model).__name__} has no parameters; allowed: a network that has learnt")
     shape = tuple(data.images.shape[1:])
-    cuda = [parameter.device] if parameter.device.type == "cuda" else []
-    with torch.no_grad(), torch.random.fork_rng(cuda), evaluating(model):
+    with torch.no_grad(), seeded(0, parameter.device), evaluating(model):
         try:
             logits: Any = model(data.example(parameter.dtype))
         except Exception as error:  # whatever a network raises
