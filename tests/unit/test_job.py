@@ -1,5 +1,7 @@
 """What every script shares: one sentence for whatever goes wrong, damaged inputs set aside, one writer."""
 
+import dataclasses
+import importlib
 import importlib.util
 import os
 import sys
@@ -144,3 +146,25 @@ def test_success_leaves_its_log_and_no_lock(snakemake):
 def test_the_module_needs_no_torch():
     code = f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r}); import job; sys.exit('torch' in sys.modules)"
     assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", code]) == 0
+
+
+def test_answers_that_are_not_finite_are_a_divergence_and_leave_no_file(tmp_path, monkeypatch):
+    """Of any part: the run itself looks at a batch of two of them."""
+    import torch
+    from tiny import data, network
+
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    write_predictions = importlib.import_module("model_job").write_predictions
+    given, model, path = data(), network(), tmp_path / "predictions.npz"
+    images = given.images.float() / 255
+    images[given.parts["test"][3]] = torch.inf
+    broken = dataclasses.replace(given, images=images)
+    with pytest.raises(LacunaError) as caught:
+        write_predictions(path, model, broken, {"sha256": "0"}, "ga on dense, class")
+    assert str(caught.value) == (
+        "ga on dense, class: diverged (the logits of 1 of 10 samples of 'test' are not finite); "
+        "try a smaller lr or fewer epochs"
+    )
+    assert not list(tmp_path.iterdir())
+    write_predictions(path, model, given, {"sha256": "0"}, "ga on dense, class")
+    assert torch.isfinite(torch.from_numpy(read_npz(path, "predictions")["logits/test"])).all()

@@ -25,7 +25,7 @@ from lacuna.pruning.criteria import grasp, magnitude, snip
 from lacuna.pruning.mask import Mask
 from lacuna.training import RECIPES, Checkpoint, Fast, Interrupted, Objective, Passes, Recipe, Sgd, copy_of, fit
 from lacuna.unlearning import UNLEARNERS
-from lacuna.unlearning.base import LossUnlearner
+from lacuna.unlearning.base import EditUnlearner, LossUnlearner, Run
 from lacuna.unlearning.famo import FAMO
 
 QUICK = {"epochs": 3, "lr": 0.1, "batch_size": 16, "schedule": "cosine", "milestones": (), "crop": 1, "flip": False}
@@ -421,6 +421,18 @@ def test_weights_too_large_for_any_answer_are_noticed_though_they_and_the_losses
         LacunaError, match=r"^mine: diverged in epoch 1 .a logit is not finite. with lr 1e\+25; try a sm"
     ):
         fit(network(), recipe(epochs=1, lr=1e25, batch_size=100, schedule="constant"), SOURCE, seed=0, name="mine")
+
+
+def test_an_edit_after_which_nothing_is_answered_is_noticed():
+    @dataclass(frozen=True, kw_only=True)
+    class Blown(EditUnlearner):
+        def edit(self, model, data, run):
+            with torch.no_grad():
+                for p in model.parameters():
+                    p.fill_(1e30)
+
+    with pytest.raises(LacunaError, match=r"^mine: a logit is not finite after the edit; try a weaker one$"):
+        Blown().run(network(), SOURCE, Run(name="mine"))
 
 
 # ---- one sample in a batch -------------------------------------------------------------------------------------------
