@@ -298,6 +298,12 @@ X, Y = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch
         ({"retain": (X > 0.5, Y)}, "part 'retain': images: type torch.bool is not allowed"),
         ({"retain": (X.flatten(1), Y)}, "part 'retain': images: shape (6, 64) is not allowed; allowed: (n, channels"),
         ({"retain": (X.numpy().astype(object), Y)}, "part 'retain': images: a ndarray is not allowed"),
+        ({"retain": (X.to("meta"), Y)}, "part 'retain': images: a tensor without values"),
+        ({"retain": (X.to_sparse(), Y)}, "part 'retain': images: a tensor of layout torch.sparse_coo"),
+        ({"mixed": (X, Y)}, "'mixed' is forget and retain together"),
+        ({"classes": "3"}, "classes: '3' is not allowed; allowed: a whole number"),
+        ({"classes": 0}, "classes: 0 is not allowed"),
+        ({"augment": 4}, "augment: 4 is not allowed; allowed: lacuna.data.batches.Augment"),
         ({"retain": X}, "part 'retain' is a Tensor; allowed: (images, labels)"),
     ],
 )

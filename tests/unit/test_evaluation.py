@@ -81,6 +81,11 @@ def test_cell_of_takes_what_a_notebook_holds():
         ({"retain": (np.eye(3) * np.nan, np.arange(3))}, "retain: the logits of sample 0 are not finite"),
         ({"retain": ([[1, 2], [3]], np.arange(2))}, "retain: logits: no array can be made of them"),
         ({"retain": np.eye(3)}, "retain: a ndarray is not allowed; allowed: (logits, labels)"),
+        ({"retain": (np.eye(3), np.zeros(3, "m8[s]"))}, "retain: labels: type timedelta64[s] is not allowed"),
+        (
+            {"retain": (np.eye(3), np.arange(3)), "forget": (np.eye(4), np.arange(4))},
+            "the parts have logits of different numbers of classes (retain 3, forget 4); allowed: one number",
+        ),
         ({"valid": (np.eye(3), np.arange(3))}, "Cell.of: 'valid' is no part of the data; allowed: retain, forget, val"),
     ],
 )

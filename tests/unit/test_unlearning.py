@@ -683,11 +683,15 @@ def seen_once(model):
     return model
 
 
+WIDTH = SOURCE.example(torch.float32).numel()
+
+
 class Twice(nn.Linear):
     def forward(self, x):
         return (super().forward(x.flatten(1)),) * 2
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -697,10 +701,17 @@ class Twice(nn.Linear):
         (lambda: {"model": pruned(network())}, "is computed from other parameters (torch.nn.utils.prune, weight_norm)"),
         (lambda: {"model": seen_once(pruned(network()))}, "is computed from other parameters"),
         (lambda: {"model": nn.Sequential(nn.Conv2d(7, 3, 1), nn.Flatten())}, "model: it has no answer for images of"),
-        (lambda: {"model": nn.Sequential(nn.Flatten(), nn.LazyLinear(2))}, "data: label 2 is out of range; allowed: 0"),
-        (lambda: {"model": Twice(SOURCE.example(torch.float32).numel(), 3)}, "its answer to one image is a tuple"),
+        (lambda: {"model": nn.Sequential(nn.Flatten(), nn.LazyLinear(3))}, "model: it has lazy parameters"),
+        (lambda: {"model": torch.jit.script(network())}, "model: compiled by torch.jit"),
+        (lambda: {"model": network().requires_grad_(False)}, "model: no parameter requires a gradient"),
+        (
+            lambda: {"model": nn.Sequential(nn.Flatten(), nn.Linear(WIDTH, 2))},
+            "data: label 2 is out of range; allowed: 0",
+        ),
+        (lambda: {"model": Twice(WIDTH, 3)}, "its answer to one image is a tuple"),
         (lambda: {"model": nn.Conv2d(SOURCE.images.shape[1], 3, 1)}, "its answer to one image is shape (1, 3,"),
         (lambda: {"data": (SOURCE.images, SOURCE.labels)}, "data: a tuple is not allowed; allowed: lacuna.Unlearning"),
+        (lambda: {"mask": {}}, "mask: a dict is not allowed"),
         (lambda: {"mask": {"weight": torch.ones(1)}}, "mask: a dict is not allowed; allowed: lacuna.Mask({name: bool"),
     ],
 )

@@ -17,11 +17,6 @@ from lacuna.pruning.rounds import rounds_to
 from lacuna.reachable import modules_of
 from lacuna.shadows.plan import models_of
 
-if {"{", "}"} & set(str(workflow.basedir)):
-    sys.exit(
-        f"lacuna: {workflow.basedir}: Snakemake takes braces in the path of a workflow for wildcards; "
-        "allowed: a checkout in a folder without { and } (the working directory may have them)"
-    )
 # a plan keeps what it makes: looking for garbage in it again and again takes a tenth of a large one's time
 gc.set_threshold(100_000, 50, 1000)
 

@@ -151,6 +151,12 @@ class UnlearningData:
         """
         if "retain" not in parts:
             raise LacunaError("from_tensors: no part 'retain'; allowed: retain=(x, y), forget=(x, y) and others")
+        if "mixed" in parts:
+            raise LacunaError("from_tensors: 'mixed' is forget and retain together; allowed: another name for a part")
+        for what, value, kind in (("classes", classes, int), ("augment", augment, Augment)):
+            if value is not None and (not isinstance(value, kind) or value == 0):
+                name = "a whole number from 1" if kind is int else "lacuna.data.batches.Augment"
+                raise LacunaError(f"from_tensors: {what}: {value!r} is not allowed; allowed: {name}, or None")
         pairs = {name: _pair(part, name) for name, part in parts.items()}
         index, start = {}, 0
         first = pairs["retain"][0]
@@ -301,7 +307,7 @@ def _pair(part: Any, name: str) -> tuple[Tensor, Tensor]:
         raise LacunaError(f"{where}: type {x.dtype} is not allowed; allowed: uint8, or normalised floats")
     if x.dim() != 4 or 0 in x.shape[1:]:
         raise LacunaError(f"{where}: shape {tuple(x.shape)} is not allowed; allowed: (n, channels, height, width)")
-    if x.shape[3] in (1, 3) and min(x.shape[1], x.shape[2]) > 3:
+    if x.shape[3] in (1, 3, 4) and min(x.shape[1], x.shape[2]) > 4:
         raise LacunaError(
             f"{where}: shape {tuple(x.shape)} has the channels last; allowed: (n, channels, height, width), as "
             "x.permute(0, 3, 1, 2) is"
@@ -318,6 +324,9 @@ _WHAT = ("images", "labels")
 
 def _tensor(values: Any, where: str) -> Tensor:
     if isinstance(values, Tensor):
+        if values.is_meta or values.layout != torch.strided:
+            kind = "a tensor without values" if values.is_meta else f"a tensor of layout {values.layout}"
+            raise LacunaError(f"{where}: {kind} is not allowed; allowed: a dense tensor or an array")
         return values.detach()
     try:
         array = np.asarray(values)

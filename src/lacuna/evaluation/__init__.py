@@ -46,7 +46,9 @@ def evaluate(
     >>> evaluate(cell, metrics=["UA", "RA"])
     {'UA': 50.0, 'RA': 100.0}
     """
-    named = {"oracle": oracles} if isinstance(oracles, Cell) else dict(oracles or {})
+    named = {"oracle": oracles} if isinstance(oracles, Cell) else oracles or {}
+    if not isinstance(named, Mapping) or not all(isinstance(each, Cell) for each in (cell, *named.values())):
+        raise LacunaError("evaluate: it takes a lacuna.Cell, and oracles as another one or as Cells by label")
     for label, oracle in named.items():
         cell.check_comparable(oracle, label)
     values = Values()

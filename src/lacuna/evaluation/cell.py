@@ -46,6 +46,9 @@ class Part:
             row = int((~np.isfinite(self.logits)).any(1).argmax())
             raise LacunaError(f"{self.name}: the logits of sample {row} are not finite")
 
+    def __repr__(self) -> str:
+        return f"Part({self.name}: {len(self.logits)} samples, {self.logits.shape[1]} classes)"
+
     @cached_property
     def _softmax(self) -> tuple[np.ndarray, np.ndarray]:
         # one pass for both: a logarithm of p would lose what underflows
@@ -120,17 +123,29 @@ class Cell:
     extra: Mapping[str, Any] = field(default_factory=dict)
     cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
+    def __post_init__(self) -> None:
+        classes = {name: part.logits.shape[1] for name, part in self.parts.items()}
+        if len(set(classes.values())) > 1:
+            told = ", ".join(f"{name} {n}" for name, n in classes.items())
+            raise LacunaError(f"the parts have logits of different numbers of classes ({told}); allowed: one number")
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{name} {len(part.logits)}" for name, part in self.parts.items())
+        known = [*(["a mask"] if self.mask is not None else []), *sorted(self.extra)]
+        return f"Cell({parts}{'; with ' if known else ''}{', '.join(known)})"
+
     @classmethod
     def of(
         cls,
-        mask: Mapping[str, np.ndarray] | None = None,
+        mask: Mapping[str, Any] | None = None,
         seconds: float | None = None,
         extra: Mapping[str, Any] | None = None,
         **parts: tuple[Any, Any],
     ) -> Cell:
         """From arrays, tensors or lists: Cell.of(retain=(logits, labels), forget=(logits, labels), test=(...)).
 
-        Tensors may lie on a device, need gradients, or be bfloat16. Labels are whole numbers, of whatever type.
+        Tensors may lie on a device, need gradients, or be bfloat16. Labels are whole numbers, of whatever type. mask: a
+        `lacuna.Mask`, or arrays or tensors by name.
         Raises LacunaError for a part of another name, and as `Part`.
         """
         made = {}
@@ -140,6 +155,9 @@ class Cell:
             if not isinstance(part, tuple | list) or len(part) != 2:
                 raise LacunaError(f"{name}: a {type(part).__name__} is not allowed; allowed: (logits, labels)")
             made[name] = Part(_numbers(part[0], f"{name}: logits"), _labels(part[1], name), name=name)
+        if mask is not None:
+            bits = mask.bits() if hasattr(mask, "bits") else mask
+            mask = {name: _numbers(keep, f"mask: {name}").astype(bool) for name, keep in bits.items()}
         return cls(made, mask, seconds, extra=extra or {})
 
     @classmethod

@@ -163,7 +163,7 @@ def run(method: type[Unlearner], model: nn.Module, data: UnlearningData, **optio
         **{"name": method.name} | {k: v for k, v in options.items() if k in names}, asked=frozenset(hyperparameters)
     )
     unlearner = build(method, hyperparameters, method.name)
-    _check_kinds(model, data, given)
+    _check_kinds(unlearner, model, data, given)
     unlearner.check(model)
     before, model = model, copy_of(model)
     _check_answer(model, data)
@@ -178,20 +178,33 @@ def run(method: type[Unlearner], model: nn.Module, data: UnlearningData, **optio
     return outcome
 
 
-def _check_kinds(model: nn.Module, data: UnlearningData, given: Run) -> None:
+def _check_kinds(unlearner: Unlearner, model: nn.Module, data: UnlearningData, given: Run) -> None:
     """Refuse what is no network, data or mask, and a network whose weights are computed from others."""
     kinds: dict[str, tuple[Any, type, str]] = {
         "model": (model, nn.Module, "a torch.nn.Module"),
         "data": (data, UnlearningData, "lacuna.UnlearningData, as from_tensors makes it"),
-        "mask": (given.mask or Mask({}), Mask, "lacuna.Mask({name: bool tensor}), or None"),
-        "origin": (given.origin or Origin(), Origin, "lacuna.pruning.base.Origin(initial=...), or None"),
+        "mask": (Mask({}) if given.mask is None else given.mask, Mask, "lacuna.Mask({name: bool tensor}), or None"),
+        "origin": (
+            Origin() if given.origin is None else given.origin,
+            Origin,
+            "lacuna.pruning.base.Origin(initial=...), or None",
+        ),
     }
     for what, (value, kind, allowed) in kinds.items():
         if not isinstance(value, kind):
             raise LacunaError(f"{what}: a {type(value).__name__} is not allowed; allowed: {allowed}")
+    if next(model.parameters(), None) is None:
+        raise LacunaError(f"model: {type(model).__name__} has no parameters; allowed: a network that has learnt")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise LacunaError("model: compiled by torch.jit, which takes no hooks; allowed: the network before that")
+    if isinstance(unlearner, LossUnlearner) and not any(p.requires_grad for p in model.parameters()):
+        raise LacunaError("model: no parameter requires a gradient; allowed: one or more, requires_grad_(True)")
+    if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
+        raise LacunaError("model: it has lazy parameters without a shape; allowed: a network that has seen a batch")
     for name, module in model.named_modules():
+        own = {key for key, _ in module.named_parameters(recurse=False)}
         for key, value in vars(module).items():
-            of_others = {f"{key}_orig", f"{key}_g"} & set(module._parameters)  # of prune, of weight_norm
+            of_others = {f"{key}_orig", f"{key}_g"} & own  # of prune, of weight_norm
             if isinstance(value, torch.Tensor) and (value.grad_fn is not None or of_others):
                 path = f"{name}.{key}".lstrip(".")
                 raise LacunaError(
@@ -202,9 +215,7 @@ def _check_kinds(model: nn.Module, data: UnlearningData, given: Run) -> None:
 
 def _check_answer(model: nn.Module, data: UnlearningData) -> None:
     """Refuse a network that has no logits for the data: shown one image, in evaluation mode, off the random stream."""
-    parameter = next(model.parameters(), None)
-    if parameter is None:
-        raise LacunaError(f"model: {type(model).__name__} has no parameters; allowed: a network that has learnt")
+    parameter = next(model.parameters())
     shape = tuple(data.images.shape[1:])
     with torch.no_grad(), seeded(0, parameter.device), evaluating(model):
         try:
