@@ -180,15 +180,13 @@ def run(method: type[Unlearner], model: nn.Module, data: UnlearningData, **optio
 
 def _check_kinds(unlearner: Unlearner, model: nn.Module, data: UnlearningData, given: Run) -> None:
     """Refuse what is no network, data or mask, and a network whose weights are computed from others."""
+    mask = Mask({}) if given.mask is None else given.mask
+    origin = Origin() if given.origin is None else given.origin
     kinds: dict[str, tuple[Any, type, str]] = {
         "model": (model, nn.Module, "a torch.nn.Module"),
         "data": (data, UnlearningData, "lacuna.UnlearningData, as from_tensors makes it"),
-        "mask": (Mask({}) if given.mask is None else given.mask, Mask, "lacuna.Mask({name: bool tensor}), or None"),
-        "origin": (
-            Origin() if given.origin is None else given.origin,
-            Origin,
-            "lacuna.pruning.base.Origin(initial=...), or None",
-        ),
+        "mask": (mask, Mask, "lacuna.Mask({name: bool tensor}), or None"),
+        "origin": (origin, Origin, "lacuna.pruning.base.Origin(initial=...), or None"),
     }
     for what, (value, kind, allowed) in kinds.items():
         if not isinstance(value, kind):
