@@ -82,7 +82,7 @@ def read_experiment():
         # the sentence alone: a WorkflowError would come with lines of this file
         sys.exit(f"lacuna: {error}")
     for warning in experiment.warnings:
-        print(f"lacuna: warning: {warning}", file=sys.stderr)
+        print(f"warning: {warning}", file=sys.stderr)
     return experiment, known
 
 
