@@ -185,7 +185,7 @@ def methods_page() -> str:
         lines += [f"Reads {reads(cls)}; works with {works_with(cls)}. Cost: {parts['notes']['Cost']}", ""]
         if own_fields(cls):
             lines += [*table(cls, own_fields(cls)), ""]
-        if not (cls.oracle or cls.keeps):
+        if "Published values" in parts["notes"]:
             published_values(cls)
             lines += [parts["notes"]["Published values"], ""]
         lines += [f"Source: {parts['notes']['Source']}"]
