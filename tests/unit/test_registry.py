@@ -134,7 +134,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize(("source", "asks"), zip(BROKEN, ["plan", "pages", "plan"], strict=True))
+@pytest.mark.parametrize(("source", "asks"), [*zip(BROKEN, ["plan", "pages", "plan"], strict=True)])
 def test_a_broken_method_is_one_sentence_with_file_and_line(tmp_path, source, asks):
     """For a plan and for the pages, whatever is wrong with it."""
     copied = tmp_path / "src" / "lacuna"
