@@ -296,11 +296,14 @@ def test_mia_whose_draws_disagree_is_flagged_with_what_is_made_of_it():
     low, high = (evaluate(well_fitted(), metrics=[f"MIA_draws_{end}"])[f"MIA_draws_{end}"] for end in ("low", "high"))
     assert high - low > 20
     note = f"draws of members from {low:.1f} to {high:.1f}"
-    assert found.notes == {"MIA": note, "avg_gap/o": f"its MIA: {note}", "ToW_MIA/o": f"its MIA: {note}"}
+    assert found.notes == {"MIA": note} | dict.fromkeys(
+        ["avg_gap/o", "ToW_MIA/o"], "its MIA hangs on the draw of members"
+    )
     assert evaluate(steady, metrics=["MIA"]).notes == {}
     beside = well_fitted()
     other = Cell.of(**{p: (beside[p].logits - [[0.0, 0.5]], beside[p].labels) for p in ("retain", "forget", "test")})
-    assert "the oracle's MIA: draws of members from" in evaluate(other, {"o": beside}, ["avg_gap"]).notes["avg_gap/o"]
+    both = evaluate(other, {"o": beside}, ["avg_gap"]).notes["avg_gap/o"]
+    assert both.endswith("the oracle's MIA hangs on the draw of members")
 
 
 def test_other_attacks_draw_a_third_time_only_where_two_disagree(monkeypatch):

@@ -42,6 +42,6 @@ def tug_of_war_membership(cell: Cell, oracle: Cell) -> float:
 
 
 def _noted(value: float, cell: Cell, oracle: Cell) -> Noted:
-    """The value with what is said of the MIA on either side."""
-    said = {"its MIA": note_of(mia_confidence(cell)), "the oracle's MIA": note_of(mia_confidence(oracle))}
-    return Noted(value, ", ".join(f"{whose}: {note}" for whose, note in said.items() if note))
+    """The value, with a note where the MIA on either side has one; its numbers stand there, not here."""
+    whose = [who for who, of in (("its", cell), ("the oracle's", oracle)) if note_of(mia_confidence(of))]
+    return Noted(value, f"{' and '.join(whose)} MIA hangs on the draw of members" if whose else "")
