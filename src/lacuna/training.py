@@ -464,7 +464,6 @@ def _fit(
         optimizer.hold(named[name_of], movable)
 
     passes = {s: data.steps(s, objective.batch_size) for s in objective.streams}
-    _refuse_single_samples(model, objective, data, moving, name)
     per_epoch = len(objective.plan(start_epoch, passes))
     plans = [objective.plan(epoch, passes) for epoch in range(start_epoch, objective.epochs)]
     run = Fit(snapshot=state_of(model) if snapshot_epoch == start_epoch else None)
@@ -500,7 +499,8 @@ def _fit(
                 work.noise = derive(seed, "noise", epoch, step)
                 seed_noise(work)
                 optimizer.zero_grad()
-                loss_sum += objective.backward(model, batches, work)
+                with _named_single_samples(objective, batches, name):
+                    loss_sum += objective.backward(model, batches, work)
                 optimizer.step(work.lr)
                 objective.after_step(model, batches, work)
                 optimizer.enforce()
@@ -582,23 +582,16 @@ def _train_mode(model: nn.Module, objective: Objective, moving: set[str] | None)
                 module.eval()
 
 
-def _refuse_single_samples(
-    model: nn.Module, objective: Objective, data: UnlearningData, moving: set[str] | None, name: str
-) -> None:
-    """Batch norm cannot normalise one sample on maps of 1×1; known before the first step, by a trial on a copy."""
-    alone = [s for s in objective.streams if 1 in data.sizes(s, objective.batch_size)]
-    if not alone:
-        return
-    first, trial = next(model.parameters()), copy_of(model)
-    _train_mode(trial, objective, moving)
+@contextlib.contextmanager
+def _named_single_samples(objective: Objective, batches: Mapping[str, Batch], name: str) -> Iterator[None]:
+    """Batch norm cannot normalise one sample on maps of 1×1: said by the key that helps."""
     try:
-        with torch.no_grad():
-            trial(torch.zeros(1, *data.images.shape[1:], dtype=first.dtype, device=first.device))
+        yield
     except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
+        alone = [stream for stream, batch in batches.items() if len(batch.y) == 1]
+        if not alone or "more than 1 value per channel" not in str(error):
             raise
-        part = alone[0]
-        why = f"'{part}' has one sample" if len(data.index(part)) == 1 else f"batch_size is {objective.batch_size}"
+        why = f"batch_size is {objective.batch_size}" if objective.batch_size == 1 else f"'{alone[0]}' has one sample"
         frozen = "batchnorm: frozen, or " if any(f.name == "batchnorm" for f in dataclasses.fields(objective)) else ""
         raise LacunaError(
             f"{name}: {why}, and batch norm in training has no variance of one sample where its maps are 1×1; "

@@ -444,9 +444,7 @@ def deep():
 
 
 @pytest.mark.parametrize("order", ["at first", "after the others"])
-def test_one_sample_that_batch_norm_cannot_normalise_is_refused_before_the_first_step(order):
-    seen = []
-
+def test_one_sample_that_batch_norm_cannot_normalise_is_refused_by_the_key_that_helps(order):
     @dataclass(frozen=True, kw_only=True)
     class Both(LossUnlearner):
         def plan(self, epoch, passes):
@@ -455,17 +453,13 @@ def test_one_sample_that_batch_norm_cannot_normalise_is_refused_before_the_first
 
         def loss(self, model, forget, retain):
             batch = forget or retain
-            seen.append(len(batch.y))
             return cross_entropy(model(batch.x), batch.y)
 
     said = "^mine: 'forget' has one sample, and batch norm .* no variance of one sample where its maps are 1×1"
     allowed = "allowed: batchnorm: frozen, or batches of at least 2 samples$"
     one = data(retain=10, forget=1)
-    model = deep()
-    before = state(model)
     with pytest.raises(LacunaError, match=f"{said}; {allowed}"):
-        fit(model, Both(epochs=1, lr=0.1, batch_size=4), one, seed=0, name="mine")
-    assert same(state(model), before) and not seen
+        fit(deep(), Both(epochs=1, lr=0.1, batch_size=4), one, seed=0, name="mine")
     # what is allowed works, and so does what batch norm can do
     for able, options, source in (
         (deep(), {"batchnorm": "frozen"}, one),
@@ -474,6 +468,28 @@ def test_one_sample_that_batch_norm_cannot_normalise_is_refused_before_the_first
     ):
         fit(able, Both(epochs=1, lr=0.1, batch_size=4, **options), source, seed=0)
         assert all(bool(torch.isfinite(v).all()) for v in state(able).values())
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("eupmu", {}),
+        ("eupmu", {"batches": "equal"}),
+        ("rl", {"order": "mixed"}),
+        ("delete", {"batchnorm": "frozen"}),
+        ("scrub", {"batchnorm": "frozen"}),
+    ],
+)
+def test_one_sample_is_unlearned_where_it_is_in_a_batch_with_others_or_not_normalised_by_itself(name, options):
+    outcome = unlearn(name, deep(), data(retain=10, forget=1), epochs=1, lr=0.01, batch_size=4, **options)
+    assert all(bool(torch.isfinite(v).all()) for v in state(outcome.model).values())
+
+
+@pytest.mark.parametrize("name", ["delete", "scrub", "neggrad_plus", "sfr_on", "ga", "rl"])
+def test_every_method_that_shows_one_sample_alone_says_so(name):
+    said = f"^{name}: 'forget' has one sample, and batch norm .*; allowed: batchnorm: frozen, or batches of at least 2"
+    with pytest.raises(LacunaError, match=said):
+        unlearn(name, deep(), data(retain=10, forget=1), epochs=1, lr=0.01, batch_size=4)
 
 
 def test_batches_of_one_are_refused_by_the_key_that_makes_them():
