@@ -34,6 +34,8 @@ Answer = dict[str, Any]
 PATIENCE = 180
 # what makes one run of a method a short one, by the name of its hyper-parameter: at most so much
 _SHORT = {"epochs": 2, "batch_size": 8, "samples": 4, "noise_samples": 2, "noise_steps": 2, "rounds": 1, "lr": 1e-6}
+# multiplications of one image from which on a network is tried on fewer images, and not with what a training has shown
+_HEAVY = 1e9
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ def answer(questions: Sequence[Question]) -> list[Answer]:
 def _each_answer(questions: Sequence[Question]) -> Iterator[Answer]:
     networks: dict[str, Any] = {}
     useless: dict[str, Answer] = {}
+    scored: set[str] = set()
     for question in questions:
         name = _network(asdict(question))
         if name in useless:
@@ -146,7 +149,7 @@ def _each_answer(questions: Sequence[Question]) -> Iterator[Answer]:
                 warnings.simplefilter("ignore")  # of a user's code; the job shows them
                 if name not in networks:
                     networks[name] = _build(question)
-                told = _tried(question, networks[name])
+                told = _tried(question, networks[name], scored)
         except LacunaError as error:
             told = {"refused": str(error)}
         except (Exception, SystemExit) as error:
@@ -172,7 +175,7 @@ def _build(question: Question) -> Any:
         return new_model(question.model, question.meta, device)
 
 
-def _tried(question: Question, network: Any) -> Answer:
+def _tried(question: Question, network: Any, scored: set[str]) -> Answer:
     from lacuna.fields import build
     from lacuna.pruning import PRUNERS
     from lacuna.unlearning import UNLEARNERS
@@ -182,8 +185,11 @@ def _tried(question: Question, network: Any) -> Answer:
     if question.axis == "pruners":
         pruner = build(PRUNERS[question.method["method"]], options)
         pruner.check(network, question.sparsity)
-        if real:
+        # which scores are lowest at another sparsity is no new question, but by whole filters it is
+        entry = json.dumps([_network(asdict(question)), question.method])
+        if real and (pruner.structured or entry not in scored):
             _prune(network, pruner, question)
+            scored.add(entry)
     elif question.axis == "unlearners":
         build(UNLEARNERS[question.method["method"]], options).check(network)
         if real:
@@ -267,16 +273,23 @@ def _check_logits(logits: Any, images: int, classes: int, when: str) -> None:
 
 
 def _noise(question: Question, network: Any) -> Any:
-    """Six images, two of them of the class to be forgotten."""
+    """Six images, of a heavy network four, two of them of the class to be forgotten."""
     import torch
 
     from lacuna.data.batches import UnlearningData
 
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(6, *question.meta["shape"], generator=generator).to(next(network.parameters()).dtype)
+    images = 4 if _heavy(network, question) else 6
+    x = torch.randn(images, *question.meta["shape"], generator=generator).to(next(network.parameters()).dtype)
     others = max(1, question.meta["classes"] - 1)
-    y = torch.tensor([0, 0, *(1 + i % others for i in range(4))])
+    y = torch.tensor([0, 0, *(1 + i % others for i in range(images - 2))])
     return UnlearningData.from_tensors(question.meta["classes"], forget=(x[:2], y[:2]), retain=(x[2:], y[2:]))
+
+
+def _heavy(network: Any, question: Question) -> bool:
+    from lacuna.models.cost import macs
+
+    return macs(network, question.meta["shape"]) > _HEAVY
 
 
 def _train(network: Any, question: Question) -> None:
@@ -391,9 +404,15 @@ def _unlearn(network: Any, question: Question, options: dict[str, Any]) -> None:
     """A short run of a method."""
     from lacuna.pruning.mask import Mask
     from lacuna.unlearning import UNLEARNERS
-    from lacuna.unlearning.base import run
+    from lacuna.unlearning.base import LossUnlearner, run
 
     method = UNLEARNERS[question.method["method"]]
+    steps = ("begin", "trainable", "movable", "backward", "after_step", "after_epoch", "finish", "prepare", "run")
+    only_a_loss = issubclass(method, LossUnlearner) and all(
+        getattr(method, step) is getattr(LossUnlearner, step) for step in steps
+    )
+    if only_a_loss and _heavy(network, question):
+        return  # that is what a training has
     mask = {} if method.oracle else {"mask": Mask.full(network)}
     with _failing("a short run"):
         run(method, network, _noise(question, network), seed=0, **mask, **options | _short(method, options))
@@ -402,7 +421,10 @@ def _unlearn(network: Any, question: Question, options: dict[str, Any]) -> None:
 def _short(of: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """The hyper-parameters that make a run of a dataclass short, in their place or below."""
     fields = {f.name: f.default for f in dataclasses.fields(of)}
-    return {name: min(values.get(name, fields[name]), most) for name, most in _SHORT.items() if name in fields}
+    short = {name: min(values.get(name, fields[name]), most) for name, most in _SHORT.items() if name in fields}
+    if values.get("labels", fields.get("labels")) == "summed":
+        short |= {"variant": "exact", "labels": "sampled"}  # one backward pass instead of one for each class
+    return short
 
 
 @contextlib.contextmanager

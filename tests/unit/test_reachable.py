@@ -18,6 +18,7 @@ from lacuna.reachable import Question, answer, answers
 from lacuna.store import load_into, new_model, save_state
 from lacuna.training import state_of
 from lacuna.unlearning import UNLEARNERS
+from lacuna.unlearning import base as unlearning_base
 
 NETS = """
 import os, signal
@@ -283,6 +284,25 @@ def test_networks_of_many_kinds_are_allowed(kind):
     for method in ("ft", "msg", "salun", "ssd", "iu", "ff", "retrain_exact", "conv_transpose", "eu_k"):
         assert said(kind, axis="unlearners", method=method) == "", method
     assert ("prmq: 'fc.weight' is computed" in said(kind, axis="unlearners", method="prmq")) == (kind == "Spectral")
+
+
+def test_a_heavy_network_is_tried_on_less(monkeypatch):
+    """Fewer images, no method that is a loss alone, no second scoring of weights; the rest is tried all the same."""
+    monkeypatch.setattr(reachable, "_HEAVY", 1)
+    tried = []
+    run, prune = unlearning_base.run, reachable._prune
+    monkeypatch.setattr(
+        unlearning_base, "run", lambda m, *a, **k: tried.append((m.name, len(a[1].labels))) or run(m, *a, **k)
+    )
+    monkeypatch.setattr(
+        reachable, "_prune", lambda *a: tried.append((a[2].method["method"], a[2].sparsity)) or prune(*a)
+    )
+    pruners = [asked(axis="pruners", method=m, sparsity=s) for m in ("omp", "filter_l2") for s in ("0.25", "0.50")]
+    methods = [asked(axis="unlearners", method=m) for m in ("ft", "ga", "ssd", "ff", "boundary_expand")]
+    assert all("refused" not in told for told in answer([asked(), *pruners, *methods]))
+    assert tried == [
+        ("omp", "0.25"), ("filter_l2", "0.25"), ("filter_l2", "0.50"), ("ssd", 4), ("ff", 4), ("boundary_expand", 4),
+    ]  # fmt: skip
 
 
 def test_a_trial_leaves_the_process_as_it_was():
