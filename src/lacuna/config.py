@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import os
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -18,7 +20,7 @@ import yaml
 from lacuna.artifacts import read_json, write_json
 from lacuna.catalogue import Catalogue
 from lacuna.data import DATASETS, SCENARIOS
-from lacuna.errors import LacunaError
+from lacuna.errors import LacunaError, unknown
 from lacuna.fields import build, check, resolve
 from lacuna.pruning.rounds import rounds_to
 from lacuna.reachable import Answer, Question, answers
@@ -44,6 +46,13 @@ OPTIONAL_TABLES = {
 _OF_BACKDOORS = {"SA", "ASR"}
 # how a recipe trains whose label names no method
 _DEFAULT_RECIPE = "sgd"
+# names that Windows keeps for devices, with any suffix
+_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
+# what Snakemake looks for at the end of a wildcard's value
+_REPEATED = re.compile(r"(.+)\1{19,}$")
+# bounds of an experiment's file: beyond them it is none, or made to stop who reads it
+_MOST_BYTES = 1_000_000
+_MOST_VALUES = 100_000
 # where a plan leaves what the networks cost for the processes of its jobs
 _SIZES = "sizes.json"
 
@@ -152,11 +161,21 @@ def load(
     Raises LacunaError naming the key, the value and what is allowed.
     """
     merged: dict[str, Any] = {}
+    named_by = ""
     for file in files:
-        merged |= read_yaml(file)
-    merged |= overrides
+        held = read_yaml(file)
+        merged |= held
+        named_by = str(file) if "name" in held else named_by
+    overlays = [str(file) for file in files[1:]]
+    if overlays and named_by not in overlays and "name" not in overrides:
+        raise LacunaError(
+            f"{shown(overlays[-1])}: missing key 'name', and the tables of '{merged.get('name')}' are those of another "
+            f"file; it must be given, such as name: {_label_from(overlays[-1])}"
+        )
+    merged |= {key: _retyped(value) for key, value in overrides.items()}
     check(merged, read_yaml(schema), "")
     grid = merged["grid"]
+    _check_labels(merged)
     axes = {axis: _entries(axis, grid[axis] or {}, catalogue) for axis in AXES.values()}
     metrics = _chosen("metrics", merged, catalogue)
     oracles, twins = _oracles(axes["unlearners"], catalogue)
@@ -193,7 +212,11 @@ def load(
     )
     _check_meaning(experiment, catalogue)
     if data_folder is not None:
-        found = {label: _meta(label, entry, Path(data_folder)) for label, entry in experiment.datasets.items()}
+        found = {}
+        for label, entry in experiment.datasets.items():
+            where = f"{'grid.datasets' if label in axes['datasets'] else 'transfer.targets'}.{label}"
+            with _named(where, entry):
+                found[label] = _meta(label, entry, Path(data_folder))
         metas = {label: found[label] for label in axes["datasets"]}
         _check_channels(experiment, found)
         for label, meta in metas.items():
@@ -205,6 +228,78 @@ def load(
     elif cache is not None:
         experiment.sizes.update(_kept_sizes(Path(cache) / _SIZES))
     return experiment
+
+
+def shown(path: str | Path) -> str:
+    """A path as a message has it: from the working directory, if it lies there."""
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _label_from(path: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.]", "_", Path(path).stem).lstrip("_.")[:64] or "mine"
+
+
+def _retyped(value: Any) -> Any:
+    """A value of --config as a file would have it: inside lists and mappings Snakemake leaves every scalar a text."""
+    if isinstance(value, Mapping):
+        return {key: _scalar(inner) for key, inner in value.items()}
+    return [_scalar(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _scalar(value: Any) -> Any:
+    if not isinstance(value, str):
+        return _retyped(value)
+    try:
+        read = _Loader(value).get_single_data()
+    except (yaml.YAMLError, LacunaError, ValueError):
+        return value
+    return value if isinstance(read, Mapping | list | str) else read
+
+
+def located(message: str, files: Sequence[str | Path], overrides: Mapping[str, Any]) -> str:
+    """The message about a key with the file and line where that stands, if one of the files has it."""
+    key = re.match(r"[\w.]+", message)
+    if key is None or key[0].partition(".")[0] in overrides:
+        return message
+    for file in reversed(files):
+        lines = _lines_of(file)
+        if key[0].partition(".")[0] not in lines:
+            continue
+        # a label may hold a dot, so the longest key that the message begins with
+        held = [k for k in lines if message.startswith(k) and message[len(k) : len(k) + 1] in (":", ".", "[", " ", "")]
+        place = max(held, key=len, default="")
+        strange = re.match(rf"{re.escape(place)}: unknown key '([^']*)'", message)
+        if strange:
+            place = f"{place}.{strange[1]}" if f"{place}.{strange[1]}" in lines else place
+        return f"{shown(file)}, line {lines[place]}: {message}" if place else message
+    return message
+
+
+def _lines_of(file: str | Path) -> dict[str, int]:
+    """The line of every key in a YAML file, by its dotted name; items of a list by their number."""
+    lines: dict[str, int] = {}
+
+    def walk(node: yaml.Node | None, key: str, depth: int) -> None:
+        if depth > 8:  # deeper than any key, and an alias may lead back
+            return
+        if isinstance(node, yaml.MappingNode):
+            for name, value in node.value:
+                place = f"{key}.{getattr(name, 'value', '')}".lstrip(".")
+                lines.setdefault(place, name.start_mark.line + 1)
+                walk(value, place, depth + 1)
+        elif isinstance(node, yaml.SequenceNode):
+            for position, value in enumerate(node.value):
+                lines.setdefault(f"{key}[{position}]", value.start_mark.line + 1)
+                walk(value, f"{key}[{position}]", depth + 1)
+
+    try:
+        walk(yaml.compose(Path(file).read_text(encoding="utf-8"), Loader=_Loader), "", 0)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return lines
 
 
 def _entries(axis: str, given: Mapping[str, Any], catalogue: Catalogue, key: str | None = None) -> dict[str, Entry]:
@@ -221,7 +316,7 @@ def _entries(axis: str, given: Mapping[str, Any], catalogue: Catalogue, key: str
         method = options.pop("method", default)
         if method not in catalogue[axis]:
             said = f"{where}.method: '{method}'" if method != label else f"{where}: '{label}'"
-            raise LacunaError(f"{said} is not known; allowed: {', '.join(catalogue[axis])}")
+            raise LacunaError(f"{said} is not known{unknown(method, catalogue[axis])}")
         if axis == "unlearners" and catalogue[axis][method]["oracle"]:
             # an oracle with other hyper-parameters than the original model would not be its oracle
             schema, own = catalogue[axis][method]["schema"], catalogue[axis][method]["own"]
@@ -366,7 +461,7 @@ def _chosen(axis: str, merged: Mapping[str, Any], catalogue: Catalogue) -> tuple
     chosen = merged.get(axis, [name for name, facts in catalogue[axis].items() if facts.get("default", True)])
     for position, name in enumerate(chosen):
         if name not in catalogue[axis]:
-            raise LacunaError(f"{axis}[{position}]: '{name}' is not known; allowed: {', '.join(catalogue[axis])}")
+            raise LacunaError(f"{axis}[{position}]: '{name}' is not known{unknown(name, catalogue[axis])}")
     return tuple(chosen)
 
 
@@ -419,6 +514,29 @@ def _check_meaning(experiment: Experiment, catalogue: Catalogue) -> None:
                 raise LacunaError(
                     f"grid.unlearners.{label}: {entry.method} cannot work on scenario '{name}' ({scenario.method}); "
                     f"allowed: {', '.join(suits)}"
+                )
+
+
+def _check_labels(merged: Mapping[str, Any]) -> None:
+    """Refuse labels that cannot name files everywhere, beyond what their pattern says: they go into paths."""
+    grid = merged["grid"]
+    axes = {f"grid.{axis}": list(grid[axis] or {}) for axis in AXES.values()}
+    axes["transfer.targets"] = list((merged.get("transfer") or {}).get("targets") or {})
+    axes["grid.unprune"] = [entry["label"] for entry in grid.get("unprune") or [] if entry.get("label")]
+    for where, label in (("name", merged["name"]), *((f"{w}.{label}", label) for w in axes for label in axes[w])):
+        if label.partition(".")[0].upper() in _DEVICES:
+            raise LacunaError(f"{where}: '{label}' is not allowed, Windows has a device of this name; allowed: another")
+        if _REPEATED.search(label):
+            raise LacunaError(f"{where}: '{label}' is not allowed, Snakemake takes its end for an endless repetition")
+    for where, labels in axes.items():
+        # files of one axis lie beside each other
+        beside: dict[str, str] = {}
+        for label in labels:
+            other = beside.setdefault(label.casefold(), label)
+            if other != label:
+                raise LacunaError(
+                    f"{where}.{label}: differs from '{other}' in capitals alone, which not every file system "
+                    "tells apart; allowed: another label"
                 )
 
 
@@ -539,6 +657,20 @@ def _check_channels(experiment: Experiment, metas: Mapping[str, dict[str, Any]])
             )
 
 
+@contextlib.contextmanager
+def _named(where: str, entry: Entry) -> Iterator[None]:
+    """Give an error about an entry's files the key of the entry, or of the option that names the file."""
+    try:
+        yield
+    except LacunaError as error:
+        told = str(error)
+        if told.startswith(where):
+            raise
+        texts = {key: value for key, value in entry.values.items() if isinstance(value, str) and value}
+        option = next((f".{key}" for key, value in texts.items() if told.startswith(value)), "")
+        raise LacunaError(f"{where}{option}: {told}") from None
+
+
 def _flat(entry: Entry) -> dict[str, Any]:
     return {"method": entry.method, **entry.values}
 
@@ -567,9 +699,13 @@ def _mapping_without_duplicates(loader: _Loader, node: yaml.MappingNode) -> dict
         if key_node.tag == "tag:yaml.org,2002:merge":
             continue  # `<<: *anchor`: what it brings may be given again
         key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, str | int | float | bool) or key in seen:
-            what = f"key '{key}' is given twice" if isinstance(key, str | int | float | bool) else "a key is no text"
-            raise LacunaError(f"{key_node.start_mark.name}, line {key_node.start_mark.line + 1}: {what}; allowed: once")
+        where = f"{key_node.start_mark.name}, line {key_node.start_mark.line + 1}"
+        if not isinstance(key, str | int | float | bool):
+            read = "null" if key is None else f"a {type(key).__name__}"
+            typed = f"'{key_node.value}' " if isinstance(key_node, yaml.ScalarNode) and key_node.value else "it "
+            raise LacunaError(f"{where}: a key must be a text, but {typed}is read as {read}; allowed: with quotes")
+        if key in seen:
+            raise LacunaError(f"{where}: key '{key}' is given twice; allowed: once")
         seen[key] = None
     return loader.construct_mapping(node, deep=True)
 
@@ -586,18 +722,43 @@ _Loader.add_implicit_resolver(
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises LacunaError naming the file (and line) if there is none."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode) and not Path(path).is_dir():
+            raise LacunaError(f"{shown(path)}: cannot be read (not a regular file); allowed: a YAML file")
+        if os.stat(path).st_size > _MOST_BYTES:
+            raise LacunaError(f"{shown(path)}: too large; allowed: a YAML file of at most {_MOST_BYTES:,} bytes")
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise LacunaError(f"{path}: cannot be read ({reason}); allowed: a YAML file") from None
+        raise LacunaError(f"{shown(path)}: cannot be read ({reason}); allowed: a YAML file") from None
     try:
         stream = _Loader(text)
-        stream.name = str(path)
+        stream.name = shown(path)
         value = stream.get_single_data()
-    except yaml.YAMLError as error:
+        if _size(value, {}) > _MOST_VALUES:
+            raise LacunaError(f"{shown(path)}: too many values behind its aliases; allowed: at most {_MOST_VALUES:,}")
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise LacunaError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from None
+        reason = "nested too deeply" if isinstance(error, RecursionError) else getattr(error, "problem", None) or error
+        if "'\\t'" in str(reason):
+            reason = "a tab at the beginning of a line; YAML takes blanks"
+        raise LacunaError(f"{shown(path)}{line}: not valid YAML ({str(reason).splitlines()[0]})") from None
     if not isinstance(value, dict):
-        raise LacunaError(f"{path}: holds no mapping; allowed: 'key: value' lines at the top level")
+        raise LacunaError(f"{shown(path)}: holds no mapping; allowed: 'key: value' lines at the top level")
+    if "__use_yte__" in value:
+        raise LacunaError(
+            f"{shown(path)}: key '__use_yte__' is not allowed, Snakemake runs the code of such a file; "
+            "allowed: plain YAML"
+        )
     return value
+
+
+def _size(value: Any, known: dict[int, float]) -> float:
+    """How many values a nested one holds when every alias is written out; infinite where one leads back to itself."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = float("inf")  # as long as it is not counted
+        items = [*value, *value.values()] if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_size(item, known) for item in items)
+    return known[id(value)]

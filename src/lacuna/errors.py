@@ -1,10 +1,25 @@
-"""The exceptions that users see."""
+"""The exceptions that users see, and what their sentences share."""
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 
 
 class LacunaError(Exception):
     """Bad input, said in one sentence: the file or key, the value, and what is allowed."""
+
+
+def meant(name: object, allowed: Iterable[object]) -> str:
+    """The name that was probably meant, as words behind one that is not known; empty if none is near."""
+    folded = {str(a).casefold(): a for a in allowed}
+    near = difflib.get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.6)
+    return f" (did you mean '{folded[near[0]]}'?)" if near else ""
+
+
+def unknown(name: object, allowed: Iterable[object]) -> str:
+    """The end of a sentence about a name that is not known: the one that was probably meant, and all that are."""
+    names = [str(a) for a in allowed]
+    return f"{meant(name, names)}; allowed: {', '.join(names) or 'none'}"
 
 
 class DamagedFile(LacunaError):

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import jsonschema
 
-from lacuna.errors import LacunaError
+from lacuna.errors import LacunaError, meant
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ Index = Annotated[int, Bound("minimum", 0)]
 Text = Annotated[str, Bound("minLength", 1)]
 Target = Annotated[
     str,
-    Bound("pattern", r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"),
+    Bound("pattern", r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z"),
     Bound("description", 'a text like "package.module:function"'),
 ]
 Options = dict[str, Any]
@@ -203,15 +203,17 @@ def _sentence(error: jsonschema.ValidationError, where: str) -> str:
     instance: Any = error.instance
     if error.validator == "additionalProperties":
         allowed = schema.get("properties", {})
-        unknown = sorted(str(k) for k in instance if k not in allowed)
-        return f"{place}: unknown key {_quoted(unknown)}; allowed: {_listed(allowed) or 'no keys'}"
+        strange = sorted(str(k) for k in instance if k not in allowed)
+        named = ", ".join(f"'{key}'{meant(key, allowed)}" for key in strange)
+        return f"{place}: unknown key {named}; allowed: {_listed(allowed) or 'no keys'}"
     if error.validator == "required":
         missing = [k for k in schema["required"] if k not in instance]
         return f"{place}: missing key {_quoted(missing)}; it must be given"
     if error.validator == "uniqueItems":
         twice = sorted({repr(v) for v in instance if instance.count(v) > 1})
         return f"{place}: {', '.join(twice)} is listed twice; allowed: each value once"
-    return f"{place}: {_shown(instance)} is not allowed; allowed: {describe(schema)}"
+    near = meant(instance, schema["enum"]) if isinstance(instance, str) and "enum" in schema else ""
+    return f"{place}: {_shown(instance)} is not allowed{near}; allowed: {describe(schema)}"
 
 
 def _shown(value: Any) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from lacuna.errors import LacunaError
+from lacuna.errors import LacunaError, unknown
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def _where(self, name: str) -> tuple[str, str]:
         if name not in self._entries():
-            raise LacunaError(f"unknown {self.kind} '{name}'; allowed: {', '.join(self)}")
+            raise LacunaError(f"unknown {self.kind} '{name}'{unknown(name, self)}")
         return self._entries()[name]
 
     def module(self, name: str) -> str:

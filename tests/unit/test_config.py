@@ -1,6 +1,7 @@
 """The experiment: what is accepted, and the one sentence for everything that is not."""
 
 import copy
+import itertools
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lacuna import catalogue, reachable
-from lacuna.config import canonical_sparsity, load, read_yaml
+from lacuna.config import canonical_sparsity, load, located, read_yaml
 from lacuna.data.image_folder import ImageFolder
 from lacuna.data.npz import Npz
 from lacuna.errors import LacunaError
@@ -167,11 +168,11 @@ def test_overlay_replaces_the_grid_as_a_whole(resolve):
     assert list(experiment.axes["unlearners"]) == ["retrain"]
     assert experiment.states == ("omp-0.50",)
     with pytest.raises(LacunaError, match=r"^grid: missing key 'datasets'"):
-        resolve(BASE, {"grid": {k: v for k, v in GRID.items() if k != "datasets"}})
+        resolve(BASE, {"name": "other", "grid": {k: v for k, v in GRID.items() if k != "datasets"}})
 
 
 def test_command_line_comes_last(resolve):
-    assert resolve(BASE, {"device": "auto"}, overrides={"device": "cuda"}).device == "cuda"
+    assert resolve(BASE, {"name": "x", "device": "auto"}, overrides={"device": "cuda"}).device == "cuda"
 
 
 def test_grid_without_pruners_is_dense(resolve):
@@ -755,9 +756,26 @@ def test_anchors_and_merges_work(tmp_path):
         ("a: 1\n---\nb: 2\n", "not valid YAML"),
         ("a: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
         ("a: *nothing\n", "not valid YAML"),
-        ("? [1, 2]\n: 3\n", "line 1: a key is no text"),
-        ("~: 3\n", "line 1: a key is no text"),
+        ("? [1, 2]\n: 3\n", "line 1: a key must be a text, but it is read as a list; allowed: with quotes"),
+        ("~: 3\n", "line 1: a key must be a text, but '~' is read as null; allowed: with quotes"),
+        (
+            "a:\n  2024-01-01: 3\n",
+            "line 2: a key must be a text, but '2024-01-01' is read as a date; allowed: with quotes",
+        ),
         ("a: \x07\n", "not valid YAML"),
+        ("a: 2024-13-45\n", "not valid YAML (month must be in 1..12)"),
+        ("a:\n\tb: 1\n", "line 2: not valid YAML (a tab at the beginning of a line; YAML takes blanks)"),
+        (f"a: {'[' * 5000}\n", "not valid YAML (nested too deeply)"),
+        ("a: &a [*a]\n", "not valid YAML (found unconstructable recursive node)"),
+        (
+            "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+            + "".join(
+                f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in itertools.pairwise("abcdefghij")
+            ),
+            "too many values behind its aliases; allowed: at most 100,000",
+        ),
+        (f"a: {'x' * 1_000_000}\n", "too large; allowed: a YAML file of at most 1,000,000 bytes"),
+        ("__use_yte__: true\na: 1\n", "key '__use_yte__' is not allowed, Snakemake runs the code of such a file"),
     ],
 )
 def test_file_that_is_no_mapping_is_refused_by_name(tmp_path, text, said):
@@ -816,3 +834,90 @@ def test_catalogue_holds_what_a_plan_needs(known):
         for axis in ("datasets", "models", "recipes", "scenarios", "pruners", "unlearners")
         for e in known[axis].values()
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"unlearners": {"retrain": {}, "salum": {}}}, "'salum' is not known (did you mean 'salun'?); allowed: "),
+        ({"unlearners": {"retrain": {}, "ga\n": {}}}, 'grid.unlearners: "ga\\n" is not allowed; allowed: a label'),
+        ({"sparsities": ["0.9\n"]}, 'grid.sparsities[0]: "0.9\\n" is not allowed'),
+        ({"sparsities": ["0.\u0669"]}, "grid.sparsities[0]: "),
+        (
+            {"models": {"m": {"import": "nets:make\n"}}},
+            'grid.models.m.import: "nets:make\\n" is not allowed; allowed: a text like',
+        ),
+        (
+            {"unlearners": {"retrain": {}, "ga": {}, "GA": {"method": "ga"}}},
+            "grid.unlearners.GA: differs from 'ga' in capitals alone, which not every file system tells apart",
+        ),
+        (
+            {"scenarios": {"CON": {"method": "random"}}},
+            "grid.scenarios.CON: 'CON' is not allowed, Windows has a device",
+        ),
+        ({"scenarios": {"nul.a": {"method": "random"}}}, "grid.scenarios.nul.a: 'nul.a' is not allowed, Windows"),
+        (
+            {"scenarios": {"a" * 64: {"method": "random"}}},
+            "Snakemake takes its end for an endless repetition",
+        ),
+    ],
+)
+def test_names_that_cannot_be_are_refused(resolve, change, said):
+    with pytest.raises(LacunaError) as caught:
+        resolve(BASE | {"grid": GRID | change})
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x\n", "lpt1", "ab" * 21])
+def test_names_of_experiments_are_as_strict(resolve, name):
+    with pytest.raises(LacunaError, match=r"^name: "):
+        resolve(BASE | {"name": name})
+
+
+def test_an_overlay_names_itself(resolve):
+    """Else its tables would take the place of the default experiment's."""
+    overlay = {"grid": GRID}
+    with pytest.raises(LacunaError, match=r"1\.yaml: missing key 'name', and the tables of 'mine' .* such as name: 1$"):
+        resolve(BASE, overlay)
+    assert resolve(BASE, overlay, overrides={"name": "other"}).name == "other"
+    assert resolve(BASE, overlay | {"name": "other"}, {"device": "auto"}).name == "other"
+
+
+def test_texts_inside_a_value_of_the_command_line_are_read_as_yaml(resolve):
+    """Snakemake leaves them texts: `--config 'tuning={trials: 4, seeds: [5]}'`."""
+    grid = json.loads(json.dumps(GRID | {"seeds": ["7"], "sparsities": ["dense", "0.9"]}))
+    grid["recipes"]["short"] = {"epochs": "5", "rewind_epoch": "1", "lr": "1e-2", "flip": "false"}
+    found = resolve(BASE, overrides={"tuning": {"trials": "4", "seeds": ["5"]}, "grid": grid})
+    assert found.tuning["trials"] == 4 and found.tuning["seeds"] == [5]
+    assert found.seeds == (7,)
+    assert found.entry("recipes", "short").values["lr"] == 0.01
+    assert found.entry("recipes", "short").values["flip"] is False
+    with pytest.raises(LacunaError, match=r"^tuning.trials: \"four\" is not allowed; allowed: a whole number"):
+        resolve(BASE, overrides={"tuning": {"trials": "four"}})
+
+
+def test_message_gets_the_line_of_its_key(tmp_path):
+    default, overlay = tmp_path / "config.yaml", tmp_path / "mine.yaml"
+    default.write_text("name: a\ndevice: tpu\ngrid: {seeds: [0]}\n")
+    overlay.write_text(
+        "name: b\ngrid:\n  seeds:\n    - 0\n    - -1\n  unlearners:\n    ft.v2: {lr: 0}\n    ga:\n      rte: 1\n"
+    )
+
+    def line(message, **overrides):
+        return located(message, [default, overlay], overrides).removesuffix(message)
+
+    assert line('device: "tpu" is not allowed') == f"{default}, line 2: "
+    assert line("grid.seeds[1]: -1 is not allowed") == f"{overlay}, line 5: "
+    assert line("grid.unlearners.ft.v2.lr: 0 is not allowed") == f"{overlay}, line 7: "
+    assert line("grid.unlearners.ga: unknown key 'rte'; allowed: lr") == f"{overlay}, line 9: "
+    assert line("grid.unlearners.ft: 'ft' is not known") == f"{overlay}, line 6: "
+    assert line("grid: missing key 'models'; it must be given") == f"{overlay}, line 2: "
+    # not of a file, or of no key of one
+    assert line("grid.seeds[1]: -1 is not allowed", grid={}) == ""
+    assert line("the models of the grid cannot be built") == ""
+
+
+def test_an_error_about_an_entry_s_file_names_the_option(resolve, tmp_path):
+    config = BASE | {"grid": GRID | {"datasets": {"x": {"method": "npz", "path": "nothere.npz"}}}}
+    with pytest.raises(LacunaError, match=r"^grid.datasets.x.path: nothere.npz: no such file"):
+        resolve(config, data_folder=tmp_path)

@@ -82,7 +82,7 @@ def test_dataclass_inside_a_dataclass_is_filled_checked_and_built_like_any():
     assert values_of(made) == values and build(Outer, values_of(made)) == made
     for inner, said in (
         ({}, "x.inner: missing key 'path'; it must be given"),
-        ({"path": "p", "pat": 1}, "x.inner: unknown key 'pat'; allowed: path, lr"),
+        ({"path": "p", "pat": 1}, "x.inner: unknown key 'pat' (did you mean 'path'?); allowed: path, lr"),
         ({"path": "p", "lr": 0}, "x.inner.lr: 0 is not allowed; allowed: a number > 0"),
         ([], "x.inner: [] is not allowed; allowed: a mapping or null"),
     ):
@@ -159,7 +159,7 @@ MISTAKES: list[tuple[str, Any, str, str]] = [
     ("epochs", True, "x.epochs: true is", "a whole number >= 1"),
     ("start", -1, "x.start: -1 is", "a whole number >= 0"),
     ("flip", 1, "x.flip: 1 is", "true or false"),
-    ("schedule", "cosin", 'x.schedule: "cosin" is', "one of constant, cosine"),
+    ("schedule", "linear", 'x.schedule: "linear" is', "one of constant, cosine"),
     ("milestones", [1, -2], "x.milestones[1]: -2 is", "a whole number >= 0"),
     ("milestones", [1, float("inf")], "x.milestones[1]: inf is", "a finite number"),
     ("milestones", 3, "x.milestones: 3 is", "a list, each a whole number >= 0"),
@@ -180,7 +180,14 @@ def test_unknown_key_lists_the_known_ones():
     with pytest.raises(LacunaError) as caught:
         build(Everything, {"path": "a", "learning_rate": 1, "Epochs": 2}, "x")
     known = ", ".join(f.name for f in fields(Everything))
-    assert str(caught.value) == f"x: unknown key 'Epochs', 'learning_rate'; allowed: {known}"
+    assert str(caught.value) == (f"x: unknown key 'Epochs' (did you mean 'epochs'?), 'learning_rate'; allowed: {known}")
+
+
+def test_near_value_is_suggested():
+    with pytest.raises(
+        LacunaError, match=r'^x.schedule: "Cosin" is not allowed \(did you mean \'cosine\'\?\); allowed'
+    ):
+        build(Everything, {"path": "a", "schedule": "Cosin"}, "x")
 
 
 def test_missing_key_is_named():
