@@ -1,9 +1,10 @@
-"""The command line: lacuna verify, lacuna compare, lacuna subset."""
+"""The command line: lacuna check, run, verify, compare, subset."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +18,23 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand; returns the exit status: 0 in order, 1 findings, 2 bad input."""
     parser = argparse.ArgumentParser(prog="lacuna", description="Does a sparse model forget better?")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    plan = commands.add_parser(
+        "check",
+        help="is an experiment's file in order?",
+        description="Checks an experiment as a run would before its first job: the files, every value, the data, what "
+        "each network and method can do. Starts no job.",
+    )
+    plan.add_argument("files", nargs="*", type=Path, metavar="FILE", help="over config/config.yaml, in this order")
+    plan.set_defaults(run=_check)
+    start = commands.add_parser(
+        "run",
+        help="run an experiment with Snakemake",
+        add_help=False,
+        description="Looks at the files behind --configfile and starts Snakemake with these arguments, with "
+        "--profile profiles/local and --cores all unless they are given.",
+    )
+    start.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENT", help="of Snakemake, targets first")
+    start.set_defaults(run=_run)
     check = commands.add_parser("verify", help="is a results tree whole?", description=verify.__doc__)
     check.add_argument("results", nargs="?", type=Path, default=Path("results"))
     check.set_defaults(run=_verify)
@@ -37,12 +55,31 @@ def main(arguments: list[str] | None = None) -> int:
     small.add_argument("--train", type=int, default=5000, metavar="N", help="training images (default 5000)")
     small.add_argument("--test", type=int, default=2000, metavar="N", help="test images (default 2000)")
     small.set_defaults(run=_subset)
-    given = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    # every word behind `run` is Snakemake's, options too
+    given = argparse.Namespace(run=_run, arguments=words[1:]) if words[:1] == ["run"] else parser.parse_args(words)
     try:
         return given.run(given)
     except LacunaError as error:
         print(f"lacuna: {error}", file=sys.stderr)
         return 2
+
+
+def _check(given: argparse.Namespace) -> int:
+    from lacuna.launch import check_experiment
+
+    experiment = check_experiment(given.files)
+    print(f"{experiment.name}: in order, {sum(1 for _ in experiment.cells())} cells")
+    return 0
+
+
+def _run(given: argparse.Namespace) -> int:
+    from lacuna.launch import snakemake_command
+
+    command = snakemake_command(given.arguments)
+    sys.stdout.flush()
+    # in this process's place: signals and the exit status are Snakemake's
+    os.execv(command[0], command)
 
 
 def _verify(given: argparse.Namespace) -> int:

@@ -224,7 +224,8 @@ def test_a_target_is_asked_before_anything_runs(resolve, tmp_path):
     own = resolve(config).entry("datasets", "own")
     entry = {"method": own.method, **own.values}
     for channels, fits in ((1, True), (3, True), (4, False)):
-        stored.write_text(json.dumps({"classes": 2, "shape": [channels, 6, 6], "entry": entry}))
+        meta = {"classes": 2, "shape": [channels, 6, 6], "entry": entry, "content": Npz(path=str(path)).content()}
+        stored.write_text(json.dumps(meta))
         if fits:
             resolve(config, data_folder=tmp_path)
         else:

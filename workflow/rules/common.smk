@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lacuna import catalogue, limits
 from lacuna.codedigest import code_digest
-from lacuna.config import gpus_for
+from lacuna.config import gpus_for, located
 from lacuna.config import load as load_experiment
 from lacuna.data import DATASETS, SCENARIOS
 from lacuna.errors import LacunaError
@@ -66,11 +66,11 @@ def read_experiment():
     """The checked experiment: the default file, here or else beside the Snakefile, every --configfile, --config."""
     settings = workflow.config_settings
     default = Path("config/config.yaml")
-    files = [default if default.exists() else ROOT / default]
+    files = [default if default.exists() else ROOT / default, *settings.configfiles]
     try:
         known = catalogue.load(".snakemake/lacuna")
         experiment = load_experiment(
-            [*files, *settings.configfiles],
+            files,
             settings.config,
             ROOT / "workflow/schemas/config.schema.yaml",
             known,
@@ -80,7 +80,7 @@ def read_experiment():
         )
     except LacunaError as error:
         # the sentence alone: a WorkflowError would come with lines of this file
-        sys.exit(f"lacuna: {error}")
+        sys.exit(f"lacuna: {located(str(error), files, settings.config)}")
     for warning in experiment.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return experiment, known

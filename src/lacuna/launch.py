@@ -1,0 +1,83 @@
+"""lacuna check and lacuna run: an experiment's files are looked at before Snakemake reads them.
+
+Snakemake reads the files of --configfile before any of lacuna's code, and its words for those that it cannot read name
+no line; a file may also make it run code (`__use_yte__`) or never end (nested aliases).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lacuna import catalogue
+from lacuna.config import Experiment, load, located, read_yaml, shown
+from lacuna.errors import LacunaError
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+_CONFIGFILES = ("--configfile", "--configfiles")
+# what a plan leaves for the next
+_CACHE = ".snakemake/lacuna"
+
+
+def default_config() -> Path:
+    """The file that every experiment lies over: of the working directory, or else the workflow's own."""
+    here = Path("config/config.yaml")
+    return here if here.exists() else ROOT / here
+
+
+def check_experiment(files: Sequence[str | Path]) -> Experiment:
+    """The experiment of these files over the default one, checked as a run would: values, data, networks.
+
+    Raises LacunaError with file and line, key, value and what is allowed.
+    """
+    files = [default_config(), *(Path(file).absolute() for file in files)]
+    for file in files:
+        read_yaml(file)
+    try:
+        known = catalogue.load(_CACHE)
+        return load(files, {}, SCHEMA, known, data_folder="results/data", cache=_CACHE)
+    except LacunaError as error:
+        raise LacunaError(located(str(error), files, {})) from None
+
+
+def config_files(arguments: Sequence[str]) -> list[str]:
+    """The words that Snakemake takes for config files: all behind --configfile up to the next option."""
+    files, taking = [], False
+    for word in arguments:
+        option, equals, value = word.partition("=")
+        if word.startswith("-"):
+            taking = option in _CONFIGFILES and not equals
+            if option in _CONFIGFILES and equals:
+                files.append(value)
+        elif taking:
+            files.append(word)
+    return files
+
+
+def snakemake_command(arguments: Sequence[str]) -> list[str]:
+    """The command that `lacuna run` becomes: with the profile of one machine, all cores and the Snakefile if not given.
+
+    Raises LacunaError for a file behind --configfile that cannot be read as one.
+    """
+    for file in config_files(arguments):
+        if not Path(file).exists() and Path(file).suffix not in (".yaml", ".yml", ".json"):
+            raise LacunaError(
+                f"--configfile: '{file}' is no file; Snakemake takes every word up to the next option for one; "
+                "allowed: targets before --configfile"
+            )
+        if not Path(file).exists():
+            raise LacunaError(f"--configfile: {shown(file)}: no such file; allowed: a YAML file")
+        read_yaml(file)
+    given = {word.partition("=")[0] for word in arguments}
+    added = []
+    if not given & {"--profile", "--workflow-profile"}:
+        local = Path("profiles/local")
+        added += ["--profile", str(local if local.exists() else ROOT / local)]
+    if not any(word in ("--cores", "--jobs") or word[:2] in ("-c", "-j") for word in given):
+        added += ["--cores", "all"]
+    if not given & {"--snakefile", "-s"} and not Path("Snakefile").exists():
+        added += ["--snakefile", str(ROOT / "Snakefile")]
+    # before --configfile, which would take what follows
+    return [sys.executable, "-m", "snakemake", *added, *arguments]

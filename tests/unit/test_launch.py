@@ -1,0 +1,73 @@
+"""An experiment's files are looked at before Snakemake reads them; the rest of the command is Snakemake's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lacuna.__main__ import main
+from lacuna.errors import LacunaError
+from lacuna.launch import ROOT, check_experiment, config_files, snakemake_command
+
+GOOD = (ROOT / "config/config.yaml").read_text().replace("name: digits", "name: mine")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        ("tables --configfile a.yaml b.yaml --cores 2 c", ["a.yaml", "b.yaml"]),
+        ("--configfile=a.yaml tables", ["a.yaml"]),
+        ("--configfiles a.yaml -n", ["a.yaml"]),
+        ("--config name=x -n", []),
+    ],
+)
+def test_words_that_snakemake_takes_for_config_files(words: str, files: list[str]) -> None:
+    assert config_files(words.split()) == files
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "said"),
+    [
+        (None, "--configfile missing.yaml", r"--configfile: missing.yaml: no such file; allowed: a YAML file"),
+        (GOOD, "--configfile mine.yaml tables", r"--configfile: 'tables' is no file; .* allowed: targets before"),
+        (GOOD, "--configfile .", r"^\.: cannot be read \(Is a directory\)"),
+        ("name: x\n\tgrid: 1\n", "--configfile mine.yaml", r"^mine.yaml, line 2: not valid YAML \(a tab"),
+        ("- a\n", "--configfile mine.yaml", r"^mine.yaml: holds no mapping"),
+        ("__use_yte__: true\n", "--configfile mine.yaml", r"^mine.yaml: key '__use_yte__' is not allowed"),
+    ],
+)
+def test_file_that_snakemake_should_not_read_is_refused(folder: Path, text: str | None, words: str, said: str) -> None:
+    if text is not None:
+        (folder / "mine.yaml").write_text(text)
+    with pytest.raises(LacunaError, match=said):
+        snakemake_command(words.split())
+
+
+def test_what_is_not_given_is_added_before_the_rest(folder: Path) -> None:
+    (folder / "mine.yaml").write_text(GOOD)
+    added = ["--profile", str(ROOT / "profiles/local"), "--cores", "all", "--snakefile", str(ROOT / "Snakefile")]
+    assert snakemake_command(["-n", "--configfile", "mine.yaml"])[3:] == [*added, "-n", "--configfile", "mine.yaml"]
+    (folder / "Snakefile").write_text("")
+    (folder / "profiles/local").mkdir(parents=True)
+    assert snakemake_command(["-n"])[3:] == ["--profile", "profiles/local", "--cores", "all", "-n"]
+    given = ["--profile", "p", "-c2", "-s", "other/Snakefile"]
+    assert snakemake_command(given)[3:] == given
+    assert "--cores" not in snakemake_command(["--jobs=4"])
+
+
+def test_check_names_file_line_and_key(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "mine.yaml").write_text(GOOD.replace("ga: {batch_size", "ga: {batchsize"))
+    line = next(i for i, text in enumerate(GOOD.splitlines(), 1) if "ga: {batch_size" in text)
+    with pytest.raises(
+        LacunaError, match=rf"^mine.yaml, line {line}: grid.unlearners.ga: unknown key 'batchsize' \(did"
+    ):
+        check_experiment(["mine.yaml"])
+    assert main(["check", "mine.yaml"]) == 2
+    assert capsys.readouterr().err.startswith(f"lacuna: mine.yaml, line {line}: ")
