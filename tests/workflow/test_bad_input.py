@@ -64,7 +64,11 @@ class Case:
 
 CASES = [
     Case("unknown unlearner", changed(unlearners={"scrub_it": {}}), ("grid.unlearners.scrub_it: ", "rl")),
-    Case("unknown option", changed(unlearners={"ga": {"rate": 1}}), ("grid.unlearners.ga: unknown key 'rate'", "lr, ")),
+    Case(
+        "unknown option",
+        changed(unlearners={"ga": {"rate": 1}}),
+        ("experiment.yaml, line ", ": grid.unlearners.ga: unknown key 'rate'", "lr, "),
+    ),
     Case("unknown top-level key", EXPERIMENT | {"seeds": [1]}, ("unknown key 'seeds'", "grid")),
     Case("sparsity 1.5", grid_with(sparsities=["dense", 1.5]), ("grid.sparsities[1]: 1.5", "> 0 and < 1")),
     Case(
@@ -128,7 +132,18 @@ CASES = [
     Case(
         "npz with a NaN", OWN, ("own.npz: x_train: image 7", "[0, 1]"), prepare=lambda f: images(f, x_train=with_nan())
     ),
-    Case("no npz", OWN, ("own.npz: no such file", "allowed: the path")),
+    Case("no npz", OWN, (": grid.datasets.own.path: own.npz: no such file", "allowed: the path")),
+    Case(
+        "no name",
+        {key: value for key, value in EXPERIMENT.items() if key != "name"},
+        ("experiment.yaml: missing key 'name'", "it must be given, such as name: experiment"),
+    ),
+    Case(
+        "a nested value of --config",
+        EXPERIMENT,
+        ("lacuna: tuning.trials: 0 is not allowed",),
+        arguments=("--config", "tuning={trials: 0, seeds: [5]}"),
+    ),
     Case(
         "a pipe for an npz", OWN, ("own.npz: a named pipe", "an npz file"), prepare=lambda f: os.mkfifo(f / "own.npz")
     ),

@@ -63,7 +63,6 @@ rule random_init:
         gpu=GPU,
     params:
         model=entry_of("models", "model"),
-        recipe=entry_of("recipes", "recipe"),
         code=code_of("random_init.py", models="model"),
     message:
         "predict with an untrained {wildcards.model} on {wildcards.dataset}, {wildcards.recipe}, seed {wildcards.seed}"

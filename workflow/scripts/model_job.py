@@ -23,7 +23,7 @@ from lacuna.artifacts import (
     write_npz,
 )
 from lacuna.data.backdoor import backdoor_of
-from lacuna.data.batches import UnlearningData
+from lacuna.data.batches import Augment, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.models.cost import inference_ms, macs, parameters
 from lacuna.provenance import processor, switches
@@ -45,13 +45,14 @@ def use_device(name: str, threads: int) -> torch.device:
 def load_data(
     snakemake: Any,
     device: torch.device,
-    recipe: Recipe,
+    recipe: Recipe | None,
     dense: bool = False,
     split: str | None = None,
     visible: tuple[str, ...] | None = None,
 ) -> tuple[UnlearningData, dict[str, Any]]:
     """The job's images and split on the device, and the dataset's facts; dense: train on all, forget nothing.
 
+    recipe: how images are augmented; None: no step is taken.
     split: the file, of a job that has several. visible: the parts that the job may see; None: all.
 
     Where the dataset has a backdoor, the images are as the seed poisoned them, with the triggered ones behind them.
@@ -67,7 +68,8 @@ def load_data(
     if visible is not None:
         parts = {name: parts[name] for name in visible}
     serve, content = snakemake.config["images"], meta["sha256"]
-    rest = {"device": device, "serve": serve, "content": content, "stamps": stamps, "augment": recipe.augment}
+    augment = recipe.augment if recipe else Augment()
+    rest = {"device": device, "serve": serve, "content": content, "stamps": stamps, "augment": augment}
     return UnlearningData.from_arrays(arrays, meta, parts, **rest), meta
 
 

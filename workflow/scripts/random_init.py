@@ -1,20 +1,18 @@
 """A network as it is initialised → its logits on the training images."""
 
-from job import comment_for, job, without_method
+from job import comment_for, job
 from model_job import load_data, use_device
 
 from lacuna.artifacts import write_npz
-from lacuna.fields import build
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
 from lacuna.store import new_model
-from lacuna.training import RECIPES, logits
+from lacuna.training import logits
 
 with job(snakemake) as say:
     w, params = snakemake.wildcards, snakemake.params
     device = use_device(snakemake.config["device"], snakemake.threads)
-    recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
-    data, meta = load_data(snakemake, device, recipe, dense=True)
+    data, meta = load_data(snakemake, device, None, dense=True)
     model = new_model(params.model, meta, device)
     reinitialise(model, derive(int(w.seed), "random_init", w.dataset, w.model))
     index = data.parts["retain"].cpu().numpy()
