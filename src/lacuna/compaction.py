@@ -113,8 +113,10 @@ def _group(graph: Any, layer: nn.Conv2d | nn.Linear, indices: Sequence[int]) -> 
         size = (graph.get_out_channels if written else graph.get_in_channels)(item.dep.target)
         return size is not None and bool(item.idxs) and max(int(i) for i in item.idxs) >= size
 
-    whole = {(item.dep.target, item.dep.handler) for item in items(range(len(layer.weight))) if too_small(item)}
-    return [item for item in items(indices) if (item.dep.target, item.dep.handler) not in whole]
+    every = items(range(len(layer.weight)))
+    whole = {(item.dep.target, item.dep.handler) for item in every if too_small(item)}
+    some = every if len(indices) == len(layer.weight) else items(indices)
+    return [item for item in some if (item.dep.target, item.dep.handler) not in whole]
 
 
 def _channels(model: nn.Module, graph: Any) -> list[Channels]:

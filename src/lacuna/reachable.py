@@ -31,7 +31,7 @@ from lacuna.errors import LacunaError
 Answer = dict[str, Any]
 
 # seconds that one question may take before its network counts as one that never answers
-PATIENCE = 180
+PATIENCE = 600
 # what makes one run of a method a short one, by the name of its hyper-parameter: at most so much
 _SHORT = {"epochs": 2, "batch_size": 8, "samples": 4, "noise_samples": 2, "noise_steps": 2, "rounds": 1, "lr": 1e-6}
 # multiplications of one image from which on a network is tried on fewer images, and not with what a training has shown
