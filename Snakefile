@@ -21,6 +21,7 @@ include: "workflow/rules/transfer.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/backdoor.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/complete.smk"
 include: "workflow/rules/closing.smk"
 
 
@@ -34,6 +35,7 @@ rule all:
     input:
         table_files(),
         figure_files(),
+        files_to_make_again(),
 
 
 rule tables:

@@ -36,6 +36,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from lacuna.verify import mend, verify
 from tests.workflow.project import EXPERIMENT, Project
 
 BOUND = 400.0  # seconds; a run that takes longer hangs; `main` raises it on a slow machine
@@ -283,6 +284,69 @@ def half_written(trial: Trial) -> None:
             (folder / "metrics.json").write_bytes(b'{"cell"')
 
 
+RESULTS = ("data/*/*", "splits/**/*.npz", "models/**/*.*", "cells/**/*.*", "tables/*/*.*")
+
+
+def harmed(name: str, times: int) -> Callable[[Callable[[Trial, Path], None]], None]:
+    """Register a harm to one file of any kind: verify sees it, what no job reads is set aside, the command mends it."""
+
+    def keep(harm: Callable[[Trial, Path], None]) -> None:
+        @fault(name, times)
+        def inject(trial: Trial) -> None:
+            # tables too, which one_trial has taken away
+            trial.start()
+            trial.end()
+            results = trial.project / "results"
+            path = trial.rng.choice(sorted(p for pattern in RESULTS for p in results.glob(pattern) if p.is_file()))
+            trial.output.append(f"{name}: {path}")
+            harm(trial, path)
+            found = list(verify(results))
+            if path not in {finding.path for finding in found}:
+                raise Lost(f"verify does not see: {path.relative_to(results)}")
+            # whatever the run reads it must find by itself
+            shutil.rmtree(results / "tables", ignore_errors=True)
+            shutil.rmtree(results / PARTS["cell"][0], ignore_errors=True)
+            for _ in range(3):
+                trial.start()
+                if trial.end() == 0:
+                    break
+            mend(verify(results))
+
+    return keep
+
+
+@harmed("one byte of any file", 6)
+def one_byte(trial: Trial, path: Path) -> None:
+    """In an archive within the first array: it has times and attributes that nobody reads."""
+
+    def change(content: bytes) -> bytes:
+        low, high = (70, 90) if path.suffix == ".npz" else (0, len(content))
+        changed = bytearray(content)
+        changed[trial.rng.randrange(low, high)] ^= 1 << trial.rng.randrange(8)
+        return bytes(changed)
+
+    damage(path, change)
+
+
+@harmed("two files exchanged", 6)
+def exchanged(trial: Trial, path: Path) -> None:
+    """With one of the same name whose content is another, or where there is none with any."""
+    results = trial.project / "results"
+    others = [p for pattern in RESULTS for p in sorted(results.glob(pattern)) if p.is_file()]
+    others = [p for p in others if p.read_bytes() != path.read_bytes()]
+    other = trial.rng.choice([p for p in others if p.name == path.name] or others)
+    mine, theirs = path.read_bytes(), other.read_bytes()
+    damage(path, lambda content: theirs)
+    damage(other, lambda content: mine)
+
+
+@harmed("another thing in a file's place", 6)
+def replaced(trial: Trial, path: Path) -> None:
+    path.unlink()
+    things = [path.touch, path.mkdir, lambda: path.write_text("x\0"), lambda: os.mkfifo(path)]
+    trial.rng.choice([*things, lambda: path.symlink_to("/etc/passwd")])()
+
+
 @contextlib.contextmanager
 def mounted(folder: Path, *command: str) -> Iterator[None]:
     subprocess.run(["mount", *command, str(folder)], check=True)
@@ -468,6 +532,8 @@ def judge(trial: Trial, clean: Project, slurm: bool) -> None:
         raise Lost("a model has other bytes")
     if not numbers(trial.project).equals(numbers(clean)):
         raise Lost("the tables have other numbers")
+    if findings := list(verify(trial.project / "results")):
+        raise Lost(f"verify is not content: {findings[0]}")
     hidden = [name for name in trial.project.made("**/.*") if not name.startswith("logs/")]
     if hidden:
         raise Lost(f"left behind: {hidden}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
 import json
 import os
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 from lacuna.artifacts import atomic
 from lacuna.errors import LacunaError
 from lacuna.subset import subset
-from lacuna.verify import verify
+from lacuna.verify import mend, report, verify
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,6 +39,11 @@ def main(arguments: list[str] | None = None) -> int:
     start.set_defaults(run=_run)
     check = commands.add_parser("verify", help="is a results tree whole?", description=verify.__doc__)
     check.add_argument("results", nargs="?", type=Path, default=Path("results"))
+    check.add_argument(
+        "--set-aside",
+        action="store_true",
+        help="rename what is damaged or stale to *.damaged, so that the experiment's command makes it anew",
+    )
     check.set_defaults(run=_verify)
     beside = commands.add_parser(
         "compare",
@@ -55,14 +62,41 @@ def main(arguments: list[str] | None = None) -> int:
     small.add_argument("--train", type=int, default=5000, metavar="N", help="training images (default 5000)")
     small.add_argument("--test", type=int, default=2000, metavar="N", help="test images (default 2000)")
     small.set_defaults(run=_subset)
+    _speak_to_any_terminal()
     words = sys.argv[1:] if arguments is None else arguments
     # every word behind `run` is Snakemake's, options too
     given = argparse.Namespace(run=_run, arguments=words[1:]) if words[:1] == ["run"] else parser.parse_args(words)
     try:
-        return given.run(given)
+        status: int = given.run(given)
+        # a reader that went away is noticed here rather than when the interpreter ends
+        sys.stdout.flush()
+        return status
     except LacunaError as error:
         print(f"lacuna: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # `lacuna verify | head`: whoever reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+# signs of our reports, as a terminal without them shows them
+_PLAIN = {"×": "x", "±": "+-", "−": "-", "–": "-", "…": "...", "→": "->", "≤": "<=", "≥": ">=", "·": "."}
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(sign, "?") for sign in text), error.end
+
+
+def _speak_to_any_terminal() -> None:
+    """Let what a terminal cannot show be replaced, not be an error."""
+    codecs.register_error("lacuna", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="lacuna")
 
 
 def _check(given: argparse.Namespace) -> int:
@@ -83,12 +117,14 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _verify(given: argparse.Namespace) -> int:
-    count = 0
-    for finding in verify(given.results):
-        print(finding)
-        count += 1
-    print(f"{given.results}: {'in order' if not count else f'{count} findings'}", file=sys.stderr)
-    return int(count > 0)
+    findings = list(verify(given.results))
+    for line in report(findings, given.results):
+        print(line)
+    if given.set_aside:
+        for path in mend(findings):
+            print(f"set aside: {path}")
+    print(f"{given.results}: {f'{len(findings)} findings' if findings else 'in order'}", file=sys.stderr)
+    return int(bool(findings))
 
 
 def _compare(given: argparse.Namespace) -> int:

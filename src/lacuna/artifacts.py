@@ -1,28 +1,35 @@
 """Files in and out: safetensors, npz and json, each written whole or not at all; nothing is unpickled.
 
-A reader that meets a damaged or foreign file raises DamagedFile with the file and the remedy.
+Every file carries a checksum of its content and, models and masks apart, its place below `results/`. A reader that
+meets a damaged or foreign file, or that of another place, raises DamagedFile with the file and the remedy.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import io
 import itertools
 import json
 import math
 import os
+import re
+import stat
+import struct
 import tempfile
+import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
-from lacuna.errors import DamagedFile
+from lacuna.errors import DamagedFile, LacunaError
 
 Arrays = dict[str, np.ndarray]
 # bytes that are read, hashed and written at a time
@@ -30,6 +37,16 @@ _BLOCK = 2**24
 # NumPy's name of a type → that of safetensors
 _TYPES = {"|u1": "U8", "<i8": "I64"}
 _CHANGED = "its checksum does not match its content"
+# kinds of which the same content is the same file wherever it lies; the job.json beside them names place and content
+_WITHOUT_PLACE = ("model", "mask")
+# the files whose content a job.json names
+_VOUCHED = ("*.safetensors", "mask.npz", "predictions.npz", "history.csv")
+# what an archive may hold whatever its size, and how far it may be compressed beyond that; the mark's own size
+_INFLATED, _RATIO, _MARK = 2**28, 20, 2**16
+# what a reader may find in the way of a file that says nothing about the file
+_NOT_DAMAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.EINTR, errno.ESTALE)
+# how a JSON file of ours ends
+_TAIL = re.compile(rb',?\n "checksum": "([0-9a-f]{64})"\n\}\n\Z')
 # All that NumPy and zipfile raise for a damaged npz or for another file in its place.
 NOT_AN_NPZ = (
     OSError,
@@ -40,9 +57,22 @@ NOT_AN_NPZ = (
     AttributeError,
     RuntimeError,
     MemoryError,
+    SyntaxError,
+    OverflowError,
+    IndexError,
+    struct.error,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )
+
+
+class Mark(NamedTuple):
+    """What a file says of itself: its kind, the checksum of its content, its place below `results/` if it has one."""
+
+    kind: str
+    checksum: str
+    place: str = ""
 
 
 class Rows(Protocol):
@@ -59,7 +89,10 @@ class Rows(Protocol):
 
 @contextlib.contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path` that replaces it on success and vanishes on failure."""
+    """A temporary path beside `path` that replaces it on success and vanishes on failure.
+
+    A folder that stands in the file's place is set aside.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp" + path.suffix)
@@ -73,6 +106,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
+        if path.is_dir() and not path.is_symlink():
+            set_aside(path)
         os.replace(temporary, path)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -83,8 +118,100 @@ def atomic(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def set_aside(path: str | Path) -> Path:
+    """Rename what lies at `path` to `<name>.damaged`, so that it can be made anew; the new path."""
+    path = Path(path)
+    aside = path.with_name(f"{path.name}.damaged")
+    number = 1
+    while aside.is_dir() or (path.is_dir() and aside.exists()):
+        number += 1
+        aside = path.with_name(f"{path.name}.damaged{number}")
+    path.rename(aside)
+    return aside
+
+
+def set_aside_with(paths: Iterable[Path]) -> list[Path]:
+    """Set files aside, with a job.json all that it vouches for: nothing else tells whose the files of a folder are.
+
+    Gives the files that were renamed; what is gone, or lies in a folder that cannot be written, stays as it is.
+    """
+    chosen: dict[Path, None] = {}
+    for path in paths:
+        beside = [f for kind in _VOUCHED for f in path.parent.glob(kind)] if path.name == "job.json" else []
+        chosen |= dict.fromkeys([path, *(file for file in sorted(beside) if not file.name.startswith("."))])
+    moved = []
+    for path in chosen:
+        with contextlib.suppress(OSError):
+            set_aside(path)
+            moved.append(path)
+    return moved
+
+
 def _unusable(path: str | Path, kind: str, why: object) -> DamagedFile:
-    return DamagedFile(path, f"{path}: not a usable {kind} file ({why})")
+    return DamagedFile(path, f"{path}: not a usable {kind} file ({_line(why)})")
+
+
+def _line(why: object) -> str:
+    """A reason in one line; an exception without words is named."""
+    if isinstance(why, OSError) and why.strerror:
+        return why.strerror
+    return " ".join(str(why).split())[:300] or type(why).__name__
+
+
+@contextlib.contextmanager
+def _reading(path: str | Path, kind: str) -> Iterator[None]:
+    """Whatever a reader raises is a damaged file, but for what the machine lacks."""
+    try:
+        yield
+    except LacunaError:
+        raise
+    except FileNotFoundError:
+        raise _unusable(path, kind, "no such file") from None
+    except OSError as error:
+        if error.errno in _NOT_DAMAGE:
+            raise LacunaError(f"{path}: cannot be read ({error.strerror})") from None
+        raise _unusable(path, kind, error) from None
+    except MemoryError:
+        raise LacunaError(f"{path}: cannot be read (the memory does not hold it)") from None
+    except Exception as error:
+        raise _unusable(path, kind, error) from None
+
+
+def _size(path: str | Path, mapped: bool = False) -> int:
+    """The size of a file in bytes. Raises ValueError for a folder, pipe or device, and for one larger than memory."""
+    found = os.stat(path)
+    if stat.S_ISDIR(found.st_mode):
+        raise ValueError("it is a folder")
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError("it is no regular file")
+    if not mapped and found.st_size > _memory():
+        raise ValueError(f"its {found.st_size:,} bytes are more than this machine's memory")
+    return found.st_size
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def place_of(path: str | Path) -> str:
+    """The place that a file names: its path below `results/`; nothing for a path that does not begin there."""
+    first, *rest = PurePath(path).parts or ("",)
+    return "/".join(rest) if first == "results" else ""
+
+
+def check_place(path: str | Path, kind: str, place: str, expected: str | None = None) -> None:
+    """Raise DamagedFile unless the place that a file names is that of the path.
+
+    expected: the place below the root of the tree; None: from a path that begins with `results/`, which may hold
+    the tree in a folder of its own. Files elsewhere may lie anywhere.
+    """
+    there = place_of(path) if expected is None else expected
+    if there and place != there and not (place and expected is None and there.endswith(f"/{place}")):
+        raise _unusable(path, kind, f"it is the file of {place}" if place else "it names no place in results")
+
+
+def _place_for(path: str | Path, kind: str) -> str:
+    return "" if kind in _WITHOUT_PLACE else place_of(path)
 
 
 def sha256_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
@@ -123,8 +250,10 @@ def write_rows(
     ends = list(itertools.accumulate(arrays[n].dtype.itemsize * math.prod(arrays[n].shape) for n in names))
     starts = dict(zip(names, [0, *ends], strict=False))
 
+    place = {"place": here} if (here := _place_for(path, kind)) else {}
+
     def header(checksum: str) -> bytes:
-        facts = json.dumps({"kind": kind, "sha256": checksum}, sort_keys=True)
+        facts = json.dumps({"kind": kind, "sha256": checksum, **place}, sort_keys=True)
         fields: dict[str, Any] = {"__metadata__": {"lacuna": facts}}
         for name, end in zip(names, ends, strict=True):
             of, shape = _TYPES[arrays[name].dtype.str], list(arrays[name].shape)
@@ -150,10 +279,15 @@ def write_tensors(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray],
     """Write named arrays as safetensors; `kind` ("model", "images", ...) is checked when read back."""
     contiguous = {k: np.ascontiguousarray(v).reshape(np.shape(v)) for k, v in arrays.items()}
     facts = {"kind": kind, "sha256": _checksum(contiguous, about), **about}
+    if place := _place_for(path, kind):
+        facts["place"] = place
     with atomic(path) as temporary:
-        # save_file orders tensors itself and writes no time or path: same arrays, same bytes;
-        # metadata it writes in random order, hence the one entry
-        safetensors.numpy.save_file(contiguous, temporary, {"lacuna": json.dumps(facts, sort_keys=True)})
+        try:
+            # save_file orders tensors itself and writes no time or path: same arrays, same bytes;
+            # metadata it writes in random order, hence the one entry
+            safetensors.numpy.save_file(contiguous, temporary, {"lacuna": json.dumps(facts, sort_keys=True)})
+        except safetensors.SafetensorError as error:
+            raise LacunaError(f"{path}: cannot be written ({_line(error)})") from None
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], about: Mapping[str, str]) -> str:
@@ -161,27 +295,38 @@ def _checksum(arrays: Mapping[str, np.ndarray], about: Mapping[str, str]) -> str
     return hashlib.sha256((sha256_of_arrays(arrays) + json.dumps(about, sort_keys=True)).encode()).hexdigest()
 
 
-def read_tensors(path: str | Path, kind: str, mapped: bool = False) -> tuple[Arrays, dict[str, str]]:
+def read_tensors(
+    path: str | Path, kind: str, mapped: bool = False, place: str | None = None
+) -> tuple[Arrays, dict[str, str]]:
     """Arrays and facts (`about`) of a file that `write_tensors` wrote as `kind`; the checksum takes 3 s per gigabyte.
 
     mapped: the arrays are the file itself, for reading only and larger than memory if need be.
-    Raises DamagedFile for a missing, truncated, altered or foreign file.
+    place: see `check_place`. Raises DamagedFile for a missing, truncated, altered or foreign file.
     """
-    try:
+    with _reading(path, kind):
+        _size(path, mapped)
         with safetensors.safe_open(path, framework="numpy") as file:
-            about = json.loads((file.metadata() or {}).get("lacuna", "{}"))
-            found, checksum = about.pop("kind", "no lacuna file"), about.pop("sha256", "")
-            if found != kind:
-                raise _unusable(path, kind, f"it says it is {found!r}")
+            mark, about = _mark_of_tensors(file)
+            _check_mark(path, kind, mark, place)
             names = list(file.keys())
             arrays = _mapped(path) if mapped else {name: file.get_tensor(name) for name in names}
-    except FileNotFoundError:
-        raise _unusable(path, kind, "no such file") from None
-    except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise _unusable(path, kind, error) from None
-    if checksum != _checksum(arrays, about):
-        raise _unusable(path, kind, _CHANGED)
+        if mark.checksum != _checksum(arrays, about):
+            raise _unusable(path, kind, _CHANGED)
     return arrays, about
+
+
+def _mark_of_tensors(file: Any) -> tuple[Mark, dict[str, str]]:
+    about = json.loads((file.metadata() or {}).get("lacuna", "{}"))
+    if not isinstance(about, dict) or not all(isinstance(value, str) for value in about.values()):
+        raise ValueError("its facts are no texts by name")
+    return Mark(about.pop("kind", ""), about.pop("sha256", ""), about.pop("place", "")), about
+
+
+def _check_mark(path: str | Path, kind: str, mark: Mark, place: str | None) -> None:
+    if mark.kind != kind:
+        raise _unusable(path, kind, f"it says it is {mark.kind or 'no lacuna file'!r}")
+    if kind not in _WITHOUT_PLACE:
+        check_place(path, kind, mark.place, place)
 
 
 def _mapped(path: str | Path) -> Arrays:
@@ -200,77 +345,157 @@ def _mapped(path: str | Path) -> Arrays:
 
 
 def write_npz(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], comment: str = "") -> None:
-    """Write named arrays as a compressed npz, marked with its `kind` and a checksum.
+    """Write named arrays as a compressed npz, marked with its `kind`, a checksum and its place.
 
-    comment: of the archive, at most 65,535 bytes of UTF-8; no part of the checksum (`comment_of`).
+    comment: of the archive, at most 65,535 bytes of UTF-8; no part of the checksum, but of the mark (`comment_of`).
     """
-    mark = np.array(f"{kind} {sha256_of_arrays(arrays)}")
+    words = [kind, sha256_of_arrays(arrays), _place_for(path, kind)]
+    if comment:
+        words = [*words[:2], words[2] or "-", _digest(comment.encode())]
+    # in memory first: an archive that cannot be written to its end complains again when it is collected
+    content = io.BytesIO()
+    np.savez_compressed(content, **{"lacuna": np.array(" ".join(words).rstrip()), **arrays})  # type: ignore[arg-type]
+    if comment:
+        with zipfile.ZipFile(content, "a") as archive:
+            archive.comment = comment.encode()
     with atomic(path) as temporary:
-        with open(temporary, "wb") as file:
-            np.savez_compressed(file, **{"lacuna": mark, **arrays})  # type: ignore[arg-type]
-        if comment:
-            with zipfile.ZipFile(temporary, "a") as archive:
-                archive.comment = comment.encode()
+        temporary.write_bytes(content.getbuffer())
 
 
-def read_npz(path: str | Path, kind: str) -> Arrays:
-    """Arrays of a file that `write_npz` wrote as `kind`; never unpickles. Raises DamagedFile as `read_tensors`."""
-    try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise _unusable(path, kind, "it is not an npz archive")
-        with file:
-            arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise _unusable(path, kind, "no such file") from None
-    except NOT_AN_NPZ as error:
-        raise _unusable(path, kind, error) from None
-    found, _, checksum = str(arrays.pop("lacuna", "")).partition(" ")
-    if found != kind:
-        raise _unusable(path, kind, f"it says it is {found or 'no lacuna file'!r}")
-    if checksum != sha256_of_arrays(arrays):
-        raise _unusable(path, kind, _CHANGED)
+def _digest(comment: bytes) -> str:
+    return hashlib.sha256(comment).hexdigest()[:32]
+
+
+def read_npz(path: str | Path, kind: str, place: str | None = None) -> Arrays:
+    """Arrays of a file that `write_npz` wrote as `kind`; never unpickles. Raises DamagedFile as `read_tensors`.
+
+    Nothing is inflated before the mark and the sizes that the headers name have been looked at.
+    """
+    with _reading(path, kind), zipfile.ZipFile(_regular(path)) as archive:
+        mark = _mark_of_npz(archive)
+        _check_mark(path, kind, mark, place)
+        arrays = _arrays_of(archive, _size(path))
+        if mark.checksum != sha256_of_arrays(arrays):
+            raise _unusable(path, kind, _CHANGED)
     return arrays
 
 
 def comment_of(path: str | Path) -> str:
-    """The comment of an npz archive, empty if it has none. Raises DamagedFile if it cannot be read."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.comment.decode()
-    except NOT_AN_NPZ as error:
-        raise _unusable(path, "npz", error) from None
+    """The comment of an npz archive, empty if it has none. Raises DamagedFile if it cannot be read or was altered."""
+    with _reading(path, "npz"), zipfile.ZipFile(_regular(path)) as archive:
+        _mark_of_npz(archive)
+        return archive.comment.decode()
 
 
-def mark_of(path: str | Path) -> tuple[str, str]:
-    """Kind and checksum that a safetensors or npz file carries, without reading its arrays.
+def _regular(path: str | Path) -> str | Path:
+    _size(path)
+    return path
+
+
+def _mark_of_npz(archive: zipfile.ZipFile) -> Mark:
+    member = archive.getinfo("lacuna.npy")
+    if member.file_size > _MARK:
+        raise ValueError("its mark is too large")
+    with archive.open(member) as file:
+        words = str(np.lib.format.read_array(file, allow_pickle=False)).split(" ")
+    kind, checksum, place, comment = (*words, "", "", "")[:4]
+    if comment != (_digest(archive.comment) if archive.comment else ""):
+        raise ValueError("its comment was altered")
+    return Mark(kind, checksum, "" if place == "-" else place)
+
+
+def _arrays_of(archive: zipfile.ZipFile, size: int) -> Arrays:
+    """The arrays of an archive of `size` bytes, whose headers must name as many bytes as its directory."""
+    members = [member for member in archive.infolist() if member.filename != "lacuna.npy"]
+    inflated = sum(member.file_size for member in members)
+    if inflated > min(_INFLATED + _RATIO * size, _memory()):
+        raise ValueError(f"it holds {inflated:,} bytes in {size:,}; allowed: up to {_RATIO} times its size")
+    if len({member.filename for member in members}) < len(members):
+        raise ValueError("an array is there twice")
+    arrays: Arrays = {}
+    for member in members:
+        with archive.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(file)
+            if dtype.hasobject or file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
+                raise ValueError(f"'{member.filename}' is not as long as its header says")
+        with archive.open(member) as file:
+            arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+    return arrays
+
+
+def mark_of(path: str | Path) -> Mark:
+    """What a safetensors, npz or json file says of itself, without reading its arrays.
 
     Raises LacunaError for a file that is missing, cut short or not lacuna's; one that was altered inside passes.
     """
     path = Path(path)
-    try:
+    with _reading(path, "lacuna"):
+        if path.suffix == ".json":
+            value, checksum = _parsed(path)
+            return Mark("json", checksum, str(value.get("place", "")))
         if path.suffix == ".safetensors":
+            _size(path, mapped=True)
             with safetensors.safe_open(path, framework="numpy") as tensors:
-                facts = json.loads((tensors.metadata() or {})["lacuna"])
-                return str(facts["kind"]), str(facts["sha256"])
-        with np.load(path, allow_pickle=False) as arrays:
-            kind, _, checksum = str(arrays["lacuna"]).partition(" ")
-            return kind, checksum
-    except FileNotFoundError:
-        raise _unusable(path, "lacuna", "no such file") from None
-    except (safetensors.SafetensorError, *NOT_AN_NPZ) as error:
-        raise _unusable(path, "lacuna", error) from None
+                mark = _mark_of_tensors(tensors)[0]
+        else:
+            with zipfile.ZipFile(_regular(path)) as archive:
+                mark = _mark_of_npz(archive)
+        if not (mark.kind and mark.checksum):
+            raise ValueError("it says it is no lacuna file")
+        return mark
+
+
+def check_file(path: str | Path, kind: str | None = None, place: str | None = None) -> str:
+    """The digest that names a file's content (`content_of`), when all of it was read and found sound.
+
+    kind: that a safetensors or npz file must have; None: the one that it says. Of files that carry no checksum only
+    that they can be read. Raises DamagedFile, with `place` as `check_place`.
+    """
+    path = Path(path)
+    with _reading(path, kind or "lacuna"):
+        if path.suffix == ".json":
+            read_json(path, place)
+            return content_of(path)
+        if path.suffix not in (".safetensors", ".npz"):
+            return content_of(path)
+        mark = mark_of(path)
+        if path.suffix == ".safetensors":
+            read_tensors(path, kind or mark.kind, (kind or mark.kind) == "images", place)
+        elif (kind or mark.kind) == "mask":
+            read_mask(path, place)
+        else:
+            read_npz(path, kind or mark.kind, place)
+        return mark.checksum
+
+
+def check_beside(path: str | Path) -> None:
+    """Raise DamagedFile unless a model, mask or predictions have the content that the job.json beside them names.
+
+    They are the same files wherever they lie, so another cell's, or those of an earlier run, would pass otherwise.
+    """
+    path = Path(path)
+    job = path.with_name("job.json")
+    if not place_of(path).startswith(("models/", "cells/")):
+        return
+    if not job.exists():
+        raise _unusable(path, "lacuna", "no job.json beside it names its content")
+    with _reading(job, "json"):
+        outputs = read_json(job).get("outputs", {})
+        if not isinstance(outputs, dict):
+            raise ValueError("'outputs' is no object")
+    if outputs.get(path.stem, content := content_of(path)) != content:
+        raise _unusable(path, "lacuna", "the job.json beside it was written for another content")
 
 
 def content_of(path: str | Path) -> str:
     """A digest that names a file's content: the checksum it carries, else its SHA-256; raises as `mark_of`."""
     path = Path(path)
     if path.suffix in (".safetensors", ".npz"):
-        return mark_of(path)[1]
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise _unusable(path, "lacuna", error.strerror) from None
+        return mark_of(path).checksum
+    with _reading(path, "lacuna"), open(_regular(path), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def pack_bits(masks: Mapping[str, np.ndarray]) -> Arrays:
@@ -283,27 +508,81 @@ def pack_bits(masks: Mapping[str, np.ndarray]) -> Arrays:
 
 
 def unpack_bits(packed: Mapping[str, np.ndarray]) -> Arrays:
-    """The bool arrays that `pack_bits` took."""
+    """The bool arrays that `pack_bits` took. Raises ValueError for shapes that the bits do not have."""
     masks: Arrays = {}
-    for key in packed:
-        if key.startswith("bits/"):
-            name = key.removeprefix("bits/")
-            shape = packed[f"shape/{name}"]
-            masks[name] = np.unpackbits(packed[key], count=int(shape.prod())).astype(bool).reshape(shape)
+    for key, bits in packed.items():
+        if not key.startswith("bits/"):
+            continue
+        name = key.removeprefix("bits/")
+        shape = packed.get(f"shape/{name}", np.array("none"))
+        if shape.ndim != 1 or shape.dtype.kind not in "iu" or bits.ndim != 1 or bits.dtype != np.uint8:
+            raise ValueError(f"'{name}' is no mask")
+        sides = tuple(map(int, shape))
+        count = math.prod(sides)
+        if min(sides, default=1) < 0 or len(bits) != -(-count // 8):
+            raise ValueError(f"'{name}' has {8 * len(bits)} bits for the shape {sides}")
+        masks[name] = np.unpackbits(bits, count=count).astype(bool).reshape(sides)
     return masks
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON with sorted keys; NaN and infinity are refused."""
+def read_mask(path: str | Path, place: str | None = None) -> Arrays:
+    """The bool arrays of a file that holds a mask. Raises DamagedFile as `read_tensors`."""
+    with _reading(path, "mask"):
+        return unpack_bits(read_npz(path, "mask", place))
+
+
+def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
+    """Write JSON with sorted keys, its place and last a checksum of all before it; NaN and infinity are refused."""
+    place = {"place": here} if (here := place_of(path)) else {}
+    text = json.dumps({**value, **place}, indent=1, sort_keys=True, allow_nan=False)
+    head = text.removesuffix("}").removesuffix("\n").encode()
+    comma = b"," if len(head) > 1 else b""
+    tail = f'\n "checksum": "{hashlib.sha256(head).hexdigest()}"\n}}\n'.encode()
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_bytes(head + comma + tail)
 
 
-def read_json(path: str | Path) -> Any:
-    """The value of a JSON file. Raises DamagedFile for a missing or damaged one."""
+def read_json(path: str | Path, place: str | None = None) -> dict[str, Any]:
+    """What `write_json` wrote. Raises DamagedFile for a missing, altered or foreign file. place: see `check_place`."""
+    with _reading(path, "json"):
+        value, _ = _parsed(path)
+        named = value.pop("place", "")
+        check_place(path, "json", named if isinstance(named, str) else "", place)
+        return value
+
+
+def write_cache(path: str | Path, made_from: str, content: Mapping[str, Any]) -> None:
+    """Keep what can be made again; made_from: a digest of all that it was made from."""
+    write_json(path, {"made_from": made_from, "content": content})
+
+
+def read_cache(path: str | Path, made_from: str) -> dict[str, Any] | None:
+    """What `write_cache` kept under this digest; None for nothing, for what was altered or made from something else."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise _unusable(path, "json", "no such file") from None
-    except (OSError, ValueError) as error:
-        raise _unusable(path, "json", error) from None
+        stored = read_json(path)
+    except LacunaError:
+        return None
+    content = stored.get("content")
+    return content if stored.get("made_from") == made_from and isinstance(content, dict) else None
+
+
+def _parsed(path: str | Path) -> tuple[dict[str, Any], str]:
+    """The content of a JSON file of ours and its checksum. Raises ValueError and what else reading may raise."""
+    _size(path)
+    content = Path(path).read_bytes()
+    found = _TAIL.search(content[-100:])
+    value = json.loads(content, parse_constant=_refuse_constant)
+    if not isinstance(value, dict):
+        raise ValueError("it is no object")
+    if found is None:
+        raise ValueError("it carries no checksum")
+    head = content[: len(content) - (found.end() - found.start())]
+    checksum = found[1].decode()
+    if hashlib.sha256(head).hexdigest() != checksum:
+        raise ValueError(_CHANGED)
+    value.pop("checksum")
+    return value, checksum
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")

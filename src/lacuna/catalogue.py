@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lacuna.artifacts import write_json
+from lacuna.artifacts import read_cache, write_cache
 from lacuna.errors import LacunaError
 
 Catalogue = dict[str, dict[str, Any]]
@@ -95,10 +95,8 @@ def load(cache: str | Path) -> Catalogue:
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     stored = Path(cache) / f"catalogue-{digest.hexdigest()[:16]}.json"
-    try:
-        return json.loads(stored.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        pass
+    if (kept := read_cache(stored, digest.hexdigest())) is not None:
+        return kept
     child = in_child("lacuna.catalogue")
     if child.returncode:
         raise LacunaError(f"the methods of lacuna cannot be listed: {blame(child.stderr)}")
@@ -106,7 +104,7 @@ def load(cache: str | Path) -> Catalogue:
     try:
         for old in stored.parent.glob("catalogue-*.json"):
             old.unlink(missing_ok=True)
-        write_json(stored, catalogue)
+        write_cache(stored, digest.hexdigest(), catalogue)
     except OSError:
         pass  # a read-only working directory only costs the next start a few seconds
     return catalogue

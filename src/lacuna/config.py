@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from lacuna.artifacts import read_json, write_json
+from lacuna.artifacts import read_cache, read_json, write_cache
 from lacuna.catalogue import Catalogue
 from lacuna.data import DATASETS, SCENARIOS
 from lacuna.errors import LacunaError, unknown
@@ -635,14 +635,11 @@ def _keep_sizes(experiment: Experiment, path: Path) -> None:
     if sizes != sizes | experiment.sizes:
         # a read-only working directory only costs a job its true size
         with contextlib.suppress(OSError):
-            write_json(path, {"/".join(key): size for key, size in (sizes | experiment.sizes).items()})
+            write_cache(path, _SIZES, {"/".join(key): size for key, size in (sizes | experiment.sizes).items()})
 
 
 def _kept_sizes(path: Path) -> dict[tuple[str, str], Answer]:
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    kept = read_cache(path, _SIZES) or {}
     return {(key.partition("/")[0], key.partition("/")[2]): size for key, size in kept.items()}
 
 

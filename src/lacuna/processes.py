@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import platform
@@ -65,7 +66,8 @@ def exclusive(path: str | Path, patience: float = 300.0) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         # flock, not lockf: closing any other descriptor of the file would drop a POSIX lock
-        with open(path, "a+", encoding="utf-8") as file:
+        # and never through a link, which would lead into another file
+        with open(path, "a+", encoding="utf-8", opener=_no_link) as file:
             locked = _lock(file.fileno())
             if locked is False:
                 file.seek(0)
@@ -132,6 +134,15 @@ def share(path: str | Path, party: str) -> Callable[[], None]:
         file.close()
 
     return let_go
+
+
+def _no_link(path: str, flags: int) -> int:
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise LacunaError(f"{path}: is a link; allowed: the lock of a job, a file (remove the link)") from None
 
 
 def _lock(descriptor: int) -> bool | None:

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lacuna.artifacts import write_json
+from lacuna.artifacts import read_cache, write_cache
 from lacuna.catalogue import Catalogue, in_child
 from lacuna.codedigest import code_digest
 from lacuna.errors import LacunaError
@@ -61,17 +61,14 @@ def answers(questions: Sequence[Question], catalogue: Catalogue, cache: str | Pa
     a network ends that process, its question is refused and another child goes on.
     """
     stored = Path(cache) / "reachable.json"
-    try:
-        known = json.loads(stored.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
+    known = read_cache(stored, "answers by the digest of question and code") or {}
     keys = [_key(question, catalogue) for question in questions]
     new = {key: asdict(question) for key, question in zip(keys, questions, strict=True) if key not in known}
     if new:
         known |= dict(zip(new, _asked(list(new.values())), strict=True))
         # a read-only working directory only costs the next start a few seconds
         with contextlib.suppress(OSError):
-            write_json(stored, known)
+            write_cache(stored, "answers by the digest of question and code", known)
     return [known[key] for key in keys]
 
 

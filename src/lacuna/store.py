@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lacuna.artifacts import read_npz, read_tensors, write_npz, write_tensors
+from lacuna.artifacts import check_beside, read_mask, read_tensors, write_npz, write_tensors
 from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.models import MODELS
@@ -32,6 +32,7 @@ def save_state(path: str | Path, state: State) -> None:
 def load_state(path: str | Path) -> State:
     """The state that `save_state` wrote. Raises LacunaError for an unusable file."""
     arrays, _ = read_tensors(path, "model")
+    check_beside(path)
     return {k: torch.from_numpy(v.copy()) for k, v in arrays.items()}
 
 
@@ -54,4 +55,6 @@ def save_mask(path: str | Path, mask: Mask) -> None:
 
 def load_mask(path: str | Path) -> Mask:
     """The mask that `save_mask` wrote. Raises LacunaError for an unusable file."""
-    return Mask.unpack(read_npz(path, "mask"))
+    masks = read_mask(path)
+    check_beside(path)
+    return Mask({name: torch.from_numpy(bits) for name, bits in masks.items()})

@@ -206,7 +206,7 @@ def test_foreign_file_is_refused(tmp_path, suffix, what):
     if what == "another kind" and suffix == "npz":
         assert "it says it is 'mask'" in said
     if what == "npy" and suffix == "npz":
-        assert "it is not an npz archive" in said
+        assert "not a zip file" in said
 
 
 class Exploit:
@@ -243,7 +243,7 @@ def test_pickle_is_never_executed(tmp_path, disguise, read):
 def test_json_is_sorted_and_finite(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, {"b": [1, 2.5], "a": None})
-    assert list(json.loads(path.read_text())) == ["a", "b"]
+    assert list(json.loads(path.read_text())) == ["a", "b", "checksum"]
     assert read_json(path) == {"a": None, "b": [1, 2.5]}
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(path, {"a": float("nan")})

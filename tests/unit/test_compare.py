@@ -357,10 +357,18 @@ def test_bad_file_is_one_sentence(tmp_path, capsys):
         (lambda f: f.rename(f.with_name("gone")), "no summary.csv there; allowed: a folder of results/tables"),
         (lambda f: (f / "experiment.json").unlink(), "no experiment.json there"),
         (lambda f: (f / "experiment.json").write_text("{"), "not a usable json file"),
-        (lambda f: (f / "experiment.json").write_text("{}"), "do not fit together (KeyError('grid'))"),
+        (lambda f: (f / "experiment.json").write_text("{}"), "it carries no checksum"),
+        (lambda f: write_json(f / "experiment.json", {}), "do not fit together (KeyError('grid'))"),
         (lambda f: write_json(f / "experiment.json", {"grid": GRID | {"unlearners": {}}}), "do not fit together"),
-        (lambda f: (f / "summary.csv").write_text(""), "do not fit together"),
-        (lambda f: (f / "cells.csv").write_text("a,b\n1,2\n"), "do not fit together"),
+        (
+            lambda f: (f / "summary.csv").write_text(""),
+            "summary.csv: not a usable table (No columns to parse from file)",
+        ),
+        (lambda f: (f / "cells.csv").write_text("a,b\n1,2\n"), "cells.csv: not a usable table (it has no column"),
+        (
+            lambda f: (f / "cells.csv").write_text((f / "cells.csv").read_text().replace("UA,", "UA,x")),
+            "cells.csv: not a usable table (a field of 'value' is no number)",
+        ),
     ],
 )
 def test_folder_that_is_no_folder_of_tables_is_one_sentence(tmp_path, capsys, harm, sentence):

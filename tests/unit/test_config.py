@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lacuna import catalogue, reachable
+from lacuna.artifacts import write_json
 from lacuna.config import canonical_sparsity, load, located, read_yaml
 from lacuna.data.image_folder import ImageFolder
 from lacuna.data.npz import Npz
@@ -224,8 +225,8 @@ def test_a_target_is_asked_before_anything_runs(resolve, tmp_path):
     own = resolve(config).entry("datasets", "own")
     entry = {"method": own.method, **own.values}
     for channels, fits in ((1, True), (3, True), (4, False)):
-        meta = {"classes": 2, "shape": [channels, 6, 6], "entry": entry, "content": Npz(path=str(path)).content()}
-        stored.write_text(json.dumps(meta))
+        content = Npz(path=str(path)).content()
+        write_json(stored, {"classes": 2, "shape": [channels, 6, 6], "entry": entry, "content": content})
         if fits:
             resolve(config, data_folder=tmp_path)
         else:
@@ -586,9 +587,9 @@ def test_folder_is_looked_at_again_only_if_its_content_changed(resolve, tmp_path
         "entry": entry,
         "content": ImageFolder(root=entry["root"], size=8).content(),
     }
-    meta.write_text(json.dumps(good))
+    write_json(meta, good)
     assert resolve(config, data_folder=tmp_path / "data")
-    meta.write_text(json.dumps(good | {"content": "another"}))
+    write_json(meta, good | {"content": "another"})
     with pytest.raises(LacunaError, match="no: no such folder; allowed: a folder with train/ and test/"):
         resolve(config, data_folder=tmp_path / "data")
 
@@ -613,15 +614,18 @@ def test_ingested_files_are_not_read_again_unless_they_changed(resolve, tmp_path
     meta = tmp_path / "data/mine/meta.json"
     meta.parent.mkdir(parents=True)
     good = {"classes": 10, "shape": [1, 8, 8], "entry": entry, "content": Npz(path=str(path)).content()}
-    meta.write_text(json.dumps(good))
+    write_json(meta, good)
     for time in (1, 2e9):
         os.utime(path, (time, time))
         assert resolve(config, data_folder=tmp_path / "data"), "a time is no change"
-    for stale in (good | {"entry": entry | {"layout": "nhwc"}}, {"classes": 10}, []):
-        meta.write_text(json.dumps(stale))
+    for stale in (good | {"entry": entry | {"layout": "nhwc"}}, {"classes": 10}):
+        write_json(meta, stale)
         with pytest.raises(LacunaError, match="not a usable npz file"):
             resolve(config, data_folder=tmp_path / "data")
     meta.write_text(json.dumps(good))
+    with pytest.raises(LacunaError, match="not a usable npz file"):
+        resolve(config, data_folder=tmp_path / "data")
+    write_json(meta, good)
     path.write_text("not Read")
     os.utime(path, (1, 1))
     with pytest.raises(LacunaError, match="not a usable npz file"):
@@ -655,7 +659,7 @@ def test_pruner_must_reach_the_sparsity_on_every_model(resolve, tmp_path, known)
         config["grid"]["sparsities"] = [0.8]
         with pytest.raises(TypeError, match="not callable"):
             resolve(config, data_folder=tmp_path, cache=tmp_path)
-    answered = json.loads((tmp_path / "reachable.json").read_text())
+    answered = json.loads((tmp_path / "reachable.json").read_text())["content"]
     assert sorted(a["refused"] for a in answered.values() if "refused" in a) == [sentence.partition("0.9999: ")[2]]
     assert sum(a == {} for a in answered.values()) == 3
     assert sum("parameters" in a for a in answered.values()) == 2
@@ -818,8 +822,13 @@ def test_catalogue_is_made_once_and_anew_when_a_source_changes(tmp_path, monkeyp
     assert catalogue.load(tmp_path / "cache") == known
     assert len(calls) == 2
     assert len(list((tmp_path / "cache").iterdir())) == 1, "the old one is gone"
-    stored.write_text("{damaged")
-    assert catalogue.load(tmp_path / "cache") == known
+    content = stored.read_text()
+    for harm in ("{damaged", "[]", content.replace('"default": 0.1', '"default": 0.2', 1)):
+        before = len(calls)
+        assert harm != content
+        stored.write_text(harm)
+        assert catalogue.load(tmp_path / "cache") == known, "an edited default is never used"
+        assert len(calls) == before + 1
     monkeypatch.setattr(Child, "returncode", 1)
     monkeypatch.setattr(Child, "stderr", "Traceback ...\nSyntaxError: invalid syntax\n")
     with pytest.raises(LacunaError, match=r"^the methods of lacuna cannot be listed: SyntaxError: invalid syntax$"):

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from lacuna.artifacts import read_json, read_npz
+from lacuna.artifacts import check_beside, content_of, pack_bits, read_json, read_npz, write_json, write_npz
 from lacuna.errors import LacunaError
 
 SCRIPT = Path(__file__).parents[2] / "workflow/scripts/job.py"
@@ -168,3 +169,56 @@ def test_answers_that_are_not_finite_are_a_divergence_and_leave_no_file(tmp_path
     assert not list(tmp_path.iterdir())
     write_predictions(path, model, given, {"sha256": "0"}, "ga on dense, class")
     assert torch.isfinite(torch.from_numpy(read_npz(path, "predictions")["logits/test"])).all()
+
+
+def test_a_log_that_is_a_link_leads_into_no_other_file(snakemake):
+    Path("results/logs").mkdir()
+    Path("victim").write_text("mine")
+    Path("results/logs/ga.log").symlink_to(Path("victim").absolute())
+    with pytest.raises(SystemExit, match="lacuna: unlearn"), job(snakemake):
+        raise AssertionError("ran")
+    assert Path("victim").read_text() == "mine"
+
+
+CELL = Path("results/cells/digits/resnet8/brief/seed0/class/dense/ga")
+
+
+def cell_files(cell, value):
+    """A cell with a job.json that vouches for its predictions and mask."""
+    arrays = {"logits/test": np.full((2, 2), value), "labels/test": np.arange(2), "index/test": np.arange(2)}
+    write_npz(cell / "predictions.npz", "predictions", arrays)
+    write_npz(cell / "mask.npz", "mask", pack_bits({"w": np.array([True, value > 0])}))
+    outputs = {name: content_of(cell / f"{name}.npz") for name in ("predictions", "mask")}
+    write_json(cell / "job.json", {"cell": {"unlearner": cell.name}, "seconds": 1.0, "outputs": outputs})
+    write_json(cell / "metrics/tiny.json", {"metrics": {"UA": 1.0}})
+
+
+def test_cells_that_changed_places_are_set_aside_whole(snakemake):
+    """The first file that is read tells: one run finds all that the cell's folder has of the other's."""
+    other = CELL.with_name("ft")
+    cell_files(CELL, 0.0)
+    cell_files(other, 1.0)
+    CELL.rename(CELL.with_name("x"))
+    other.rename(CELL)
+    CELL.with_name("x").rename(other)
+    snakemake.input = [str(CELL / "metrics/tiny.json"), str(other / "metrics/tiny.json")]
+    sentence = ended(snakemake, lambda: read_json(CELL / "metrics/tiny.json"))
+    assert "it is the file of cells/digits/resnet8/brief/seed0/class/dense/ft/metrics/tiny.json" in sentence
+    left = {str(path.relative_to(CELL.parent)) for path in CELL.parent.rglob("*") if path.is_file()}
+    assert {name for name in left if name.startswith("ga/")} == {
+        "ga/metrics/tiny.json.damaged",
+        *(f"ga/{name}.damaged" for name in ("job.json", "predictions.npz", "mask.npz")),
+    }
+    assert "ft/metrics/tiny.json.damaged" in left and "ft/metrics/tiny.json" not in left
+
+
+def test_predictions_of_an_earlier_run_are_set_aside(snakemake):
+    """In the right place and whole, but not what the job.json beside them was written for."""
+    cell_files(CELL, 1.0)
+    kept = (CELL / "job.json").read_bytes()
+    cell_files(CELL, 0.0)
+    (CELL / "job.json").write_bytes(kept)
+    snakemake.input = [str(CELL / name) for name in ("predictions.npz", "mask.npz", "job.json")]
+    sentence = ended(snakemake, lambda: check_beside(CELL / "mask.npz"))
+    assert "mask.npz.damaged, and so is " in sentence and "predictions.npz" in sentence
+    assert (CELL / "job.json").exists()

@@ -187,3 +187,12 @@ def test_a_link_in_place_of_a_shared_lock_is_not_followed(tmp_path):
     (tmp_path / "lock").symlink_to(tmp_path / "victim")
     share(tmp_path / "lock", "ours")()
     assert (tmp_path / "victim").read_text() == "mine"
+
+
+def test_a_lock_that_is_a_link_leads_into_no_other_file(tmp_path):
+    victim, lock = tmp_path / "victim", tmp_path / "lock"
+    victim.write_text("mine")
+    lock.symlink_to(victim)
+    with pytest.raises(LacunaError, match="is a link"), exclusive(lock):
+        raise AssertionError("held")
+    assert victim.read_text() == "mine"

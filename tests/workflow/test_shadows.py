@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lacuna.artifacts import read_npz, read_tensors
+from lacuna.artifacts import read_npz, read_tensors, write_json
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.evaluation.population import POPULATION_METRICS
 from lacuna.pruning.base import Origin
@@ -147,7 +147,12 @@ def test_tree_with_shadow_models_is_verified(attacked: Project) -> None:
     before = told.read_text()
     try:
         told.write_text(json.dumps(json.loads(before) | {"metrics": {}}))
-        assert {f.kind for f in verify(results) if "u_lira_auc" in f.why} == {"stale"}
+        assert {f.path.name for f in verify(results) if f.kind == "damaged"} == {"population.json"}
+        facts = json.loads(before)
+        facts.pop("checksum")
+        facts["metrics"]["u_lira_auc"] += 0.01
+        write_json(told, facts)
+        assert "value of u_lira_auc in line " in next(f.why for f in verify(results) if f.path.name == "cells.csv")
     finally:
         told.write_text(before)
 

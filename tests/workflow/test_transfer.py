@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from lacuna.artifacts import content_of
+from lacuna.artifacts import content_of, write_json
 from lacuna.reporting.tables import read_table
 from lacuna.verify import verify
 
@@ -86,6 +86,11 @@ def test_a_changed_number_of_the_table_is_found(run: Future) -> None:
     facts = json.loads(before)
     facts["metrics"]["target_accuracy"] -= 1
     told.write_text(json.dumps(facts))
-    found = [f for f in verify(project / "results") if "target_accuracy" in f.why]
+    edited = [(f.kind, f.path.name) for f in verify(project / "results") if "probe" in f"{f.path}"]
+    facts.pop("checksum")
+    write_json(told, facts)
+    found = [f for f in verify(project / "results") if "probe" in f"{f.path}" or "transfer" in f"{f.path}"]
     told.write_text(before)
-    assert [(f.kind, f.path.name) for f in found] == [("stale", "probes.csv")]
+    assert edited == [("damaged", "own.json")]
+    assert [(f.kind, f.path.name) for f in found] == [("stale", "probes.csv"), ("stale", "transfer.csv")]
+    assert "value of target_accuracy in line " in found[0].why

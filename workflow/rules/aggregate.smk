@@ -73,12 +73,6 @@ rule aggregate:
         runtime=30,
         gpu=0,
     params:
-        oracles=EXPERIMENT.oracles,
-        twins=EXPERIMENT.twins,
-        better={name: KNOWN["metrics"][name]["better"] for name in EXPERIMENT.metrics}
-        | {name: facts["better"] for name, facts in KNOWN["population"].items() if EXPERIMENT.shadows is not None},
-        # a price is no judgement of how well a method forgot
-        costs=[name for name in EXPERIMENT.metrics if KNOWN["metrics"][name]["module"] == "lacuna.evaluation.cost"],
         missing=MISSING,
         experiment={
             "name": EXPERIMENT.name,
@@ -86,6 +80,20 @@ rule aggregate:
             "states": EXPERIMENT.states,
             "metrics": EXPERIMENT.metrics,
             "grid": GRID,
+            "judging": {
+                "oracles": EXPERIMENT.oracles,
+                "twins": EXPERIMENT.twins,
+                "better": {name: KNOWN["metrics"][name]["better"] for name in EXPERIMENT.metrics}
+                | {
+                    name: facts["better"]
+                    for name, facts in KNOWN["population"].items()
+                    if EXPERIMENT.shadows is not None
+                },
+                # a price is no judgement of how well a method forgot
+                "costs": [
+                    name for name in EXPERIMENT.metrics if KNOWN["metrics"][name]["module"] == "lacuna.evaluation.cost"
+                ],
+            },
         },
         code=code_of("aggregate.py"),
     message:

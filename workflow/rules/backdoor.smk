@@ -29,7 +29,7 @@ rule backdoor:
     params:
         oracles=EXPERIMENT.oracles,
         twins=EXPERIMENT.twins,
-        originals=unlearners_by("original"),
+        grid={"unlearners": {label: OPTIONS["unlearners"][label] for label in unlearners_by("original")}},
         code=code_of("backdoor.py"),
     message:
         "backdoor before and after, of {wildcards.experiment}"

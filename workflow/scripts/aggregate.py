@@ -2,46 +2,24 @@
 
 from job import job
 
-from lacuna.artifacts import atomic, read_json, write_json
-from lacuna.reporting.tables import (
-    Contest,
-    cells_table,
-    disagreement_table,
-    doubts_of,
-    layers_table,
-    missing_table,
-    mixtures,
-    original_of,
-    provenance_table,
-    ranks_table,
-    sparsity_table,
-    still,
-    summary_table,
-    with_config,
-)
+from lacuna.artifacts import content_of, write_json
+from lacuna.forms import read_forms
+from lacuna.reporting.aggregation import contest_of, tables_of
+from lacuna.reporting.tables import cells_table, doubts_of, missing_table, mixtures, still, write_table
 
 with job(snakemake) as say:
-    params = snakemake.params
-    results = [read_json(path) for path in snakemake.input.metrics]
-    grid = params.experiment["grid"]
-    cells = cells_table([*results, *map(read_json, snakemake.input.populations)])
-    contest = Contest(cells, params.oracles, params.twins, original_of(grid))
-    judged = {name: better for name, better in params.better.items() if name not in params.costs}
-    tables = {
-        "cells": with_config(cells, grid),
-        "layers": layers_table(results),
-        "summary": with_config(summary_table(contest), grid),
-        "ranks": ranks_table(contest, params.better),
-        "disagreement": disagreement_table(contest, judged),
-        "sparsity": sparsity_table(contest, judged),
-        "missing": missing_table(params.missing),
-        "provenance": provenance_table(results, grid),
-    }
+    params, output = snakemake.params, snakemake.output
+    metrics = read_forms(snakemake.input.metrics, "metrics")
+    populations = read_forms(snakemake.input.populations, "population")
+    contest = contest_of(cells_table([*metrics, *populations]), params.experiment)
+    tables = tables_of(contest, metrics, params.experiment)
+    tables["missing"] = missing_table(params.missing)
     for name, table in tables.items():
-        with atomic(snakemake.output[name]) as temporary:
-            table.to_csv(temporary, index=False)
-    write_json(snakemake.output.experiment, params.experiment)
+        write_table(output[name], table)
+    # what `lacuna verify` compares the tables with
+    contents = {name: content_of(output[name]) for name in tables}
+    write_json(output.experiment, params.experiment | {"tables": contents})
     doubts = [f"{'/'.join(place)}: {said}" for place, each in doubts_of(contest).items() for said in each]
     for warning in [*mixtures(tables["provenance"]), *doubts, *still(contest)]:
         say(f"warning: {warning}")
-    say(f"{len(snakemake.input.metrics)} cells, {len(cells)} values, {len(params.missing)} cells missing")
+    say(f"{len(metrics)} cells, {len(tables['cells'])} values, {len(params.missing)} cells missing")

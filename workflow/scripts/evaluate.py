@@ -2,8 +2,10 @@
 
 from job import commit, coordinates, job, record_of
 
-from lacuna.artifacts import read_json, read_npz, read_tensors, unpack_bits, write_json
+from lacuna.artifacts import check_beside, read_mask, read_npz, read_tensors, write_json
+from lacuna.errors import DamagedFile
 from lacuna.evaluation import Cell, evaluate, evaluate_layers
+from lacuna.forms import read_form
 from lacuna.provenance import facts_of, unchanged
 
 with job(snakemake) as say:
@@ -11,15 +13,20 @@ with job(snakemake) as say:
 
     def read(path: str, kind: str) -> dict:
         if path.endswith(".safetensors"):
+            check_beside(path)
             return read_tensors(path, "model")[0]
-        return read_json(path) if path.endswith(".json") else read_npz(path, kind)
+        return read_form(path, kind) if path.endswith(".json") else read_npz(path, kind)
 
     def cell(predictions: str, mask: str, job_file: str, *needs: str) -> Cell:
-        extra = {"job": read_json(job_file)}
+        extra = {"job": read_form(job_file, "job")}
         extra |= {name: read(path, name) for name, path in zip(params.needs, needs, strict=True)}
-        return Cell.from_arrays(
-            read_npz(predictions, "predictions"), unpack_bits(read_npz(mask, "mask")), extra["job"]["seconds"], extra
-        )
+        masks, arrays = read_mask(mask), read_npz(predictions, "predictions")
+        for path in (mask, predictions):
+            check_beside(path)
+        try:
+            return Cell.from_arrays(arrays, masks, extra["job"]["seconds"], extra)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise DamagedFile(predictions, f"{predictions}: not a usable predictions file ({error!r})") from None
 
     own = cell(given.predictions, given.mask, given.job, *(given[f"need_{name}"] for name in params.needs))
     of_oracles = zip(

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any, NoReturn
 # The workflow's own library, installed or not; so every script imports this module first.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
-from lacuna.artifacts import content_of
+from lacuna.artifacts import check_beside, check_file, content_of, set_aside_with
 from lacuna.errors import DamagedFile, LacunaError
 from lacuna.processes import exclusive, follow
 from lacuna.provenance import commit_of
@@ -43,7 +44,8 @@ def job(snakemake: Any) -> Iterator[Callable[[str], None]]:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        log = io.FileIO(path, "w")  # no buffer: what is said is written, and closing cannot fail
+        # no buffer: what is said is written, and closing cannot fail; a link would lead it into another file
+        log = io.FileIO(path, "w", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
         follow()
         with exclusive(Path(".snakemake/lacuna/jobs", hashlib.sha256(first).hexdigest()[:16])):
             yield say
@@ -63,16 +65,33 @@ def job(snakemake: Any) -> Iterator[Callable[[str], None]]:
 
 
 def _set_aside(damage: DamagedFile, inputs: Any) -> str:
-    """Rename a damaged input that the pipeline made; what was done, or nothing if it was not done."""
-    made = damage.path.parts[0] == "results" and str(damage.path) in map(str, inputs)
-    aside = damage.path.with_name(f"{damage.path.name}.damaged")
-    try:
-        if made:
-            damage.path.replace(aside)
-            return f"{damage.what}; it is now {aside.name}: run the same command again to make it anew"
-    except OSError:  # it is gone, or the folder cannot be written
-        pass
-    return ""
+    """Rename a damaged input that the pipeline made; what was done, or nothing if it was not done.
+
+    A damaged file is seldom alone: the other inputs and the files of its folder are looked at too, so that one more
+    run makes all of them anew.
+    """
+    read = [Path(path) for path in map(str, inputs) if Path(path).parts[0] == "results"]
+    folders = {path.parent.parent if path.parent.name in ("metrics", "probe") else path.parent for path in read}
+    if damage.path not in read and not (damage.path.name == "job.json" and damage.path.parent in folders):
+        return ""
+    own = damage.path.parent.parent if damage.path.parent.name in ("metrics", "probe") else damage.path.parent
+    beside = [path for kind in ("*.safetensors", "*.npz", "*.json") for path in own.glob(kind) if path.name[0] != "."]
+    harmed = {damage.path: None}
+    for path in dict.fromkeys((*beside, *read)):
+        try:
+            check_file(path)
+            if path.name in ("model.safetensors", "mask.npz", "predictions.npz"):
+                check_beside(path)
+        except DamagedFile as error:
+            harmed[error.path] = None
+        except LacunaError:
+            continue
+    moved = set_aside_with(harmed)
+    if damage.path not in moved:
+        return ""
+    others = [str(path) for path in moved if path != damage.path]
+    too = f", and so {'are' if others[1:] else 'is'} {', '.join(others)[:1000]}" if others else ""
+    return f"{damage.what}; it is now {damage.path.name}.damaged{too}: run the same command again to make it anew"
 
 
 def inputs_of(snakemake: Any) -> dict[str, str]:

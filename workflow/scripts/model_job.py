@@ -15,7 +15,6 @@ from lacuna import __version__
 from lacuna.artifacts import (
     atomic,
     content_of,
-    read_json,
     read_npz,
     read_tensors,
     sha256_of_arrays,
@@ -25,6 +24,7 @@ from lacuna.artifacts import (
 from lacuna.data.backdoor import backdoor_of
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.errors import LacunaError
+from lacuna.forms import read_form
 from lacuna.models.cost import inference_ms, macs, parameters
 from lacuna.provenance import processor, switches
 from lacuna.pruning.mask import Mask
@@ -58,7 +58,7 @@ def load_data(
     Where the dataset has a backdoor, the images are as the seed poisoned them, with the triggered ones behind them.
     """
     arrays, _ = read_tensors(snakemake.input.images, "images", mapped=True)
-    meta = read_json(snakemake.input.meta)
+    meta = read_form(snakemake.input.meta, "meta")
     parts = read_npz(split or snakemake.input.split, "split")
     stamps = None
     if (backdoor := backdoor_of(meta)) is not None:
@@ -127,7 +127,10 @@ def machine() -> dict[str, Any]:
 
 
 def write_job(snakemake: Any, path: str, fit: Fit, device: torch.device, seed: int, **more: Any) -> None:
-    """What happened: cost of the method alone, hyper-parameters, seed, device, versions, commit."""
+    """What happened: cost of the method alone, hyper-parameters, seed, device, versions, commit.
+
+    Written last: it names the content of the job's other files, by which each of them is known.
+    """
     gpu = device.type == "cuda"
     facts = {
         "cell": dict(snakemake.wildcards.items()),
@@ -152,6 +155,7 @@ def write_job(snakemake: Any, path: str, fit: Fit, device: torch.device, seed: i
         },
         "commit": commit(),
         "inputs": inputs_of(snakemake),
+        "outputs": {name: content_of(made) for name, made in snakemake.output.items() if made != path},
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
     write_json(path, facts | more)
@@ -176,7 +180,7 @@ def write_cell(
     seed: int,
     **more: Any,
 ) -> None:
-    """The files of an unlearned model or an oracle; the job last, it names the content of the others."""
+    """The files of an unlearned model or an oracle."""
     made = snakemake.output
     network = network_facts(outcome.fit.network or outcome.model, data)
     # .../{scenario}/{state}/{unlearner}/predictions.npz
@@ -185,5 +189,4 @@ def write_cell(
     save_mask(made.mask, outcome.mask or Mask.full(outcome.model))
     write_history(made.history, outcome.fit.history)
     save_state(made.model, state_of(outcome.model))
-    outputs = {name: content_of(path) for name, path in made.items() if name != "job"}
-    write_job(snakemake, made.job, outcome.fit, device, seed, network=network, outputs=outputs, **more)
+    write_job(snakemake, made.job, outcome.fit, device, seed, network=network, **more)

@@ -3,15 +3,16 @@
 from job import coordinates, job, record_of
 from model_job import use_device
 
-from lacuna.artifacts import read_json, read_npz, read_tensors, write_json
+from lacuna.artifacts import read_npz, read_tensors, write_json
 from lacuna.fields import build
+from lacuna.forms import read_form
 from lacuna.store import load_into, new_model
 from lacuna.transfer import Probing, Source, transfer
 
 with job(snakemake) as say:
     given, params = snakemake.input, snakemake.params
     device = use_device(snakemake.config["device"], snakemake.threads)
-    own, target = read_json(given.meta), read_json(given.target_meta)
+    own, target = read_form(given.meta, "meta"), read_form(given.target_meta, "meta")
     arrays, _ = read_tensors(given.images, "images", mapped=True)
     found = transfer(
         load_into(new_model(params.model, own, device), given.model),
@@ -22,7 +23,7 @@ with job(snakemake) as say:
         classes=target["classes"],
         how=build(Probing, params.probe),
     )
-    unlearning = read_json(given.job)["seconds"]
+    unlearning = read_form(given.job, "job")["seconds"]
     probing = found["feature_seconds"] + found["probe_seconds"]
     result = {
         "cell": coordinates(snakemake.wildcards),

@@ -33,5 +33,5 @@ with job(snakemake) as say:
     say(f"sparsity {mask.sparsity:.6f} of the prunable weights")
     save_mask(snakemake.output.mask, mask)
     write_history(snakemake.output.history, run.history)
-    write_job(snakemake, snakemake.output.job, run, device, seed, sparsity_per_layer=mask.sparsity_per_layer())
     save_state(snakemake.output.model, state_of(model))
+    write_job(snakemake, snakemake.output.job, run, device, seed, sparsity_per_layer=mask.sparsity_per_layer())

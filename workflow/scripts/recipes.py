@@ -2,10 +2,8 @@
 
 from job import job
 
-from lacuna.artifacts import atomic
-from lacuna.reporting.tables import Contest, read_table, recipes_table
+from lacuna.reporting.tables import Contest, read_table, recipes_table, write_table
 
 with job(snakemake) as say:
     contest = Contest(read_table(snakemake.input.cells), snakemake.params.oracles, snakemake.params.twins)
-    with atomic(snakemake.output.recipes) as temporary:
-        recipes_table(contest).to_csv(temporary, index=False)
+    write_table(snakemake.output.recipes, recipes_table(contest))

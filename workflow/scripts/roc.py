@@ -2,11 +2,11 @@
 
 from job import job
 
-from lacuna.artifacts import atomic, read_json
-from lacuna.reporting.tables import roc_table
+from lacuna.forms import read_forms
+from lacuna.reporting.tables import roc_table, write_table
 
 with job(snakemake) as say:
-    table = roc_table(map(read_json, snakemake.input.populations), snakemake.params.oracles, snakemake.params.twins)
-    with atomic(snakemake.output.roc) as temporary:
-        table.to_csv(temporary, index=False)
+    populations, params = read_forms(snakemake.input.populations, "population"), snakemake.params
+    table = roc_table(populations, params.oracles, params.twins)
+    write_table(snakemake.output.roc, table)
     say(f"{len(snakemake.input.populations)} cells, {len(table)} points")

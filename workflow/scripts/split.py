@@ -2,13 +2,18 @@
 
 from job import comment_for, job
 
-from lacuna.artifacts import read_json, read_tensors, write_npz
+from lacuna.artifacts import read_tensors, write_npz
 from lacuna.data.backdoor import backdoor_of
 from lacuna.data.splits import split
+from lacuna.forms import read_form
 
 with job(snakemake) as say:
     labels = read_tensors(snakemake.input.images, "images", mapped=True)[0]["y"]
-    meta, seed, dataset = read_json(snakemake.input.meta), int(snakemake.wildcards.seed), snakemake.wildcards.dataset
+    meta, seed, dataset = (
+        read_form(snakemake.input.meta, "meta"),
+        int(snakemake.wildcards.seed),
+        snakemake.wildcards.dataset,
+    )
     parts = split(labels, meta["train"], seed, dataset)
     if (backdoor := backdoor_of(meta)) is not None:
         parts |= backdoor.parts(parts["train"], labels, meta["train"], seed, dataset)

@@ -33,5 +33,5 @@ with job(snakemake) as say:
     save_state(snakemake.output.rewind, run.snapshot)
     save_mask(snakemake.output.mask, Mask.full(model))
     write_history(snakemake.output.history, run.history)
-    write_job(snakemake, snakemake.output.job, run, device, seed)
     save_state(snakemake.output.model, state_of(model))
+    write_job(snakemake, snakemake.output.job, run, device, seed)

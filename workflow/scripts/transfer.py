@@ -2,14 +2,14 @@
 
 from job import job
 
-from lacuna.artifacts import atomic, read_json
+from lacuna.forms import read_forms
+from lacuna.reporting.tables import write_table
 from lacuna.reporting.transfer import probes_table, transfer_table
 
 with job(snakemake) as say:
     params = snakemake.params
-    probes = probes_table(map(read_json, snakemake.input.probes))
+    probes = probes_table(read_forms(snakemake.input.probes, "probe"))
     tables = {"probes": probes, "transfer": transfer_table(probes, params.oracles, params.twins)}
     for name, table in tables.items():
-        with atomic(snakemake.output[name]) as temporary:
-            table.to_csv(temporary, index=False)
+        write_table(snakemake.output[name], table)
     say(f"{len(snakemake.input.probes)} probes, {len(tables['transfer'])} rows over the seeds")

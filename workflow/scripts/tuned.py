@@ -4,12 +4,13 @@ from pathlib import Path
 
 from job import job
 
-from lacuna.artifacts import atomic, read_json
+from lacuna.artifacts import atomic
+from lacuna.forms import read_form
 from lacuna.overlay import as_yaml, tuned
 
 with job(snakemake) as say:
     w = snakemake.wildcards
-    studies = {Path(path).stem: read_json(path) for path in snakemake.input.studies}
+    studies = {Path(path).stem: read_form(path, "study") for path in snakemake.input.studies}
     winners = {}
     for label, study in studies.items():
         best, grids = study["trials"][study["best"]], study["trials"][0]

@@ -5,9 +5,9 @@ from pathlib import Path
 from job import job, without_method
 from model_job import checkpoint_of, load_data, use_device, write_cell
 
-from lacuna.artifacts import read_json
 from lacuna.energy import EnergyMeter, sum_of
 from lacuna.fields import build
+from lacuna.forms import read_form
 from lacuna.pruning import PRUNERS
 from lacuna.pruning.base import Origin
 from lacuna.randomness import derive
@@ -54,7 +54,7 @@ with job(snakemake) as say:
     energy = meter.facts
     if "previous_job" in given and not options["pruner"].before_training:
         # an oracle from scratch costs what it is pruned from too
-        before = read_json(given["previous_job"])
+        before = read_form(given["previous_job"], "job")
         outcome.fit.add(before)
         energy = sum_of(energy, before)
     if outcome.origin is not None:

@@ -108,7 +108,8 @@ def read_published(path: str | Path) -> list[Published]:
     that is none, and a cell that is there twice.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        # utf-8-sig: spreadsheets put a mark at the beginning
+        with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             _check_columns(path, reader.fieldnames or [])
             rows = [_published(row, f"{path}, line {reader.line_num}", reader.line_num) for row in reader]

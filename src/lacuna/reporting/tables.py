@@ -10,6 +10,7 @@ accuracy and attack success before and after each method.
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lacuna.errors import LacunaError
+from lacuna.artifacts import atomic
+from lacuna.errors import DamagedFile, LacunaError
 from lacuna.evaluation.statistics import (
     LEVEL,
     MIN_SEEDS,
@@ -44,6 +46,15 @@ LABELS = (
     *("attack", "reason", "verdict", "note"),
 )
 LABELS += ("config_hash", *(fact for fact in FACTS if fact not in ("random_stream", "threads", "seconds")))
+# columns that a table is not read without; those that hold no names hold numbers
+_REQUIRED = {
+    "cells": (*COORDINATES, "metric", "value"),
+    "layers": (*COORDINATES, "layer", "metric", "value"),
+    "probes": (*COORDINATES, "target", "metric", "value"),
+    "summary": (*GROUP, "role", "metric", "mean", "n"),
+}
+# what a spreadsheet takes for the beginning of a formula
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # what recipes are compared by
 _RANKED_BY = "avg_gap"
 _DENSE = "dense"
@@ -61,9 +72,52 @@ _NOTHING_TO_FORGET = 0.9
 def read_table(path: str | Path) -> pd.DataFrame:
     """A table of results/tables as it was written: labels are texts, an empty field is a missing value.
 
-    "0.90" must not become 0.9, nor a label "NA" a missing value.
+    "0.90" must not become 0.9, nor a label "NA" a missing value. Raises DamagedFile for what is no such table.
     """
-    return pd.read_csv(path, dtype=dict.fromkeys(LABELS, str), keep_default_na=False, na_values=[""])
+    try:
+        table = from_text(Path(path).read_bytes().decode())
+        for column in _REQUIRED.get(Path(path).stem, ()):
+            if column not in table:
+                raise ValueError(f"it has no column '{column}'")
+            if column not in LABELS and table[column].dtype.kind not in "iuf" and len(table):
+                raise ValueError(f"a field of '{column}' is no number")
+        return table
+    except (OSError, ValueError) as error:
+        raise DamagedFile(path, f"{path}: not a usable table ({' '.join(str(error).split())})") from None
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a table for `read_table`, and for spreadsheets: a text that these would take for a formula gets a `'`."""
+
+    with atomic(path) as temporary:
+        temporary.write_text(as_text(table), encoding="utf-8", newline="")
+
+
+def from_text(text: str) -> pd.DataFrame:
+    """The table of a file's content. Raises ValueError for what is none."""
+    if "\0" in text:
+        raise ValueError("it holds a NUL")
+    return pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(LABELS, str), keep_default_na=False, na_values=[""])
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """The content of the file that `write_table` writes."""
+
+    def plain(value: Any) -> Any:
+        return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA and not _is_number(value) else value
+
+    table = table.copy()
+    for name in [name for name, column in table.items() if column.dtype.kind not in "biuf"]:
+        table[name] = table[name].map(plain)
+    return table.to_csv(index=False)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def original_of(grid: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
