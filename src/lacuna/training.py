@@ -717,11 +717,11 @@ def answers_finite(model: nn.Module, data: UnlearningData) -> bool:
 
     Weights can be finite and so large that no answer is.
     """
-    dtype = next(model.parameters()).dtype
-    with evaluating(model):
+    first = next(model.parameters())
+    with evaluating(model), seeded(0, first.device):
         for part in ("retain", "forget"):
             if len(data.parts.get(part, ())):
-                x, _ = next(data.plain_batches(part, 256, dtype))
+                x, _ = next(data.plain_batches(part, 256, first.dtype))
                 if not bool(torch.isfinite(model(x)).all()):
                     return False
     return True
@@ -729,10 +729,13 @@ def answers_finite(model: nn.Module, data: UnlearningData) -> bool:
 
 @torch.no_grad()
 def logits(model: nn.Module, data: UnlearningData, part: str, batch_size: int = 1000) -> Tensor:
-    """Logits in evaluation mode, float32 [n, classes] on the CPU, in the stored order of the part."""
-    dtype = next(model.parameters()).dtype
-    with evaluating(model):
-        return torch.cat([model(x).float().cpu() for x, _ in data.plain_batches(part, batch_size, dtype)])
+    """Logits in evaluation mode, float32 [n, classes] on the CPU, in the stored order of the part.
+
+    The same at every call, also those of a network that draws in evaluation mode.
+    """
+    first = next(model.parameters())
+    with evaluating(model), seeded(0, first.device):
+        return torch.cat([model(x).float().cpu() for x, _ in data.plain_batches(part, batch_size, first.dtype)])
 
 
 def accuracy(model: nn.Module, data: UnlearningData, part: str) -> float:

@@ -921,6 +921,25 @@ def test_logits_are_in_evaluation_mode_and_stored_order():
     assert training.accuracy(model, SOURCE, "test") == pytest.approx(10.0 * hits)
 
 
+def test_logits_of_a_network_that_draws_in_evaluation_are_the_same_at_every_call():
+    class Noisy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = network()
+
+        def forward(self, x):
+            x = nn.functional.dropout(x, 0.5) * random.random()
+            return self.net(x * np.random.rand())  # noqa: NPY002
+
+    model = Noisy()
+    found = []
+    for seed in (1, 2):
+        before = global_streams(seed)
+        found.append(training.logits(model, SOURCE, "test"))
+        assert global_streams() == before
+    assert torch.equal(*found)
+
+
 def test_copy_shares_nothing():
     model = network()
     other = training.copy_of(model)

@@ -55,10 +55,11 @@ def inference_ms(model: nn.Module, images: Tensor) -> float:
     """Milliseconds for one image in evaluation mode, all given ones in one batch: the median of several passes."""
 
     def once() -> float:
+        x = images.clone()  # a network may write into its input
         if images.is_cuda:
             torch.cuda.synchronize()
         start = time.perf_counter()
-        model(images)
+        model(x)
         if images.is_cuda:
             torch.cuda.synchronize()
         return time.perf_counter() - start
