@@ -250,6 +250,16 @@ def test_initialisation_by_numpy_or_random_depends_on_the_seed_alone(draw):
     assert not any(torch.equal(found[0], other) for other in found[2:])
 
 
+def test_initialisation_by_a_generator_of_its_own_is_refused():
+    for draw in DRAWS.values():
+        check_initialisation(Drawn(draw))
+    own = np.random.default_rng(0)
+    with pytest.raises(
+        LacunaError, match=r"^Drawn.reset_parameters draws 'conv.weight' differently from the same seed; "
+    ):
+        check_initialisation(Drawn(lambda n: own.normal(size=n)))
+
+
 def test_global_random_states_are_left_alone():
     def states():
         return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002

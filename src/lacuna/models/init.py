@@ -88,7 +88,10 @@ def _reset_parametrized(module: Any) -> None:
 
 @torch.no_grad()
 def check_initialisation(model: nn.Module) -> None:
-    """Raise LacunaError unless `reinitialise` draws every parameter anew; leaves the model newly initialised."""
+    """Raise LacunaError unless `reinitialise` draws every parameter anew, and the same from the same seed.
+
+    Leaves the model newly initialised.
+    """
     for parameter in model.parameters():
         parameter.fill_(torch.nan)
     reinitialise(model, 0)
@@ -96,6 +99,13 @@ def check_initialisation(model: nn.Module) -> None:
         raise LacunaError(
             f"{type(_resetting(model, kept[0])).__name__}.reset_parameters leaves '{kept[0]}' as it is; allowed: a "
             "method that draws every parameter below it anew"
+        )
+    first = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    reinitialise(model, 0)
+    if other := [name for name, parameter in model.named_parameters() if not torch.equal(parameter, first[name])]:
+        raise LacunaError(
+            f"{type(_resetting(model, other[0])).__name__}.reset_parameters draws '{other[0]}' differently from the "
+            "same seed; allowed: a method that draws from the global streams of torch, NumPy or Python's random"
         )
 
 
