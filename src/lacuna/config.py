@@ -261,6 +261,9 @@ def _scalar(value: Any) -> Any:
 
 def located(message: str, files: Sequence[str | Path], overrides: Mapping[str, Any]) -> str:
     """The message about a key with the file and line where that stands, if one of the files has it."""
+    if top := re.match(r"config: unknown key '([^']*)'", message):
+        held_by = (file for file in reversed(files) if top[1] in _lines_of(file))
+        return next((f"{shown(file)}, line {_lines_of(file)[top[1]]}: {message}" for file in held_by), message)
     key = re.match(r"[\w.]+", message)
     if key is None or key[0].partition(".")[0] in overrides:
         return message
@@ -316,7 +319,8 @@ def _entries(axis: str, given: Mapping[str, Any], catalogue: Catalogue, key: str
         method = options.pop("method", default)
         if method not in catalogue[axis]:
             said = f"{where}.method: '{method}'" if method != label else f"{where}: '{label}'"
-            raise LacunaError(f"{said} is not known{unknown(method, catalogue[axis])}")
+            own = "" if method != label else "; with a label of your own, one of these as its method"
+            raise LacunaError(f"{said} is not known{unknown(method, catalogue[axis])}{own}")
         if axis == "unlearners" and catalogue[axis][method]["oracle"]:
             # an oracle with other hyper-parameters than the original model would not be its oracle
             schema, own = catalogue[axis][method]["schema"], catalogue[axis][method]["own"]
@@ -697,8 +701,9 @@ def _mapping_without_duplicates(loader: _Loader, node: yaml.MappingNode) -> dict
             continue  # `<<: *anchor`: what it brings may be given again
         key = loader.construct_object(key_node, deep=True)
         where = f"{key_node.start_mark.name}, line {key_node.start_mark.line + 1}"
-        if not isinstance(key, str | int | float | bool):
-            read = "null" if key is None else f"a {type(key).__name__}"
+        if not isinstance(key, str | int | float) or isinstance(key, bool):
+            read = {None: "null", True: "true", False: "false"}.get(key) if not isinstance(key, list | dict) else None
+            read = read or f"a {type(key).__name__}"
             typed = f"'{key_node.value}' " if isinstance(key_node, yaml.ScalarNode) and key_node.value else "it "
             raise LacunaError(f"{where}: a key must be a text, but {typed}is read as {read}; allowed: with quotes")
         if key in seen:
@@ -707,6 +712,17 @@ def _mapping_without_duplicates(loader: _Loader, node: yaml.MappingNode) -> dict
     return loader.construct_mapping(node, deep=True)
 
 
+def _plain_number(loader: _Loader, node: yaml.ScalarNode) -> Any:
+    """A number, but none that YAML 1.1 reads otherwise than it looks: 010 as 8, 1:30 as 90."""
+    if re.fullmatch(r"[-+]?0[0-9_]+|[-+]?[0-9_]+(:[0-9_.]+)+", node.value):
+        where = f"{node.start_mark.name}, line {node.start_mark.line + 1}"
+        raise LacunaError(f"{where}: {node.value} is octal or sexagesimal in YAML; allowed: a decimal number")
+    as_usual = loader.construct_yaml_int if node.tag.endswith(":int") else loader.construct_yaml_float
+    return as_usual(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _plain_number)
+_Loader.add_constructor("tag:yaml.org,2002:float", _plain_number)
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
 _Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
 _Loader.add_implicit_resolver(

@@ -213,11 +213,25 @@ def _sentence(error: jsonschema.ValidationError, where: str) -> str:
         twice = sorted({repr(v) for v in instance if instance.count(v) > 1})
         return f"{place}: {', '.join(twice)} is listed twice; allowed: each value once"
     near = meant(instance, schema["enum"]) if isinstance(instance, str) and "enum" in schema else ""
-    return f"{place}: {_shown(instance)} is not allowed{near}; allowed: {describe(schema)}"
+    return f"{place}: {_shown(instance)} is not allowed{near}; allowed: {describe(schema)}{_quotes(instance, schema)}"
+
+
+def _quotes(value: Any, schema: Mapping[str, Any]) -> str:
+    """The remedy for a value that YAML reads as another kind than is meant, for lack or because of quotes."""
+    if schema.get("type") == "string" and isinstance(value, int | float):
+        return ", in quotes"
+    if schema.get("type") in ("number", "integer") and isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            return ""
+        return ", without quotes"
+    return ""
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, default=str)
+    # letters of every language as they are, but no half of a pair, which cannot be printed
+    text = json.dumps(value, default=str, ensure_ascii=False).encode(errors="backslashreplace").decode()
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -768,6 +768,9 @@ def test_anchors_and_merges_work(tmp_path):
             "line 2: a key must be a text, but '2024-01-01' is read as a date; allowed: with quotes",
         ),
         ("a: \x07\n", "not valid YAML"),
+        ("a:\n  no: 1\n", "line 2: a key must be a text, but 'no' is read as false; allowed: with quotes"),
+        ("a:\n- 010\n", "line 2: 010 is octal or sexagesimal in YAML; allowed: a decimal number"),
+        ("a: 1:30\n", "line 1: 1:30 is octal or sexagesimal in YAML; allowed: a decimal number"),
         ("a: 2024-13-45\n", "not valid YAML (month must be in 1..12)"),
         ("a:\n\tb: 1\n", "line 2: not valid YAML (a tab at the beginning of a line; YAML takes blanks)"),
         (f"a: {'[' * 5000}\n", "not valid YAML (nested too deeply)"),
@@ -866,6 +869,13 @@ def test_catalogue_holds_what_a_plan_needs(known):
             "grid.scenarios.CON: 'CON' is not allowed, Windows has a device",
         ),
         ({"scenarios": {"nul.a": {"method": "random"}}}, "grid.scenarios.nul.a: 'nul.a' is not allowed, Windows"),
+        ({"datasets": {"mine": {"path": "x.npz"}}}, "with a label of your own, one of these as its method"),
+        ({"unlearners": {"retrain": {}, "gä": {}}}, 'grid.unlearners: "gä" is not allowed'),
+        ({"unlearners": {"retrain": {}, 1: {"method": "ga"}}}, "at most 64 long, in quotes"),
+        (
+            {"unlearners": {"retrain": {}, "ga": {"lr": "0.1"}}},
+            'lr: "0.1" is not allowed; allowed: a number > 0, without',
+        ),
         (
             {"scenarios": {"a" * 64: {"method": "random"}}},
             "Snakemake takes its end for an endless repetition",
@@ -922,6 +932,8 @@ def test_message_gets_the_line_of_its_key(tmp_path):
     assert line("grid.unlearners.ga: unknown key 'rte'; allowed: lr") == f"{overlay}, line 9: "
     assert line("grid.unlearners.ft: 'ft' is not known") == f"{overlay}, line 6: "
     assert line("grid: missing key 'models'; it must be given") == f"{overlay}, line 2: "
+    overlay.write_text("name: b\nGrid: {}\n")
+    assert line("config: unknown key 'Grid'; allowed: name") == f"{overlay}, line 2: "
     # not of a file, or of no key of one
     assert line("grid.seeds[1]: -1 is not allowed", grid={}) == ""
     assert line("the models of the grid cannot be built") == ""

@@ -145,7 +145,7 @@ def test_build_and_values_of_are_inverse():
 MISTAKES: list[tuple[str, Any, str, str]] = [
     ("lr", 0, "x.lr: 0 is", "a number > 0"),
     ("lr", -1.5, "x.lr: -1.5 is", "a number > 0"),
-    ("lr", "0.1", 'x.lr: "0.1" is', "a number > 0"),
+    ("lr", "0.1", 'x.lr: "0.1" is', "a number > 0, without quotes"),
     ("lr", True, "x.lr: true is", "a number > 0"),
     ("lr", None, "x.lr: null is", "a number > 0"),
     ("lr", float("nan"), "x.lr: nan is", "a finite number"),
@@ -165,7 +165,7 @@ MISTAKES: list[tuple[str, Any, str, str]] = [
     ("milestones", 3, "x.milestones: 3 is", "a list, each a whole number >= 0"),
     ("limit", "no", 'x.limit: "no" is', "a number or null"),
     ("path", "", 'x.path: "" is', "a text that is not empty"),
-    ("path", 3, "x.path: 3 is", "a text that is not empty"),
+    ("path", 3, "x.path: 3 is", "a text that is not empty, in quotes"),
 ]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .project import STATES, UNLEARNERS, Done, Project, changed
+from .project import EXPERIMENT, STATES, UNLEARNERS, Done, Project, changed
 
 GA = "results/cells/digits/resnet8/brief/seed0/class/dense/ga/job.json"
 MODELS = ("ingest", "split", "train", "prune")
@@ -38,11 +38,13 @@ def plans(
             (project / ".snakemake/metadata").unlink()
         if name == "another class":
             project.choose(changed(scenarios={"class": {"forget_class": 5}}))
+        if name == "other epochs":
+            project.choose(changed(recipes={"brief": EXPERIMENT["grid"]["recipes"]["brief"] | {"epochs": 3}}))
         if name == "another lr":
             project.choose(changed(unlearners={"ga": {"epochs": 2, "lr": 3e-3}}))
         return project.plan()
 
-    names = ("as it was", "another class", "another lr", "linked", "binary record")
+    names = ("as it was", "another class", "another lr", "other epochs", "linked", "binary record")
     return {name: workers.submit(plan, name) for name in names}
 
 
@@ -70,6 +72,12 @@ def test_results_of_another_class_are_made_again(plans: dict[str, Future[Done]])
 def test_results_of_another_value_are_made_again(plans: dict[str, Future[Done]]) -> None:
     assert made(plans["another lr"]) == {"unlearn": len(STATES), "evaluate": len(STATES)}
     assert "(unlearner.lr: 0.001 there, 0.003 here)" in plans["another lr"].result().output
+
+
+def test_an_untrained_network_does_not_depend_on_how_others_are_trained(plans: dict[str, Future[Done]]) -> None:
+    counts = made(plans["other epochs"])
+    assert counts["train"] == 1
+    assert not {"random_init", "ingest", "split", "forget"} & set(counts)
 
 
 def test_results_that_took_the_place_of_recorded_ones_are_looked_at(plans: dict[str, Future[Done]]) -> None:
