@@ -579,7 +579,7 @@ def test_unusable_predictions_are_refused_by_part(logits, labels, said):
 
 
 def test_unknown_metric_and_non_finite_value_are_refused():
-    with pytest.raises(LacunaError, match=r"^unknown metric 'ua'; allowed: .*\bUA\b"):
+    with pytest.raises(LacunaError, match=r"^unknown metric 'ua' \(did you mean 'UA'\?\); allowed: .*\bUA\b"):
         evaluate(a_cell(), metrics=["ua"])
     with pytest.raises(LacunaError, match=r"^metric 'time_s' is inf; allowed: a finite number$"):
         evaluate(a_cell(seconds=math.inf), metrics=["time_s"])
