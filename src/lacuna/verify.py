@@ -32,7 +32,7 @@ MODEL_FILES = ("model.safetensors", "mask.npz", "history.csv", "job.json")
 CELL_FILES = (*MODEL_FILES, "predictions.npz")
 # what others put into folders; nothing of ours
 IGNORED = re.compile(
-    r"\.DS_Store|\.nfs.*|\.git(ignore|keep|attributes)|\.snakemake_timestamp|README(\..*)?|.+\.damaged\d*"
+    r"\.DS_Store|\.running|\.nfs.*|\.git(ignore|keep|attributes)|\.snakemake_timestamp|README(\..*)?|.+\.damaged\d*"
 )
 # tables of other jobs than the aggregation's: nothing but the files that they are made from tells of their content
 _OTHER_TABLES = ("recipes", "backdoor", "probes", "transfer", "roc")

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from lacuna.artifacts import read_json, write_json
+from lacuna.records import record_of
+
 from .project import EXPERIMENT, STATES, UNLEARNERS, Done, Project, changed
 
 GA = "results/cells/digits/resnet8/brief/seed0/class/dense/ga/job.json"
@@ -27,7 +30,9 @@ def plans(
             # Snakemake's records agree with the plan; the tree is now another clone's, where ga had another lr
             project.own("results")
             made = (project / GA).stat().st_mtime
-            project.edit(GA, lambda text: text.replace('"lr": 0.001', '"lr": 0.003'))
+            job = read_json(project / GA)
+            job["parameters"]["unlearner"]["lr"] = 0.003
+            write_json(project / GA, job)
             os.utime(project / GA, (made - 1, made - 1))
         elif name == "binary record":
             project.own(".snakemake/metadata")
@@ -95,8 +100,6 @@ def test_damaged_record_of_snakemake_is_taken_for_missing(plans: dict[str, Futur
 
 def test_every_file_that_jobs_read_says_what_it_was_made_from(finished: Project) -> None:
     """Without it a moved tree would be made again."""
-    from lacuna.records import record_of
-
     for pattern in ("data/*/meta.json", "splits/*/*/split.npz", "splits/*/*/forget/*.npz", "models/**/job.json"):
         found = finished.made(pattern)
         assert found, pattern

@@ -37,6 +37,11 @@ def test_no_oracle_and_no_other_seed_is_made_for_a_search(run: Future) -> None:
     assert done.code == 0, done.output
     assert again.nothing_to_do, again.output
     assert not project.made("cells/**/*")
+    # no word of tables and figures, which were not made
+    ending = done.output[done.output.index("values found: ") :].splitlines()
+    assert ending[0] == f"values found: {STUDIES}/tuned.yaml"
+    assert ending[1].endswith(f" --configfile {STUDIES}/tuned.yaml")
+    assert "tables: " not in done.output and "figures: " not in done.output
     assert {Path(name).parts[4] for name in project.made("models/**/model.safetensors")} == {"seed7"}
 
 
