@@ -371,13 +371,18 @@ def read_npz(path: str | Path, kind: str, place: str | None = None) -> Arrays:
 
     Nothing is inflated before the mark and the sizes that the headers name have been looked at.
     """
+    return read_marked_npz(path, kind, place)[0]
+
+
+def read_marked_npz(path: str | Path, kind: str, place: str | None = None) -> tuple[Arrays, Mark, str]:
+    """The same with the mark and the comment, the file being opened once."""
     with _reading(path, kind), zipfile.ZipFile(_regular(path)) as archive:
         mark = _mark_of_npz(archive)
         _check_mark(path, kind, mark, place)
         arrays = _arrays_of(archive, _size(path))
         if mark.checksum != sha256_of_arrays(arrays):
             raise _unusable(path, kind, _CHANGED)
-    return arrays
+        return arrays, mark, archive.comment.decode()
 
 
 def comment_of(path: str | Path) -> str:
@@ -417,11 +422,12 @@ def _arrays_of(archive: zipfile.ZipFile, size: int) -> Arrays:
         with archive.open(member) as file:
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = read(file)
+            shape, by_columns, dtype = read(file)
             if dtype.hasobject or file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
                 raise ValueError(f"'{member.filename}' is not as long as its header says")
-        with archive.open(member) as file:
-            arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+            content = bytearray(file.read())
+        order: Any = "F" if by_columns else "C"
+        arrays[member.filename.removesuffix(".npy")] = np.ndarray(shape, dtype, content, order=order)
     return arrays
 
 
@@ -527,8 +533,13 @@ def unpack_bits(packed: Mapping[str, np.ndarray]) -> Arrays:
 
 def read_mask(path: str | Path, place: str | None = None) -> Arrays:
     """The bool arrays of a file that holds a mask. Raises DamagedFile as `read_tensors`."""
+    return bits_of(path, read_npz(path, "mask", place))
+
+
+def bits_of(path: str | Path, packed: Mapping[str, np.ndarray]) -> Arrays:
+    """The masks of a file whose arrays were read. Raises DamagedFile for shapes that the bits do not have."""
     with _reading(path, "mask"):
-        return unpack_bits(read_npz(path, "mask", place))
+        return unpack_bits(packed)
 
 
 def write_json(path: str | Path, value: Mapping[str, Any]) -> None:

@@ -149,6 +149,7 @@ FORMS: dict[str, Form] = {
         }
     ),
     "study": _study,
+    "inputs": each(text),
     "experiment": fields(
         {
             "name": text,

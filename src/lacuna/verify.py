@@ -5,6 +5,7 @@ lacuna verify [results]     lists what is damaged, missing, stale or unknown; en
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -19,10 +20,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from lacuna.artifacts import Arrays, content_of, mark_of, read_mask, read_npz, read_tensors, set_aside_with
+from lacuna.artifacts import Arrays, bits_of, content_of, mark_of, read_marked_npz, read_tensors, set_aside_with
 from lacuna.errors import DamagedFile, LacunaError
 from lacuna.forms import FORMS, read_form
-from lacuna.records import record_of, unlike_experiment
+from lacuna.records import unlike_experiment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +40,9 @@ _OTHER_TABLES = ("recipes", "backdoor", "probes", "transfer", "roc")
 # with more rows of cells, tables over the seeds are not computed again where their checksums hold
 _RECOMPUTED = 50_000
 
+# the folders of a tree, and those of what its jobs say and take
+_FOLDERS = ("data", "splits", "models", "shadows", "cells", "tuning", "tables", "figures")
+_RECORDS = ("logs", "benchmarks")
 _NAME, _SEED = r"[^/]+", r"seed[0-9]+"
 _STATE = rf"models/{_NAME}/{_NAME}/{_NAME}/{_SEED}/{_NAME}"
 _CELL = rf"cells/{_NAME}/{_NAME}/{_NAME}/{_SEED}/{_NAME}/{_NAME}/{_NAME}"
@@ -106,8 +110,9 @@ def verify(results: str | Path) -> Iterator[Finding]:
     results = Path(results)
     if not results.is_dir():
         raise LacunaError(f"{results}: no such folder; allowed: a results folder of lacuna")
-    tree = _Tree(results)
-    if not tree.kinds:
+    # a folder of something else may be large
+    tree = _Tree(results) if any((results / name).is_dir() for name in _FOLDERS) else None
+    if tree is None or not set(tree.kinds.values()) - {"record"}:
         raise LacunaError(f"{results}: no results tree; allowed: the folder that holds data, models, cells and tables")
     yield from tree.findings
     for _, places in groupby(sorted(tree.kinds, key=_order), key=lambda place: _order(place)[0]):
@@ -143,7 +148,9 @@ class _Tree:
     def __post_init__(self) -> None:
         for entry in sorted(os.listdir(self.root)):
             # each may lie on another disk
-            if (self.root / entry).is_dir():
+            if entry not in (*_FOLDERS, *_RECORDS) and (self.root / entry).is_dir():
+                self.findings.append(Finding("unknown", self.root / entry, "no folder of a tree, and not looked into"))
+            elif (self.root / entry).is_dir():
                 for folder, names, files in os.walk(self.root / entry):
                     self._folder(Path(folder), names, files)
             else:
@@ -236,14 +243,14 @@ def _content(tree: _Tree, place: str, path: Path, kind: str) -> Arrays:
         if kind == "experiment":
             tree.experiments[place] = value
     elif path.suffix in (".safetensors", ".npz"):
-        if kind == "mask":
-            arrays = read_mask(path, place)
-        elif path.suffix == ".npz":
-            read_npz(path, kind, place)
-            tree.made_from[place] = (record_of([path]) or {}).get("inputs", {})
+        if path.suffix == ".npz":
+            arrays, mark, comment = read_marked_npz(path, kind, place)
+            tree.made_from[place] = _recorded(path, comment)
+            if kind == "mask":
+                arrays = bits_of(path, arrays)
         else:
-            arrays = read_tensors(path, kind, kind == "images", place)[0]
-        tree.content[place] = mark_of(path).checksum
+            arrays, mark = read_tensors(path, kind, kind == "images", place)[0], mark_of(path)
+        tree.content[place] = mark.checksum
     elif kind == "record":
         pass
     else:
@@ -253,6 +260,17 @@ def _content(tree: _Tree, place: str, path: Path, kind: str) -> Arrays:
         except (OSError, ValueError, ElementTree.ParseError, struct.error) as error:
             raise LacunaError(f"{path}: not a usable {kind} file ({error})") from None
     return arrays
+
+
+def _recorded(path: Path, comment: str) -> dict[str, str]:
+    """The inputs that the comment of an npz file names (`lacuna.records`)."""
+    try:
+        record = json.loads(comment or "{}")
+        inputs = record.get("inputs", {})
+        FORMS["inputs"](inputs, "inputs")
+        return dict(inputs)
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise LacunaError(f"{path}: its record is none ({error})") from None
 
 
 def _text(path: Path) -> None:
@@ -322,8 +340,10 @@ def _inputs(tree: _Tree, told: str) -> Iterator[Finding]:
     """What a job says that it read, against what lies there now."""
     for name, content in tree.made_from[told].items():
         # told as results/..., wherever the tree lies now
-        first, *rest = PurePosixPath(name).parts or ("",)
-        place = "/".join(rest)
+        first, _, place = name.partition("/")
+        if first == "results" and tree.content.get(place) == content:
+            continue
+        rest = place.split("/")
         if first != "results" or ".." in rest or not tree.kind_of(tree.root / place):
             yield Finding(
                 "damaged", tree.root / told, f"it names {name[:100]!r} as an input, which is no file of a tree"
