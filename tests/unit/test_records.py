@@ -79,7 +79,7 @@ def test_cells_made_with_other_options_than_the_experiment_are_named(tmp_path: P
         "recipes": {"r": recipe},
         "scenarios": {"s": {"method": "class", "forget_class": 5}},
         "pruners": {"omp": {"method": "omp"}},
-        "unlearners": {"ft": {"method": "ft", "lr": 0.2}, "retrain": {"method": "retrain"}},
+        "unlearners": {"ft": {"method": "ft", "lr": 0.2}, "retrain": {"method": "retrain", "start": "theta0"}},
     }
     common = {"model": {"method": "resnet8"}, "recipe": recipe}
     cells = tmp_path / "cells/d/m/r/seed0/s/omp-0.90"
@@ -93,6 +93,12 @@ def test_cells_made_with_other_options_than_the_experiment_are_named(tmp_path: P
     write_npz(tmp_path / "splits/d/seed0/forget/s.npz", "split", {"forget": np.arange(2)}, forget)
     row = {"dataset": "d", "model": "m", "recipe": "r", "seed": "0", "scenario": "s", "pruner": "omp"}
     rows = [row | {"sparsity": "0.90", "unlearner": unlearner} for unlearner in ("ft", "retrain")]
+    # a dense one starts from a draw of its own
+    dense = recipe | {"method": "retrain", "start": "fresh"}
+    write_json(
+        cells.with_name("dense") / "retrain/job.json", {"parameters": common | {"unlearner": dense}, "inputs": {}}
+    )
+    rows.append(row | {"pruner": "dense", "sparsity": "0.00", "unlearner": "retrain"})
     assert list(unlike_experiment({"grid": grid}, rows, tmp_path)) == [
         (tmp_path / "splits/d/seed0/forget/s.npz", "entry.forget_class is 3, in the experiment 5"),
         (cells / "ft/job.json", "unlearner.lr is 0.3, in the experiment 0.2"),
