@@ -33,7 +33,16 @@ Answer = dict[str, Any]
 # seconds that one question may take before its network counts as one that never answers
 PATIENCE = 600
 # what makes one run of a method a short one, by the name of its hyper-parameter: at most so much
-_SHORT = {"epochs": 2, "batch_size": 8, "samples": 4, "noise_samples": 2, "noise_steps": 2, "rounds": 1, "lr": 1e-6}
+_SHORT = {
+    "epochs": 2,
+    "rewind_epoch": 1,
+    "batch_size": 8,
+    "samples": 4,
+    "noise_samples": 2,
+    "noise_steps": 2,
+    "rounds": 1,
+    "lr": 1e-6,
+}
 # multiplications of one image from which on a network is tried on fewer images, and not with what a training has shown
 _HEAVY = 1e9
 
@@ -399,7 +408,9 @@ def _prune(network: Any, pruner: Any, question: Question) -> None:
 
 def _unlearn(network: Any, question: Question, options: dict[str, Any]) -> None:
     """A short run of a method."""
+    from lacuna.pruning.base import Origin
     from lacuna.pruning.mask import Mask
+    from lacuna.training import state_of
     from lacuna.unlearning import UNLEARNERS
     from lacuna.unlearning.base import LossUnlearner, run
 
@@ -410,9 +421,12 @@ def _unlearn(network: Any, question: Question, options: dict[str, Any]) -> None:
     )
     if only_a_loss and _heavy(network, question):
         return  # that is what a training has
-    mask = {} if method.oracle else {"mask": Mask.full(network)}
+    given: dict[str, Any] = {} if method.oracle else {"mask": Mask.full(network)}
+    if hasattr(method, "start"):  # an oracle that starts from a state of the original's training
+        state = state_of(network)
+        given["origin"] = Origin(state, state, state)
     with _failing("a short run"):
-        run(method, network, _noise(question, network), seed=0, **mask, **options | _short(method, options))
+        run(method, network, _noise(question, network), seed=0, **given, **options | _short(method, options))
 
 
 def _short(of: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -231,6 +231,8 @@ def test_classifier_may_be_named_and_linear_layers_may_be_prunable(package):
     assert "whose outputs heads and shortcuts share" in refused
     assert asked("pruners", {"method": "filter_l2"}, "0.5") == {}
     assert asked("unlearners", {"method": "cf_k", "k": 1}) == {}
+    for start in ("theta0", "rewind", "fresh"):
+        assert asked("unlearners", {"method": "retrain", "start": start}) == {}, "the plan has what a job will have"
     assert asked("unlearners", {"method": "cf_k", "k": 2})["refused"].startswith("cf_k.k: 2 is not allowed for Net; ")
 
 
