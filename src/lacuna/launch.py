@@ -6,6 +6,7 @@ no line; a file may also make it run code (`__use_yte__`) or never end (nested a
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,26 +43,33 @@ def check_experiment(files: Sequence[str | Path]) -> Experiment:
         raise LacunaError(located(str(error), files, {})) from None
 
 
-def config_files(arguments: Sequence[str]) -> list[str]:
-    """The words that Snakemake takes for config files: all behind --configfile up to the next option."""
-    files, taking = [], False
+def words_of(options: Sequence[str], arguments: Sequence[str]) -> list[str]:
+    """The words that Snakemake takes for values of an option: all behind it up to the next one."""
+    words, taking = [], False
     for word in arguments:
         option, equals, value = word.partition("=")
         if word.startswith("-"):
-            taking = option in _CONFIGFILES and not equals
-            if option in _CONFIGFILES and equals:
-                files.append(value)
+            taking = option in options and not equals
+            if option in options and equals:
+                words.append(value)
         elif taking:
-            files.append(word)
-    return files
+            words.append(word)
+    return words
 
 
 def snakemake_command(arguments: Sequence[str]) -> list[str]:
     """The command that `lacuna run` becomes: with the profile of one machine, all cores and the Snakefile if not given.
 
-    Raises LacunaError for a file behind --configfile that cannot be read as one.
+    Raises LacunaError for a file behind --configfile that cannot be read as one, and for other words behind --config
+    than values of keys.
     """
-    for file in config_files(arguments):
+    for word in words_of(["--config", "-C"], arguments):
+        if not re.fullmatch(r"[A-Za-z_]\w*=.*", word, re.DOTALL):
+            raise LacunaError(
+                f"--config: '{word}' is not allowed; allowed: key=value with a key of the top level; "
+                "what is deeper goes into a file"
+            )
+    for file in words_of(_CONFIGFILES, arguments):
         if not Path(file).exists() and Path(file).suffix not in (".yaml", ".yml", ".json"):
             raise LacunaError(
                 f"--configfile: '{file}' is no file; Snakemake takes every word up to the next option for one; "

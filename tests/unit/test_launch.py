@@ -8,7 +8,7 @@ import pytest
 
 from lacuna.__main__ import main
 from lacuna.errors import LacunaError
-from lacuna.launch import ROOT, check_experiment, config_files, snakemake_command
+from lacuna.launch import ROOT, check_experiment, snakemake_command, words_of
 
 GOOD = (ROOT / "config/config.yaml").read_text().replace("name: digits", "name: mine")
 
@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_words_that_snakemake_takes_for_config_files(words: str, files: list[str]) -> None:
-    assert config_files(words.split()) == files
+    assert words_of(("--configfile", "--configfiles"), words.split()) == files
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,7 @@ def test_words_that_snakemake_takes_for_config_files(words: str, files: list[str
         (GOOD, "--configfile mine.yaml tables", r"--configfile: 'tables' is no file; .* allowed: targets before"),
         (GOOD, "--configfile .", r"^\.: cannot be read \(Is a directory\)"),
         ("name: x\n\tgrid: 1\n", "--configfile mine.yaml", r"^mine.yaml, line 2: not valid YAML \(a tab"),
+        (GOOD, "--config name=x grid.seeds=[1]", r"^--config: 'grid.seeds=\[1\]' is not allowed; allowed: key=value"),
         ("- a\n", "--configfile mine.yaml", r"^mine.yaml: holds no mapping"),
         ("__use_yte__: true\n", "--configfile mine.yaml", r"^mine.yaml: key '__use_yte__' is not allowed"),
     ],
