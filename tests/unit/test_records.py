@@ -85,16 +85,15 @@ def test_cells_made_with_other_options_than_the_experiment_are_named(tmp_path: P
     cells = tmp_path / "cells/d/m/r/seed0/s/omp-0.90"
     write_json(cells / "ft/job.json", {"parameters": common | {"unlearner": {"method": "ft", "lr": 0.3}}, "inputs": {}})
     # an oracle follows the recipe
-    write_json(
-        cells / "retrain/job.json", {"parameters": common | {"unlearner": recipe | {"method": "retrain"}}, "inputs": {}}
-    )
+    oracle = recipe | {"method": "retrain", "start": "theta0"}
+    write_json(cells / "retrain/job.json", {"parameters": common | {"unlearner": oracle}, "inputs": {}})
     write_json(tmp_path / "data/d/meta.json", {"parameters": {"entry": {"method": "digits"}}})
     forget = json.dumps({"parameters": {"entry": {"method": "class", "forget_class": 3}}})
     write_npz(tmp_path / "splits/d/seed0/forget/s.npz", "split", {"forget": np.arange(2)}, forget)
     row = {"dataset": "d", "model": "m", "recipe": "r", "seed": "0", "scenario": "s", "pruner": "omp"}
     rows = [row | {"sparsity": "0.90", "unlearner": unlearner} for unlearner in ("ft", "retrain")]
     # a dense one starts from a draw of its own
-    dense = recipe | {"method": "retrain", "start": "fresh"}
+    dense = oracle | {"start": "fresh"}
     write_json(
         cells.with_name("dense") / "retrain/job.json", {"parameters": common | {"unlearner": dense}, "inputs": {}}
     )
