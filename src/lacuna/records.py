@@ -108,7 +108,7 @@ def unlike_experiment(
             f"splits/{dataset}/seed{seed}/forget/{scenario}.npz": {"entry": entry("scenarios", scenario)},
             f"models/{place}/{state}/job.json": common | ({} if dense else {"pruner": entry("pruners", pruner)}),
             f"cells/{place}/{scenario}/{state}/{unlearner}/job.json": common
-            | {"unprune" if unlearner in grid.get("unprune", {}) else "unlearner": _of_unlearner(grid, unlearner, dense)},
+            | {"unprune" if unlearner in grid.get("unprune", {}) else "unlearner": _method(grid, unlearner, dense)},
         }
         for name, options in expected.items():
             path = results / name
@@ -126,7 +126,7 @@ def unlike_experiment(
                     break
 
 
-def _of_unlearner(grid: Mapping[str, Any], label: str, dense: bool) -> Any:
+def _method(grid: Mapping[str, Any], label: str, dense: bool) -> Any:
     entry = grid.get("unprune", {}).get(label) or grid.get("unlearners", {}).get(label)
     # any θ_0 fits a dense network, of which nothing is removed: see `start_of` of the rules
     at_will = dense and isinstance(entry, Mapping) and entry.get("start") == "theta0"
