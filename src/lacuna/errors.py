@@ -22,6 +22,10 @@ def unknown(name: object, allowed: Iterable[object]) -> str:
     return f"{meant(name, names)}; allowed: {', '.join(names) or 'none'}"
 
 
+class Diverged(LacunaError):
+    """A run ended in numbers that are not finite: the fault of its data and step size, not of what it can work on."""
+
+
 class DamagedFile(LacunaError):
     """A file that lacuna made and cannot use. path: the file; what: the file and the reason, without the remedy."""
 

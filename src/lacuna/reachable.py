@@ -26,13 +26,13 @@ from typing import Any
 from lacuna.artifacts import read_cache, write_cache
 from lacuna.catalogue import Catalogue, in_child
 from lacuna.codedigest import code_digest
-from lacuna.errors import LacunaError
+from lacuna.errors import Diverged, LacunaError
 
 Answer = dict[str, Any]
 
 # seconds that one question may take before its network counts as one that never answers
 PATIENCE = 600
-# what makes one run of a method a short one, by the name of its hyper-parameter: at most so much
+# what makes one run of a method a short one that does all its work, by the name of its hyper-parameter: at most so much
 _SHORT = {
     "epochs": 2,
     "rewind_epoch": 1,
@@ -42,6 +42,7 @@ _SHORT = {
     "noise_steps": 2,
     "rounds": 1,
     "lr": 1e-6,
+    "alpha": 1.0,  # above n/n_f, which is 2 or 3 here, dampening has nothing to derive
 }
 # multiplications of one image from which on a network is tried on fewer images, and not with what a training has shown
 _HEAVY = 1e9
@@ -442,6 +443,8 @@ def _short(of: type, values: Mapping[str, Any]) -> dict[str, Any]:
 def _failing(what: str) -> Iterator[None]:
     try:
         yield
+    except Diverged:
+        pass  # it could begin, and noise in a network that has learnt nothing proves no more
     except (Exception, SystemExit) as error:
         if isinstance(error, LacunaError):
             raise

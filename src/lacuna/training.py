@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from lacuna.artifacts import read_tensors, sha256_of_arrays, write_tensors
 from lacuna.data.batches import Augment, Batch, UnlearningData
-from lacuna.errors import LacunaError
+from lacuna.errors import Diverged, LacunaError
 from lacuna.fields import Count, Fraction, Index, NonNegative, Positive, UnitHalfOpen, values_of
 from lacuna.models.modes import evaluating
 from lacuna.randomness import derive, seed_streams, seeded
@@ -606,11 +606,11 @@ def _say(log: Callable[[str], None] | None, line: str) -> None:
 
 def diverged(name: str, what: str) -> LacunaError:
     """The error of a run that turned out to have diverged; what: the sign of it."""
-    return LacunaError(f"{name}: diverged ({what}); try a smaller lr or fewer epochs")
+    return Diverged(f"{name}: diverged ({what}); try a smaller lr or fewer epochs")
 
 
 def _diverged(name: str, epoch: int, objective: Objective, what: str) -> LacunaError:
-    return LacunaError(
+    return Diverged(
         f"{name}: diverged in epoch {epoch + 1} ({what}) with lr {objective.lr:g}; try a smaller lr or fewer epochs"
     )
 

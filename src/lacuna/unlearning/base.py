@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lacuna.data.batches import UnlearningData
-from lacuna.errors import LacunaError
+from lacuna.errors import Diverged, LacunaError
 from lacuna.fields import build
 from lacuna.models.modes import evaluating
 from lacuna.pruning.base import Origin
@@ -147,9 +147,9 @@ class EditUnlearner(Unlearner):
             facts = self.edit(model, data, run)
         seconds = time.perf_counter() - start
         if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
-            raise LacunaError(f"{run.name}: a weight is not finite after the edit; try a weaker one")
+            raise Diverged(f"{run.name}: a weight is not finite after the edit; try a weaker one")
         if not answers_finite(model, data):
-            raise LacunaError(f"{run.name}: a logit is not finite after the edit; try a weaker one")
+            raise Diverged(f"{run.name}: a logit is not finite after the edit; try a weaker one")
         done = Fit(seconds=seconds, samples=passes.samples, forwards=passes.forwards, backwards=passes.backwards)
         done.facts |= facts or {}
         return Outcome(model, run.mask, done)
