@@ -89,11 +89,19 @@ def outputs_of_experiment():
 def files_to_make_again():
     """Of each job of the experiment the first output that is not there: making it makes the others.
 
-    With `missing: allow` tables are made of what is there, and nothing else is asked for.
+    What a plan asks for anyway is left out, for each file more takes its time: the results while there are no tables, and
+    cells of which nothing is there, nor their results. With `missing: allow` tables are made of what is there, and
+    nothing else is asked for.
     """
     if EXPERIMENT.missing == "allow" or not workflow.is_main_process:
         return []
-    files = [*METRICS, *POPULATIONS]
+    tables = os.path.exists(at("tables", "cells.csv").format(experiment=EXPERIMENT.name))
+    results = {file for file in (*METRICS, *POPULATIONS) if not os.path.exists(file)}
+    found = sorted(results) if tables else []
     for patterns, values in outputs_of_experiment():
-        files.extend(str(pattern).format(**values) for pattern in patterns)
-    return [file for file in dict.fromkeys(files) if not os.path.exists(file)]
+        files = [str(pattern).format(**values) for pattern in patterns]
+        missing = [file for file in files if not os.path.exists(file)]
+        own = f"{os.path.dirname(files[0])}/metrics/{EXPERIMENT.name}.json"
+        if missing and not (len(missing) == len(files) and own in results):
+            found.append(missing[0])
+    return list(dict.fromkeys(found))
