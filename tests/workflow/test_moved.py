@@ -32,7 +32,7 @@ def plans(
             made = (project / GA).stat().st_mtime
             job = read_json(project / GA)
             job["parameters"]["unlearner"]["lr"] = 0.003
-            write_json(project / GA, job)
+            write_json(project / GA, job | {"place": GA.removeprefix("results/")})
             os.utime(project / GA, (made - 1, made - 1))
         elif name == "binary record":
             project.own(".snakemake/metadata")
