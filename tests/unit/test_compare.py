@@ -427,3 +427,12 @@ def test_documented_columns_are_those_that_are_written():
     page = (ROOT / "docs/compare.md").read_text(encoding="utf-8")
     rows = [line.split("|")[1].strip().strip("`") for line in page.splitlines() if line.startswith("| `")]
     assert rows[-len(COLUMNS) :] == list(COLUMNS)
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_a_column(tmp_path):
+    """Spreadsheets write one in front of "CSV UTF-8"."""
+    path = published(tmp_path / "p.csv", {})
+    path = Path(path)
+    plain = read_published(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_published(path) == plain

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from lacuna.errors import LacunaError
+from lacuna.errors import DamagedFile, LacunaError
 from lacuna.evaluation import Cell, evaluate
 from lacuna.evaluation.statistics import holm, kendall_w, least_effect, paired_p, t_interval
 from lacuna.reporting.tables import (
@@ -30,6 +30,7 @@ from lacuna.reporting.tables import (
     still,
     summary_table,
     with_config,
+    write_table,
 )
 from lacuna.reporting.transfer import probes_table, transfer_table
 
@@ -878,3 +879,31 @@ def test_the_untouched_model_is_found_by_its_method():
     assert original_of({"unlearners": {"b": {"method": "original"}, "a": {"method": "ga"}}}) == "b"
     both = {"a": {"method": "original"}, "original": {"method": "original"}}
     assert original_of({"unlearners": both}) == "original" == original_of({"unlearners": {}})
+
+
+def test_a_text_that_a_spreadsheet_would_run_is_quoted(tmp_path):
+    """Numbers are none, whatever they begin with; numbers in columns of texts neither."""
+    texts = ["=HYPERLINK(1)", "+1+cmd", "@a", "\tb", "-x", "-1.5", "+3e2", "plain"]
+    table = pd.DataFrame({"note": texts, "value": -1.0})
+    write_table(tmp_path / "t.csv", table)
+    again = read_table(tmp_path / "t.csv")
+    assert list(again["note"]) == [f"'{text}" for text in texts[:5]] + texts[5:]
+    assert list(again["value"]) == [-1.0] * len(texts)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "No columns"),
+        (b"metric,value\nUA,1\0\n", "it holds a NUL"),
+        (b"\xff\xfe", "utf-8"),
+        (b"metric,value\nUA,1\n", "it has no column 'dataset'"),
+        (b"a,b\n1,2,3\n4\n1,2,3,4\n", "Error tokenizing"),
+    ],
+)
+def test_a_table_of_another_form_is_a_damaged_file(tmp_path, content, why):
+    path = tmp_path / "cells.csv"
+    path.write_bytes(content)
+    with pytest.raises(DamagedFile, match=why) as caught:
+        read_table(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
