@@ -22,6 +22,9 @@ Catalogue = dict[str, dict[str, Any]]
 
 # what a plan needs to know of a metric, with what holds if it does not say
 _OF_METRICS: dict[str, Any] = {"better": "none", "needs": (), "default": True}
+# what a figure needs, see `lacuna.reporting.figures`; it must say what it reads
+_OF_FIGURES: dict[str, Any] = {"reads": None, "metrics": (), "one_of": (), "judged": 0, "methods": 0, "acting": 0}
+_OF_FIGURES |= {"sparse": False, "oracle": None, "unlearner": None, "masks": False}
 
 
 def registries() -> dict[str, Any]:
@@ -83,7 +86,7 @@ def describe() -> Catalogue:
             elif axis in ("metrics", "population"):
                 facts |= {key: entry.about.get(key, default) for key, default in _OF_METRICS.items()}
             elif axis == "figures":
-                facts |= {"reads": entry.about["reads"], "metrics": entry.about.get("metrics", ())}
+                facts |= {key: entry.about.get(key, default) for key, default in _OF_FIGURES.items()}
             catalogue[axis][name] = facts
     catalogue["settings"] = {key: {"schema": schema_of(cls)} for key, cls in settings().items()}
     return catalogue

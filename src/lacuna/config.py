@@ -81,8 +81,8 @@ class Experiment:
     sizes: what each network costs, by dataset and model, where that is known: see `lacuna.reachable.answers`.
     shadows: the shadow models of every seed and state, if the grid asks for them. tables: those that not every
     experiment has, by name. tuning: how hyper-parameters are searched; None if the experiment does not say. warnings:
-    sentences of which a plan should warn, once the data is known. given: the
-    merged files as they were read, of which tuning makes an overlay.
+    sentences of which a plan should warn, once the data is known. left_out: figures that the choices of the grid and of
+    metrics leave out, with what they lack. given: the merged files as they were read, of which tuning makes an overlay.
     """
 
     name: str
@@ -100,6 +100,7 @@ class Experiment:
     missing: str
     shadows: Shadows | None = None
     tuning: dict[str, Any] | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict, compare=False)
     given: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     tables: tuple[str, ...] = ()
     warnings: list[str] = field(default_factory=list, compare=False)
@@ -201,7 +202,7 @@ def load(
         oracles=oracles,
         twins=twins,
         metrics=metrics,
-        figures=_figures(merged, metrics, tables, catalogue),
+        figures=(),
         relearning=resolve(catalogue["settings"]["relearning"]["schema"], merged.get("relearning") or {}, "relearning"),
         probe=resolve(catalogue["settings"]["transfer.probe"]["schema"], transfer.get("probe") or {}, "transfer.probe"),
         missing=merged.get("missing", "refuse"),
@@ -211,6 +212,8 @@ def load(
         tables=tables,
     )
     _check_meaning(experiment, catalogue)
+    figures, left_out = _figures(merged, experiment, catalogue)
+    experiment = dataclasses.replace(experiment, figures=figures, left_out=left_out)
     if data_folder is not None:
         found = {}
         for label, entry in experiment.datasets.items():
@@ -470,23 +473,69 @@ def _chosen(axis: str, merged: Mapping[str, Any], catalogue: Catalogue) -> tuple
 
 
 def _figures(
-    merged: Mapping[str, Any], metrics: Sequence[str], tables: Sequence[str], catalogue: Catalogue
-) -> tuple[str, ...]:
-    """The figures that are asked for; by default all that have something to show."""
+    merged: Mapping[str, Any], experiment: Experiment, catalogue: Catalogue
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The figures that are asked for, by default all that have something to show; and what others lack.
+
+    Of the others those alone that ordinary choices leave out: not what needs a metric or a part of the grid on request.
+    """
     facts = catalogue["figures"]
-    lacking = {k: [f"metric {m}" for m in of["metrics"] if m not in metrics] for k, of in facts.items()}
-    absent = {table: asked for table, asked in OPTIONAL_TABLES.items() if table not in tables}
-    for figure, why in lacking.items():
-        why += [absent[table] for table in facts[figure]["reads"] if table in absent and not why]
+    lacking = {figure: _lacking(facts[figure], experiment, catalogue) for figure in facts}
     chosen = _chosen("figures", merged, catalogue)
-    if "figures" not in merged:
-        return tuple(figure for figure in chosen if not lacking[figure])
-    for position, figure in enumerate(chosen):
-        if lacking[figure]:
-            raise LacunaError(
-                f"figures[{position}]: '{figure}' has nothing to show; allowed with: {', '.join(lacking[figure])}"
+    if "figures" in merged:
+        for position, figure in enumerate(chosen):
+            if lacking[figure]:
+                raise LacunaError(
+                    f"figures[{position}]: '{figure}' has nothing to show; allowed with: {', '.join(lacking[figure])}"
+                )
+        return chosen, {}
+    on_request = {name for name, of in catalogue["metrics"].items() if not of["default"]}
+    tables = OPTIONAL_TABLES.keys()
+    usual = [f for f in chosen if not (on_request & {*facts[f]["metrics"]} or tables & {*facts[f]["reads"]})]
+    usual = [figure for figure in usual if not facts[figure]["masks"]]
+    return (
+        tuple(figure for figure in chosen if not lacking[figure]),
+        {figure: ", ".join(lacking[figure]) for figure in usual if lacking[figure]},
+    )
+
+
+def _lacking(figure: Mapping[str, Any], experiment: Experiment, catalogue: Catalogue) -> list[str]:
+    """What a figure needs (see `lacuna.reporting.figures`) and the experiment has not."""
+    metrics, axes = experiment.metrics, experiment.axes
+    lacking = [f"metric {m}" for m in figure["metrics"] if m not in metrics]
+    absent = {table: asked for table, asked in OPTIONAL_TABLES.items() if table not in experiment.tables}
+    lacking += [absent[table] for table in figure["reads"] if table in absent and not lacking]
+    if figure["one_of"] and not {*figure["one_of"]} & {*metrics}:
+        lacking.append(f"a metric of {', '.join(figure['one_of'])}")
+    known = catalogue["metrics"]
+    judged = [m for m in metrics if known[m]["better"] != "none" and known[m]["module"] != "lacuna.evaluation.cost"]
+    if len(judged) < figure["judged"]:
+        lacking.append(f"at least {figure['judged']} metrics that order methods")
+    retrained = {*experiment.oracles, *experiment.twins}
+    methods = [entry.method for label, entry in axes["unlearners"].items() if label not in retrained]
+    methods += [entry.method for entry in axes["unprune"].values()]
+    acting = sum(method != "original" for method in methods)
+    for needed, there, words in (
+        (figure["methods"], len(methods), "in grid.unlearners that is no oracle"),
+        (figure["acting"], acting, "in grid.unlearners that is neither an oracle nor original"),
+    ):
+        if there < needed:
+            words = (
+                words
+                if needed == 1
+                else words.replace("that is no", "that are no").replace("is neither", "are neither")
             )
-    return chosen
+            lacking.append(f"at least {needed} method{'s' if needed > 1 else ''} {words}")
+    if figure["sparse"] and set(experiment.states) <= {DENSE}:
+        lacking.append("a sparsity > 0 in grid.sparsities")
+    oracles = [experiment.entry("unlearners", label).method for label in experiment.oracles]
+    if figure["oracle"] and figure["oracle"] not in oracles:
+        lacking.append(f"the oracle {figure['oracle']} in grid.unlearners")
+    if figure["unlearner"] and figure["unlearner"] not in methods:
+        lacking.append(f"{figure['unlearner']} in grid.unlearners")
+    if figure["masks"] and not axes["unprune"]:
+        lacking.append("grid.unprune, because all other methods keep the mask that they are given")
+    return lacking
 
 
 def _check_meaning(experiment: Experiment, catalogue: Catalogue) -> None:

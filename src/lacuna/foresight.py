@@ -38,6 +38,9 @@ def _of_seeds_and_twins(experiment: Experiment) -> Iterator[str]:
 def _of_the_grid(experiment: Experiment) -> Iterator[str]:
     if DENSE not in experiment.states:
         yield f"no dense model: sparsity.csv will be empty; needs {DENSE} in sparsities"
+    if experiment.left_out:
+        figures = "; ".join(f"{figure} needs {lack}" for figure, lack in experiment.left_out.items())
+        yield f"figures that have nothing to show are left out: {figures}"
     if experiment.shadows is not None and experiment.shadows.models < 2 * FEW_MODELS:
         models = experiment.shadows.models
         yield (

@@ -342,15 +342,19 @@ def test_label_says_what_is_no_default(resolve, more, label):
 
 def test_figure_is_drawn_where_its_metrics_are_computed(resolve, known):
     default = resolve(BASE)
-    assert {"mask_overlap", "layer_sparsity"} <= set(default.figures)
+    assert "layer_sparsity" in default.figures
     assert not {"bound_vs_sparsity", "mia_sensitivity"} & set(default.figures), "their metrics are on request"
+    assert "mask_overlap" not in default.figures, "all methods keep the mask that they are given"
+    exact = {"retrain": {}, "retrain_exact": {}, "ga": {}}
+    grown = GRID | {"unlearners": exact, "unprune": [{"unlearner": "ga", "p": 0.1, "rounds": 3}]}
+    assert "mask_overlap" in resolve(BASE | {"grid": grown}).figures
     needed = known["figures"]["bound_vs_sparsity"]["metrics"]
     assert "bound_vs_sparsity" in resolve(BASE | {"metrics": [*needed]}).figures
     with pytest.raises(
         LacunaError,
         match=r"^figures\[1\]: 'bound_vs_sparsity' has nothing to show; allowed with: metric error_bound$",
     ):
-        resolve(BASE | {"metrics": ["UA", *needed[1:]], "figures": ["time_vs_gap", "bound_vs_sparsity"]})
+        resolve(BASE | {"metrics": ["UA", *needed[1:]], "figures": ["metric_vs_sparsity", "bound_vs_sparsity"]})
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------

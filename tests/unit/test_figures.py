@@ -40,6 +40,7 @@ def tables(twins, seeds=1, states=(("dense", "0.00"), ("omp", "0.90")), metrics=
         "summary": summary_table(contest),
         "disagreement": disagreement_table(contest, BETTER),
         "layers": layers_table([]),
+        "cells": contest.cells,
         "transfer": pd.concat([summary_table(probed(contest)).assign(target=target) for target in ("pets", "sun")]),
         "roc": curves(("ft", "ga", "rl", *ORACLES, *twins), ORACLES, twins, range(seeds), states),
         "backdoor": backdoor_table(contest, None, metrics=("UA", "TA")).replace({"UA": "ASR", "TA": "SA"}),

@@ -31,7 +31,9 @@ def said(tmp_path_factory):
             "sparsities": ["dense", 0.9],
             "unlearners": unlearners,
         }
-        path.write_text(yaml.safe_dump({"name": "mine", "device": "cpu", "grid": grid | more}, sort_keys=False))
+        path.write_text(
+            yaml.safe_dump({"name": "mine", "device": "cpu", "figures": [], "grid": grid | more}, sort_keys=False)
+        )
         return limits_of(load([path], {}, SCHEMA, known))
 
     return run

@@ -45,6 +45,8 @@ with job(snakemake) as say:
         "notes": metrics.notes,
         "unchanged": unchanged(own.extra["job"]),
         "layers": evaluate_layers(own, oracles, params.metrics),
+        # JSON has its keys sorted
+        "layer_order": list(own.mask or ()),
         "origin": facts_of(own.extra["job"]),
         "evaluated_at_commit": commit(),
         "job": given.job,

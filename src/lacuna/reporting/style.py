@@ -27,14 +27,21 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 # A second oracle must show where it lies upon the first.
 ORACLES: tuple[dict[str, Any], ...] = (
-    {"color": "#B0B0B0", "linewidth": 5, "linestyle": "-"},
+    {"color": "#B0B0B0", "linewidth": 3.5, "linestyle": "-"},
     {"color": "#303030", "linewidth": 1.4, "linestyle": (0, (4, 2))},
 )
+# how far beside its tick the outermost method may lie: a fifth of a tick from the first method to the last
+_ASIDE = 0.1
+UNCHANGED = "hollow or hatched: returned the model unchanged"
+SINGLE_SEEDS = "small dots: single seeds"
 # Where a panel stands: everything that is neither method, sparsity nor metric.
 PANEL = ("dataset", "model", "recipe", "scenario", "pruner")
 
+# a matplotlibrc of the user's, in the working directory or at home, is no part of an experiment
+mpl.rcdefaults()
 mpl.rcParams.update(
     {
+        "font.family": ["DejaVu Sans"],
         "font.size": 9,
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -58,12 +65,22 @@ def style_of(methods: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def with_dense(summary: pd.DataFrame) -> pd.DataFrame:
-    """The summary with the dense rows repeated under every pruner: sparsity 0 is where each curve begins."""
-    pruners = [p for p in summary["pruner"].unique() if p != "dense"]
-    if not pruners:
+    """The summary with the dense rows repeated under every pruner: sparsity 0 is where each curve begins.
+
+    A pruner that has no row of a place's dataset, model, recipe and scenario gets none; a place without any keeps its
+    dense rows under "dense".
+    """
+    sparse, dense = summary[summary["pruner"] != "dense"], summary[summary["pruner"] == "dense"]
+    if sparse.empty or dense.empty:
         return summary
-    dense = summary[summary["pruner"] == "dense"]
-    return pd.concat([summary[summary["pruner"] != "dense"], *(dense.assign(pruner=p) for p in pruners)])
+    place = [c for c in PANEL if c != "pruner"]
+    pruners = sparse[[*place, "pruner"]].drop_duplicates()
+    parts = [
+        dense.drop(columns="pruner").merge(pruners[pruners["pruner"] == p], on=place)[list(summary)]
+        for p in pruners["pruner"].unique()
+    ]
+    alone = dense.merge(pruners[place].drop_duplicates(), on=place, how="left", indicator=True)["_merge"] == "left_only"
+    return pd.concat([sparse, *parts, dense[alone.to_numpy()]], ignore_index=True)
 
 
 def panels(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -117,7 +134,7 @@ def heat_map(ax: Axes, values: np.ndarray, labels: list[str]) -> AxesImage:
     for i, j in zip(*np.nonzero(np.isfinite(values)), strict=True):
         written = f"{values[i, j]:.1f}".replace("-0.0", "0.0")
         dark = abs(values[i, j]) > 0.7
-        ax.text(j, i, written, ha="center", va="center", fontsize=5.5, color="white" if dark else "black")
+        ax.text(j, i, written, ha="center", va="center", fontsize=7, color="white" if dark else "black")
     ax.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
     ax.set_yticks(range(len(labels)), labels, fontsize=7)
     ax.grid(visible=False)
@@ -153,6 +170,10 @@ def finish(figure: Figure, title: str, axes: np.ndarray) -> Figure:
     for ax in axes.flat:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
+    # what a mark means stands behind who is drawn
+    for mark in (SINGLE_SEEDS, UNCHANGED):
+        if mark in handles:
+            handles[mark] = handles.pop(mark)
     heading(figure, title)
     columns = _columns(list(handles), figure.get_figwidth())
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns)
@@ -176,12 +197,67 @@ def grid_of_axes(rows: int, columns: int, width: float, height: float) -> tuple[
 
 
 def errorbar(ax: Axes, x: Any, rows: pd.DataFrame, **style: Any) -> None:
-    """Means with their intervals, where there are any."""
+    """Means with their intervals where there are any; hollow where a method returned the model unchanged."""
+    x = np.asarray(x, dtype=float)
     error = np.array([rows["mean"] - rows["ci_low"], rows["ci_high"] - rows["mean"]])
-    if np.isnan(error).all():
-        ax.plot(x, rows["mean"], **style)
+    if np.isfinite(error).any():
+        # no value, no cap: NaN draws nothing
+        ax.errorbar(x, rows["mean"], yerr=error, capsize=2, **style)
     else:
-        ax.errorbar(x, rows["mean"], yerr=np.nan_to_num(error), capsize=2, **style)
+        ax.plot(x, rows["mean"], **style)
+    still = unchanged(rows)
+    if still.any():
+        look = {key: style[key] for key in ("marker", "markersize", "color") if key in style}
+        hollow(ax, x[still], rows["mean"][still], **look)
+
+
+def unchanged(rows: pd.DataFrame) -> np.ndarray:
+    """Which rows are of a method that returned the model unchanged on some seed; bool [rows]."""
+    if "unchanged" not in rows:
+        return np.zeros(len(rows), dtype=bool)
+    return (rows["unchanged"].fillna(0) > 0).to_numpy()
+
+
+def hollow(ax: Axes, x: Any, y: Any, **look: Any) -> None:
+    """Markers with a white face over points of a method that returned the model unchanged."""
+    ax.plot(x, y, linestyle="none", markerfacecolor="white", zorder=3, label=UNCHANGED, **look)
+
+
+def few_seeds(rows: pd.DataFrame, cells: pd.DataFrame) -> list[tuple[int, np.ndarray]]:
+    """The values of single seeds behind each row whose seeds are too few for an interval: its position, float [n].
+
+    rows: of summary.csv, `with_dense` or not. cells: cells.csv. A row of one seed is its own value, and is left out.
+    """
+    where = [*PANEL, "sparsity", "unlearner", "metric"]
+    few = (rows["n"] < MIN_SEEDS) & (rows["n"] > 1)
+    if not few.any():
+        return []
+    keys = rows[where].assign(pruner=rows["pruner"].where(rows["sparsity"].astype(float) > 0, "dense"))
+    wanted = {tuple(key): position for position, key in enumerate(keys.to_numpy()) if few.iloc[position]}
+    cells = cells[cells["metric"].isin(rows["metric"].unique())]
+    return [
+        (wanted[tuple(map(str, key))], of["value"].to_numpy())
+        for key, of in cells.groupby(where, sort=False)
+        if tuple(map(str, key)) in wanted
+    ]
+
+
+def aside(position: int, count: int) -> float:
+    """How far beside its tick the one of `count` methods is drawn, so that equal values do not hide each other."""
+    step = min(0.05, 2 * _ASIDE / max(count - 1, 1))
+    return step * (position - (count - 1) / 2)
+
+
+def dash(look: dict[str, Any]) -> dict[str, Any]:
+    """The marker of an oracle's line: of one point it is all that there is."""
+    return {"marker": "_", "markersize": 16, "markeredgewidth": look["linewidth"]}
+
+
+def sparsity_axis(ax: Axes, ticks: list[str]) -> None:
+    """An x axis with a tick for each sparsity, in the middle where there is but one."""
+    ax.set_xticks(range(len(ticks)), [label_of(s) for s in ticks])
+    margin = 0.5 if len(ticks) == 1 else 0.25
+    ax.set_xlim(-margin, len(ticks) - 1 + margin)
 
 
 def plain_logs(axis: Axis) -> None:
@@ -192,25 +268,47 @@ def plain_logs(axis: Axis) -> None:
 
 
 def against_sparsity(
-    ax: Axes, rows: pd.DataFrame, ticks: list[str], oracles: list[str], looks: dict[str, dict[str, Any]]
+    ax: Axes,
+    rows: pd.DataFrame,
+    ticks: list[str],
+    oracles: list[str],
+    looks: dict[str, dict[str, Any]],
+    cells: pd.DataFrame | None = None,
 ) -> None:
     """One metric against sparsity: a line with intervals for each method in `looks`, oracles as grey lines and bands.
 
-    rows: of one metric and panel, `with_dense`. ticks: the sparsities of the panel.
+    rows: of one metric and panel, `with_dense`. ticks: the sparsities of the panel. cells: cells.csv; with it, single
+    seeds are dots where they are too few for an interval.
     """
     rows = rows.sort_values("sparsity", key=lambda s: s.astype(float), kind="stable")
     for i, oracle in enumerate(oracles):
         of = rows[rows["unlearner"] == oracle]
-        x = [float(ticks.index(s)) for s in of["sparsity"]]
+        if of.empty:
+            continue
+        x = np.array([float(ticks.index(s)) for s in of["sparsity"]])
         look = ORACLES[i % len(ORACLES)]
-        ax.plot(x, of["mean"], label=f"{oracle} (oracle)", zorder=1.5, **look)
-        ax.fill_between(x, of["ci_low"], of["ci_high"], color=look["color"], alpha=0.2, linewidth=0)
+        ax.plot(x, of["mean"], label=f"{oracle} (oracle)", zorder=1.5, **look, **dash(look))
+        # a band of one point has no width
+        at, low, high = (x, of["ci_low"], of["ci_high"]) if len(of) > 1 else ([x[0] - 0.2, x[0] + 0.2], *_ends(of))
+        ax.fill_between(at, low, high, color=look["color"], alpha=0.2, linewidth=0)
     for j, (method, look) in enumerate(looks.items()):
         of = rows[rows["unlearner"] == method]
-        # a small step aside, so that equal values do not hide each other
-        x = [ticks.index(s) + 0.05 * (j - (len(looks) - 1) / 2) for s in of["sparsity"]]
+        if of.empty:
+            continue
+        x = np.array([ticks.index(s) + aside(j, len(looks)) for s in of["sparsity"]])
         errorbar(ax, x, of, label=method, linewidth=1.2, markersize=4.5, **look)
-    ax.set_xticks(range(len(ticks)), [label_of(s) for s in ticks])
+        for position, values in few_seeds(of, cells) if cells is not None else ():
+            dots(ax, np.full(len(values), x[position]), values, look["color"])
+    sparsity_axis(ax, ticks)
+
+
+def dots(ax: Axes, x: Any, y: Any, color: str) -> None:
+    """Values of single seeds."""
+    ax.plot(x, y, linestyle="none", marker=".", markersize=4, color=color, label=SINGLE_SEEDS, zorder=2.5)
+
+
+def _ends(of: pd.DataFrame) -> tuple[Any, Any]:
+    return of["ci_low"].iloc[0], of["ci_high"].iloc[0]
 
 
 def save(figure: Figure, *paths: str | Path) -> None:

@@ -2,5 +2,13 @@
 
 `@register("mine", reads=("summary", "cells"))` over `def mine(summary, cells, oracles)`: the workflow hands over
 summary.csv and cells.csv of results/tables/<experiment>, whichever rule writes them, and the labels of the oracles.
-A figure is drawn again when one of its own tables changed. `metrics=("error_bound",)`: without these it is not drawn.
+A figure is drawn again when one of its own tables changed. What it needs beside the tables it declares; where the
+experiment has it not, the figure is left out, and refused if it is asked for by name:
+
+metrics=("avg_gap",): all of these. one_of=("samples", "time_s"): at least one. judged=2: so many metrics that order
+methods. methods=1: so many labels that are neither oracle nor twin, and acting=1: of another method than `original`.
+sparse=True: a sparse state. oracle="retrain_exact": an oracle of this method. unlearner="ga": an entry of this
+method. masks=True: entries whose masks are their own, as those of grid.unprune are.
+
+What was computed may still be missing (missing=allow, a metric without a value): then `style.message` says so.
 """

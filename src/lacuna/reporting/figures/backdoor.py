@@ -14,7 +14,9 @@ METRICS = {"ASR": "ASR: triggered images\ncalled the target (%)", "SA": "SA: acc
 @register("backdoor", reads=("backdoor",), metrics=("SA", "ASR"))
 def backdoor(backdoor: pd.DataFrame, oracles: list[str]) -> Figure:
     """ASR and SA against sparsity: dotted black before unlearning, a line per method after it, the oracles in grey."""
-    table = style.with_dense(backdoor)
+    table = style.with_dense(backdoor.dropna(subset="after"))
+    if table.empty:
+        return style.message("backdoor: no cell has a value of ASR or SA")
     methods = style.methods_of(table)
     looks = style.style_of(methods)
     parts = style.panels(table)
@@ -27,23 +29,22 @@ def backdoor(backdoor: pd.DataFrame, oracles: list[str]) -> Figure:
             # the same for every method, unless some lack a seed
             before = rows.drop_duplicates("sparsity").dropna(subset="before")
             x = [float(ticks.index(s)) for s in before["sparsity"]]
-            ax.plot(x, before["before"], color="black", linestyle=":", linewidth=1.6, label="before")
+            ax.plot(x, before["before"], color="black", linestyle=":", linewidth=1.6, marker=".", label="before")
             for i, oracle in enumerate(oracles):
                 of = rows[rows["unlearner"] == oracle]
                 x = [float(ticks.index(s)) for s in of["sparsity"]]
                 look = style.ORACLES[i % len(style.ORACLES)]
-                ax.plot(x, of["after"], label=f"{oracle} (oracle)", zorder=1.5, **look)
+                ax.plot(x, of["after"], label=f"{oracle} (oracle)", zorder=1.5, **look, **style.dash(look))
                 ax.fill_between(x, of["after_low"], of["after_high"], color=look["color"], alpha=0.2, linewidth=0)
             for j, method in enumerate(methods):
                 of = rows[rows["unlearner"] == method]
-                # a small step aside, so that equal values do not hide each other
-                x = [ticks.index(s) + 0.04 * (j - (len(methods) - 1) / 2) for s in of["sparsity"]]
+                x = [ticks.index(s) + style.aside(j, len(methods)) for s in of["sparsity"]]
                 ends = {"after": "mean", "after_low": "ci_low", "after_high": "ci_high"}
                 style.errorbar(
                     ax, x, of.rename(columns=ends), label=method, linewidth=1.2, markersize=4.5, **looks[method]
                 )
             ax.set_ylim(-3, 103)
-            ax.set_xticks(range(len(ticks)), [style.label_of(s) for s in ticks])
+            style.sparsity_axis(ax, ticks)
             if row == 0:
                 ax.set_title(title, fontsize=9)
             else:

@@ -15,10 +15,13 @@ ROWS = {
     "parameter_distance/retrain": "measured ‖m⊙(θ_ga − θ_retrain)‖₂",
 }
 
+_NEEDED = ("error_bound", "error_bound_way", "error_bound_sigma")
 
-@register("bound_vs_sparsity", reads=("summary",), metrics=("error_bound", "error_bound_way", "error_bound_sigma"))
+
+@register("bound_vs_sparsity", reads=("summary",), metrics=_NEEDED, unlearner="ga")
 def bound_vs_sparsity(summary: pd.DataFrame, oracles: list[str]) -> Figure:
     """The bound on the error of gradient ascent (up to a constant), its two factors, and the measured distance."""
+    summary = summary.dropna(subset="mean")
     bounded = list(summary[summary["metric"] == "error_bound"]["unlearner"].unique())
     if not bounded:
         return style.message("bound_vs_sparsity: no cell is unlearned by ga")
@@ -35,7 +38,7 @@ def bound_vs_sparsity(summary: pd.DataFrame, oracles: list[str]) -> Figure:
                 of = part[(part["metric"] == metric) & (part["unlearner"] == label)]
                 of = of.sort_values("sparsity", key=lambda s: s.astype(float))
                 style.errorbar(ax, [ticks.index(s) for s in of["sparsity"]], of, label=label, **looks[label])
-            ax.set_xticks(range(len(ticks)), [style.label_of(s) for s in ticks])
+            style.sparsity_axis(ax, ticks)
             ax.margins(y=0.12)
             ax.set_ylim(bottom=0)
             if row == 0:

@@ -9,22 +9,29 @@ from lacuna.registry import register
 from lacuna.reporting import style
 
 
-@register("layer_sparsity", reads=("layers",), metrics=("sparsity",))
+@register("layer_sparsity", reads=("layers",), metrics=("sparsity",), sparse=True)
 def layer_sparsity(layers: pd.DataFrame, oracles: list[str]) -> Figure:
-    """Sparsity of each layer, mean over seeds: of the mask found on all data, and of every other mask."""
-    rows = layers[(layers["metric"] == "sparsity") & (layers["pruner"] != "dense")]
+    """Sparsity of each layer, mean over seeds: of the mask found on all data, and of every other mask.
+
+    Layers in the order of the network, which is that of the table; every panel has those of its own model.
+    """
+    rows = layers[(layers["metric"] == "sparsity") & (layers["pruner"] != "dense")].dropna(subset="value")
     if rows.empty:
         return style.message("layer_sparsity: no state is sparse")
     parts, ticks = style.panels(rows), style.sparsity_ticks(rows)
-    names = list(rows["layer"].unique())
+    most = int(rows.groupby(["dataset", "model"], sort=False)["layer"].nunique().max())
     # room for the names of the layers below, and of the masks
-    figure, axes = style.grid_of_axes(len(ticks), len(parts), max(4.5, 0.4 * len(names)), 3.0 + 2.6 / len(ticks))
+    figure, axes = style.grid_of_axes(len(ticks), len(parts), max(4.5, 0.4 * most), 3.0 + 2.6 / len(ticks))
     looks = style.style_of(list(rows["unlearner"].unique()))
     for column, (title, part) in enumerate(parts):
+        names = list(part["layer"].unique())
         for row, sparsity in enumerate(ticks):
             ax = axes[row, column]
             drawn: list[pd.Series] = []
             of = part[part["sparsity"] == sparsity]
+            if of.empty:  # no cell of this state is there
+                ax.set_axis_off()
+                continue
             # first those that keep the mask, so that only what differs from it gets a line of its own
             order = sorted(of["unlearner"].unique(), key=lambda label: label in oracles)
             for label in order:

@@ -9,21 +9,30 @@ from matplotlib.figure import Figure
 from lacuna.registry import register
 from lacuna.reporting import style
 
+# of these as many as have a place, before any other
+METRICS = ("UA", "RA", "TA", "MIA", "avg_gap", "MIA_privacy", "MIA_entropy", "KL_forget", "ToW", "parameter_distance")
+_MOST = 10
 
-@register("metric_disagreement", reads=("disagreement",))
+
+@register("metric_disagreement", reads=("disagreement",), judged=2, methods=3)
 def metric_disagreement(disagreement: pd.DataFrame, oracles: list[str]) -> Figure:
     """Rank correlation between the orders that each two metrics put the methods in.
 
-    A row for each oracle; below the diagonal of each map the least sparse state, above it the sparsest.
+    At most ten metrics: all that order the methods, or of more those of `METRICS` first. A row for each oracle; below
+    the diagonal of each map the least sparse state, above it the sparsest.
     """
     disagreement = disagreement.dropna(subset="spearman")
     if disagreement.empty:
         return style.message("Do two metrics order the methods alike? — no two metrics order three methods")
     table = style.with_dense(disagreement)
     table = table.assign(a=table["metric_a"].map(style.short), b=table["metric_b"].map(style.short))
+    there = list(dict.fromkeys([*table["a"], *table["b"]]))
+    first = [m for m in METRICS if m in there]
+    chosen = [*first, *(m for m in there if m not in first)][:_MOST]
+    metrics = [m for m in there if m in chosen]
+    table = table[table["a"].isin(metrics) & table["b"].isin(metrics)]
     parts = style.panels(table)
-    metrics = list(dict.fromkeys([*table["a"], *table["b"]]))
-    side = max(2.4, 0.34 * len(metrics))
+    side = max(2.4, 0.36 * len(metrics))
     figure, axes = style.grid_of_axes(len(oracles), len(parts), side + 1.2, side + 0.6)
     for column, (title, part) in enumerate(parts):
         ticks = style.sparsity_ticks(part)
@@ -38,7 +47,9 @@ def metric_disagreement(disagreement: pd.DataFrame, oracles: list[str]) -> Figur
             if column == 0:
                 ax.set_ylabel(f"against {oracle}")
     figure.colorbar(image, ax=axes, shrink=0.6, label="Spearman's rank correlation of the methods' orders")
-    told = [style.setting_of(table), f"{table['methods'].max()} methods", "grey: one of the two has no order"]
+    told = [style.setting_of(table), f"{table['methods'].max()} methods"]
+    told += [f"{len(metrics)} of {len(there)} metrics"] if len(metrics) < len(there) else []
+    told += ["grey: one of the two has no order"]
     setting = ", ".join(filter(None, told))
     style.heading(figure, f"Do two metrics order the methods alike? — {setting}")
     return figure

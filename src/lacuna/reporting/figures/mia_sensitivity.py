@@ -19,7 +19,8 @@ def mia_sensitivity(summary: pd.DataFrame, oracles: list[str]) -> Figure:
 
     Above: the scenario whose |D_f| is in the middle. Below: every scenario, at equal sizes of members and non-members.
     """
-    if not set(RATIOS) <= set(summary["metric"]):
+    summary = summary.dropna(subset="mean")
+    if not {*RATIOS, "forget_size"} <= set(summary["metric"]):
         return style.message("mia_sensitivity: no attack was made at other ratios")
     summary = style.with_dense(summary)
     # the oracles first: they lie below

@@ -20,6 +20,9 @@ def roc(roc: pd.DataFrame, oracles: list[str]) -> Figure:
     Positive: the model unlearned the sample; on the diagonal it cannot be told from one that never saw it.
     """
     looks = style.style_of(style.methods_of(roc))
+    roc = roc[roc["attack"].isin(list(ATTACKS))].dropna(subset=["fpr", "tpr"])
+    if roc.empty:
+        return style.message("roc: no cell has a curve of U-LiRA or RMIA")
     roc = roc.sort_values("sparsity", key=lambda s: s.astype(float), kind="stable")
     varying = [c for c in (*style.PANEL, "sparsity") if roc[c].nunique() > 1]
     parts = list(roc.groupby([*style.PANEL, "sparsity"], sort=False))

@@ -8,50 +8,63 @@ from matplotlib.figure import Figure
 from lacuna.registry import register
 from lacuna.reporting import style
 
+# counted first: the seconds of one method on a shared machine differ more than those of two methods
+COSTS = {"samples": "samples that the method read", "time_s": "time of the method (s of wall clock)"}
 
-@register("time_vs_gap", reads=("summary",))
+
+@register("time_vs_gap", reads=("summary",), metrics=("avg_gap",), one_of=tuple(COSTS), methods=1, acting=1)
 def time_vs_gap(summary: pd.DataFrame, oracles: list[str]) -> Figure:
-    """Average gap against the method's seconds; dense points are hollow, sparser ones larger; lower left is better."""
-    summary = style.with_dense(summary)
-    methods = [m for m in style.methods_of(summary) if m != "original"]
+    """Average gap against the samples that a method read, else its seconds; lower left is better.
+
+    Points grow with sparsity. `original`, which costs nothing, is left out.
+    """
+    summary = style.with_dense(summary.dropna(subset="mean"))
+    cost = next((metric for metric in COSTS if metric in set(summary["metric"])), None)
+    gaps_there = summary["metric"].isin([f"avg_gap/{oracle}" for oracle in oracles])
+    methods = [m for m in style.methods_of(summary[gaps_there]) if m != "original"]
+    if cost is None or not methods:
+        return style.message("time_vs_gap: no method has both a gap to an oracle and a cost")
     looks = style.style_of(style.methods_of(summary))
-    parts = style.panels(summary)
+    parts = style.panels(summary[gaps_there | (summary["metric"] == cost)])
+    sizes = {s: 4 + 2.0 * i for i, s in enumerate(style.sparsity_ticks(summary))}
     figure, axes = style.grid_of_axes(len(oracles), len(parts), 3.6, 2.6)
     for column, (title, part) in enumerate(parts):
         ticks = style.sparsity_ticks(part)
-        time = part[part["metric"] == "time_s"].set_index(["unlearner", "sparsity"])["mean"]
+        costs = part[part["metric"] == cost].set_index(["unlearner", "sparsity"])["mean"]
         for row, oracle in enumerate(oracles):
             ax = axes[row, column]
             gaps = part[part["metric"] == f"avg_gap/{oracle}"].set_index(["unlearner", "sparsity"])
-            gap, floor = gaps["mean"], gaps[f"gap_{oracle}_floor"].max()
+            floor = gaps[f"gap_{oracle}_floor"].max()
+            drawn = []
             for method in methods:
-                points = [(s, time[method, s], gap[method, s]) for s in ticks if (method, s) in gap.index]
-                look = looks[method]
-                ax.plot([p[1] for p in points], [p[2] for p in points], color=look["color"], linewidth=0.8, alpha=0.6)
-                for s, seconds, value in points:
-                    ax.plot(
-                        seconds,
-                        value,
-                        marker=look["marker"],
-                        color=look["color"],
-                        markerfacecolor="white" if float(s) == 0 else look["color"],
-                        markersize=5 + 1.5 * ticks.index(s),
-                        linestyle="none",
-                        label=method if s == ticks[-1] else None,
-                    )
-            if (oracle, ticks[-1]) in time.index:
-                ax.axvline(time[oracle, ticks[-1]], color="#555555", linestyle=":", label="time of the panel's oracle")
+                here = [(method, s) for s in ticks if (method, s) in gaps.index and (method, s) in costs.index]
+                x, y, look = [costs[key] for key in here], [gaps["mean"][key] for key in here], looks[method]
+                ax.plot(x, y, color=look["color"], linewidth=0.8, alpha=0.6)
+                still = style.unchanged(gaps.loc[here])
+                for i, (_, sparsity) in enumerate(here):
+                    ax.plot(x[i], y[i], linestyle="none", markersize=sizes[sparsity], label=method, **look)
+                    if still[i]:
+                        style.hollow(ax, x[i], y[i], markersize=sizes[sparsity], **look)
+                drawn += x
+            if (oracle, ticks[-1]) in costs.index:
+                label = f"the panel's oracle, {style.label_of(ticks[-1])}" if len(ticks) > 1 else "the panel's oracle"
+                ax.axvline(costs[oracle, ticks[-1]], color="#555555", linestyle=":", label=label)
             if floor > 0:
                 ax.axhspan(0, floor, color="#F0E0D8", zorder=0, label="below the noise floor")
-            ax.set_xscale("log")
-            style.plain_logs(ax.xaxis)
+            if drawn and min(drawn) > 0:
+                ax.set_xscale("log")
+                style.plain_logs(ax.xaxis)
+            elif any(drawn):  # a method that reads no sample has a place too
+                ax.set_xscale("symlog", linthresh=min(value for value in drawn if value > 0))
+            if len(sizes) > 1 and row == column == 0:
+                for sparsity, size in sizes.items():
+                    look = {"marker": "o", "color": "#777777", "markersize": size}
+                    ax.plot([], [], linestyle="none", label=f"this large: {style.label_of(sparsity)}", **look)
             if row == 0:
                 ax.set_title(title, fontsize=9)
             if row == len(oracles) - 1:
-                ax.set_xlabel("time of the method (s)")
+                ax.set_xlabel(COSTS[cost])
             if column == 0:
                 ax.set_ylabel(f"avg gap to {oracle}\n(percentage points)")
-    sparsities = ", ".join(style.label_of(s) for s in style.sparsity_ticks(summary))
     setting = ", ".join(filter(None, [style.setting_of(summary), style.seeds_of(summary)]))
-    heading = f"Time against gap — {setting}\nhollow to large: {sparsities}"
-    return style.finish(figure, heading, axes)
+    return style.finish(figure, f"{'Samples' if cost == 'samples' else 'Time'} against gap — {setting}", axes)

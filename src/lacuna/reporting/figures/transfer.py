@@ -14,7 +14,9 @@ METRICS = {"target_accuracy": "accuracy (%)", "total_time_s": "unlearning and pr
 @register("transfer", reads=("transfer",))
 def transfer(transfer: pd.DataFrame, oracles: list[str]) -> Figure:
     """Accuracy of a linear probe on each target against sparsity, and the seconds of unlearning and probe together."""
-    transfer = style.with_dense(transfer)
+    transfer = style.with_dense(transfer.dropna(subset="mean"))
+    if transfer.empty:
+        return style.message("transfer: no cell was probed")
     looks = style.style_of(style.methods_of(transfer))
     parts = style.panels(transfer)
     shown = [(target, metric) for target in transfer["target"].unique() for metric in METRICS]
