@@ -92,6 +92,11 @@ def words(figure):
     return {" ".join(text.get_text().split()) for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))}
 
 
+def words_of(figure):
+    """The labels of the legend, in its order."""
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
 def points(ax):
     """Every finite point of lines and height of bars."""
     xy = [np.array(line.get_xydata(), dtype=float) for line in ax.lines if len(line.get_xdata())]
@@ -291,8 +296,11 @@ def test_a_model_returned_unchanged_is_marked(plan, known):
             (summary["unchanged"] > 0) & (summary["metric"] == ("UA" if name == LINES else "avg_gap/retrain"))
         ]
         assert mark.get_markerfacecolor() == "white" and list(mark.get_ydata()) == pytest.approx(list(wanted["mean"]))
-    bars = [bar for ax in draw(GAP, tables, experiment.oracles).axes for bar in ax.patches if bar.get_hatch()]
+    gap = draw(GAP, tables, experiment.oracles)
+    bars = [bar for ax in gap.axes for bar in ax.patches if bar.get_hatch()]
     assert [bar.get_height() for bar in bars if bar.get_height() > 0] == pytest.approx(list(wanted["mean"]))
+    legend = dict(zip(words_of(gap), gap.legends[0].legend_handles, strict=True))
+    assert legend[style.UNCHANGED].get_hatch() and not legend["dense"].get_hatch() and not legend["90 %"].get_hatch()
     summary["unchanged"] = 0
     assert not any(style.UNCHANGED in words(draw(name, tables, experiment.oracles)) for name in (LINES, TIME, GAP))
 

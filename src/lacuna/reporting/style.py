@@ -248,9 +248,9 @@ def aside(position: int, count: int) -> float:
     return step * (position - (count - 1) / 2)
 
 
-def dash(look: dict[str, Any]) -> dict[str, Any]:
-    """The marker of an oracle's line: of one point it is all that there is."""
-    return {"marker": "_", "markersize": 16, "markeredgewidth": look["linewidth"]}
+def dash(look: dict[str, Any], points: int) -> dict[str, Any]:
+    """The marker of an oracle's line of one point, of which it is all that there is."""
+    return {"marker": "_", "markersize": 16, "markeredgewidth": look["linewidth"]} if points == 1 else {}
 
 
 def sparsity_axis(ax: Axes, ticks: list[str]) -> None:
@@ -287,7 +287,7 @@ def against_sparsity(
             continue
         x = np.array([float(ticks.index(s)) for s in of["sparsity"]])
         look = ORACLES[i % len(ORACLES)]
-        ax.plot(x, of["mean"], label=f"{oracle} (oracle)", zorder=1.5, **look, **dash(look))
+        ax.plot(x, of["mean"], label=f"{oracle} (oracle)", zorder=1.5, **look, **dash(look, len(of)))
         # a band of one point has no width
         at, low, high = (x, of["ci_low"], of["ci_high"]) if len(of) > 1 else ([x[0] - 0.2, x[0] + 0.2], *_ends(of))
         ax.fill_between(at, low, high, color=look["color"], alpha=0.2, linewidth=0)

@@ -34,7 +34,7 @@ def backdoor(backdoor: pd.DataFrame, oracles: list[str]) -> Figure:
                 of = rows[rows["unlearner"] == oracle]
                 x = [float(ticks.index(s)) for s in of["sparsity"]]
                 look = style.ORACLES[i % len(style.ORACLES)]
-                ax.plot(x, of["after"], label=f"{oracle} (oracle)", zorder=1.5, **look, **style.dash(look))
+                ax.plot(x, of["after"], label=f"{oracle} (oracle)", zorder=1.5, **look, **style.dash(look, len(of)))
                 ax.fill_between(x, of["after_low"], of["after_high"], color=look["color"], alpha=0.2, linewidth=0)
             for j, method in enumerate(methods):
                 of = rows[rows["unlearner"] == method]

@@ -98,8 +98,9 @@ def _bars(
     seeds, oracle, lying = told
     mean, low, high = (rows[c].to_numpy(float) for c in ("mean", "ci_low", "ci_high"))
     known = np.isfinite(low) & np.isfinite(high)
-    sparsity = style.label_of(rows["sparsity"].iloc[0]) if len(rows) else None
-    bars = ax.bar(x, mean, width * 0.92, color=shade, label=sparsity)
+    bars = ax.bar(x, mean, width * 0.92, color=shade)
+    if len(rows):  # a bar for the legend, whatever is hatched
+        ax.bar([np.nan], [np.nan], color=shade, label=style.label_of(rows["sparsity"].iloc[0]))
     if known.any():
         error = [mean[known] - np.maximum(low[known], 0), high[known] - mean[known]]
         ax.errorbar(x[known], mean[known], yerr=error, fmt="none", ecolor="#333333", elinewidth=1, capsize=2)
@@ -111,7 +112,7 @@ def _bars(
         if still:
             bar.set(facecolor="white", edgecolor=shade, hatch="////")
     if style.unchanged(rows).any():
-        ax.bar([], [], color="white", edgecolor="#333333", hatch="////", label=style.UNCHANGED)
+        ax.bar([np.nan], [np.nan], color="white", edgecolor="#333333", hatch="////", label=style.UNCHANGED)
     verdicts = rows[f"gap_{oracle}_verdict"]
     for place, end, value, n, verdict in zip(x, ends, mean, rows["n"], verdicts, strict=True):
         text = f"{value:.1f}{_ARROWS.get(verdict, '')}"
