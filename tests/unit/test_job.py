@@ -81,7 +81,7 @@ def test_file_name_that_is_no_text_is_said_all_the_same(snakemake):
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (OSError(28, "No space left on device", "results/out.json"), "No space left on device"),
+        (OSError(5, "Input/output error", "results/out.json"), "Input/output error"),
         (RuntimeError("CUDA out of memory\nmany\nlines"), "RuntimeError: CUDA out of memory (log"),
         (MemoryError(), "MemoryError"),
     ],
@@ -92,6 +92,14 @@ def test_anything_else_is_one_sentence_too(snakemake, error, said):
     assert sentence.startswith("lacuna: unlearn state=dense unlearner=ga: ") and said in sentence
     assert "\n" not in sentence
     assert "Traceback" in log() and log().startswith("began\n")
+
+
+@pytest.mark.parametrize(("number", "why"), [(28, "No space left on device"), (27, "File too large")])
+def test_a_disk_that_refuses_is_one_sentence_without_a_traceback(snakemake, number, why):
+    """Not in the log either, which a profile shows beside the sentence."""
+    sentence = ended(snakemake, raises(OSError(number, why, "results/out.json")))
+    assert f"results/out.json: cannot be written ({why}); run the same command when there is room" in sentence
+    assert "Traceback" not in log()
 
 
 def test_a_full_disk_does_not_hide_the_sentence(snakemake):

@@ -1,6 +1,7 @@
 """What every script shares: its log, its lock, errors in one sentence, the commit. Imports no torch."""
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -18,6 +19,9 @@ from lacuna.artifacts import check_beside, check_file, content_of, set_aside_wit
 from lacuna.errors import DamagedFile, LacunaError
 from lacuna.processes import exclusive, follow
 from lacuna.provenance import commit_of
+
+# what a disk, a quota or a limit on files refuses
+_FULL = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @contextlib.contextmanager
@@ -53,6 +57,12 @@ def job(snakemake: Any) -> Iterator[Callable[[str], None]]:
         end(_set_aside(error, snakemake.input) or str(error))
     except LacunaError as error:
         end(str(error))
+    except OSError as error:
+        if error.errno not in _FULL:
+            end(f"{type(error).__name__}: {error}", traceback.format_exc())
+        # of the disk there is nothing to trace
+        file = error.filename or "its files"
+        end(f"{file}: cannot be written ({error.strerror}); run the same command when there is room")
     except Exception as error:
         end(f"{type(error).__name__}: {error}".strip().partition("\n")[0], traceback.format_exc())
     except KeyboardInterrupt:
