@@ -134,6 +134,16 @@ def set_aside(path: str | Path) -> Path:
     return aside
 
 
+def remove(path: str | Path) -> None:
+    """Delete a file of ours; a folder that stands in its place is set aside."""
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError:
+        if not Path(path).is_dir():
+            raise
+        set_aside(path)
+
+
 def set_aside_with(paths: Iterable[Path]) -> list[Path]:
     """Set files aside, with a job.json all that it vouches for: nothing else tells whose the files of a folder are.
 

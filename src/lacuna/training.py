@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from lacuna.artifacts import read_tensors, sha256_of_arrays, write_tensors
+from lacuna.artifacts import read_tensors, remove, sha256_of_arrays, write_tensors
 from lacuna.data.batches import Augment, Batch, UnlearningData
 from lacuna.errors import Diverged, LacunaError
 from lacuna.fields import Count, Fraction, Index, NonNegative, Positive, UnitHalfOpen, values_of
@@ -554,7 +554,7 @@ def _fit(
     if work.mask is not None:
         work.mask.check(model)
     if checkpoint is not None:
-        checkpoint.path.unlink(missing_ok=True)
+        remove(checkpoint.path)
     return run
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from lacuna.artifacts import read_tensors, sha256_of_arrays, write_tensors
+from lacuna.artifacts import read_tensors, remove, sha256_of_arrays, write_tensors
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Count, Index, Percent, Positive, build, values_of
@@ -135,7 +135,7 @@ class _Course:
             compaction = importlib.import_module("lacuna.compaction")
             self.fit.network = compaction.compact(self.model, self.mask, self.data.images.shape[1:])
         if store is not None:
-            store.path.unlink(missing_ok=True)
+            remove(store.path)
         return Outcome(self.model, self.mask, self.fit)
 
     def _round(self) -> None:

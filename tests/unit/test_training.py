@@ -880,6 +880,16 @@ def test_damaged_checkpoint_only_costs_time(tmp_path, uninterrupted, kind):
     assert_equal(found, uninterrupted)
 
 
+@pytest.mark.parametrize("every", [0, 1000])
+def test_a_folder_in_the_place_of_a_checkpoint_costs_nothing(tmp_path, uninterrupted, every):
+    """It is set aside, where a checkpoint is written and where the run ends before one is due."""
+    path = tmp_path / "c"
+    (path / "inside").mkdir(parents=True)
+    _, found = fragile(path=path, every=every)
+    assert_equal(found, uninterrupted)
+    assert [p.name for p in tmp_path.iterdir()] == ["c.damaged"]
+
+
 def test_log_tells_where_it_continues(tmp_path):
     path, lines = tmp_path / "c", []
     leave_checkpoint(path)

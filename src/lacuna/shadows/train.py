@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lacuna.artifacts import Arrays, read_tensors, write_tensors
+from lacuna.artifacts import Arrays, read_tensors, remove, write_tensors
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.margin import margin
@@ -44,7 +44,7 @@ def one_by_one(
 def forget_parts(models: Iterable[int], output: str | Path) -> None:
     """Remove what `one_by_one` kept."""
     for model in models:
-        _part(output, model).unlink(missing_ok=True)
+        remove(_part(output, model))
 
 
 def _part(output: str | Path, model: int) -> Path:
