@@ -452,3 +452,31 @@ def test_short_runs_are_short():
     fields = {f.name for kind in (*UNLEARNERS.values(), *PRUNERS.values()) for f in dataclasses.fields(kind)}
     assert set(reachable._SHORT) <= fields
     assert "import" in MODELS
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("mnasnet0_5", ""),
+        (
+            "googlenet",
+            "in training mode, for 6 images, it gives a GoogLeNetOutputs; allowed: logits of the shape (6, 3)",
+        ),
+        ("squeezenet1_1", "SqueezeNet has no classifier: it holds no Linear layer; allowed: a network with one"),
+        (
+            "vit_b_16",
+            "VisionTransformer has parameters of its own (class_token) but no reset_parameters method; a model",
+        ),
+    ],
+)
+def test_networks_of_torchvision_are_taken_or_refused(nets, name, sentence):
+    """Depthwise convolutions, modules with versions, auxiliary outputs, no Linear layer, tokens of its own."""
+    more = {"vit_b_16": {"image_size": 32}, "googlenet": {"init_weights": False}}.get(name, {})
+    call = f"torchvision.models.{name}(num_classes=classes, **{more})"
+    (nets / f"of_{name}.py").write_text(f"import torchvision\n\ndef make(classes, channels):\n    return {call}\n")
+    model, meta = {"method": "import", "import": f"of_{name}:make", "kwargs": {}}, {"classes": 3, "shape": [3, 32, 32]}
+    pruner = {"method": "filter_l2", "compact": True}
+    (alone, pruned) = answer([Question(model, meta), Question(model, meta, "pruners", pruner, "0.50")])
+    assert alone.get("refused", "").startswith(sentence)
+    assert ("refused" in alone) == bool(sentence)
+    assert pruned == (alone if sentence else {})

@@ -20,7 +20,9 @@ def classifier(model: nn.Module) -> tuple[str, nn.Linear]:
             layers = [module for module in part.modules() if isinstance(module, nn.Linear)]
             if layers:
                 return next((name, m) for name, m in model.named_modules() if m is layers[-1])
-    raise LacunaError(f"{type(model).__name__} has no classifier: it holds no Linear layer")
+    raise LacunaError(
+        f"{type(model).__name__} has no classifier: it holds no Linear layer; allowed: a network with one"
+    )
 
 
 def weights(model: nn.Module, kinds: Any) -> dict[str, nn.Parameter]:
