@@ -35,7 +35,7 @@ rule all:
     input:
         table_files(),
         figure_files(),
-        files_to_make_again(),
+        files_to_make_again,
 
 
 rule tables:

@@ -86,14 +86,14 @@ def outputs_of_experiment():
                     yield maker.output, place | {"shadows": job}
 
 
-def files_to_make_again():
-    """Of each job of the experiment the first output that is not there: making it makes the others.
+def files_to_make_again(wildcards):
+    """An input: of each job of the experiment the first output that is not there: making it makes the others.
 
     What a plan asks for anyway is left out, for each file more takes its time: the results while there are no tables, and
     cells of which nothing is there, nor their results. With `missing: allow` tables are made of what is there, and
-    nothing else is asked for.
+    nothing else is asked for; a batch has its share of the cells alone.
     """
-    if EXPERIMENT.missing == "allow" or not workflow.is_main_process:
+    if EXPERIMENT.missing == "allow" or not workflow.is_main_process or workflow.dag_settings.batch is not None:
         return []
     tables = os.path.exists(at("tables", "cells.csv").format(experiment=EXPERIMENT.name))
     results = {file for file in (*METRICS, *POPULATIONS) if not os.path.exists(file)}
