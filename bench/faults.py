@@ -311,6 +311,8 @@ def harmed(name: str, times: int) -> Callable[[Callable[[Trial, Path], None]], N
                 if trial.end() == 0:
                     break
             mend(verify(results))
+            # the default target asks for what no table needs, too
+            trial.command = ()
 
     return keep
 
