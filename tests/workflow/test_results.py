@@ -20,6 +20,7 @@ from lacuna.data.batches import Augment, UnlearningData
 from lacuna.evaluation import METRICS, default_metrics
 from lacuna.limits import memory_mb, minutes
 from lacuna.pruning.base import Origin
+from lacuna.pruning.mask import prunable
 from lacuna.reachable import Question, answer
 from lacuna.store import load_mask, load_state, new_model
 from lacuna.unlearning import unlearn
@@ -189,6 +190,14 @@ def test_figures_are_images(finished: Project) -> None:
             content = path.read_bytes()
             assert content.startswith(b"\x89PNG\r\n\x1a\n")
             assert content.endswith(b"IEND\xaeB`\x82")
+
+
+def test_layers_are_in_the_order_of_the_network(finished: Project) -> None:
+    """The rows of layers.csv follow the network of every cell, not the alphabet."""
+    meta, entry = {"classes": 10, "shape": [1, 8, 8]}, {"method": "resnet8", "width": 4}
+    network = list(prunable(new_model(entry, meta, torch.device("cpu"))))
+    layers = pd.read_csv(finished / "results/tables/tiny/layers.csv")
+    assert list(layers["layer"].unique()) == network != sorted(network)
 
 
 def test_models_load_and_are_as_sparse_as_their_masks(finished: Project) -> None:
