@@ -251,7 +251,8 @@ def test_unknown_hyper_parameter_is_refused_with_the_known_ones(trained, method)
 def test_bad_value_and_unknown_method_are_refused(trained):
     with pytest.raises(LacunaError, match=r"^ga\.lr: -0.1 is not allowed; allowed: a number > 0$"):
         unlearn("ga", trained, SOURCE, lr=-0.1)
-    with pytest.raises(LacunaError, match=rf"^unknown unlearner 'gaa'; allowed: {', '.join(METHODS)}$"):
+    said = rf"^unknown unlearner 'gaa' \(did you mean 'ga'\?\); allowed: {', '.join(METHODS)}$"
+    with pytest.raises(LacunaError, match=said):
         unlearn("gaa", trained, SOURCE)
 
 
