@@ -188,7 +188,10 @@ def test_any_dataset_takes_one_and_mistakes_inside_are_named():
     assert build(Npz, values_of(made)) == made
     assert build(Npz, {"path": "a.npz"}).backdoor is build(Npz, {"path": "a.npz", "backdoor": None}).backdoor is None
     for value, said in (
-        ({"targt": 1}, "x.backdoor: unknown key 'targt' (did you mean 'target'?); allowed: share, target, size, offset"),
+        (
+            {"targt": 1},
+            "x.backdoor: unknown key 'targt' (did you mean 'target'?); allowed: share, target, size, offset",
+        ),
         ({"share": 1}, "x.backdoor.share: 1 is not allowed; allowed: a number > 0 and < 1"),
         (0.1, "x.backdoor: 0.1 is not allowed; allowed: a mapping or null"),
     ):
