@@ -53,4 +53,7 @@ def _twin(experiment: Experiment, oracle: str) -> str:
     """The entry that would repeat an oracle, under a label that is free."""
     labels = (f"{oracle}_{letter}" for letter in "bcdefghijklmnopqrstuvwxyz")
     free = next(label for label in labels if label not in experiment.axes["unlearners"])
-    return f"{free}: {{method: {experiment.entry('unlearners', oracle).method}}}"
+    # options as the file has them: without its `start` the repetition would be one of another oracle
+    options = ((experiment.given.get("grid") or {}).get("unlearners") or {}).get(oracle) or {}
+    options = {"method": experiment.entry("unlearners", oracle).method} | options
+    return f"{free}: {{{', '.join(f'{key}: {value}' for key, value in options.items())}}}"

@@ -57,6 +57,15 @@ def test_each_oracle_wants_a_twin_under_a_free_label(said):
     )
 
 
+def test_a_twin_repeats_the_options_of_its_oracle(said):
+    """With another start it would be a second run of another oracle."""
+    both = {"retrain": {}, "fresh": {"method": "retrain", "start": "fresh"}} | TWIN
+    needed = "needs fresh_b: {method: retrain, start: fresh}"
+    assert said([0, 1, 2], both)[0] == f"no second fresh: no noise floor, no verdict will be made; {needed}"
+    repeated = said([0, 1, 2], both | {"fresh_b": {"method": "retrain", "start": "fresh"}})
+    assert not any("no second" in line for line in repeated)
+
+
 @pytest.mark.parametrize(("n", "sd"), [(3, "8.7"), (5, "2.9"), (10, "1.4")])
 def test_power_is_told_of_the_experiments_seeds_and_methods(said, n, sd):
     """Seven methods beside the oracle and its twin, the untouched model among them."""
