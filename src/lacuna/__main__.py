@@ -100,9 +100,12 @@ def _speak_to_any_terminal() -> None:
 
 
 def _check(given: argparse.Namespace) -> int:
+    from lacuna.foresight import limits_of
     from lacuna.launch import check_experiment
 
     experiment = check_experiment(given.files)
+    for line in [*(f"warning: {w}" for w in experiment.warnings), *(f"note: {n}" for n in limits_of(experiment))]:
+        print(line, file=sys.stderr)
     print(f"{experiment.name}: in order, {sum(1 for _ in experiment.cells())} cells")
     return 0
 

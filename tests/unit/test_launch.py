@@ -72,3 +72,13 @@ def test_check_names_file_line_and_key(folder: Path, capsys: pytest.CaptureFixtu
         check_experiment(["mine.yaml"])
     assert main(["check", "mine.yaml"]) == 2
     assert capsys.readouterr().err.startswith(f"lacuna: mine.yaml, line {line}: ")
+
+
+def test_check_says_what_a_run_would_say_before_its_first_job(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """That a method can change nothing, and that no verdict can be made: known before anything is computed."""
+    (folder / "mine.yaml").write_text(GOOD.replace("    retrain_exact: {}\n", "    ssd: {}\n"))
+    assert main(["check", "mine.yaml"]) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("mine: in order, ")
+    assert "warning: grid.unlearners.ssd.alpha: 10 is at least n/n_f" in told.err
+    assert "note: 1 seed, no second retrain: " in told.err
