@@ -546,6 +546,11 @@ def _check_meaning(experiment: Experiment, catalogue: Catalogue) -> None:
         raise LacunaError(f"grid.unlearners: no oracle to compare with; add one of: {', '.join(oracles)}")
     if DENSE in axes["pruners"]:
         raise LacunaError("grid.pruners.dense: this label is not allowed; it names the unpruned state")
+    if experiment.shadows is not None and axes["unprune"]:
+        raise LacunaError(
+            "grid.unprune: is not allowed with grid.shadows, because shadow models are not un-pruned; "
+            "allowed: one of the two in an experiment"
+        )
     for label, entry in axes["recipes"].items():
         rewind, epochs = entry.values["rewind_epoch"], entry.values["epochs"]
         if rewind >= epochs:

@@ -340,6 +340,13 @@ def test_label_says_what_is_no_default(resolve, more, label):
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.]*", found)
 
 
+def test_shadow_models_are_not_unpruned(resolve):
+    config = changed("grid/unprune", [{"unlearner": "ga"}])
+    config["grid"]["shadows"] = {}
+    with pytest.raises(LacunaError, match=r"^grid.unprune: is not allowed with grid.shadows, .*; allowed: one of"):
+        resolve(config)
+
+
 def test_figure_is_drawn_where_its_metrics_are_computed(resolve, known):
     default = resolve(BASE)
     assert "layer_sparsity" in default.figures
