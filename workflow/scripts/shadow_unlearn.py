@@ -30,14 +30,15 @@ with job(snakemake) as say:
 
     def make(shadow: Shadow, seed: int) -> Arrays:
         options = without_method(params.unlearner) | shadow.rest
+        if options.get("start") == "theta0":
+            # of the empty network, as its original's was: a buffer that training moved is not drawn anew
+            initialise(shadow.network, shadows.stream(shadow.number, "train"))
+            options["origin"] = Origin(initial=state_of(shadow.network))
         if originals:
             load_tensors(shadow.network, state_under(originals, f"{shadow.number}/final/"))
             mask = under(originals, f"{shadow.number}/mask/")
             options["mask"] = Mask.unpack(mask) if mask else Mask.full(shadow.network)
-        if options.get("start") == "theta0":
-            initialise(shadow.network, shadows.stream(shadow.number, "train"))
-            options["origin"] = Origin(initial=state_of(shadow.network))
-        elif options.get("start") == "rewind":
+        if options.get("start") == "rewind":
             options["origin"] = Origin(rewind=state_under(rewound, f"{shadow.number}/rewind/"))
         if "pruner" in dict(params.items()):  # an exact oracle that finds its own mask
             options["pruner"] = build(PRUNERS[params.pruner["method"]], without_method(params.pruner))
