@@ -165,3 +165,13 @@ def test_a_coding_is_no_code(tree):
     codedigest._read.cache_clear()
     tree.path("neighbour.py").write_bytes(b"\xef\xbb\xbfx = '\xc3\xa9'\n")
     assert tree.digest() == first
+
+
+@pytest.mark.parametrize("script", ["split.py", "train.py", "unlearn.py", "unprune.py"])
+def test_what_tables_tell_of_a_job_makes_no_model_again(script, monkeypatch):
+    """A fact more in provenance.csv is no reason to train: the jobs that make models do not reach its module."""
+    reached, read = set(), codedigest._read
+    monkeypatch.setattr(codedigest, "_read", lambda source: reached.add(source.path.name) or read(source))
+    code_digest(SOURCES.parent / "workflow/scripts" / script)
+    assert "artifacts.py" in reached
+    assert "provenance.py" not in reached

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lacuna.provenance import FACTS, commit_of, config_hash, facts_of, processor, switches
+from lacuna.machine import commit_of, processor, switches
+from lacuna.provenance import FACTS, config_hash, facts_of
 from lacuna.reporting.tables import COORDINATES, cells_table, mixtures, provenance_table, read_table, with_config
 
 GRID = {

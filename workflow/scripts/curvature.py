@@ -7,9 +7,10 @@ from model_job import load_data, use_device
 
 import torch
 
-from lacuna.artifacts import read_json, write_json
+from lacuna.artifacts import write_json
 from lacuna.curvature import distance, largest_singular_value, training_steps
 from lacuna.fields import build
+from lacuna.forms import read_form
 from lacuna.randomness import derive
 from lacuna.store import load_into, load_mask, load_state, new_model
 from lacuna.training import RECIPES
@@ -30,7 +31,8 @@ with job(snakemake) as say:
     found = largest_singular_value(model, replace(data, parts={"retain": sample}), "retain", mask=mask, seed=seed)
     weights = {name: p.detach().cpu() for name, p in model.named_parameters()}
     facts = asdict(found) | {"distance": distance(weights, initial, mask), "samples": len(sample)}
-    facts |= {"lr": recipe.lr, "steps": training_steps(read_json(given.job), read_json(given.dense_job))}
+    jobs = [read_form(path, "job") for path in (given.job, given.dense_job)]
+    facts |= {"lr": recipe.lr, "steps": training_steps(*jobs)}
     if not found.converged:
         say(f"warning: the power iteration has not converged after {found.iterations} steps")
     say(", ".join(f"{name} {value:g}" for name, value in facts.items()))

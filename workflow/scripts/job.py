@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from lacuna.artifacts import check_beside, check_file, content_of, set_aside_with
 from lacuna.errors import DamagedFile, LacunaError
+from lacuna.machine import commit_of
 from lacuna.processes import exclusive, follow
-from lacuna.provenance import commit_of
 
 # what a disk, a quota or a limit on files refuses
 _FULL = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EROFS)

@@ -25,8 +25,8 @@ from lacuna.data.backdoor import backdoor_of
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.forms import read_form
+from lacuna.machine import processor, switches
 from lacuna.models.cost import inference_ms, macs, parameters
-from lacuna.provenance import processor, switches
 from lacuna.pruning.mask import Mask
 from lacuna.store import save_mask, save_state
 from lacuna.training import Checkpoint, Fit, Recipe, diverged, logits, state_of
