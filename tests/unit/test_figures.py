@@ -177,3 +177,11 @@ def test_roc_puts_dense_first_whatever_the_order_of_cells():
     states = (("omp", "0.90"), ("dense", "0.00"))
     figure = FIGURES["roc"](roc=curves(("ga", "retrain"), ["retrain"], {}, states=states), oracles=["retrain"])
     assert [ax.get_title() for ax in figure.axes[:2]] == ["dense", "omp, 90 %"]
+
+
+def test_four_oracles_are_told_apart():
+    """Retraining from each of its three starts, and exact retraining: no two lines are drawn alike."""
+    oracles = ["retrain", "retrain_exact", "retrain_fresh", "retrain_rewind"]
+    figure = FIGURES["roc"](roc=curves((*oracles, "ga"), oracles, {}, seeds=(0,)), oracles=oracles)
+    drawn = {line.get_label(): line for line in figure.axes[0].lines if line.get_label().endswith("(oracle)")}
+    assert len({(line.get_color(), line.get_linestyle(), line.get_linewidth()) for line in drawn.values()}) == 4

@@ -25,10 +25,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 # Okabe & Ito (2008) without yellow, which is too light for lines; markers tell methods apart without colour.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-# A second oracle must show where it lies upon the first.
+# One for each oracle that a grid can have; a second one must show where it lies upon the first.
 ORACLES: tuple[dict[str, Any], ...] = (
     {"color": "#B0B0B0", "linewidth": 3.5, "linestyle": "-"},
     {"color": "#303030", "linewidth": 1.4, "linestyle": (0, (4, 2))},
+    {"color": "#707070", "linewidth": 1.8, "linestyle": (0, (1, 1.5))},
+    {"color": "#505050", "linewidth": 1.6, "linestyle": (0, (6, 1.5, 1, 1.5))},
 )
 # how far beside its tick the outermost method may lie: a fifth of a tick from the first method to the last
 _ASIDE = 0.1
