@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import io
 import itertools
@@ -120,6 +121,13 @@ def atomic(path: str | Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_debris(path: str | Path) -> None:
+    """Remove what a killed `atomic` left of this file; nobody else may be writing it."""
+    path = Path(path)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp{glob.escape(path.suffix)}"):
+        left.unlink(missing_ok=True)
 
 
 def set_aside(path: str | Path) -> Path:

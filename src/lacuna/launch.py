@@ -6,6 +6,8 @@ no line; a file may also make it run code (`__use_yte__`) or never end (nested a
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -57,11 +59,25 @@ def words_of(options: Sequence[str], arguments: Sequence[str]) -> list[str]:
     return words
 
 
+def _check_cache() -> None:
+    """Raise LacunaError where Snakemake cannot keep its cache, which it meets with a traceback."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser(), "snakemake")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise LacunaError(
+            f"{folder}: Snakemake cannot keep its cache there ({error.strerror}); allowed: a HOME that can be written, "
+            "or XDG_CACHE_HOME for another folder"
+        ) from None
+
+
 def snakemake_command(arguments: Sequence[str]) -> list[str]:
     """The command that `lacuna run` becomes: with the profile of one machine, all cores and the Snakefile if not given.
 
-    Raises LacunaError for a file behind --configfile that cannot be read as one, and for other words behind --config
-    than values of keys.
+    Raises LacunaError for a file behind --configfile that cannot be read as one, for other words behind --config than
+    values of keys, and where Snakemake's cache cannot be written.
     """
     for word in words_of(["--config", "-C"], arguments):
         if not re.fullmatch(r"[A-Za-z_]\w*=.*", word, re.DOTALL):
@@ -69,6 +85,7 @@ def snakemake_command(arguments: Sequence[str]) -> list[str]:
                 f"--config: '{word}' is not allowed; allowed: key=value with a key of the top level; "
                 "what is deeper goes into a file"
             )
+    _check_cache()
     for file in words_of(_CONFIGFILES, arguments):
         if not Path(file).exists() and Path(file).suffix not in (".yaml", ".yml", ".json"):
             raise LacunaError(

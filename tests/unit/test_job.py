@@ -152,6 +152,19 @@ def test_success_leaves_its_log_and_no_lock(snakemake):
     assert not list(Path(".snakemake/lacuna/jobs").iterdir())
 
 
+def test_unfinished_files_of_a_killed_run_are_removed_and_no_others(snakemake):
+    """They carry the name of the job's own output; another job may be writing what lies beside it."""
+    folder = Path("results")
+    for name in (".out.json.ab12.tmp.json", ".other.json.ab12.tmp.json", "out.json.tmp.json", ".out.json"):
+        (folder / name).write_text("half")
+    with job(snakemake):
+        assert sorted(p.name for p in folder.glob("*.json")) == [
+            ".other.json.ab12.tmp.json",
+            ".out.json",
+            "out.json.tmp.json",
+        ]
+
+
 def test_the_module_needs_no_torch():
     code = f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r}); import job; sys.exit('torch' in sys.modules)"
     assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", code]) == 0

@@ -82,3 +82,16 @@ def test_check_says_what_a_run_would_say_before_its_first_job(folder: Path, caps
     assert told.out.startswith("mine: in order, ")
     assert "warning: grid.unlearners.ssd.alpha: 10 is at least n/n_f" in told.err
     assert "note: 1 seed, no second retrain: " in told.err
+
+
+def test_a_home_that_cannot_be_written_is_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Snakemake keeps its cache there, and says so with a traceback."""
+    (folder / "file").touch()
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(folder / "file"))
+    with pytest.raises(
+        LacunaError, match=r"file/\.cache/snakemake: Snakemake cannot keep its cache there \(Not a directory\)"
+    ):
+        snakemake_command(["-n"])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    assert "-n" in snakemake_command(["-n"])

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 # The workflow's own library, installed or not; so every script imports this module first.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
-from lacuna.artifacts import check_beside, check_file, content_of, set_aside_with
+from lacuna.artifacts import check_beside, check_file, content_of, remove_debris, set_aside_with
 from lacuna.errors import DamagedFile, LacunaError
 from lacuna.machine import commit_of
 from lacuna.processes import exclusive, follow
@@ -28,8 +28,8 @@ _FULL = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 def job(snakemake: Any) -> Iterator[Callable[[str], None]]:
     """Gives `say(line)`, which writes to the job's log; whatever goes wrong ends the job with one sentence.
 
-    The job alone writes its files: what a killed run left at work on them is waited for. A damaged input is set
-    aside, so that the next run makes it anew.
+    The job alone writes its files: what a killed run left at work on them is waited for, and its unfinished files are
+    removed. A damaged input is set aside, so that the next run makes it anew.
     """
     name = " ".join([snakemake.rule, *(f"{k}={v}" for k, v in snakemake.wildcards.items())])
     path = Path(snakemake.log[0])
@@ -52,6 +52,8 @@ def job(snakemake: Any) -> Iterator[Callable[[str], None]]:
         log = io.FileIO(path, "w", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
         follow()
         with exclusive(Path(".snakemake/lacuna/jobs", hashlib.sha256(first).hexdigest()[:16])):
+            for made in map(str, snakemake.output):
+                remove_debris(made)
             yield say
     except DamagedFile as error:
         end(_set_aside(error, snakemake.input) or str(error))
