@@ -318,7 +318,7 @@ def test_report_holds_tables_and_captioned_figures(finished: Project, tmp_path: 
         "dense beside sparse",
         "against sparsity",
         "Samples that the method read",
-        "How alike two metrics order",
+        "The share of removed weights in each layer",
     ):
         assert words in page
 
