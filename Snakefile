@@ -6,6 +6,7 @@ min_version("9.0")
 
 include: "workflow/rules/locks.smk"
 include: "workflow/rules/wakes.smk"
+include: "workflow/rules/quoting.smk"
 include: "workflow/rules/records.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
