@@ -690,25 +690,20 @@ def data(stage: Stage) -> None:
 def packing(stage: Stage) -> None:
     networks = ("resnet20", "resnet18") if not stage.toy else ("resnet8",)
     counts = (1, 2, 4, 8) if not stage.toy else (1, 2)
-    seconds = 1.0 if stage.toy else 4.0
-    for served in (False, True) if stage.device == "cuda" else (False,):
-        with tempfile.TemporaryDirectory() as folder, mps(served, folder) as environment:
-            if environment is None:
-                stage.row("packing", "MPS", "failed", note="nvidia-cuda-mps-control did not start")
+    seconds = 1.0 if stage.toy else 2.0
+    for name in networks:
+        for served in (False, True) if stage.device == "cuda" else (False,):
+            if stage.left() < 15:
+                stage.row(f"packing {name}", "MPS" if served else "", note="no time left")
                 continue
-            for name in networks:
-                for count in counts:
-                    if stage.left() < 4 * seconds + 15:
-                        continue
-                    rates = together(name, count, seconds, stage.device, environment)
+            with tempfile.TemporaryDirectory() as folder, mps(served, folder) as environment:
+                if environment is None:
+                    stage.row("packing", "MPS", "failed", note="nvidia-cuda-mps-control did not start")
+                    continue
+                for count, rates in together(name, counts, seconds, stage, environment):
                     setting = f"{count} processes" + (", MPS" if served else "")
-                    stage.row(
-                        f"packing {name}",
-                        setting,
-                        round(sum(rates)),
-                        "images/s together",
-                        f"{len(rates)} of {count} ended well",
-                    )
+                    ended = f"{len(rates)} of {count} ended well"
+                    stage.row(f"packing {name}", setting, round(sum(rates)), "images/s together", ended)
 
 
 class mps:
@@ -734,41 +729,40 @@ class mps:
             subprocess.run(["nvidia-cuda-mps-control"], input=b"quit\n", env=self.environment, timeout=30, check=False)
 
 
-def together(name: str, count: int, seconds: float, device: str, environment: dict[str, str]) -> list[float]:
-    """Images per second of each of so many processes that train at the same time."""
-    with tempfile.TemporaryDirectory() as folder:
-        go = Path(folder) / "go"
-        command = [
-            sys.executable,
-            __file__,
-            "--worker",
-            name,
-            "--device",
-            device,
-            "--seconds",
-            str(seconds),
-            "--go",
-            str(go),
-        ]
-        jobs = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(count)]
-        deadline = time.monotonic() + 60
-        ready = 0
+def together(
+    name: str, counts: tuple[int, ...], seconds: float, stage: Stage, environment: dict[str, str]
+) -> Iterator[tuple[int, list[float]]]:
+    """Images per second of each of so many processes that train at the same time; those not in a round wait."""
+    command = [sys.executable, __file__, "--worker", name, "--device", stage.device, "--seconds", str(seconds)]
+    jobs = [
+        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(max(counts))
+    ]
+    try:
+        ready = [job for job in jobs if said(job).startswith("ready")]
+        for count in counts:
+            if stage.left() < seconds + 3:
+                return
+            round_of = ready[:count]
+            for job in round_of:
+                assert job.stdin is not None
+                job.stdin.write("go\n")
+                job.stdin.flush()
+            yield count, [float(told) for job in round_of if (told := said(job))]
+    finally:
         for job in jobs:
-            assert job.stdout is not None
-            ready += job.stdout.readline().startswith("ready")
-        go.touch()
-        rates = []
-        for job in jobs:
-            try:
-                told, _ = job.communicate(timeout=max(1.0, deadline - time.monotonic()))
-                rates.append(float(told))
-            except (ValueError, subprocess.TimeoutExpired):
-                job.kill()
-        return rates
+            job.kill()
+            job.wait()
 
 
-def worker(name: str, device: str, seconds: float, go: Path) -> None:
-    """Train for so many seconds from the moment that the file is there; prints images per second."""
+def said(job: subprocess.Popen[str]) -> str:
+    """The next line of a worker; empty once it is gone."""
+    assert job.stdout is not None
+    return job.stdout.readline().strip()
+
+
+def worker(name: str, device: str, seconds: float) -> None:
+    """Train for so many seconds at each line that comes in; prints images per second."""
     import torch
 
     from lacuna.fields import build
@@ -785,15 +779,14 @@ def worker(name: str, device: str, seconds: float, go: Path) -> None:
     recipe = build(RECIPES["sgd"], {"epochs": 1, "batch_size": 256, "precision": "auto", "rewind_epoch": 0})
     fit(model, recipe, images, seed=0)
     print("ready", flush=True)
-    while not go.exists():
-        time.sleep(0.01)
-    start, done = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        fit(model, recipe, images, seed=done)
-        done += n
-    if device == "cuda":
-        torch.cuda.synchronize()
-    print(done / (time.perf_counter() - start), flush=True)
+    for _ in sys.stdin:
+        start, done = time.perf_counter(), 0
+        while time.perf_counter() - start < seconds:
+            fit(model, recipe, images, seed=done)
+            if device == "cuda":
+                torch.cuda.synchronize()
+            done += n
+        print(done / (time.perf_counter() - start), flush=True)
 
 
 # ---- fast -----------------------------------------------------------------------------------------------------------
@@ -1103,12 +1096,12 @@ def main() -> None:
     parser.add_argument("--rehearse", action="store_true", help="toy size on the CPU; ends with 1 if a row failed")
     parser.add_argument("--merge", type=Path)
     parser.add_argument("--page", action="store_true")
-    for hidden in ("--stage", "--worker", "--device", "--go"):
+    for hidden in ("--stage", "--worker", "--device"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.worker:
-        worker(chosen.worker, chosen.device, chosen.seconds, Path(chosen.go))
+        worker(chosen.worker, chosen.device, chosen.seconds)
     elif chosen.stage:
         deadline = time.monotonic() + chosen.seconds
         STAGES[chosen.stage](Stage(chosen.device, chosen.rehearse, deadline, chosen.data, chosen.out))
