@@ -25,10 +25,11 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from lacuna.artifacts import read_tensors, remove, sha256_of_arrays, write_tensors
-from lacuna.data.batches import Augment, Batch, UnlearningData
+from lacuna.captured import Captured, Compiled, own_stream
+from lacuna.data.batches import Augment, Batch, Draw, UnlearningData
 from lacuna.errors import Diverged, LacunaError
 from lacuna.fields import Count, Fraction, Index, NonNegative, Positive, UnitHalfOpen, values_of
-from lacuna.models.modes import evaluating
+from lacuna.models.modes import Precision, arithmetic, autocasts, evaluating
 from lacuna.randomness import derive, seed_streams, seeded
 from lacuna.registry import Registry, register
 
@@ -40,6 +41,9 @@ STREAMS = ("retain", "forget", "mixed")
 # what a checkpoint keeps of a Fit, beside its snapshot
 _PROGRESS = ("history", "seconds", "steps", "samples", "forwards", "backwards")
 State = dict[str, Tensor]
+Execution = Literal["auto", "eager", "captured", "compiled"]
+# runs of fewer steps end before a graph has paid for itself
+_WORTH = 50
 Schedule = Literal["constant", "multistep", "cosine", "triangular"]
 
 
@@ -81,7 +85,11 @@ class Objective:
     gamma: the factor at each milestone.
     peak: share of all steps after which triangular has reached lr.
     warmup_epochs: linear rise of lr from 0, step by step.
-    precision: bf16 runs the forward pass in bfloat16 autocast; auto does so on a GPU that has it.
+    precision: fp32 computes in single precision, on a GPU that has TF32 with convolutions in it, as PyTorch does;
+    fp32_strict without; bf16 runs the forward pass in bfloat16 autocast; auto does so on a GPU that has it.
+    execution: how a step runs on a GPU. captured: as one CUDA graph, where the loss reads the streams alone and the
+    method has no hook per step; compiled: the forward pass by torch.compile; eager: kernel by kernel, as on a CPU
+    always. auto is captured for runs of 50 steps or more. Whatever cannot run so is eager, with one line in the log.
 
     The parameters of `loss` name what it reads: the streams retain, forget and mixed, `epoch` (from 0), `work`.
     """
@@ -96,7 +104,8 @@ class Objective:
     gamma: Positive = 0.1
     peak: Fraction = 0.2
     warmup_epochs: Index = 0
-    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    precision: Precision = "fp32"
+    execution: Execution = "auto"
 
     streams: ClassVar[tuple[str, ...]] = ()
     freezes_batchnorm: ClassVar[bool] = False
@@ -162,7 +171,7 @@ class Objective:
     def _call(self, loss: Callable[..., Any], model: nn.Module, batches: Mapping[str, Batch], work: Work) -> Any:
         """`loss` with what its parameters name; a stream that this step does not read is None."""
         offered = {"epoch": work.epoch, "work": work, **dict.fromkeys(self.streams), **batches}
-        half = self.precision == "bf16" or (self.precision == "auto" and _has_bf16(work.device))
+        half = autocasts(self.precision, work.device)
         with torch.autocast(work.device.type, torch.bfloat16, enabled=half):
             return loss(model, **{name: offered[name] for name in self._wants})
 
@@ -178,10 +187,6 @@ class Objective:
             share = (step + 0.5) / total
             lr *= min(share / self.peak, (1 - share) / (1 - self.peak))
         return lr * min(1.0, (step + 1) / (self.warmup_epochs * steps_per_epoch)) if self.warmup_epochs else lr
-
-
-def _has_bf16(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
 @register("sgd")
@@ -229,7 +234,7 @@ class Fast(Recipe):
     schedule: Schedule = "triangular"
     milestones: tuple[Index, ...] = ()
     peak: Fraction = 0.2
-    precision: Literal["fp32", "bf16", "auto"] = "auto"
+    precision: Precision = "auto"
     rewind_epoch: Index = 1
 
 
@@ -259,7 +264,8 @@ class Sgd:
             p.grad = None
 
     @torch.no_grad()
-    def step(self, lr: float) -> None:
+    def step(self, lr: float | Tensor) -> None:
+        """One step on the gradients in the parameters; lr as a tensor is read when the step runs, as a graph needs."""
         active: list[Tensor] = [p for p in self.parameters if p.grad is not None]
         if not active:
             return
@@ -276,7 +282,10 @@ class Sgd:
                 if p not in self.momentum:
                     self.momentum[p] = u.clone()
             update = [self.momentum[p] for p in active]
-        torch._foreach_add_(active, update, alpha=-lr)
+        if isinstance(lr, Tensor):
+            torch._foreach_sub_(active, torch._foreach_mul(update, lr))
+        else:
+            torch._foreach_add_(active, update, alpha=-lr)
         self.enforce()
 
     @torch.no_grad()
@@ -370,6 +379,7 @@ class Fit:
     forwards, backwards: passes through the network and its copies; validation is not counted.
     mask: the mask at the end (a method may have changed it). facts: numbers that the method tells of the run.
     network: what ran, if it was the given model without its removed filters.
+    execution: how the steps ran: eager, captured or compiled; why: the reason where it is not what was asked for.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
@@ -382,6 +392,8 @@ class Fit:
     mask: Mask | None = None
     facts: dict[str, float] = field(default_factory=dict)
     network: nn.Module | None = None
+    execution: str = "eager"
+    why: str = ""
 
     def add(self, cost: Mapping[str, float]) -> None:
         """Count an earlier run too that this one needed: its seconds, steps, samples, forwards and backwards."""
@@ -430,7 +442,9 @@ def fit(
     end, and for a batch of one sample that batch norm cannot normalise; with a checkpoint Interrupted after SIGTERM,
     SIGUSR1 or SIGINT, once it is written.
     """
-    with Passes(model) as passes_made, seeded(derive(seed, "noise"), next(model.parameters()).device):
+    device = next(model.parameters()).device
+    rules, noise = arithmetic(objective.precision, device), seeded(derive(seed, "noise"), device)
+    with Passes(model) as passes_made, noise, rules, own_stream(device):
         return _fit(model, objective, data, passes_made, seed, mask, start_epoch, snapshot_epoch, checkpoint, log, name)
 
 
@@ -468,6 +482,7 @@ def _fit(
     plans = [objective.plan(epoch, passes) for epoch in range(start_epoch, objective.epochs)]
     run = Fit(snapshot=state_of(model) if snapshot_epoch == start_epoch else None)
     loss_sum = torch.zeros((), dtype=torch.float64, device=work.device)
+    look = Look(work.device)
     resumed = None if checkpoint is None else _resume(checkpoint, fingerprint, model, optimizer, run, work)
     total = sum(map(len, plans))
     if resumed is not None:
@@ -479,33 +494,29 @@ def _fit(
     done_before = run.seconds
 
     validate = "val" in data.parts and len(data.parts["val"]) > 0
+    steps = _Steps(model, objective, data, optimizer, work, name)
+    take = steps.execution(passes_made, total - run.steps)
     # a checkpoint after an epoch's last step has not closed that epoch yet: its row is still to be written
     first_epoch = start_epoch + len(run.history)
     skip = run.steps - sum(len(plan) for plan in plans[: len(run.history)])
     bar = tqdm(total=total, initial=run.steps, desc=name, unit="step", leave=False, disable=not sys.stderr.isatty())
-    with bar, _signals(checkpoint is not None) as caught:
+    with bar, _signals(checkpoint is not None) as caught, steps.forward():
         for epoch in range(first_epoch, objective.epochs):
             _train_mode(model, objective, moving)
             work.epoch = epoch
-            streams = {s: _cycle(data, s, objective.batch_size, seed, epoch, first.dtype) for s in objective.streams}
+            streams = {s: _cycle(data, s, objective.batch_size, seed, epoch) for s in objective.streams}
             plan = plans[epoch - start_epoch]
             for step, wanted in enumerate(plan):
-                batches = {s: next(streams[s]) for s in wanted}
+                draws = {s: next(streams[s]) for s in wanted}
                 if step < skip:
                     continue
                 work.step = start_epoch * per_epoch + run.steps
                 # by the share of this epoch that is done: a plan may give epochs of unequal length
                 work.lr = objective.lr_at(epoch * len(plan) + step, len(plan))
                 work.noise = derive(seed, "noise", epoch, step)
-                seed_noise(work)
-                optimizer.zero_grad()
-                with _named_single_samples(objective, batches, name):
-                    loss_sum += objective.backward(model, batches, work)
-                optimizer.step(work.lr)
-                objective.after_step(model, batches, work)
-                optimizer.enforce()
+                loss_sum += take(draws, work.lr)
                 run.steps += 1
-                run.samples += sum(len(b.y) for b in batches.values())
+                run.samples += sum(len(d.index) for d in draws.values())
                 bar.update()
                 now = time.perf_counter()
                 if checkpoint is not None and (caught or now - saved_at > checkpoint.every):
@@ -516,12 +527,12 @@ def _fit(
                     paused += saved_at - now
                 if caught:
                     raise Interrupted(caught[0], f"in epoch {epoch + 1} of {name}")
-                # a look every 50 steps: each one waits for the device
                 if run.steps % 50 == 0:
-                    _refuse_divergence(loss_sum, name, epoch, objective)
+                    _refuse_divergence(look(loss_sum), name, epoch, objective)
             skip = 0
             objective.after_epoch(model, data, work)
-            _refuse_divergence(loss_sum, name, epoch, objective)
+            look.forget()
+            _refuse_divergence(float(loss_sum), name, epoch, objective)
             now = time.perf_counter()
             with passes_made.paused():
                 val_accuracy = accuracy(model, data, "val") if validate else math.nan
@@ -542,6 +553,10 @@ def _fit(
             paused += time.perf_counter() - now
             if objective.done(work):
                 break
+    optimizer.zero_grad()
+    run.execution, run.why = steps.told()
+    if run.why:
+        _say(log, f"{name}: steps are {run.execution} ({run.why})")
     objective.finish(model, data, work)
     run.seconds = done_before + time.perf_counter() - clock - paused
     run.forwards, run.backwards = passes_made.forwards, passes_made.backwards
@@ -558,19 +573,144 @@ def _fit(
     return run
 
 
+class Look:
+    """The sum of losses every so often. A GPU's is the one of the look before, so that nothing waits for the device."""
+
+    def __init__(self, device: torch.device):
+        self.host = torch.zeros((), dtype=torch.float64, pin_memory=True) if device.type == "cuda" else None
+        self.copied: torch.cuda.Event | None = None
+
+    def __call__(self, loss_sum: Tensor) -> float:
+        if self.host is None:
+            return float(loss_sum)
+        value = 0.0
+        if self.copied is not None:
+            self.copied.synchronize()
+            value = float(self.host)
+        self.host.copy_(loss_sum, non_blocking=True)
+        self.copied = torch.cuda.Event()
+        self.copied.record()
+        return value
+
+    def forget(self) -> None:
+        """The sum starts anew."""
+        self.copied = None
+
+
 def seed_noise(work: Work) -> None:
     """What the network draws by itself (dropout) starts as at the beginning of the step."""
     seed_streams(work.noise, work.device)
 
 
-def _cycle(
-    data: UnlearningData, stream: str, batch_size: int, seed: int, epoch: int, dtype: torch.dtype
-) -> Iterator[Batch]:
-    """Batches of a stream without end: a stream shorter than the epoch starts over in a new order."""
+def _cycle(data: UnlearningData, stream: str, batch_size: int, seed: int, epoch: int) -> Iterator[Draw]:
+    """Draws of a stream without end: a stream shorter than the epoch starts over in a new order."""
     turn = 0
     while True:
-        yield from data.train_batches(stream, batch_size, seed, epoch + 1_000_000 * turn, dtype)
+        yield from data.draws(stream, batch_size, seed, epoch + 1_000_000 * turn)
         turn += 1
+
+
+class _Steps:
+    """The step of a run, and how it is executed."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        data: UnlearningData,
+        optimizer: Sgd,
+        work: Work,
+        name: str,
+    ):
+        self.model, self.objective, self.data = model, objective, data
+        self.optimizer, self.work, self.name = optimizer, work, name
+        self.dtype = next(model.parameters()).dtype
+        self.generators = {s: torch.Generator(data.device) for s in objective.streams}
+        self.hooked = type(objective).after_step is not Objective.after_step
+        self.captured: Captured | None = None
+        self.compiled: Compiled | None = None
+        self.why = ""
+
+    def execution(self, passes: Passes, steps: int) -> Callable[[Mapping[str, Draw], float], Tensor]:
+        """The function that takes a step; steps: how many there will be."""
+        asked = self.objective.execution
+        if self._on_gpu():  # kernels are tried where their shapes come again
+            torch.backends.cudnn.benchmark = steps >= _WORTH
+        if asked in ("eager", "compiled") or (asked == "auto" and not self._on_gpu()):
+            return self._eager
+        if reason := self._reason(steps):
+            self.why = reason
+            return self._eager
+        exact = not autocasts(self.objective.precision, self.work.device)
+        self.captured = Captured(
+            self._body,
+            lambda: seed_noise(self.work),
+            self.generators,
+            self._state,
+            passes,
+            0.01 if exact else 0.1,
+        )
+        return self.captured.take
+
+    def _on_gpu(self) -> bool:
+        return self.work.device.type == "cuda"
+
+    def _reason(self, steps: int) -> str:
+        """Why no graph can hold this step; empty if one may."""
+        method = type(self.objective)
+        if not self._on_gpu():
+            return "there is no CUDA graph on a CPU"
+        if method.backward is not Objective.backward:
+            return "the method derives its loss itself"
+        if self.hooked:
+            return "the method has a hook after each step"
+        if other := [name for name in method._wants if name not in STREAMS]:
+            return f"the loss reads {' and '.join(other)}, which a graph would keep as at its capture"
+        if steps < _WORTH and self.objective.execution == "auto":
+            return f"fewer than {_WORTH} steps"
+        images = self.data.images
+        if not isinstance(getattr(images, "images", images), Tensor):
+            return "the images come from the host"
+        return ""
+
+    @contextlib.contextmanager
+    def forward(self) -> Iterator[None]:
+        """The network's forward pass, compiled if that is asked for."""
+        if self.objective.execution != "compiled":
+            yield
+            return
+        with Compiled(self.model) as self.compiled:
+            yield
+
+    def told(self) -> tuple[str, str]:
+        """How the steps ran, and why not as asked for."""
+        if self.compiled is not None:
+            return ("eager", self.compiled.refused) if self.compiled.refused else ("compiled", "")
+        if self.captured is None:
+            return "eager", self.why
+        return ("captured" if self.captured.replays else "eager"), self.captured.refused or ""
+
+    def _eager(self, draws: Mapping[str, Draw], lr: float) -> Tensor:
+        for stream, draw in draws.items():
+            self.generators[stream].manual_seed(draw.seed)
+        seed_noise(self.work)
+        return self._body(draws, lr)
+
+    def _body(self, draws: Mapping[str, Draw], lr: float | Tensor) -> Tensor:
+        """Batches, loss, gradient, weights; what draws starts at the step's own streams."""
+        batches = {s: self.data.assembled(d, self.dtype, self.generators[s]) for s, d in draws.items()}
+        self.optimizer.zero_grad()
+        with _named_single_samples(self.objective, batches, self.name):
+            loss = self.objective.backward(self.model, batches, self.work)
+        self.optimizer.step(lr)
+        if self.hooked:
+            self.objective.after_step(self.model, batches, self.work)
+            self.optimizer.enforce()
+        return loss
+
+    def _state(self) -> list[Tensor]:
+        parameters = [p.data for p in self.model.parameters()]
+        return [*parameters, *self.model.buffers(), *self.optimizer.momentum.values()]
 
 
 def _train_mode(model: nn.Module, objective: Objective, moving: set[str] | None) -> None:
@@ -615,8 +755,8 @@ def _diverged(name: str, epoch: int, objective: Objective, what: str) -> LacunaE
     )
 
 
-def _refuse_divergence(loss_sum: Tensor, name: str, epoch: int, objective: Objective) -> None:
-    if not math.isfinite(value := float(loss_sum)):
+def _refuse_divergence(value: float, name: str, epoch: int, objective: Objective) -> None:
+    if not math.isfinite(value):
         raise _diverged(name, epoch, objective, f"the loss is {value}")
 
 
@@ -731,11 +871,11 @@ def answers_finite(model: nn.Module, data: UnlearningData) -> bool:
 def logits(model: nn.Module, data: UnlearningData, part: str, batch_size: int = 1000) -> Tensor:
     """Logits in evaluation mode, float32 [n, classes] on the CPU, in the stored order of the part.
 
-    The same at every call, also those of a network that draws in evaluation mode.
+    The same at every call, also those of a network that draws in evaluation mode. They come from a GPU in one piece.
     """
     first = next(model.parameters())
     with evaluating(model), seeded(0, first.device):
-        return torch.cat([model(x).float().cpu() for x, _ in data.plain_batches(part, batch_size, first.dtype)])
+        return torch.cat([model(x).float() for x, _ in data.plain_batches(part, batch_size, first.dtype)]).cpu()
 
 
 def accuracy(model: nn.Module, data: UnlearningData, part: str) -> float:

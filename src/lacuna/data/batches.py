@@ -43,6 +43,20 @@ class Batch:
     generator: torch.Generator
 
 
+@dataclass(frozen=True)
+class Draw:
+    """The samples of a batch that is still to be assembled.
+
+    rows: where their images lie, int64 [n], on the device of the images; index, forgotten: as in `Batch`;
+    seed: of the batch's random stream.
+    """
+
+    rows: Tensor
+    index: Tensor
+    forgotten: Tensor
+    seed: int
+
+
 class HostImages:
     """Images in host memory that answer as a tensor on the device would: shape, dtype, device, and rows by index.
 
@@ -110,6 +124,9 @@ class UnlearningData:
     augment: Augment = field(default_factory=Augment)
     shuffle: bool = True
     content: str = ""
+    _scales: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def from_arrays(
@@ -212,23 +229,33 @@ class UnlearningData:
         """Batches in one pass."""
         return len(self.sizes(stream, batch_size))
 
-    def train_batches(self, stream: str, batch_size: int, seed: int, epoch: int, dtype: torch.dtype) -> Iterator[Batch]:
-        """One epoch of augmented batches; order and augmentation depend on (seed, stream, epoch, step) alone."""
+    def draws(self, stream: str, batch_size: int, seed: int, epoch: int) -> Iterator[Draw]:
+        """The batches of one epoch before they are assembled; (seed, stream, epoch) decide their order."""
         index = self.index(stream)
         forgotten = torch.zeros(len(index), dtype=torch.bool, device=self.device)
         if stream in ("forget", "mixed"):
             forgotten[: len(self.index("forget"))] = True
         if self.shuffle:
             order = torch.randperm(len(index), generator=torch.Generator().manual_seed(derive(seed, stream, epoch)))
-            order = order.to(self.device)
+            order = sent(order, self.device)
             index, forgotten = index[order], forgotten[order]
-        generator = torch.Generator(self.device)
         sizes = self.sizes(stream, batch_size)
-        batches = zip(*(part.split(sizes) for part in (self._rows(index), index, forgotten)), strict=True)
-        for step, (rows, chosen, flags) in enumerate(batches):
-            generator.manual_seed(derive(seed, stream, epoch, step))
-            x = self._augmented(self.images[rows], generator)
-            yield Batch(self.normalised(x, dtype), self.labels[chosen], chosen, flags, self.classes, generator)
+        parts = (part.split(sizes) for part in (self._rows(index), index, forgotten))
+        for step, (rows, chosen, flags) in enumerate(zip(*parts, strict=True)):
+            yield Draw(rows, chosen, flags, derive(seed, stream, epoch, step))
+
+    def assembled(self, draw: Draw, dtype: torch.dtype, generator: torch.Generator) -> Batch:
+        """The batch of a draw, augmented; generator: on the device of the images, at the start of the draw's stream."""
+        x = self._augmented(self.images[draw.rows], generator)
+        return Batch(
+            self.normalised(x, dtype), self.labels[draw.index], draw.index, draw.forgotten, self.classes, generator
+        )
+
+    def train_batches(self, stream: str, batch_size: int, seed: int, epoch: int, dtype: torch.dtype) -> Iterator[Batch]:
+        """One epoch of augmented batches; order and augmentation depend on (seed, stream, epoch, step) alone."""
+        generator = torch.Generator(self.device)
+        for draw in self.draws(stream, batch_size, seed, epoch):
+            yield self.assembled(draw, dtype, generator.manual_seed(draw.seed))
 
     def plain_batches(
         self, stream: str, batch_size: int, dtype: torch.dtype, equal: bool = False
@@ -255,11 +282,19 @@ class UnlearningData:
     def normalised(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """uint8 scaled to [0, 1] and standardised per channel; floats only cast."""
         if x.dtype == torch.uint8:
-            shape = (1, -1, 1, 1)
-            mean = torch.tensor(self.mean, dtype=dtype, device=x.device).reshape(shape)
-            std = torch.tensor(self.std, dtype=dtype, device=x.device).reshape(shape)
+            mean, std = self._scale(dtype, x.device)
             x = (x.to(dtype) / 255 - mean) / std
         return x.to(dtype, memory_format=torch.channels_last)
+
+    def _scale(self, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Mean and std, [1, channels, 1, 1], brought to a device once: a copy for each batch would wait for it."""
+        key = (dtype, device)
+        if key not in self._scales:
+            mean, std = (
+                torch.tensor(v, dtype=dtype, device=device).reshape(1, -1, 1, 1) for v in (self.mean, self.std)
+            )
+            self._scales[key] = mean, std
+        return self._scales[key]
 
     def _augmented(self, x: Tensor, generator: torch.Generator) -> Tensor:
         n, _, height, width = x.shape
@@ -382,6 +417,11 @@ def _from_host(images: Tensor, device: torch.device, serve: Serving) -> bool:
     if serve == "auto" and device.type == "cuda":
         return images.nbytes > torch.cuda.mem_get_info(device)[0] // 2
     return serve == "host"
+
+
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host on a device, without a wait: from pinned memory, behind what the device still computes."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
 
 
 def batch_sizes(samples: int, batch_size: int) -> list[int]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from torch import nn
+
+Precision = Literal["fp32", "fp32_strict", "bf16", "auto"]
 
 
 @contextmanager
@@ -37,3 +40,28 @@ def plain_attention() -> Iterator[None]:
     finally:
         for switch, before in states:
             switch(before)
+
+
+def autocasts(precision: Precision, device: torch.device) -> bool:
+    """Whether a forward pass runs in bfloat16 autocast on a device; auto: on a GPU that has it."""
+    has_it = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return precision == "bf16" or (precision == "auto" and has_it)
+
+
+@contextmanager
+def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
+    """The rules by which a GPU computes for a while; a CPU has none of them.
+
+    Convolutions of float32 run in TF32, as is PyTorch's default, and products of matrices do not; with fp32_strict
+    neither does. Afterwards these switches, and whether cuDNN tries its kernels, are as they were.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, cudnn.benchmark, matmul.allow_tf32
+    cudnn.allow_tf32, matmul.allow_tf32 = precision != "fp32_strict", False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, cudnn.benchmark, matmul.allow_tf32 = before

@@ -84,13 +84,13 @@ class VisionTransformer(nn.Module):
 
 
 def positions(height: int, width: int, channels: int, device: torch.device) -> Tensor:
-    """The codes of the places of a grid, row by row, float32 [height·width, channels].
+    """The codes of the places of a grid, row by row, float64 [height·width, channels]: the same on every device.
 
     A quarter of the channels each has sin(ω column), cos(ω column), sin(ω row) and cos(ω row), ω from 1 down to 1e-4.
     """
     quarter = channels // 4
-    rates = 1e-4 ** (torch.arange(quarter, device=device, dtype=torch.float32) / max(1, quarter - 1))
-    rows, columns = (torch.arange(n, device=device, dtype=torch.float32)[:, None] * rates for n in (height, width))
+    rates = 1e-4 ** (torch.arange(quarter, device=device, dtype=torch.float64) / max(1, quarter - 1))
+    rows, columns = (torch.arange(n, device=device, dtype=torch.float64)[:, None] * rates for n in (height, width))
     both = columns.expand(height, width, quarter), rows[:, None].expand(height, width, quarter)
     return torch.cat([wave for angle in both for wave in (angle.sin(), angle.cos())], 2).flatten(0, 1)
 

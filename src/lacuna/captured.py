@@ -1,0 +1,264 @@
+"""A training step as one CUDA graph for each size of batch; whatever cannot be captured stays eager, and says why."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lacuna.data.batches import Draw
+
+Draws = Mapping[str, Draw]
+# eager steps of a size before its capture: kernels are chosen and momentum exists by then
+_WARM = 2
+# sizes of batches that are worth a graph each; a pass has two, and its streams meet in few pairs
+_MOST = 4
+
+
+class Graph(Protocol):
+    """Records what a step does on the device, and does it again on the same memory."""
+
+    def capture(self, body: Callable[[], Tensor], generators: Sequence[torch.Generator]) -> Tensor:
+        """Record `body` without running it; what it returns is filled at each replay. Draws come of `generators`."""
+        ...
+
+    def replay(self) -> None: ...
+
+
+class CudaGraph:
+    """`torch.cuda.CUDAGraph`, recorded on the current stream, which must not be the default one."""
+
+    def __init__(self) -> None:
+        self.graph = torch.cuda.CUDAGraph()
+
+    def capture(self, body: Callable[[], Tensor], generators: Sequence[torch.Generator]) -> Tensor:
+        for generator in generators:
+            self.graph.register_generator_state(generator)
+        stream = torch.cuda.current_stream()
+        with torch.cuda.graph(self.graph, stream=stream, capture_error_mode="thread_local"):
+            return body()
+
+    def replay(self) -> None:
+        self.graph.replay()
+
+
+class Counted(Protocol):
+    """What counts passes; a replay runs no Python that could."""
+
+    forwards: int
+    backwards: int
+    samples: int
+
+
+class Captured:
+    """Takes training steps: eager ones at first, then replays of a graph for each size of batch.
+
+    body: assembles the batches of `draws`, derives the loss and moves the weights at the rate `lr`; returns the loss.
+    noise: starts the streams of what the network draws by itself. generators: of the draws, by stream.
+    state: all tensors that a step changes. counted: what counts passes through the network.
+    tolerance: ‖graph − eager‖ / ‖eager − before‖ over the state up to which one step each is taken for the same.
+
+    Before its first replay a graph is tried on the batch in hand: it and an eager step start from the same state, and
+    unless both arrive at the same one, all steps stay eager. `refused` is the reason, or None.
+    """
+
+    def __init__(
+        self,
+        body: Callable[[Draws, float | Tensor], Tensor],
+        noise: Callable[[], None],
+        generators: Mapping[str, torch.Generator],
+        state: Callable[[], list[Tensor]],
+        counted: Counted,
+        tolerance: float,
+        new: Callable[[], Graph] = CudaGraph,
+    ):
+        self.body, self.noise, self.generators, self.state = body, noise, generators, state
+        self.counted, self.tolerance, self.new = counted, tolerance, new
+        self.refused: str | None = None
+        self.replays = 0
+        self._seen: Counter[tuple[tuple[str, int], ...]] = Counter()
+        self._graphs: dict[tuple[tuple[str, int], ...], _Recorded] = {}
+
+    def take(self, draws: Draws, lr: float) -> Tensor:
+        """One step; the loss, which the next step may overwrite."""
+        key = tuple((stream, len(draw.rows)) for stream, draw in draws.items())
+        if (recorded := self._graphs.get(key)) is not None:
+            self.replays += 1
+            return self._replayed(recorded, draws, lr)
+        self._seen[key] += 1
+        if self.refused is None and self._seen[key] > _WARM and len(self._graphs) < _MOST:
+            return self._tried(key, draws, lr)
+        return self._eager(draws, lr)
+
+    def forget(self) -> None:
+        """Drop all graphs: the state lies elsewhere now."""
+        self._graphs.clear()
+
+    def _started(self, draws: Draws) -> None:
+        for stream, draw in draws.items():
+            self.generators[stream].manual_seed(draw.seed)
+        self.noise()
+
+    def _eager(self, draws: Draws, lr: float) -> Tensor:
+        self._started(draws)
+        return self.body(draws, lr)
+
+    def _replayed(self, recorded: _Recorded, draws: Draws, lr: float) -> Tensor:
+        self._started(draws)
+        recorded.filled(draws, lr)
+        recorded.graph.replay()
+        for name, more in recorded.passes.items():
+            setattr(self.counted, name, getattr(self.counted, name) + more)
+        return recorded.loss
+
+    def _tried(self, key: tuple[tuple[str, int], ...], draws: Draws, lr: float) -> Tensor:
+        """Record a graph, and compare one replay with the eager step, which counts."""
+        before = self._passes()
+        try:
+            recorded = self._recorded(draws, lr)
+        except Exception as error:  # whatever a network or a loss does that no graph can hold
+            self._set_passes(before)
+            _renewed(self.generators)
+            return self._refuse(f"{type(error).__name__}: {error}".partition("\n")[0][:200], draws, lr)
+        if recorded is None:
+            return self._refuse("the network draws random numbers on the host", draws, lr)
+        state = self.state()
+        start = [t.clone() for t in state]
+        loss = self._replayed(recorded, draws, lr).clone()
+        found = [t.clone() for t in state]
+        with torch.no_grad():
+            for tensor, origin in zip(state, start, strict=True):
+                tensor.copy_(origin)
+        self._set_passes(before)
+        expected = self._eager(draws, lr)
+        apart = _apart(found, state, start)
+        # an unequal loss alone would show in the weights of the next step
+        if not apart <= self.tolerance or not torch.allclose(loss, expected, rtol=self.tolerance, atol=1e-6):
+            self.refused = f"a captured step differs from the eager one by {apart:.2g} of its length"
+            return expected
+        self._graphs[key] = recorded
+        return expected
+
+    def _refuse(self, reason: str, draws: Draws, lr: float) -> Tensor:
+        self.refused = reason
+        return self._eager(draws, lr)
+
+    def _recorded(self, draws: Draws, lr: float) -> _Recorded | None:
+        """A graph on memory of its own; None if the host's random streams moved, which a replay would not see."""
+        device = next(iter(draws.values())).index.device
+        still = {
+            s: Draw(d.rows.clone(), d.index.clone(), d.forgotten.clone(), d.seed)  # the slots that replays read
+            for s, d in draws.items()
+        }
+        rate = torch.tensor(lr, dtype=torch.float32, device=device)
+        self._started(draws)
+        before, streams = self._passes(), _host_streams()
+        graph = self.new()
+        loss = graph.capture(lambda: self.body(still, rate), [self.generators[s] for s in draws])
+        if _host_streams() != streams:
+            self._set_passes(before)
+            return None
+        passes = {name: now - before[name] for name, now in self._passes().items()}
+        self._set_passes(before)
+        return _Recorded(graph, still, rate, loss, passes)
+
+    def _passes(self) -> dict[str, int]:
+        return {name: getattr(self.counted, name) for name in ("forwards", "backwards", "samples")}
+
+    def _set_passes(self, counts: Mapping[str, int]) -> None:
+        for name, count in counts.items():
+            setattr(self.counted, name, count)
+
+
+class _Recorded:
+    """A graph and the memory that it reads: the draws, the rate; and what one replay counts."""
+
+    def __init__(self, graph: Graph, draws: Draws, rate: Tensor, loss: Tensor, passes: dict[str, int]):
+        self.graph, self.draws, self.rate, self.loss, self.passes = graph, draws, rate, loss, passes
+
+    def filled(self, draws: Draws, lr: float) -> None:
+        for stream, draw in draws.items():
+            slot = self.draws[stream]
+            slot.rows.copy_(draw.rows)
+            slot.index.copy_(draw.index)
+            slot.forgotten.copy_(draw.forgotten)
+        self.rate.fill_(lr)
+
+
+def _host_streams() -> tuple[Any, ...]:
+    name, keys, place, *gauss = np.random.get_state()  # noqa: NPY002 the one that others draw from
+    cpu = torch.default_generator.get_state().numpy().tobytes()
+    return random.getstate(), name, np.asarray(keys).tobytes(), place, *gauss, cpu
+
+
+def _renewed(generators: Mapping[str, torch.Generator]) -> None:
+    """A capture that broke off leaves generators in its hands: they, and the device's own, get new states."""
+    for generator in (*generators.values(), *(torch.cuda.default_generators if torch.cuda.is_initialized() else ())):
+        if generator.device.type == "cuda":
+            generator.graphsafe_set_state(torch.Generator(generator.device).graphsafe_get_state())
+
+
+def _apart(found: list[Tensor], expected: list[Tensor], start: list[Tensor]) -> float:
+    """‖found − expected‖ / ‖expected − start‖ over all tensors of floats; others must be equal, or it is infinite."""
+    far = moved = 0.0
+    for a, b, origin in zip(found, expected, start, strict=True):
+        if not a.is_floating_point():
+            if not torch.equal(a, b):
+                return float("inf")
+            continue
+        far += float((a.double() - b.double()).square().sum())
+        moved += float((b.double() - origin.double()).square().sum())
+    return (far / moved) ** 0.5 if moved else (0.0 if far == 0 else float("inf"))
+
+
+class Compiled:
+    """The forward pass of a network by torch.compile while this is open; hooks stay outside of it.
+
+    `refused`: why the passes are eager after all, or None.
+    """
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+        self.refused: str | None = None
+
+    def __enter__(self) -> Compiled:
+        self._own = vars(self.model).get("forward")
+        eager = self.model.forward
+        fast = torch.compile(eager)
+
+        def forward(*given: Any, **named: Any) -> Any:
+            if self.refused is None:
+                try:
+                    return fast(*given, **named)
+                except Exception as error:  # whatever the compiler lacks; what is wrong with the network comes again
+                    self.refused = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+            return eager(*given, **named)
+
+        self.model.forward = forward
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        del self.model.forward  # the class's again
+        if self._own is not None:
+            self.model.forward = self._own
+
+
+@contextlib.contextmanager
+def own_stream(device: torch.device) -> Iterator[None]:
+    """A CUDA stream beside the default one, on which nothing can be recorded, in order with what runs around it."""
+    if device.type != "cuda":
+        yield
+        return
+    outer, own = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+    own.wait_stream(outer)
+    try:
+        with torch.cuda.stream(own):
+            yield
+    finally:
+        outer.wait_stream(own)
