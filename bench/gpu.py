@@ -369,6 +369,7 @@ def correctness(stage: Stage) -> None:
         slow_path,
         captured_alike,
         captured_refuses,
+        compiled_alike,
         shadows_alike,
     ):
         stage.tried(check.__name__.replace("_", " "), "", lambda check=check: check(stage, network, judged))
@@ -529,6 +530,24 @@ def captured_alike(stage: Stage, network: Any, judged: Callable[..., None]) -> N
                 raise RuntimeError(f"steps are {run.execution}: {run.why}")
         apart = float(((losses["captured"] - losses["eager"]).abs() / losses["eager"].abs()).max())
         judged("captured", f"losses of 50 steps, {dtype}".replace("torch.", ""), apart, tolerance)
+
+
+def compiled_alike(stage: Stage, network: Any, judged: Callable[..., None]) -> None:
+    """The forward pass by torch.compile against the eager one."""
+    import torch
+
+    from lacuna.training import Recipe, fit
+
+    if stage.device != "cuda":
+        stage.row("compiled", "8 steps", note="needs CUDA")
+        return
+    models, told = [], ""
+    for execution in ("compiled", "eager"):
+        models.append(copy.deepcopy(network).to(stage.device, torch.float64))
+        recipe = Recipe(epochs=2, lr=0.01, batch_size=16, schedule="constant", crop=1, execution=execution)  # type: ignore[arg-type]
+        run = fit(models[-1], recipe, tiny(stage.device), seed=3)
+        told = f"{run.execution} {run.why}".strip() if execution == "compiled" else told
+    judged("compiled", "float64, 8 steps", distance(*models), 1e-6, told)
 
 
 def captured_refuses(stage: Stage, network: Any, judged: Callable[..., None]) -> None:
