@@ -173,6 +173,8 @@ def timed(work: Callable[[], Any], device: str, seconds: float = 0.5) -> float:
 # relative distance of the weights after a few steps from those of the CPU: of float64 in float64, of all others in fp32
 # (a layer that is drawn anew draws other numbers in another precision)
 TOLERANCES = {"float64": 1e-6, "fp32": 1e-3, "TF32": 1e-2, "bf16": 5e-2}
+# msg draws weights anew whose score is over a threshold: rounding puts some of them on its other side
+REDRAWN = {"msg": 0.1}
 
 
 @contextlib.contextmanager
@@ -337,7 +339,9 @@ def correctness(stage: Stage) -> None:
                 references[dtype] = unlearn(name, trained(cpu, dtype), cpu, **held, **options_of(method)).model
             with drawn_alike():
                 found = unlearn(name, trained(there, dtype), there, **held, **chosen).model
-            judged(f"unlearner {name}", setting, distance(found, references[dtype]), TOLERANCES[setting])
+            coarse = setting in ("TF32", "bf16")
+            tolerance = REDRAWN.get(name, TOLERANCES[setting]) if coarse else TOLERANCES[setting]
+            judged(f"unlearner {name}", setting, distance(found, references[dtype]), tolerance)
 
         def in_a_graph(name: str = name, method: type = method) -> None:
             """Steps as a CUDA graph against eager ones, or the reason why they are eager."""
@@ -644,19 +648,19 @@ def waits(stage: Stage, network: Any, name: str, method: type, mask: Any) -> Non
     if stage.device != "cuda":
         return
     held = {} if name == "retrain_exact" else {"mask": mask}
-    found = []
+    found: list[tuple[int, str]] = []
     data = tiny(stage.device)
     data = dataclasses.replace(data, parts={k: v for k, v in data.parts.items() if k != "val"})
-    for epochs in (2, 3):
+    for epochs in (2, 2, 3):  # the first one warms up
         options = options_of(method, execution="eager") | {"epochs": epochs}
         model = copy.deepcopy(network).to(stage.device)
         found.append(counted_waits(stage, lambda m=model, o=options: unlearn(name, m, data, **held, **o)))
-    (fewer, _), (more, where) = found
+    _, (fewer, _), (more, where) = found
     stage.row(f"waits {name}", "of an epoch more", more - fewer, "waits", where[:400])
 
 
 def waits_of_training(stage: Stage, network: Any) -> None:
-    """Host waits within an epoch of training: the goal is the one look at its loss at the end."""
+    """Host waits of an epoch of training: one, the look at its loss at the end."""
     from lacuna.training import Recipe, fit
 
     if stage.device != "cuda":
@@ -665,12 +669,12 @@ def waits_of_training(stage: Stage, network: Any) -> None:
     data = tiny(stage.device)
     data = dataclasses.replace(data, parts={k: v for k, v in data.parts.items() if k != "val"})
     for execution in ("eager", "captured"):
-        found = []
-        for epochs in (5, 6):
+        found: list[tuple[int, str]] = []
+        for epochs in (5, 5, 6):  # the first one warms up
             recipe = Recipe(epochs=epochs, lr=0.05, batch_size=16, schedule="constant", crop=1, execution=execution)  # type: ignore[arg-type]
             model = copy.deepcopy(network).to(stage.device)
             found.append(counted_waits(stage, lambda m=model, r=recipe: fit(m, r, data, seed=0)))
-        (fewer, _), (more, where) = found
+        _, (fewer, _), (more, where) = found
         stage.row("waits of training", f"an epoch of 4 steps more, {execution}", more - fewer, "waits", where[:400])
 
 
@@ -901,7 +905,11 @@ def data(stage: Stage) -> None:
         if stage.toy:
             return
         start = time.perf_counter()
-        subprocess.run(command, capture_output=True, timeout=max(5.0, stage.left()), check=True)
+        try:
+            subprocess.run(command, capture_output=True, timeout=max(5.0, stage.left()), check=True)
+        except subprocess.TimeoutExpired as error:
+            stage.row("evaluation", "one cell", f"over {error.timeout:.0f}", "s", "no time left")
+            return
         stage.row(
             "evaluation",
             "one cell of CIFAR-10's size, CPU, with the plain SVC",
@@ -1069,6 +1077,7 @@ def table(stage: Stage) -> None:
     """One seed more of the published table through snakemake; the metrics of its finished cells come back."""
     try:
         import snakemake  # noqa: F401
+        import yaml
     except ImportError:
         stage.row("table", note="snakemake is missing: --wheels FOLDER")
         return
@@ -1076,7 +1085,7 @@ def table(stage: Stage) -> None:
         stage.row("table", note="no images: --data IMAGES.npz")
         return
     folder = Path(tempfile.mkdtemp(prefix="table-"))
-    shutil.copytree(ROOT, folder / "lacuna", ignore=shutil.ignore_patterns(".git", ".venv", "results", ".snakemake"))
+    shutil.copytree(ROOT, folder / "lacuna", ignore=shutil.ignore_patterns(".git", ".venv", ".gpu", "results", ".snakemake"))
     seed = next_seed()
     project = folder / "lacuna"
     if stage.images is not None:
@@ -1084,10 +1093,8 @@ def table(stage: Stage) -> None:
         shutil.copy(stage.images, project / "data" / "cifar10_full.npz")
     name = "jia2023_table3_fast"
     text = (project / f"config/experiments/{name}.yaml").read_text(encoding="utf-8")
-    text = text.replace("seeds: [0]", f"seeds: [{seed}]")
+    chosen = yaml.safe_load(text.replace("seeds: [0]", f"seeds: [{seed}]"))
     if stage.toy:
-        import yaml
-
         chosen = yaml.safe_load((project / "config/config.yaml").read_text(encoding="utf-8"))
         chosen["grid"] |= {"sparsities": ["dense"], "scenarios": {"class": {"forget_class": 3}}}
         chosen["grid"]["unlearners"] = {k: {} for k in ("original", "retrain")} | {
@@ -1095,23 +1102,32 @@ def table(stage: Stage) -> None:
         }
         chosen["grid"]["recipes"]["short"]["epochs"] = 3
         chosen |= {"name": name, "device": "cpu", "metrics": ["UA", "RA", "TA", "MIA", "avg_gap"]}
-        text = yaml.safe_dump(chosen)
-    (project / "config/experiments/now.yaml").write_text(text, encoding="utf-8")
-    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--cores", "2" if stage.toy else "8"]
-    command += ["--configfile", "config/experiments/now.yaml", "--keep-going"]
-    # jobs share the GPU
-    command += ["--resources", "gpu=8"]
-    start = time.perf_counter()
+    # what fits in any case first, so that a run whose time ends has a table; then all of it
+    first = copy.deepcopy(chosen) | {"name": f"{name}_first"}
+    scenario = next(iter(chosen["grid"]["scenarios"]))
+    first["grid"]["scenarios"] = {scenario: chosen["grid"]["scenarios"][scenario]}
+    for later in ("retrain_b", "retrain_exact", "retrain_exact_b"):
+        first["grid"]["unlearners"].pop(later, None)
+    start, ended = time.perf_counter(), []
     (folder / "mps").mkdir()
     with open(folder / "log", "w", encoding="utf-8") as log, mps(stage.device == "cuda", str(folder / "mps")) as shared:
-        job = subprocess.Popen(
-            command, cwd=project, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=shared
-        )
-        try:
-            job.wait(timeout=max(10.0, stage.left() - 10))
-        except subprocess.TimeoutExpired:
-            os.killpg(job.pid, signal.SIGTERM)
-            job.wait(timeout=30)
+        for part in (first, chosen) if not stage.toy else (chosen,):
+            file = project / f"config/experiments/now_{part['name']}.yaml"
+            file.write_text(yaml.safe_dump(part, sort_keys=False), encoding="utf-8")
+            # jobs share the GPU
+            command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--keep-going"]
+            command += ["--cores", "2" if stage.toy else "12", "--resources", "gpu=8", "--configfile", str(file)]
+            job = subprocess.Popen(
+                command, cwd=project, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=shared
+            )
+            try:
+                job.wait(timeout=max(10.0, stage.left() - 10))
+            except subprocess.TimeoutExpired:
+                os.killpg(job.pid, signal.SIGTERM)
+                job.wait(timeout=30)
+            ended.append(f"{part['name']}: rc {job.returncode} after {time.perf_counter() - start:.0f} s")
+            if job.returncode:
+                break
     cells = []
     for path in sorted(project.glob("results/cells/**/metrics/*.json")):
         read = json.loads(path.read_text(encoding="utf-8"))
@@ -1126,8 +1142,17 @@ def table(stage: Stage) -> None:
         f"seed {seed}",
         len(cells) or "failed",
         "cells",
-        f"{models} models in {time.perf_counter() - start:.0f} s, rc {job.returncode}; {' | '.join(tail)[:300]}",
+        f"{models} models; {'; '.join(ended)}; {' | '.join(tail)[:300]}",
     )
+    for table in project.glob("results/tables/*/*.csv"):
+        kept = stage.out / "tables" / table.parent.name
+        kept.mkdir(parents=True, exist_ok=True)
+        shutil.copy(table, kept / table.name)
+    for job_file in sorted(project.glob("results/**/job.json")):
+        told = json.loads(job_file.read_text(encoding="utf-8"))
+        place = "/".join(map(str, (told.get("cell") or {}).values()))
+        stage.row("table job", place, round(told.get("seconds") or 0, 2), "s", str(told.get("execution") or ""))
+    shutil.copy(folder / "log", stage.out / "table.log")
     (stage.out / "cells.json").write_text(json.dumps({"seed": seed, "cells": cells}), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
 

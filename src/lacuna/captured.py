@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lacuna.data.batches import Draw
 
 Draws = Mapping[str, Draw]
+_NONE = object()
 # eager steps of a size before its capture: kernels are chosen and momentum exists by then
 _WARM = 2
 # sizes of batches that are worth a graph each; a pass has two, and its streams meet in few pairs
@@ -59,6 +60,7 @@ class Counted(Protocol):
 class Captured:
     """Takes training steps: eager ones at first, then replays of a graph for each size of batch.
 
+    model: the network that `body` trains.
     body: assembles the batches of `draws`, derives the loss and moves the weights at the rate `lr`; returns the loss.
     noise: starts the streams of what the network draws by itself. generators: of the draws, by stream.
     state: all tensors that a step changes. counted: what counts passes through the network.
@@ -70,16 +72,16 @@ class Captured:
 
     def __init__(
         self,
+        model: nn.Module,
         body: Callable[[Draws, float | Tensor], Tensor],
         noise: Callable[[], None],
         generators: Mapping[str, torch.Generator],
         state: Callable[[], list[Tensor]],
         counted: Counted,
         tolerance: float,
-        new: Callable[[], Graph] = CudaGraph,
     ):
-        self.body, self.noise, self.generators, self.state = body, noise, generators, state
-        self.counted, self.tolerance, self.new = counted, tolerance, new
+        self.model, self.body, self.noise, self.generators, self.state = model, body, noise, generators, state
+        self.counted, self.tolerance = counted, tolerance
         self.refused: str | None = None
         self.replays = 0
         self._seen: Counter[tuple[tuple[str, int], ...]] = Counter()
@@ -120,21 +122,23 @@ class Captured:
     def _tried(self, key: tuple[tuple[str, int], ...], draws: Draws, lr: float) -> Tensor:
         """Record a graph, and compare one replay with the eager step, which counts."""
         before = self._passes()
-        try:
-            recorded = self._recorded(draws, lr)
-        except Exception as error:  # whatever a network or a loss does that no graph can hold
-            self._set_passes(before)
-            _renewed(self.generators)
-            return self._refuse(f"{type(error).__name__}: {error}".partition("\n")[0][:200], draws, lr)
-        if recorded is None:
-            return self._refuse("the network draws random numbers on the host", draws, lr)
         state = self.state()
         start = [t.clone() for t in state]
+        try:
+            recorded = self._recorded(draws, lr)
+        except Unfit as error:
+            self._set_passes(before)
+            _moved(state, start)
+            return self._refuse(str(error), draws, lr)
+        except Exception as error:  # whatever a network or a loss does that no graph can hold
+            self._set_passes(before)
+            _moved(state, start)
+            _renewed(self.generators)
+            return self._refuse(f"{type(error).__name__}: {error}".partition("\n")[0][:200], draws, lr)
+        _moved(state, start)
         loss = self._replayed(recorded, draws, lr).clone()
         found = [t.clone() for t in state]
-        with torch.no_grad():
-            for tensor, origin in zip(state, start, strict=True):
-                tensor.copy_(origin)
+        _moved(state, start)
         self._set_passes(before)
         expected = self._eager(draws, lr)
         apart = _apart(found, state, start)
@@ -149,21 +153,26 @@ class Captured:
         self.refused = reason
         return self._eager(draws, lr)
 
-    def _recorded(self, draws: Draws, lr: float) -> _Recorded | None:
-        """A graph on memory of its own; None if the host's random streams moved, which a replay would not see."""
+    def _recorded(self, draws: Draws, lr: float) -> _Recorded:
+        """A graph on memory of its own; raises Unfit where the host did something that a replay would not do."""
         device = next(iter(draws.values())).index.device
         still = {
             s: Draw(d.rows.clone(), d.index.clone(), d.forgotten.clone(), d.seed)  # the slots that replays read
             for s, d in draws.items()
         }
-        rate = torch.tensor(lr, dtype=torch.float32, device=device)
+        # in the precision of the weights, as a number of Python's would be
+        rate = torch.tensor(lr, dtype=self.state()[0].dtype, device=device)
         self._started(draws)
-        before, streams = self._passes(), _host_streams()
-        graph = self.new()
-        loss = graph.capture(lambda: self.body(still, rate), [self.generators[s] for s in draws])
+        before, streams, own = self._passes(), _host_streams(), _own_values(self.model)
+        graph: Graph = CudaGraph()
+        try:
+            loss = graph.capture(lambda: self.body(still, rate), [self.generators[s] for s in draws])
+        finally:
+            counted = _put_back(own)
+        if counted:
+            raise Unfit(f"the network keeps '{counted}' beside its parameters and buffers")
         if _host_streams() != streams:
-            self._set_passes(before)
-            return None
+            raise Unfit("the network draws random numbers on the host")
         passes = {name: now - before[name] for name, now in self._passes().items()}
         self._set_passes(before)
         return _Recorded(graph, still, rate, loss, passes)
@@ -174,6 +183,10 @@ class Captured:
     def _set_passes(self, counts: Mapping[str, int]) -> None:
         for name, count in counts.items():
             setattr(self.counted, name, count)
+
+
+class Unfit(Exception):
+    """What a step does cannot be done again by a graph."""
 
 
 class _Recorded:
@@ -191,6 +204,28 @@ class _Recorded:
         self.rate.fill_(lr)
 
 
+def _own_values(model: nn.Module) -> list[tuple[nn.Module, dict[str, Any]]]:
+    """The plain values that each module of a network keeps in its attributes."""
+    plain = (bool, int, float, str, tuple, type(None))
+    return [(m, {k: v for k, v in vars(m).items() if isinstance(v, plain)}) for m in model.modules()]
+
+
+def _put_back(values: list[tuple[nn.Module, dict[str, Any]]]) -> str:
+    """Give modules the values that they had; the name of one that had changed, if there is one."""
+    changed = ""
+    for module, before in values:
+        now = dict(_own_values(module)[0][1])
+        for name in [k for k in now.keys() | before.keys() if now.get(k, _NONE) is not before.get(k, _NONE)]:
+            if name in before and name in now and now[name] == before[name]:
+                continue
+            changed = name
+            if name in before:
+                setattr(module, name, before[name])
+            else:
+                delattr(module, name)
+    return changed
+
+
 def _host_streams() -> tuple[Any, ...]:
     name, keys, place, *gauss = np.random.get_state()  # noqa: NPY002 the one that others draw from
     cpu = torch.default_generator.get_state().numpy().tobytes()
@@ -202,6 +237,12 @@ def _renewed(generators: Mapping[str, torch.Generator]) -> None:
     for generator in (*generators.values(), *(torch.cuda.default_generators if torch.cuda.is_initialized() else ())):
         if generator.device.type == "cuda":
             generator.graphsafe_set_state(torch.Generator(generator.device).graphsafe_get_state())
+
+
+@torch.no_grad()
+def _moved(state: list[Tensor], values: list[Tensor]) -> None:
+    for tensor, value in zip(state, values, strict=True):
+        tensor.copy_(value)
 
 
 def _apart(found: list[Tensor], expected: list[Tensor], start: list[Tensor]) -> float:

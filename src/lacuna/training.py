@@ -532,14 +532,15 @@ def _fit(
             skip = 0
             objective.after_epoch(model, data, work)
             look.forget()
-            _refuse_divergence(float(loss_sum), name, epoch, objective)
+            loss = float(loss_sum)  # here the host waits for the device
+            _refuse_divergence(loss, name, epoch, objective)
             now = time.perf_counter()
             with passes_made.paused():
                 val_accuracy = accuracy(model, data, "val") if validate else math.nan
             row = {
                 "epoch": epoch + 1,
                 "lr": objective.lr_at((epoch + 1) * len(plan) - 1, len(plan)),
-                "loss": float(loss_sum) / len(plan),
+                "loss": loss / len(plan),
                 "val_accuracy": val_accuracy,
                 "seconds": done_before + now - clock - paused,
             }
@@ -643,6 +644,7 @@ class _Steps:
             return self._eager
         exact = not autocasts(self.objective.precision, self.work.device)
         self.captured = Captured(
+            self.model,
             self._body,
             lambda: seed_noise(self.work),
             self.generators,

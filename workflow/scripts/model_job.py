@@ -144,6 +144,8 @@ def write_job(snakemake: Any, path: str, fit: Fit, device: torch.device, seed: i
         "peak_gpu_memory_mb": torch.cuda.max_memory_allocated() / 2**20 if gpu else None,
         "device": torch.cuda.get_device_name() if gpu else processor()[0],
         "machine": machine(),
+        "execution": fit.execution,
+        "execution_note": fit.why,
         "threads": snakemake.threads,
         "random_stream": seed,
         "parameters": dict(snakemake.params.items()),

@@ -1,0 +1,223 @@
+"""A step that is recorded once and replayed does as the eager one; what no graph can hold stays eager, and says why.
+
+There is no CUDA graph on a CPU: `Echo` stands for one. It reads the memory that it was recorded on, and nothing else.
+"""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lacuna import captured, training
+from lacuna.data.batches import Augment, UnlearningData
+from lacuna.pruning.criteria import magnitude
+from lacuna.pruning.mask import Mask
+from lacuna.training import Passes, Recipe, fit
+from lacuna.unlearning import unlearn
+
+PASSES: list[Passes] = []
+
+
+class Echo:
+    """A graph in Python: a replay calls the recorded step on the memory of its capture, and counts nothing."""
+
+    replays = 0
+
+    def capture(self, body, generators):
+        self.body, self.loss = body, body()
+        return self.loss
+
+    def replay(self):
+        Echo.replays += 1
+        with PASSES[-1].paused():
+            self.loss.copy_(self.body())
+
+
+class Known(Passes):
+    def __init__(self, model):
+        super().__init__(model)
+        PASSES.append(self)
+
+
+@pytest.fixture(autouse=True)
+def gpu(monkeypatch):
+    """Steps are executed as on a GPU."""
+    monkeypatch.setattr(captured, "CudaGraph", Echo)
+    monkeypatch.setattr(training, "Passes", Known)
+    monkeypatch.setattr(training._Steps, "_on_gpu", lambda self: True)
+    Echo.replays = 0
+
+
+class Network(nn.Module):
+    def __init__(self, kind="plain"):
+        super().__init__()
+        self.kind, self.step = kind, 0
+        self.conv, self.norm, self.head = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = self.norm(self.conv(x)).relu().mean((2, 3))
+        if self.kind == "draws":
+            x = x * (1 + 0.1 * np.random.rand())  # noqa: NPY002
+        if self.kind == "counts":
+            self.step += self.training
+            x = x * (1 + 0.1 * (self.step % 3))
+        if self.kind == "breaks" and len(PASSES) and torch.is_grad_enabled() and Network.recording:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return self.head(x)
+
+    recording = False
+
+
+def network(kind="plain"):
+    torch.manual_seed(0)
+    return Network(kind).double()
+
+
+def data(n=70):
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.integers(0, 255, (n + 20, 3, 8, 8), dtype=np.uint8))
+    parts = {"retain": torch.arange(n), "forget": torch.arange(n, n + 20)}
+    return UnlearningData(x, torch.arange(n + 20) % 3, parts, 3, (0.5,) * 3, (0.3,) * 3, Augment(1, True))
+
+
+OPTIONS = {"epochs": 6, "batch_size": 16, "lr": 0.05, "schedule": "cosine", "rewind_epoch": 0}
+
+
+def both(kind="plain", **options):
+    """The run by graphs and the eager run, with their models."""
+    done = []
+    for execution in ("captured", "eager"):
+        model = network(kind)
+        recipe = Recipe(execution=execution, **OPTIONS | options)
+        done.append((fit(model, recipe, data(), seed=1), model))
+    return done
+
+
+def distance(a, b):
+    return max(
+        float((x.double() - y.double()).abs().max())
+        for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
+
+
+def test_replays_take_the_steps_of_the_eager_run():
+    (graph, a), (eager, b) = both()
+    assert graph.execution == "captured" and not graph.why
+    # 5 steps an epoch, of two sizes (14): two warm up, one is compared
+    assert Echo.replays == 30 - 3 + 1
+    assert distance(a, b) < 1e-12
+    assert [row["loss"] for row in graph.history] == pytest.approx([row["loss"] for row in eager.history], rel=1e-12)
+    counts = ("steps", "samples", "forwards", "backwards")
+    assert [getattr(graph, c) for c in counts] == [getattr(eager, c) for c in counts]
+
+
+def test_each_size_of_batch_has_a_graph_of_its_own():
+    found = []
+    for execution in ("captured", "eager"):
+        model = network()
+        run = fit(model, Recipe(execution=execution, **OPTIONS), data(73), seed=1)
+        found.append(model)
+        assert run.execution == execution
+    # batches of 15, 15, 15, 14, 14: two of each size warm up, one of each is compared
+    assert Echo.replays == 30 - 6 + 2
+    assert distance(*found) < 1e-12
+
+
+def test_masked_weights_stay_zero_in_a_graph():
+    models = []
+    for execution in ("captured", "eager"):
+        model = network()
+        mask = Mask.from_scores(magnitude(model), "0.50")
+        run = fit(model, Recipe(execution=execution, **OPTIONS), data(), seed=1, mask=mask)
+        assert run.execution == execution
+        mask.check(model)
+        models.append(model)
+    assert distance(*models) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("draws", "the network draws random numbers on the host"),
+        ("counts", "the network keeps 'step' beside its parameters and buffers"),
+        ("breaks", "RuntimeError: operation not permitted when stream is capturing"),
+    ],
+)
+def test_networks_that_no_graph_can_hold_run_eager_to_the_same_weights(kind, reason, monkeypatch):
+    record = Echo.capture
+
+    def recorded(self, body, generators):
+        Network.recording = True
+        try:
+            return record(self, body, generators)
+        finally:
+            Network.recording = False
+
+    monkeypatch.setattr(Echo, "capture", recorded)
+    lines = []
+    models = []
+    for execution in ("captured", "eager"):
+        model = network(kind)
+        run = fit(model, Recipe(execution=execution, **OPTIONS), data(), seed=1, log=lines.append)
+        models.append(model)
+        assert run.execution == "eager"
+        assert run.why == (reason if execution == "captured" else "")
+    assert distance(*models) == 0 and models[0].step == models[1].step
+    assert [line for line in lines if "steps are" in line] == [f"training: steps are eager ({reason})"]
+
+
+def test_a_graph_that_does_other_than_the_eager_step_is_not_used(monkeypatch):
+    replay = Echo.replay
+
+    def wrong(self):
+        replay(self)
+        wrong.model.head.weight.data += 0.1
+
+    monkeypatch.setattr(Echo, "replay", wrong)
+    wrong.model = network()
+    run = fit(wrong.model, Recipe(execution="captured", **OPTIONS), data(), seed=1)
+    model = network()
+    fit(model, Recipe(execution="eager", **OPTIONS), data(), seed=1)
+    assert run.execution == "eager" and run.why.startswith("a captured step differs from the eager one by ")
+    assert distance(wrong.model, model) == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [
+        ("ft", ""),
+        ("salun", ""),
+        ("l1_sparse", "the loss reads epoch, which a graph would keep as at its capture"),
+        ("scrub", "the loss reads work, which a graph would keep as at its capture"),
+        ("salun_soft", "the method has a hook after each step"),
+        ("eupmu", "the method derives its loss itself"),
+    ],
+)
+def test_methods_are_captured_or_say_why_not(method, why):
+    done = [
+        unlearn(method, network(), data(), execution=execution, epochs=3, batch_size=16, lr=0.01, seed=2)
+        for execution in ("captured", "eager")
+    ]
+    assert (done[0].fit.execution, done[0].fit.why) == ("eager" if why else "captured", why)
+    assert distance(done[0].model, done[1].model) < 1e-12
+
+
+def test_short_runs_are_eager_unless_a_graph_is_asked_for():
+    for execution, epochs, found in (("auto", 9, "eager"), ("auto", 10, "captured"), ("captured", 1, "captured")):
+        run = fit(network(), Recipe(execution=execution, **OPTIONS | {"epochs": epochs}), data(), seed=0)
+        assert run.execution == found, (execution, epochs)
+
+
+def test_the_rate_of_a_graph_is_the_one_of_each_step():
+    """A rate that stayed as at the capture would show in the weights: the schedule goes down to a hundredth."""
+    (_, a), (_, b) = both(schedule="multistep", milestones=(3,), gamma=0.01)
+    assert distance(a, b) < 1e-12
+
+
+def test_on_a_cpu_every_step_is_eager(monkeypatch):
+    monkeypatch.undo()
+    (graph, a), (_, b) = both()
+    assert (graph.execution, graph.why) == ("eager", "there is no CUDA graph on a CPU")
+    assert distance(a, b) == 0
+    run = fit(network(), Recipe(**OPTIONS), data(), seed=0)
+    assert (run.execution, run.why) == ("eager", "")
