@@ -7,8 +7,8 @@ import torch
 from lacuna.data.batches import UnlearningData
 from lacuna.fields import build
 from lacuna.pruning import PRUNERS, criteria
-from lacuna.pruning.mask import Mask
 from lacuna.pruning.rounds import rounds_to, sparsity_of
+from lacuna.sparsity.mask import Mask
 
 CONVOLUTIONS = ("conv1.weight", "conv2.weight")
 DTYPES = {"f64": torch.float64, "f32": torch.float32}

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lacuna.pruning.criteria import magnitude
-from lacuna.pruning.mask import Mask
+from lacuna.sparsity.mask import Mask
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -8,23 +8,23 @@ from tiny import data, state
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lacuna.compaction import compact
-from lacuna.curvature import largest_singular_value
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import build
+from lacuna.gradients.per_sample import each_gradient, true_label
+from lacuna.measurement.curvature import largest_singular_value
 from lacuna.models import MODELS
 from lacuna.models.anatomy import classifier
 from lacuna.models.cost import parameters
 from lacuna.models.init import reinitialise
 from lacuna.pruning import PRUNERS, criteria
 from lacuna.pruning.base import Origin
-from lacuna.pruning.mask import Mask, prunable
-from lacuna.training import Recipe, copy_of, fit
+from lacuna.sparsity.compaction import compact
+from lacuna.sparsity.mask import Mask, prunable
+from lacuna.training.loop import Recipe, copy_of, fit
 from lacuna.unlearning import UNLEARNERS, unlearn
-from lacuna.unlearning.conv_transpose import transpose
-from lacuna.unlearning.last_blocks import blocks
-from lacuna.unlearning.per_sample import each_gradient, true_label
+from lacuna.unlearning.methods.conv_transpose import transpose
+from lacuna.unlearning.methods.last_blocks import blocks
 
 # options that make a network as small as it can be, and the side of an image that it then takes
 SMALL = {

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lacuna import codedigest
-from lacuna.codedigest import code_digest
+from lacuna.experiment import code_digest as codedigest
+from lacuna.experiment.code_digest import code_digest
 
 SOURCES = codedigest._SOURCES
 
@@ -88,7 +88,7 @@ def test_code_that_the_script_reaches_counts(tree, name, old, new):
 
 @pytest.mark.parametrize(
     ("name", "old", "new"),
-    [("stranger.py", "return 1", "return 2"), ("lacuna/unlearning/ga.py", "return -cross", "return +cross")],
+    [("stranger.py", "return 1", "return 2"), ("lacuna/unlearning/methods/ga.py", "return -cross", "return +cross")],
 )
 def test_code_out_of_reach_does_not_count(tree, name, old, new):
     before = tree.digest()
@@ -97,22 +97,22 @@ def test_code_out_of_reach_does_not_count(tree, name, old, new):
 
 
 def test_new_file_of_a_registry_does_not_count(tree):
-    before = tree.digest("lacuna.unlearning.ga")
-    ga = tree.path("lacuna/unlearning/ga.py")
+    before = tree.digest("lacuna.unlearning.methods.ga")
+    ga = tree.path("lacuna/unlearning/methods/ga.py")
     ga.with_name("newcomer.py").write_text(ga.read_text().replace('"ga"', '"newcomer"'))
     codedigest._read.cache_clear()
-    assert tree.digest("lacuna.unlearning.ga") == before
+    assert tree.digest("lacuna.unlearning.methods.ga") == before
 
 
 def test_module_found_through_a_registry_counts_when_it_is_named(tree):
-    before = {m: tree.digest(f"lacuna.unlearning.{m}") for m in ("ga", "ft")}
+    before = {m: tree.digest(f"lacuna.unlearning.methods.{m}") for m in ("ga", "ft")}
     assert len({tree.digest(), *before.values()}) == 3
-    tree.edit("lacuna/unlearning/ga.py", "return -cross", "return +cross")
-    assert tree.digest("lacuna.unlearning.ga") != before["ga"]
-    assert tree.digest("lacuna.unlearning.ft") == before["ft"]
+    tree.edit("lacuna/unlearning/methods/ga.py", "return -cross", "return +cross")
+    assert tree.digest("lacuna.unlearning.methods.ga") != before["ga"]
+    assert tree.digest("lacuna.unlearning.methods.ft") == before["ft"]
     # what the named module imports counts too
-    tree.edit("lacuna/training.py", "-lr)", "-2 * lr)")
-    assert tree.digest("lacuna.unlearning.ft") != before["ft"]
+    tree.edit("lacuna/training/loop.py", "-lr)", "-2 * lr)")
+    assert tree.digest("lacuna.unlearning.methods.ft") != before["ft"]
 
 
 def test_imports_for_type_checkers_only_do_not_count(tree):
@@ -129,9 +129,9 @@ def test_imports_for_type_checkers_only_do_not_count(tree):
 
 
 def test_import_inside_a_function_counts(tree):
-    tree.edit("neighbour.py", "return 1", "from lacuna.evaluation import gap\n    return gap")
+    tree.edit("neighbour.py", "return 1", "from lacuna.evaluation.metrics import gap\n    return gap")
     before = tree.digest()
-    tree.edit("lacuna/evaluation/gap.py", "/ len(gaps)", "/ 4")
+    tree.edit("lacuna/evaluation/metrics/gap.py", "/ len(gaps)", "/ 4")
     assert tree.digest() != before
 
 
@@ -173,5 +173,5 @@ def test_what_tables_tell_of_a_job_makes_no_model_again(script, monkeypatch):
     reached, read = set(), codedigest._read
     monkeypatch.setattr(codedigest, "_read", lambda source: reached.add(source.path.name) or read(source))
     code_digest(SOURCES.parent / "workflow/scripts" / script)
-    assert "artifacts.py" in reached
+    assert "files.py" in reached
     assert "provenance.py" not in reached

@@ -15,7 +15,7 @@ from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.models.init import reinitialise
 from lacuna.pruning import PRUNERS, criteria
-from lacuna.pruning.mask import Mask, prunable
+from lacuna.sparsity.mask import Mask, prunable
 
 SOURCE = data(retain=60, forget=12)
 CRITERIA = {

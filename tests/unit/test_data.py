@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lacuna.data import DATASETS, SCENARIOS, user_files
-from lacuna.data.digits import Digits
+from lacuna.data.datasets.digits import Digits
+from lacuna.data.datasets.npz import Npz
 from lacuna.data.images import Images
-from lacuna.data.npz import Npz
 from lacuna.data.scenarios.base import Known
 from lacuna.data.scenarios.indices import Indices
 from lacuna.data.scenarios.random_fraction import RandomFraction

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lacuna import catalogue
-from lacuna.config import load
-from lacuna.reporting.compare import read_published
+from lacuna.experiment import catalogue
+from lacuna.experiment.config import load
+from lacuna.reporting.published.compare import read_published
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "config/experiments").glob("*.yaml"))

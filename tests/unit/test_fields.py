@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import pytest
 
-from lacuna.catalogue import registries
 from lacuna.errors import LacunaError
+from lacuna.experiment.catalogue import registries
 from lacuna.fields import (
     Count,
     Fraction,

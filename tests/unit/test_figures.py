@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lacuna.catalogue import describe
+from lacuna.experiment.catalogue import describe
 from lacuna.reporting import FIGURES
 from lacuna.reporting.figures.metric_disagreement import _both_halves
-from lacuna.reporting.tables import (
+from lacuna.reporting.tables.base import (
     COORDINATES,
     Contest,
     backdoor_table,

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lacuna.artifacts import check_beside, content_of, pack_bits, read_json, read_npz, write_json, write_npz
+from lacuna.artifacts.files import check_beside, content_of, pack_bits, read_json, read_npz, write_json, write_npz
 from lacuna.errors import LacunaError
 
 SCRIPT = Path(__file__).parents[2] / "workflow/scripts/job.py"

@@ -12,9 +12,9 @@ from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.pruning import PRUNERS, criteria
 from lacuna.pruning.base import Origin
-from lacuna.pruning.mask import Mask
 from lacuna.randomness import derive
-from lacuna.training import Recipe, fit
+from lacuna.sparsity.mask import Mask
+from lacuna.training.loop import Recipe, fit
 
 RECIPE = Recipe(
     epochs=3, rewind_epoch=1, lr=0.1, batch_size=16, schedule="multistep", milestones=(2,), crop=1, flip=False

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lacuna.artifacts import comment_of, content_of, read_npz, write_json, write_npz
-from lacuna.records import differences, disagreement, record_of, unlike_experiment
+from lacuna.artifacts.files import comment_of, content_of, read_npz, write_json, write_npz
+from lacuna.artifacts.records import differences, disagreement, record_of, unlike_experiment
 
 PARAMETERS = {"unlearner": {"lr": 0.2, "milestones": [1, 2]}, "code": "abc"}
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from tiny import data, network, same, state
 from torch import nn
 
-from lacuna.compaction import channels
 from lacuna.data.batches import Augment
 from lacuna.errors import LacunaError
 from lacuna.fields import build
@@ -19,9 +18,10 @@ from lacuna.models import MODELS
 from lacuna.models.init import reinitialise
 from lacuna.pruning import PRUNERS, criteria
 from lacuna.pruning.base import Origin
-from lacuna.pruning.mask import Mask
 from lacuna.randomness import derive
-from lacuna.training import Recipe, copy_of, fit
+from lacuna.sparsity.compaction import channels
+from lacuna.sparsity.mask import Mask
+from lacuna.training.loop import Recipe, copy_of, fit
 
 SHAPE = (1, 6, 6)
 SOURCE = data(augment=Augment(1))

@@ -12,7 +12,7 @@ import scipy.stats
 from lacuna.errors import DamagedFile, LacunaError
 from lacuna.evaluation import Cell, evaluate
 from lacuna.evaluation.statistics import holm, kendall_w, least_effect, paired_p, t_interval
-from lacuna.reporting.tables import (
+from lacuna.reporting.tables.base import (
     COORDINATES,
     Contest,
     backdoor_table,
@@ -32,7 +32,7 @@ from lacuna.reporting.tables import (
     with_config,
     write_table,
 )
-from lacuna.reporting.transfer import probes_table, transfer_table
+from lacuna.reporting.tables.transfer import probes_table, transfer_table
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from lacuna.reporting import FIGURES
-from lacuna.reporting.tables import Contest, cells_table, layers_table, summary_table
+from lacuna.reporting.tables.base import Contest, cells_table, layers_table, summary_table
 
 PLACE = {"dataset": "d", "model": "m", "recipe": "r", "scenario": "class", "pruner": "omp", "sparsity": "0.90"}
 ORACLES = ["retrain", "retrain_exact"]

@@ -17,16 +17,17 @@ from tiny import data, network, same, state
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lacuna import training, unlearn
+from lacuna import unlearn
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import values_of
 from lacuna.pruning.criteria import grasp, magnitude, snip
-from lacuna.pruning.mask import Mask
-from lacuna.training import RECIPES, Checkpoint, Fast, Interrupted, Objective, Passes, Recipe, Sgd, copy_of, fit
+from lacuna.sparsity.mask import Mask
+from lacuna.training import loop as training
+from lacuna.training.loop import RECIPES, Checkpoint, Fast, Interrupted, Objective, Passes, Recipe, Sgd, copy_of, fit
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning.base import EditUnlearner, LossUnlearner, Run
-from lacuna.unlearning.famo import FAMO
+from lacuna.unlearning.methods.famo import FAMO
 
 QUICK = {"epochs": 3, "lr": 0.1, "batch_size": 16, "schedule": "cosine", "milestones": (), "crop": 1, "flip": False}
 SOURCE = data(augment=Augment(1))

@@ -15,18 +15,19 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import prune
 
 import lacuna
+from lacuna.commands.docs import parts_of
 from lacuna.data.batches import Augment, Batch, UnlearningData
-from lacuna.docs import parts_of
 from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.pruning.base import Origin
 from lacuna.pruning.criteria import magnitude
-from lacuna.pruning.mask import Mask
 from lacuna.pruning.one_shot import MagnitudePruning
-from lacuna.training import Checkpoint, Objective, Recipe, fit
-from lacuna.unlearning import UNLEARNERS, base, retrain, unlearn
-from lacuna.unlearning.l1_sparse import L1Sparse
-from lacuna.unlearning.rl import RandomLabels
+from lacuna.sparsity.mask import Mask
+from lacuna.training.loop import Checkpoint, Objective, Recipe, fit
+from lacuna.unlearning import UNLEARNERS, base, unlearn
+from lacuna.unlearning.methods import retrain
+from lacuna.unlearning.methods.l1_sparse import L1Sparse
+from lacuna.unlearning.methods.rl import RandomLabels
 
 METHODS = list(UNLEARNERS)
 STREAMS = {name: getattr(method, "streams", ()) for name, method in UNLEARNERS.items()}

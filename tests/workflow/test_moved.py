@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lacuna.artifacts import read_json, write_json
-from lacuna.records import record_of
+from lacuna.artifacts.files import read_json, write_json
+from lacuna.artifacts.records import record_of
 
 from .project import EXPERIMENT, STATES, UNLEARNERS, Done, Project, changed
 

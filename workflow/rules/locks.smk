@@ -20,7 +20,7 @@ if {"{", "}"} & set(f"{ROOT}{Path.cwd()}"):
 sys.path.insert(0, str(ROOT / "src"))
 
 from lacuna.errors import LacunaError
-from lacuna.processes import lead, share
+from lacuna.artifacts.processes import lead, share
 
 
 def take_away_stale_locks(folder):

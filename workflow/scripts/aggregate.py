@@ -2,10 +2,10 @@
 
 from job import job
 
-from lacuna.artifacts import content_of, write_json
-from lacuna.forms import read_forms
-from lacuna.reporting.aggregation import contest_of, tables_of
-from lacuna.reporting.tables import cells_table, doubts_of, missing_table, mixtures, still, write_table
+from lacuna.artifacts.files import content_of, write_json
+from lacuna.artifacts.forms import read_forms
+from lacuna.reporting.tables.aggregation import contest_of, tables_of
+from lacuna.reporting.tables.base import cells_table, doubts_of, missing_table, mixtures, still, write_table
 
 with job(snakemake) as say:
     params, output = snakemake.params, snakemake.output

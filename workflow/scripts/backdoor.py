@@ -2,7 +2,7 @@
 
 from job import job
 
-from lacuna.reporting.tables import Contest, backdoor_table, original_of, read_table, write_table
+from lacuna.reporting.tables.base import Contest, backdoor_table, original_of, read_table, write_table
 
 with job(snakemake) as say:
     params = snakemake.params

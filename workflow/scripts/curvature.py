@@ -7,13 +7,13 @@ from model_job import load_data, use_device
 
 import torch
 
-from lacuna.artifacts import write_json
-from lacuna.curvature import distance, largest_singular_value, training_steps
+from lacuna.artifacts.files import write_json
+from lacuna.artifacts.forms import read_form
 from lacuna.fields import build
-from lacuna.forms import read_form
+from lacuna.measurement.curvature import distance, largest_singular_value, training_steps
+from lacuna.models.files import load_into, load_mask, load_state, new_model
 from lacuna.randomness import derive
-from lacuna.store import load_into, load_mask, load_state, new_model
-from lacuna.training import RECIPES
+from lacuna.training.loop import RECIPES
 
 # the Hessian of so many samples stands for that of D: each step of the iteration reads them twice
 SAMPLES = 1000

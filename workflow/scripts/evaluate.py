@@ -2,11 +2,11 @@
 
 from job import commit, coordinates, job, record_of
 
-from lacuna.artifacts import check_beside, read_mask, read_npz, read_tensors, write_json
+from lacuna.artifacts.files import check_beside, read_mask, read_npz, read_tensors, write_json
+from lacuna.artifacts.forms import read_form
+from lacuna.artifacts.provenance import facts_of, unchanged
 from lacuna.errors import DamagedFile
 from lacuna.evaluation import Cell, evaluate, evaluate_layers
-from lacuna.forms import read_form
-from lacuna.provenance import facts_of, unchanged
 
 with job(snakemake) as say:
     given, params = snakemake.input, snakemake.params

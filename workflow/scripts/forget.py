@@ -4,13 +4,13 @@ from job import comment_for, job, without_method
 
 import numpy as np
 
-from lacuna.artifacts import read_npz, read_tensors, write_npz
+from lacuna.artifacts.files import read_npz, read_tensors, write_npz
+from lacuna.artifacts.forms import read_form
 from lacuna.data import SCENARIOS
 from lacuna.data.backdoor import backdoor_of
 from lacuna.data.scenarios.base import Known
 from lacuna.data.splits import forget_split
 from lacuna.fields import build
-from lacuna.forms import read_form
 
 with job(snakemake) as say:
     entry, w = snakemake.params.entry, snakemake.wildcards

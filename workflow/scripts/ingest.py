@@ -2,7 +2,7 @@
 
 from job import job, without_method
 
-from lacuna.artifacts import write_json
+from lacuna.artifacts.files import write_json
 from lacuna.data import DATASETS
 from lacuna.fields import build
 

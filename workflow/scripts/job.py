@@ -15,10 +15,10 @@ from typing import Any, NoReturn
 # The workflow's own library, installed or not; so every script imports this module first.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
-from lacuna.artifacts import check_beside, check_file, content_of, remove_debris, set_aside_with
+from lacuna.artifacts.files import check_beside, check_file, content_of, remove_debris, set_aside_with
+from lacuna.artifacts.machine import commit_of
+from lacuna.artifacts.processes import exclusive, follow
 from lacuna.errors import DamagedFile, LacunaError
-from lacuna.machine import commit_of
-from lacuna.processes import exclusive, follow
 
 # what a disk, a quota or a limit on files refuses
 _FULL = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -112,7 +112,7 @@ def inputs_of(snakemake: Any) -> dict[str, str]:
 
 
 def record_of(snakemake: Any) -> dict[str, Any]:
-    """What the job was asked for, and its inputs: in its output, where a later run looks (`lacuna.records`)."""
+    """What the job was asked for, and its inputs: in its output, where a later run looks (`artifacts.records`)."""
     return {"parameters": dict(snakemake.params.items()), "inputs": inputs_of(snakemake)}
 
 

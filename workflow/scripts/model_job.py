@@ -12,7 +12,7 @@ import numpy
 import torch
 
 from lacuna import __version__
-from lacuna.artifacts import (
+from lacuna.artifacts.files import (
     atomic,
     content_of,
     read_npz,
@@ -21,15 +21,15 @@ from lacuna.artifacts import (
     write_json,
     write_npz,
 )
+from lacuna.artifacts.forms import read_form
+from lacuna.artifacts.machine import processor, switches
 from lacuna.data.backdoor import backdoor_of
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.errors import LacunaError
-from lacuna.forms import read_form
-from lacuna.machine import processor, switches
 from lacuna.models.cost import inference_ms, macs, parameters
-from lacuna.pruning.mask import Mask
-from lacuna.store import save_mask, save_state
-from lacuna.training import Checkpoint, Fit, Recipe, diverged, logits, state_of
+from lacuna.models.files import save_mask, save_state
+from lacuna.sparsity.mask import Mask
+from lacuna.training.loop import Checkpoint, Fit, Recipe, diverged, logits, state_of
 from lacuna.unlearning.base import Outcome
 
 

@@ -2,7 +2,7 @@
 
 from job import commit, coordinates, job, record_of
 
-from lacuna.artifacts import read_npz, write_json
+from lacuna.artifacts.files import read_npz, write_json
 from lacuna.evaluation.population import Pool, evaluate_population
 from lacuna.evaluation.population.attacks import summary_of
 

@@ -3,11 +3,11 @@
 from job import coordinates, job, record_of
 from model_job import use_device
 
-from lacuna.artifacts import read_npz, read_tensors, write_json
+from lacuna.artifacts.files import read_npz, read_tensors, write_json
+from lacuna.artifacts.forms import read_form
 from lacuna.fields import build
-from lacuna.forms import read_form
-from lacuna.store import load_into, new_model
-from lacuna.transfer import Probing, Source, transfer
+from lacuna.measurement.linear_probe import Probing, Source, transfer
+from lacuna.models.files import load_into, new_model
 
 with job(snakemake) as say:
     given, params = snakemake.input, snakemake.params

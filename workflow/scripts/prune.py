@@ -4,11 +4,11 @@ from job import job, without_method
 from model_job import checkpoint_of, load_data, use_device, write_history, write_job
 
 from lacuna.fields import build
+from lacuna.models.files import load_into, load_mask, load_state, new_model, save_mask, save_state
 from lacuna.pruning import PRUNERS
 from lacuna.pruning.base import Origin
 from lacuna.randomness import derive
-from lacuna.store import load_into, load_mask, load_state, new_model, save_mask, save_state
-from lacuna.training import RECIPES, state_of
+from lacuna.training.loop import RECIPES, state_of
 
 with job(snakemake) as say:
     w, given, params = snakemake.wildcards, snakemake.input, snakemake.params

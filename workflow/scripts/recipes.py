@@ -2,7 +2,7 @@
 
 from job import job
 
-from lacuna.reporting.tables import Contest, read_table, recipes_table, write_table
+from lacuna.reporting.tables.base import Contest, read_table, recipes_table, write_table
 
 with job(snakemake) as say:
     contest = Contest(read_table(snakemake.input.cells), snakemake.params.oracles, snakemake.params.twins)

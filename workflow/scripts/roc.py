@@ -2,8 +2,8 @@
 
 from job import job
 
-from lacuna.forms import read_forms
-from lacuna.reporting.tables import roc_table, write_table
+from lacuna.artifacts.forms import read_forms
+from lacuna.reporting.tables.base import roc_table, write_table
 
 with job(snakemake) as say:
     populations, params = read_forms(snakemake.input.populations, "population"), snakemake.params

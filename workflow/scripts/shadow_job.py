@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from lacuna.artifacts import Arrays
+from lacuna.artifacts.files import Arrays
 from lacuna.data.batches import UnlearningData
+from lacuna.experiment.shadow_plan import half_of, models_of
 from lacuna.fields import build
+from lacuna.models.files import new_model
+from lacuna.procedures.shadows import forget_parts, one_by_one, restricted
 from lacuna.randomness import derive
-from lacuna.shadows.plan import half_of, models_of
-from lacuna.shadows.train import forget_parts, one_by_one, restricted
-from lacuna.store import new_model
-from lacuna.training import RECIPES, Checkpoint, Fit
+from lacuna.training.loop import RECIPES, Checkpoint, Fit
 
 
 class Shadow(NamedTuple):

@@ -5,11 +5,11 @@ from shadow_job import Shadow, ShadowJob, as_arrays, packed, state_under
 
 import numpy as np
 
-from lacuna.artifacts import Arrays, read_tensors, sha256_of_arrays, write_tensors
+from lacuna.artifacts.files import Arrays, read_tensors, sha256_of_arrays, write_tensors
 from lacuna.fields import build
+from lacuna.procedures.shadows import pruned
 from lacuna.pruning import PRUNERS
-from lacuna.shadows.train import pruned
-from lacuna.training import state_of
+from lacuna.training.loop import state_of
 
 with job(snakemake) as say:
     w, entry = snakemake.wildcards, snakemake.params.pruner

@@ -5,9 +5,9 @@ from shadow_job import Shadow, ShadowJob, as_arrays, packed
 
 import numpy as np
 
-from lacuna.artifacts import Arrays, write_tensors
-from lacuna.shadows.train import trained
-from lacuna.training import state_of
+from lacuna.artifacts.files import Arrays, write_tensors
+from lacuna.procedures.shadows import trained
+from lacuna.training.loop import state_of
 
 with job(snakemake) as say:
     shadows = ShadowJob(snakemake, say, dense=True)

@@ -7,13 +7,13 @@ from shadow_job import Shadow, ShadowJob, state_under, under
 
 import numpy as np
 
-from lacuna.artifacts import Arrays, read_tensors, sha256_of_arrays, write_npz
+from lacuna.artifacts.files import Arrays, read_tensors, sha256_of_arrays, write_npz
 from lacuna.fields import build
+from lacuna.procedures.shadows import answers, initialise, pool_arrays
 from lacuna.pruning import PRUNERS
 from lacuna.pruning.base import Origin
-from lacuna.pruning.mask import Mask
-from lacuna.shadows.train import answers, initialise, pool_arrays
-from lacuna.training import load_tensors, state_of
+from lacuna.sparsity.mask import Mask
+from lacuna.training.loop import load_tensors, state_of
 from lacuna.unlearning import unlearn
 
 with job(snakemake) as say:

@@ -2,10 +2,10 @@
 
 from job import comment_for, job
 
-from lacuna.artifacts import read_tensors, write_npz
+from lacuna.artifacts.files import read_tensors, write_npz
+from lacuna.artifacts.forms import read_form
 from lacuna.data.backdoor import backdoor_of
 from lacuna.data.splits import split
-from lacuna.forms import read_form
 
 with job(snakemake) as say:
     labels = read_tensors(snakemake.input.images, "images", mapped=True)[0]["y"]

@@ -2,9 +2,9 @@
 
 from job import job
 
-from lacuna.forms import read_forms
-from lacuna.reporting.tables import write_table
-from lacuna.reporting.transfer import probes_table, transfer_table
+from lacuna.artifacts.forms import read_forms
+from lacuna.reporting.tables.base import write_table
+from lacuna.reporting.tables.transfer import probes_table, transfer_table
 
 with job(snakemake) as say:
     params = snakemake.params

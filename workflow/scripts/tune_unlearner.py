@@ -11,14 +11,14 @@ from model_job import load_data, use_device
 import numpy as np
 import torch
 
-from lacuna.artifacts import read_tensors, write_json
+from lacuna.artifacts.files import read_tensors, write_json
 from lacuna.data import SCENARIOS
 from lacuna.data.scenarios.base import Known
 from lacuna.fields import build
+from lacuna.models.files import load_into, load_mask, new_model
+from lacuna.procedures.tuning import VISIBLE, Start, Tuning, tune
 from lacuna.randomness import derive
-from lacuna.store import load_into, load_mask, new_model
-from lacuna.training import RECIPES
-from lacuna.tuning import VISIBLE, Start, Tuning, tune
+from lacuna.training.loop import RECIPES
 
 with job(snakemake) as say:
     w, given, params = snakemake.wildcards, snakemake.input, snakemake.params

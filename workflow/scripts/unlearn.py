@@ -5,14 +5,14 @@ from pathlib import Path
 from job import job, without_method
 from model_job import checkpoint_of, load_data, use_device, write_cell
 
-from lacuna.energy import EnergyMeter, sum_of
+from lacuna.artifacts.forms import read_form
 from lacuna.fields import build
-from lacuna.forms import read_form
+from lacuna.measurement.energy import EnergyMeter, sum_of
+from lacuna.models.files import load_into, load_mask, load_state, new_model, save_state
 from lacuna.pruning import PRUNERS
 from lacuna.pruning.base import Origin
 from lacuna.randomness import derive
-from lacuna.store import load_into, load_mask, load_state, new_model, save_state
-from lacuna.training import RECIPES, state_of
+from lacuna.training.loop import RECIPES, state_of
 from lacuna.unlearning import unlearn
 
 with job(snakemake) as say:

@@ -11,10 +11,10 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
+from lacuna.artifacts.processes import exclusive
 from lacuna.data.images import Dataset, Images
 from lacuna.errors import LacunaError
 from lacuna.fields import Text
-from lacuna.processes import exclusive
 
 T = TypeVar("T")
 _DAY = 24 * 3600.0

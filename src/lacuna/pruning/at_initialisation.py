@@ -14,9 +14,9 @@ from lacuna.errors import LacunaError
 from lacuna.fields import Count
 from lacuna.pruning import criteria
 from lacuna.pruning.base import Pruner
-from lacuna.pruning.mask import Mask, Sparsity, prunable
 from lacuna.registry import register
-from lacuna.training import copy_of
+from lacuna.sparsity.mask import Mask, Sparsity, prunable
+from lacuna.training.loop import copy_of
 
 # norms by what they are given, in evaluation mode too
 _NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)

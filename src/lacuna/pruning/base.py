@@ -16,10 +16,10 @@ from torch import nn
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.pruning.criteria import Criterion, Scores
-from lacuna.pruning.mask import Mask, Scope, Sparsity, prunable, refuse_computed
 from lacuna.pruning.rounds import rounds_to, sparsity_of
 from lacuna.randomness import derive
-from lacuna.training import Checkpoint, Fit, Recipe, State, fit, load_tensors, state_of
+from lacuna.sparsity.mask import Mask, Scope, Sparsity, prunable, refuse_computed
+from lacuna.training.loop import Checkpoint, Fit, Recipe, State, fit, load_tensors, state_of
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from torch.nn.functional import cross_entropy
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.models.modes import plain_attention
-from lacuna.pruning.mask import prunable
 from lacuna.randomness import derive, seeded
-from lacuna.training import copy_of
+from lacuna.sparsity.mask import prunable
+from lacuna.training.loop import copy_of
 
 BatchNorm = Literal["train", "frozen"]
 Scores = dict[str, Tensor]

@@ -11,16 +11,16 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from lacuna.compaction import Channels, Compaction, channels_both_ways
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Count
 from lacuna.pruning import criteria
 from lacuna.pruning.base import TrainedPruner, drawn, magnitudes
 from lacuna.pruning.criteria import Scores
-from lacuna.pruning.mask import Mask, Scope, Sparsity, prunable, refuse_computed
 from lacuna.registry import register
-from lacuna.training import Fit, Recipe, State, fit
+from lacuna.sparsity.compaction import Channels, Compaction, channels_both_ways
+from lacuna.sparsity.mask import Mask, Scope, Sparsity, prunable, refuse_computed
+from lacuna.training.loop import Fit, Recipe, State, fit
 
 
 @dataclass(frozen=True, kw_only=True)

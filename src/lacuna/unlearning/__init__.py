@@ -1,4 +1,4 @@
-"""Unlearners: one file per method. `unlearn` runs any of them, inside the pipeline or in a notebook."""
+"""Unlearners: one file per method, in `methods`. `unlearn` runs any of them, inside the pipeline or in a notebook."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lacuna.data.batches import UnlearningData
     from lacuna.unlearning.base import Outcome
 
-UNLEARNERS: Registry = Registry("lacuna.unlearning", "unlearner", __path__[0])
+UNLEARNERS: Registry = Registry("lacuna.unlearning.methods", "unlearner", __path__[0] + "/methods")
 
 
 def unlearn(method: str, model: nn.Module, data: UnlearningData, **options: Any) -> Outcome:
