@@ -19,6 +19,8 @@ def tree(tmp_path, monkeypatch):
         script = tmp_path / "scripts" / "script.py"
 
         def path(self, name: str) -> Path:
+            if name.startswith("lib/"):
+                return tmp_path / name
             return tmp_path / "scripts" / name if "/" not in name else tmp_path / "src" / name
 
         def edit(self, name: str, old: str, new: str) -> None:
@@ -34,8 +36,15 @@ def tree(tmp_path, monkeypatch):
     monkeypatch.setattr(codedigest, "_SOURCES", tmp_path / "src")
     Tree.script.parent.mkdir()
     Tree.script.write_text(
-        '"""A script."""\n\nimport neighbour\nfrom lacuna.data.splits import split\n\nsplit(neighbour.f)\n'
+        '"""A script."""\n\nimport neighbour\nfrom shared.job import job\nfrom lacuna.data.splits import split\n\n'
+        "split(neighbour.f)\n"
     )
+    shared = tmp_path / "lib" / "shared"
+    shared.mkdir(parents=True)
+    (shared / "__init__.py").write_text("ROOT = 1\n")
+    (shared / "job.py").write_text("from .log import log\n\n\ndef job():\n    return log\n")
+    (shared / "log.py").write_text("log = 1\n")
+    (shared / "drawing.py").write_text("colour = 1\n")
     (Tree.script.parent / "neighbour.py").write_text("def f():\n    return 1\n")
     (Tree.script.parent / "stranger.py").write_text("def g():\n    return 1\n")
     codedigest._read.cache_clear()
@@ -69,6 +78,10 @@ def test_comments_docstrings_and_layout_do_not_count(tree, name, old, new):
     [
         ("script.py", "split(neighbour.f)", "split(neighbour.f, 1)"),
         ("neighbour.py", "return 1", "return 2"),
+        # beside the folder of scripts: what all of them share
+        ("lib/shared/job.py", "return log", "return not log"),
+        ("lib/shared/log.py", "log = 1", "log = 2"),
+        ("lib/shared/__init__.py", "ROOT = 1", "ROOT = 2"),
         ("lacuna/data/splits.py", "VAL_FRACTION = 0.1", "VAL_FRACTION = 0.2"),
         # reached through splits only
         ("lacuna/randomness.py", ">> 1", ">> 2"),
@@ -88,7 +101,11 @@ def test_code_that_the_script_reaches_counts(tree, name, old, new):
 
 @pytest.mark.parametrize(
     ("name", "old", "new"),
-    [("stranger.py", "return 1", "return 2"), ("lacuna/unlearning/methods/ga.py", "return -cross", "return +cross")],
+    [
+        ("stranger.py", "return 1", "return 2"),
+        ("lacuna/unlearning/methods/ga.py", "return -cross", "return +cross"),
+        ("lib/shared/drawing.py", "colour = 1", "colour = 2"),
+    ],
 )
 def test_code_out_of_reach_does_not_count(tree, name, old, new):
     before = tree.digest()

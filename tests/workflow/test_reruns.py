@@ -116,7 +116,7 @@ def words_only(project: Project) -> None:
         "src/lacuna/reporting/tables/base.py",
         "src/lacuna/reporting/figures/time_vs_gap.py",
         "workflow/scripts/unlearn.py",
-        "workflow/scripts/job.py",
+        "workflow/lib/lacuna_workflow/job.py",
     ):
         project.edit(path, change)
     project.edit("workflow/rules/unlearn.smk", lambda before: "# A comment.\n" + before)

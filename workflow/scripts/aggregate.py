@@ -1,6 +1,6 @@
 """All metrics of an experiment → its tables, with the experiment as it was resolved."""
 
-from job import job
+from lacuna_workflow.job import job
 
 from lacuna.artifacts.files import content_of, write_json
 from lacuna.artifacts.forms import read_forms

@@ -1,6 +1,6 @@
 """cells.csv → backdoor.csv."""
 
-from job import job
+from lacuna_workflow.job import job
 
 from lacuna.reporting.tables.base import Contest, backdoor_table, original_of, read_table, write_table
 

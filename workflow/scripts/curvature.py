@@ -2,8 +2,8 @@
 
 from dataclasses import asdict, replace
 
-from job import job, record_of, without_method
-from model_job import load_data, use_device
+from lacuna_workflow.job import job, record_of, without_method
+from lacuna_workflow.model_job import load_data, use_device
 
 import torch
 

@@ -1,6 +1,6 @@
 """Predictions of a cell and of its oracles → its metrics."""
 
-from job import commit, coordinates, job, record_of
+from lacuna_workflow.job import commit, coordinates, job, record_of
 
 from lacuna.artifacts.files import check_beside, read_mask, read_npz, read_tensors, write_json
 from lacuna.artifacts.forms import read_form

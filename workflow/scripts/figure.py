@@ -1,6 +1,6 @@
 """The tables that a figure reads → the figure, as SVG and PNG."""
 
-from job import job
+from lacuna_workflow.job import job
 
 from lacuna.reporting import FIGURES
 from lacuna.reporting.style import save

@@ -1,6 +1,6 @@
 """A seed's split → retain and forget of one scenario."""
 
-from job import comment_for, job, without_method
+from lacuna_workflow.job import comment_for, job, without_method
 
 import numpy as np
 

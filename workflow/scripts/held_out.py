@@ -4,8 +4,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from job import job, without_method
-from model_job import load_data, use_device, write_job
+from lacuna_workflow.job import job, without_method
+from lacuna_workflow.model_job import load_data, use_device, write_job
 
 import numpy as np
 import torch

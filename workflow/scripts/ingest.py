@@ -1,6 +1,6 @@
 """Dataset → images.safetensors and meta.json."""
 
-from job import job, without_method
+from lacuna_workflow.job import job, without_method
 
 from lacuna.artifacts.files import write_json
 from lacuna.data import DATASETS

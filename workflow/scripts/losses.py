@@ -1,7 +1,7 @@
 """The dense model → the score of every sample that it was trained on: its loss, −log p_y."""
 
-from job import job, without_method
-from model_job import load_data, use_device, write_job
+from lacuna_workflow.job import job, without_method
+from lacuna_workflow.model_job import load_data, use_device, write_job
 
 from lacuna.artifacts.files import write_npz
 from lacuna.fields import build

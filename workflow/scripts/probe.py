@@ -1,7 +1,7 @@
 """A cell's model and another dataset → how well a linear probe on its features does there."""
 
-from job import coordinates, job, record_of
-from model_job import use_device
+from lacuna_workflow.job import coordinates, job, record_of
+from lacuna_workflow.model_job import use_device
 
 from lacuna.artifacts.files import read_npz, read_tensors, write_json
 from lacuna.artifacts.forms import read_form

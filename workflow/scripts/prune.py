@@ -1,7 +1,7 @@
 """A model, dense or of an earlier round, with where it began → a sparser model, trained under its mask."""
 
-from job import job, without_method
-from model_job import checkpoint_of, load_data, use_device, write_history, write_job
+from lacuna_workflow.job import job, without_method
+from lacuna_workflow.model_job import checkpoint_of, load_data, use_device, write_history, write_job
 
 from lacuna.fields import build
 from lacuna.models.files import load_into, load_mask, load_state, new_model, save_mask, save_state

@@ -1,7 +1,7 @@
 """A network as it is initialised → its logits on the training images."""
 
-from job import comment_for, job
-from model_job import load_data, use_device
+from lacuna_workflow.job import comment_for, job
+from lacuna_workflow.model_job import load_data, use_device
 
 from lacuna.artifacts.files import write_npz
 from lacuna.models.files import new_model

@@ -1,6 +1,6 @@
 """The cells of an experiment with several recipes → whether they rank the methods alike."""
 
-from job import job
+from lacuna_workflow.job import job
 
 from lacuna.reporting.tables.base import Contest, read_table, recipes_table, write_table
 

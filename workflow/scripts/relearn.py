@@ -1,7 +1,7 @@
 """An unlearned model and the original one → how many epochs on the forget set bring its accuracy back."""
 
-from job import job, record_of, without_method
-from model_job import load_data, use_device
+from lacuna_workflow.job import job, record_of, without_method
+from lacuna_workflow.model_job import load_data, use_device
 
 from lacuna.artifacts.files import write_json
 from lacuna.fields import build

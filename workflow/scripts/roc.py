@@ -1,6 +1,6 @@
 """All population.json of an experiment → roc.csv."""
 
-from job import job
+from lacuna_workflow.job import job
 
 from lacuna.artifacts.forms import read_forms
 from lacuna.reporting.tables.base import roc_table, write_table

@@ -1,7 +1,7 @@
 """Dense shadow originals → the same models pruned, each trained under its mask on its half."""
 
-from job import job, without_method
-from shadow_job import Shadow, ShadowJob, as_arrays, packed, state_under
+from lacuna_workflow.job import job, without_method
+from lacuna_workflow.shadow_job import Shadow, ShadowJob, as_arrays, packed, state_under
 
 import numpy as np
 

@@ -1,7 +1,7 @@
 """Images and split → several dense shadow originals, each trained on its half, and their states at the rewind epoch."""
 
-from job import job
-from shadow_job import Shadow, ShadowJob, as_arrays, packed
+from lacuna_workflow.job import job
+from lacuna_workflow.shadow_job import Shadow, ShadowJob, as_arrays, packed
 
 import numpy as np
 

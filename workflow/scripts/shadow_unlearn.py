@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from job import job, without_method
-from shadow_job import Shadow, ShadowJob, state_under, under
+from lacuna_workflow.job import job, without_method
+from lacuna_workflow.shadow_job import Shadow, ShadowJob, state_under, under
 
 import numpy as np
 

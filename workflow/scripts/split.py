@@ -1,6 +1,6 @@
 """Labels → the seed's train, val and test indices, and who is poisoned where the dataset has a backdoor."""
 
-from job import comment_for, job
+from lacuna_workflow.job import comment_for, job
 
 from lacuna.artifacts.files import read_tensors, write_npz
 from lacuna.artifacts.forms import read_form

@@ -1,7 +1,7 @@
 """Images and split → the dense original model and its states at the start and at the rewind epoch."""
 
-from job import job, without_method
-from model_job import checkpoint_of, load_data, use_device, write_history, write_job
+from lacuna_workflow.job import job, without_method
+from lacuna_workflow.model_job import checkpoint_of, load_data, use_device, write_history, write_job
 
 from lacuna.fields import build
 from lacuna.models.files import new_model, save_mask, save_state

@@ -1,6 +1,6 @@
 """All probes of an experiment → probes.csv and transfer.csv."""
 
-from job import job
+from lacuna_workflow.job import job
 
 from lacuna.artifacts.forms import read_forms
 from lacuna.reporting.tables.base import write_table

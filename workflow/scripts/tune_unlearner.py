@@ -5,8 +5,8 @@ import itertools
 import json
 from pathlib import Path
 
-from job import commit, inputs_of, job, without_method
-from model_job import load_data, use_device
+from lacuna_workflow.job import commit, inputs_of, job, without_method
+from lacuna_workflow.model_job import load_data, use_device
 
 import numpy as np
 import torch

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from job import job
+from lacuna_workflow.job import job
 
 from lacuna.artifacts.files import atomic
 from lacuna.artifacts.forms import read_form

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from job import job, without_method
-from model_job import checkpoint_of, load_data, use_device, write_cell
+from lacuna_workflow.cell_job import write_cell
+from lacuna_workflow.job import job, without_method
+from lacuna_workflow.model_job import checkpoint_of, load_data, use_device
 
 from lacuna.artifacts.forms import read_form
 from lacuna.fields import build

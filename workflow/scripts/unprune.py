@@ -1,7 +1,8 @@
 """Sparse model, θ_0 and forget split → a model that was grown, unlearned and pruned back, its predictions and cost."""
 
-from job import job, without_method
-from model_job import checkpoint_of, load_data, use_device, write_cell
+from lacuna_workflow.cell_job import write_cell
+from lacuna_workflow.job import job, without_method
+from lacuna_workflow.model_job import checkpoint_of, load_data, use_device
 
 from lacuna.fields import build
 from lacuna.measurement.energy import EnergyMeter

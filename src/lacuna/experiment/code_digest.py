@@ -21,13 +21,13 @@ _SOURCES = Path(__file__).resolve().parents[2]
 
 
 def code_digest(script: str | Path, *modules: str) -> str:
-    """Hex digest of `script`, its neighbours and lacuna modules it imports, and `modules` (dotted names).
+    """Hex digest of `script`, what it imports from its folder, ../lib and lacuna, and `modules` (dotted names).
 
     `modules` names what the script finds through a registry, which no import statement shows, and the user's own.
     """
     digest = hashlib.sha256()
     script = Path(script).resolve()
-    pending = [_Source(script, script.parent)]
+    pending = [_Source(script, (script.parent, script.parents[1] / "lib"))]
     for name in modules:
         pending.extend(_of_lacuna(name) if _is_lacuna(name) else _of_user(name))
     reached: set[_Source] = set()
@@ -43,10 +43,18 @@ def code_digest(script: str | Path, *modules: str) -> str:
 
 @dataclass(frozen=True)
 class _Source:
-    """A file, and the folder whose modules it imports as its neighbours; None: they do not count."""
+    """A file, and the folders whose modules it imports as its neighbours; without any they do not count."""
 
     path: Path
-    root: Path | None
+    roots: tuple[Path, ...] = ()
+
+    @property
+    def package(self) -> tuple[str, ...]:
+        """The names of the packages that the file lies in, outermost first."""
+        for root in self.roots:
+            if self.path.is_relative_to(root):
+                return self.path.parent.relative_to(root).parts
+        return ()
 
 
 @functools.cache
@@ -55,17 +63,16 @@ def _read(source: _Source) -> tuple[str, tuple[_Source, ...]]:
 
     Whoever imports such a file says what is wrong with it, and it may be one that nobody needs.
     """
-    path, root = source.path, source.root
+    path = source.path
     try:
         with tokenize.open(path) as file:  # as Python reads it: a byte order mark, a coding in its first lines
             tree = ast.parse(file.read(), str(path))
     except (SyntaxError, ValueError):
         return hashlib.sha256(path.read_bytes()).hexdigest(), ()
-    package = path.parent.relative_to(root).parts if root is not None else ()
     imported = tuple(
         found
-        for name in _imports(tree, package)
-        for found in (_of_lacuna(name) if _is_lacuna(name) else _neighbours(name, root))
+        for name in _imports(tree, source.package)
+        for found in (_of_lacuna(name) if _is_lacuna(name) else _neighbours(name, source.roots))
     )
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
@@ -105,11 +112,11 @@ def _is_lacuna(name: str) -> bool:
 
 
 def _of_lacuna(name: str) -> Iterator[_Source]:
-    return (_Source(path, None) for path in _files(name, _SOURCES))
+    return (_Source(path) for path in _files(name, _SOURCES))
 
 
-def _neighbours(name: str, root: Path | None) -> Iterator[_Source]:
-    return (_Source(path, root) for path in (_files(name, root) if root is not None else ()))
+def _neighbours(name: str, roots: tuple[Path, ...]) -> Iterator[_Source]:
+    return (_Source(path, roots) for root in roots for path in _files(name, root))
 
 
 def _files(name: str, root: Path) -> Iterator[Path]:
@@ -130,6 +137,6 @@ def _of_user(name: str) -> Iterator[_Source]:
     folders = spec.submodule_search_locations
     root = Path(next(iter(folders)) if folders else str(spec.origin)).resolve().parent
     if "site-packages" in root.parts:
-        yield from (_Source(path, None) for path in [*_files(name, root)][-1:])
+        yield from (_Source(path) for path in [*_files(name, root)][-1:])
     else:
-        yield from _neighbours(name, root)
+        yield from _neighbours(name, (root,))

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from job import without_method
-from model_job import load_data, use_device, write_job
+from lacuna_workflow.job import without_method
+from lacuna_workflow.model_job import load_data, use_device, write_job
 
 import numpy as np
 import torch

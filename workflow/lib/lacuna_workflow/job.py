@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-# The workflow's own library, installed or not; so every script imports this module first.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+from lacuna_workflow import ROOT
 
 from lacuna.artifacts.files import check_beside, check_file, content_of, remove_debris, set_aside_with
 from lacuna.artifacts.machine import commit_of
@@ -123,7 +122,7 @@ def comment_for(snakemake: Any) -> str:
 
 def commit() -> str:
     """The git commit of the workflow."""
-    return commit_of(Path(__file__).resolve().parents[2])
+    return commit_of(ROOT)
 
 
 def coordinates(wildcards: Any) -> dict[str, Any]:
