@@ -244,7 +244,7 @@ def correctness(stage: Stage) -> None:
 
     from lacuna.models import MODELS
     from lacuna.pruning import PRUNERS
-    from lacuna.pruning.criteria import magnitude
+    from lacuna.pruning.criteria.magnitude import magnitude
     from lacuna.sparsity.mask import Mask
     from lacuna.unlearning import UNLEARNERS, unlearn
 

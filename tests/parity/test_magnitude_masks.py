@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lacuna.pruning.criteria import magnitude
+from lacuna.pruning.criteria.magnitude import magnitude
 from lacuna.sparsity.mask import Mask
 
 

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from lacuna.errors import LacunaError
 from lacuna.evaluation import Cell, evaluate
 from lacuna.measurement.curvature import distance, largest_singular_value, training_steps
-from lacuna.pruning.criteria import magnitude
+from lacuna.pruning.criteria.magnitude import magnitude
 from lacuna.sparsity.mask import Mask
 
 SOURCE = data()

@@ -18,8 +18,9 @@ from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.gradients.per_sample import mean_squares
 from lacuna.gradients.whole import lowest, mean_gradient
+from lacuna.models.inference import copy_of
 from lacuna.sparsity.mask import Mask, prunable
-from lacuna.training.loop import Checkpoint, Interrupted, Work, copy_of
+from lacuna.training.loop import Checkpoint, Interrupted, Work
 from lacuna.unlearning import UNLEARNERS, base, unlearn
 from lacuna.unlearning.methods.boundary_expand import BoundaryExpand
 from lacuna.unlearning.methods.boundary_shrink import BoundaryShrink

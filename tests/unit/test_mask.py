@@ -15,7 +15,7 @@ from torch import nn
 from lacuna.artifacts.files import read_npz, write_npz
 from lacuna.errors import LacunaError
 from lacuna.evaluation.metrics.topology import intersection_over_union
-from lacuna.models.files import load_mask, save_mask
+from lacuna.sparsity.files import load_mask, save_mask
 from lacuna.sparsity.mask import Mask, prunable
 
 SHAPES = st.lists(st.lists(st.integers(1, 4), min_size=2, max_size=4), min_size=1, max_size=4)

@@ -17,8 +17,8 @@ from lacuna.experiment import feasibility as reachable
 from lacuna.experiment.feasibility import Question, answer, answers
 from lacuna.models import MODELS
 from lacuna.models.files import load_into, new_model, save_state
+from lacuna.models.inference import state_of
 from lacuna.pruning import PRUNERS
-from lacuna.training.loop import state_of
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning import base as unlearning_base
 

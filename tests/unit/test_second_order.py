@@ -18,11 +18,12 @@ from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.gradients import per_sample
-from lacuna.gradients.per_sample import each_gradient, mean_squares, memory_at_hand, true_label
+from lacuna.gradients.memory import memory_at_hand
+from lacuna.gradients.per_sample import each_gradient, mean_squares, true_label
 from lacuna.gradients.whole import mean_gradient, squared_batch_means, trained, unmasked
 from lacuna.models import MODELS
+from lacuna.models.inference import copy_of
 from lacuna.randomness import derive
-from lacuna.training.loop import copy_of
 from lacuna.unlearning import UNLEARNERS, unlearn
 from lacuna.unlearning.methods.ff import FisherForgetting, drawn_label, every_label, squares_of_batches, whole_class
 from lacuna.unlearning.methods.iu import InfluenceUnlearning

@@ -21,10 +21,13 @@ from lacuna import unlearn
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import values_of
-from lacuna.pruning.criteria import grasp, magnitude, snip
+from lacuna.models.inference import copy_of
+from lacuna.pruning.criteria.grasp import grasp
+from lacuna.pruning.criteria.magnitude import magnitude
+from lacuna.pruning.criteria.snip import snip
 from lacuna.sparsity.mask import Mask
 from lacuna.training import loop as training
-from lacuna.training.loop import RECIPES, Checkpoint, Fast, Interrupted, Objective, Passes, Recipe, Sgd, copy_of, fit
+from lacuna.training.loop import RECIPES, Checkpoint, Fast, Interrupted, Objective, Passes, Recipe, Sgd, fit
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning.base import EditUnlearner, LossUnlearner, Run
 from lacuna.unlearning.methods.famo import FAMO

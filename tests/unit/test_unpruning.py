@@ -11,9 +11,10 @@ from lacuna.data.batches import Augment
 from lacuna.errors import LacunaError
 from lacuna.procedures import unpruning
 from lacuna.procedures.unpruning import SMALL, unprune
-from lacuna.pruning.criteria import magnitude
-from lacuna.pruning.one_shot import MagnitudePruning, RandomPruning
-from lacuna.pruning.structured import FilterL2
+from lacuna.pruning.criteria.magnitude import magnitude
+from lacuna.pruning.filter_l2 import FilterL2
+from lacuna.pruning.omp import MagnitudePruning
+from lacuna.pruning.random import RandomPruning
 from lacuna.sparsity.mask import Mask
 from lacuna.training.loop import Checkpoint, Interrupted, Objective
 from lacuna.unlearning import UNLEARNERS, unlearn

@@ -231,7 +231,7 @@ CASES = [
     Case("the code of the training loop", code("src/lacuna/training/loop.py"), origins() | ALL_CELLS),
     Case(
         "the code of a pruner",
-        code("src/lacuna/pruning/one_shot.py"),
+        code("src/lacuna/pruning/omp.py"),
         origins(dense=False) | with_report(*UNLEARNERS, states=("omp-0.90",)),
     ),
     Case("fewer metrics", metrics("UA", "avg_gap", "time_s"), evaluations(*UNLEARNERS) | REPORT),

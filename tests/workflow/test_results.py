@@ -20,9 +20,10 @@ from lacuna.data.batches import Augment, UnlearningData
 from lacuna.evaluation import METRICS, default_metrics
 from lacuna.experiment.feasibility import Question, answer
 from lacuna.experiment.limits import memory_mb, minutes
-from lacuna.models.files import load_mask, load_state, new_model
-from lacuna.pruning.base import Origin
+from lacuna.models.files import load_state, new_model
+from lacuna.sparsity.files import load_mask
 from lacuna.sparsity.mask import prunable
+from lacuna.training.origin import Origin
 from lacuna.unlearning import unlearn
 
 from .project import DRAWN, ROOT, STATES, UNLEARNERS, Project, changed

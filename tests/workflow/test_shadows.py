@@ -14,11 +14,11 @@ from lacuna.data.batches import Augment, UnlearningData
 from lacuna.evaluation.population import POPULATION_METRICS
 from lacuna.experiment.shadow_plan import half_of
 from lacuna.models.files import new_model
+from lacuna.models.inference import state_of
 from lacuna.procedures.shadows import answers, initialise, restricted
-from lacuna.pruning.base import Origin
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import state_of
+from lacuna.training.origin import Origin
 from lacuna.unlearning import unlearn
 
 from .project import EXPERIMENT, Project

@@ -11,8 +11,9 @@ from lacuna.artifacts.files import write_json
 from lacuna.artifacts.forms import read_form
 from lacuna.fields import build
 from lacuna.measurement.curvature import distance, largest_singular_value, training_steps
-from lacuna.models.files import load_into, load_mask, load_state, new_model
+from lacuna.models.files import load_into, load_state, new_model
 from lacuna.randomness import derive
+from lacuna.sparsity.files import load_mask
 from lacuna.training.loop import RECIPES
 
 # the Hessian of so many samples stands for that of D: each step of the iteration reads them twice

@@ -6,8 +6,9 @@ from lacuna_workflow.model_job import load_data, use_device
 from lacuna.artifacts.files import write_json
 from lacuna.fields import build
 from lacuna.measurement.relearning import Relearning, relearn
-from lacuna.models.files import load_into, load_mask, new_model
+from lacuna.models.files import load_into, new_model
 from lacuna.randomness import derive
+from lacuna.sparsity.files import load_mask
 from lacuna.training.loop import RECIPES
 
 with job(snakemake) as say:

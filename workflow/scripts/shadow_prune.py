@@ -7,9 +7,9 @@ import numpy as np
 
 from lacuna.artifacts.files import Arrays, read_tensors, sha256_of_arrays, write_tensors
 from lacuna.fields import build
+from lacuna.models.inference import state_of
 from lacuna.procedures.shadows import pruned
 from lacuna.pruning import PRUNERS
-from lacuna.training.loop import state_of
 
 with job(snakemake) as say:
     w, entry = snakemake.wildcards, snakemake.params.pruner

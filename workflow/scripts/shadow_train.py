@@ -6,8 +6,8 @@ from lacuna_workflow.shadow_job import Shadow, ShadowJob, as_arrays, packed
 import numpy as np
 
 from lacuna.artifacts.files import Arrays, write_tensors
+from lacuna.models.inference import state_of
 from lacuna.procedures.shadows import trained
-from lacuna.training.loop import state_of
 
 with job(snakemake) as say:
     shadows = ShadowJob(snakemake, say, dense=True)

@@ -9,11 +9,11 @@ import numpy as np
 
 from lacuna.artifacts.files import Arrays, read_tensors, sha256_of_arrays, write_npz
 from lacuna.fields import build
+from lacuna.models.inference import load_tensors, state_of
 from lacuna.procedures.shadows import answers, initialise, pool_arrays
 from lacuna.pruning import PRUNERS
-from lacuna.pruning.base import Origin
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import load_tensors, state_of
+from lacuna.training.origin import Origin
 from lacuna.unlearning import unlearn
 
 with job(snakemake) as say:

@@ -4,11 +4,13 @@ from lacuna_workflow.job import job, without_method
 from lacuna_workflow.model_job import checkpoint_of, load_data, use_device, write_history, write_job
 
 from lacuna.fields import build
-from lacuna.models.files import new_model, save_mask, save_state
+from lacuna.models.files import new_model, save_state
+from lacuna.models.inference import state_of
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
+from lacuna.sparsity.files import save_mask
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import RECIPES, fit, state_of
+from lacuna.training.loop import RECIPES, fit
 
 with job(snakemake) as say:
     w, params = snakemake.wildcards, snakemake.params

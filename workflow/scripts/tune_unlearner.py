@@ -15,9 +15,10 @@ from lacuna.artifacts.files import read_tensors, write_json
 from lacuna.data import SCENARIOS
 from lacuna.data.scenarios.base import Known
 from lacuna.fields import build
-from lacuna.models.files import load_into, load_mask, new_model
+from lacuna.models.files import load_into, new_model
 from lacuna.procedures.tuning import VISIBLE, Start, Tuning, tune
 from lacuna.randomness import derive
+from lacuna.sparsity.files import load_mask
 from lacuna.training.loop import RECIPES
 
 with job(snakemake) as say:

@@ -9,11 +9,13 @@ from lacuna_workflow.model_job import checkpoint_of, load_data, use_device
 from lacuna.artifacts.forms import read_form
 from lacuna.fields import build
 from lacuna.measurement.energy import EnergyMeter, sum_of
-from lacuna.models.files import load_into, load_mask, load_state, new_model, save_state
+from lacuna.models.files import load_into, load_state, new_model, save_state
+from lacuna.models.inference import state_of
 from lacuna.pruning import PRUNERS
-from lacuna.pruning.base import Origin
 from lacuna.randomness import derive
-from lacuna.training.loop import RECIPES, state_of
+from lacuna.sparsity.files import load_mask
+from lacuna.training.loop import RECIPES
+from lacuna.training.origin import Origin
 from lacuna.unlearning import unlearn
 
 with job(snakemake) as say:

@@ -6,10 +6,11 @@ from lacuna_workflow.model_job import checkpoint_of, load_data, use_device
 
 from lacuna.fields import build
 from lacuna.measurement.energy import EnergyMeter
-from lacuna.models.files import load_into, load_mask, load_state, new_model
+from lacuna.models.files import load_into, load_state, new_model
 from lacuna.procedures.unpruning import unprune
 from lacuna.pruning import PRUNERS
 from lacuna.randomness import derive
+from lacuna.sparsity.files import load_mask
 from lacuna.training.loop import RECIPES
 
 with job(snakemake) as say:

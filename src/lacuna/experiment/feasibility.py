@@ -305,8 +305,8 @@ def _train(network: Any, question: Question) -> None:
     from torch.nn.functional import cross_entropy
 
     from lacuna.models.files import load_into, save_state
+    from lacuna.models.inference import copy_of, state_of
     from lacuna.models.modes import evaluating
-    from lacuna.training.loop import copy_of, state_of
 
     try:
         network = copy_of(network)
@@ -388,8 +388,9 @@ def _prune(network: Any, pruner: Any, question: Question) -> None:
     """One round of a pruner: scores, mask, a step under it, and the compacted network where it runs in one."""
     import torch
 
-    from lacuna.pruning.base import Origin
-    from lacuna.training.loop import Recipe, copy_of, state_of
+    from lacuna.models.inference import copy_of, state_of
+    from lacuna.training.loop import Recipe
+    from lacuna.training.origin import Origin
 
     network = copy_of(network)
     if pruner.structured:
@@ -409,9 +410,9 @@ def _prune(network: Any, pruner: Any, question: Question) -> None:
 
 def _unlearn(network: Any, question: Question, options: dict[str, Any]) -> None:
     """A short run of a method."""
-    from lacuna.pruning.base import Origin
+    from lacuna.models.inference import state_of
     from lacuna.sparsity.mask import Mask
-    from lacuna.training.loop import state_of
+    from lacuna.training.origin import Origin
     from lacuna.unlearning import UNLEARNERS
     from lacuna.unlearning.base import LossUnlearner, run
 

@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from lacuna.artifacts.files import check_beside, read_mask, read_tensors, write_npz, write_tensors
+from lacuna.artifacts.files import check_beside, read_tensors, write_tensors
 from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.models import MODELS
-from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import State, load_tensors
+from lacuna.models.inference import State, load_tensors
 
 
 def new_model(entry: Mapping[str, Any], meta: Mapping[str, Any], device: torch.device) -> nn.Module:
@@ -46,15 +45,3 @@ def load_into(model: nn.Module, path: str | Path) -> nn.Module:
             f"{path}: holds another architecture ({reason}); delete it and run the same command again"
         ) from None
     return model
-
-
-def save_mask(path: str | Path, mask: Mask) -> None:
-    """Write a mask, one bit per weight."""
-    write_npz(path, "mask", mask.pack())
-
-
-def load_mask(path: str | Path) -> Mask:
-    """The mask that `save_mask` wrote. Raises LacunaError for an unusable file."""
-    masks = read_mask(path)
-    check_beside(path)
-    return Mask({name: torch.from_numpy(bits) for name, bits in masks.items()})

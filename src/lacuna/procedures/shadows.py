@@ -33,12 +33,14 @@ from torch import nn
 from lacuna.artifacts.files import Arrays, read_tensors, remove, write_tensors
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
+from lacuna.models.inference import State, state_of
 from lacuna.models.init import reinitialise
 from lacuna.predictions import margin
-from lacuna.pruning.base import Origin, Pruner
+from lacuna.pruning.base import Pruner
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import Fit, Recipe, State, diverged, fit, logits, state_of
+from lacuna.training.loop import Fit, Recipe, diverged, fit, logits
+from lacuna.training.origin import Origin
 
 
 def one_by_one(

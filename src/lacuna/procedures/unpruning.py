@@ -20,10 +20,11 @@ from lacuna.artifacts.files import read_tensors, remove, sha256_of_arrays, write
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Count, Index, Percent, Positive, build, values_of
+from lacuna.models.inference import State, copy_of, load_tensors, state_of
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import Fit, Passes, State, copy_of, load_tensors, state_of
+from lacuna.training.loop import Fit, Passes
 from lacuna.unlearning import unlearn
 from lacuna.unlearning.base import Outcome, Run
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import hashlib
 import inspect
@@ -13,7 +12,6 @@ import signal
 import sys
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +26,7 @@ from lacuna.artifacts.files import read_tensors, remove, sha256_of_arrays, write
 from lacuna.data.batches import Augment, Batch, UnlearningData
 from lacuna.errors import Diverged, LacunaError
 from lacuna.fields import Count, Fraction, Index, NonNegative, Positive, UnitHalfOpen, values_of
+from lacuna.models.inference import State, load_tensors, state_of
 from lacuna.models.modes import evaluating
 from lacuna.randomness import derive, seed_streams, seeded
 from lacuna.registry import Registry, register
@@ -39,7 +38,6 @@ RECIPES: Registry = Registry("lacuna.training", "recipe", str(Path(__file__).par
 STREAMS = ("retain", "forget", "mixed")
 # what a checkpoint keeps of a Fit, beside its snapshot
 _PROGRESS = ("history", "seconds", "steps", "samples", "forwards", "backwards")
-State = dict[str, Tensor]
 Schedule = Literal["constant", "multistep", "cosine", "triangular"]
 
 
@@ -392,21 +390,6 @@ class Fit:
         self.backwards += int(cost["backwards"])
 
 
-def state_of(model: nn.Module) -> State:
-    """A copy of parameters and buffers on the CPU, contiguous, by name."""
-    return {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in model.state_dict().items()}
-
-
-def load_tensors(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Load a state into the model, in place; raises RuntimeError where it does not fit.
-
-    A state from a file is tensors alone, but modules tell its form by the versions that the model's own carries.
-    """
-    given = OrderedDict(state)
-    given._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
-    model.load_state_dict(given)
-
-
 def fit(
     model: nn.Module,
     objective: Objective,
@@ -742,8 +725,3 @@ def accuracy(model: nn.Module, data: UnlearningData, part: str) -> float:
     """Accuracy on a part, in percent; ties go to the first class."""
     predicted = logits(model, data, part).argmax(1)
     return 100.0 * float((predicted == data.labels[data.parts[part]].cpu()).double().mean())
-
-
-def copy_of(model: nn.Module) -> nn.Module:
-    """A model that shares nothing with the given one."""
-    return copy.deepcopy(model)

@@ -21,8 +21,8 @@ def unlearn(method: str, model: nn.Module, data: UnlearningData, **options: Any)
 
     method: a name in UNLEARNERS. data: what to retain and to forget (`UnlearningData.from_tensors(...)`).
     options: `mask` (Mask, kept at exactly 0), `compact` (bool, work on the network without the filters that the mask
-    wholly removes), `seed` (int), `checkpoint`, `log`, `origin` (`lacuna.pruning.base.Origin`, states of the original's
-    own training, where `retrain` starts), and the method's hyper-parameters.
+    wholly removes), `seed` (int), `checkpoint`, `log`, `origin` (`lacuna.training.origin.Origin`: states of the
+    original's own training, where `retrain` starts), and the method's hyper-parameters.
     Returns an Outcome: the new `model`, its `mask`, and `fit` (seconds, steps, samples, history).
 
     Raises LacunaError for an unknown method or hyper-parameter, a value out of range, or a diverged run.

@@ -15,12 +15,13 @@ from torch import nn
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import Diverged, LacunaError
 from lacuna.fields import build
+from lacuna.models.inference import copy_of
 from lacuna.models.modes import evaluating
-from lacuna.pruning.base import Origin
 from lacuna.randomness import derive, seeded
 from lacuna.registry import register as register
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import Checkpoint, Fit, Objective, Passes, answers_finite, copy_of, fit
+from lacuna.training.loop import Checkpoint, Fit, Objective, Passes, answers_finite, fit
+from lacuna.training.origin import Origin
 
 BatchNorm = Literal["train", "frozen"]
 
@@ -186,7 +187,7 @@ def _check_kinds(unlearner: Unlearner, model: nn.Module, data: UnlearningData, g
         "model": (model, nn.Module, "a torch.nn.Module"),
         "data": (data, UnlearningData, "lacuna.UnlearningData, as from_tensors makes it"),
         "mask": (mask, Mask, "lacuna.Mask({name: bool tensor}), or None"),
-        "origin": (origin, Origin, "lacuna.pruning.base.Origin(initial=...), or None"),
+        "origin": (origin, Origin, "lacuna.training.origin.Origin(initial=...), or None"),
     }
     for what, (value, kind, allowed) in kinds.items():
         if not isinstance(value, kind):

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from lacuna.data.batches import UnlearningData
 from lacuna.fields import Count, Positive
-from lacuna.gradients.per_sample import Log, each_gradient, memory_at_hand, true_label
+from lacuna.gradients.memory import memory_at_hand
+from lacuna.gradients.per_sample import Log, each_gradient, true_label
 from lacuna.gradients.whole import Scores, mean_gradient, trained, unmasked
 from lacuna.randomness import derive
 from lacuna.unlearning.base import EditUnlearner, Run, register

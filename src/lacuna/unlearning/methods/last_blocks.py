@@ -13,9 +13,10 @@ from lacuna.data.batches import Batch, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Index, Positive
 from lacuna.models.anatomy import classifier
+from lacuna.models.inference import copy_of
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
-from lacuna.training.loop import Work, copy_of
+from lacuna.training.loop import Work
 from lacuna.unlearning.base import LossUnlearner, register
 
 _SEQUENCES = (nn.Sequential, nn.ModuleList, nn.ModuleDict)

@@ -13,10 +13,11 @@ from lacuna.data.batches import Batch, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Count, Fraction, NonNegative, Positive
 from lacuna.gradients.whole import lowest, mean_gradient
+from lacuna.models.inference import copy_of
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Scope, prunable
-from lacuna.training.loop import Work, copy_of
+from lacuna.training.loop import Work
 from lacuna.unlearning.base import register
 from lacuna.unlearning.methods.ft import FineTuning
 

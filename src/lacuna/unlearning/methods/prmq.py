@@ -13,9 +13,10 @@ from lacuna.errors import LacunaError
 from lacuna.fields import Count, Fraction, Positive
 from lacuna.gradients.whole import lowest
 from lacuna.models.anatomy import computed_weights, weights
+from lacuna.models.inference import copy_of
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
-from lacuna.training.loop import Work, copy_of
+from lacuna.training.loop import Work
 from lacuna.unlearning.base import LossUnlearner, register
 
 KINDS = (nn.Conv2d, nn.Linear)

@@ -9,11 +9,12 @@ from torch import nn
 
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
+from lacuna.models.inference import load_tensors, state_of
 from lacuna.models.init import reinitialise
-from lacuna.pruning.base import Origin
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import Recipe, fit, load_tensors, state_of
+from lacuna.training.loop import Recipe, fit
+from lacuna.training.origin import Origin
 from lacuna.unlearning.base import LossUnlearner, Outcome, Run, register
 
 

@@ -1,10 +1,9 @@
-"""Pruning before training: score θ_0, then train under the mask from θ_0 on."""
+"""SynFlow: pruning before training, round by round."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar
 
 import torch
 from torch import nn
@@ -12,56 +11,14 @@ from torch import nn
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Count
-from lacuna.pruning import criteria
-from lacuna.pruning.base import Pruner
+from lacuna.models.inference import copy_of
+from lacuna.pruning.base import InitialPruner
+from lacuna.pruning.criteria.synflow import synflow
 from lacuna.registry import register
 from lacuna.sparsity.mask import Mask, Sparsity, prunable
-from lacuna.training.loop import copy_of
 
 # norms by what they are given, in evaluation mode too
 _NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
-
-
-@dataclass(frozen=True, kw_only=True)
-class InitialPruner(Pruner):
-    """A pruner that scores the initialisation."""
-
-    before_training: ClassVar[bool] = True
-
-
-@register("snip")
-@dataclass(frozen=True, kw_only=True)
-class Snip(InitialPruner):
-    """SNIP: keep the (1−s) largest |θ_0 ⊙ ∂ℓ/∂θ|, of one balanced batch; train from θ_0.
-
-    samples_per_class: images of each class in the batch, drawn from the retained ones.
-    batchnorm: train normalises by the batch; frozen by the running statistics, which at θ_0 are 0 and 1.
-    Cost: 1 forward, 1 backward.
-    Source: Lee et al., ICLR 2019.
-    """
-
-    samples_per_class: Count = 10
-    batchnorm: criteria.BatchNorm = "train"
-
-    criterion = criteria.snip
-
-
-@register("grasp")
-@dataclass(frozen=True, kw_only=True)
-class GraSP(InitialPruner):
-    """GraSP: remove the largest signed −θ_0 ⊙ Hg, of one balanced batch with logits/200; train from θ_0.
-
-    g is the gradient of ℓ, H its Hessian, over all parameters.
-    samples_per_class: images of each class in the batch, drawn from the retained ones.
-    batchnorm: train normalises by the batch; frozen by the running statistics, which at θ_0 are 0 and 1.
-    Cost: 1 forward, 2 backwards, the first of them differentiable.
-    Source: Wang et al., ICLR 2020.
-    """
-
-    samples_per_class: Count = 10
-    batchnorm: criteria.BatchNorm = "train"
-
-    criterion = criteria.grasp
 
 
 @register("synflow")
@@ -80,7 +37,7 @@ class SynFlow(InitialPruner):
 
     rounds: Count = 100
 
-    criterion = criteria.synflow
+    criterion = synflow
 
     def check(self, model: nn.Module, sparsity: Sparsity) -> None:
         for module in model.modules():
