@@ -956,7 +956,7 @@ def test_logits_of_a_network_that_draws_in_evaluation_are_the_same_at_every_call
 
 def test_copy_shares_nothing():
     model = network()
-    other = training.copy_of(model)
+    other = copy_of(model)
     with torch.no_grad():
         for tensor in (*other.parameters(), *other.buffers()):
             tensor.add_(1)
