@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import build
-from lacuna.gradients import per_sample
+from lacuna.gradients import memory, per_sample
 from lacuna.gradients.memory import memory_at_hand
 from lacuna.gradients.per_sample import each_gradient, mean_squares, true_label
 from lacuna.gradients.whole import mean_gradient, squared_batch_means, trained, unmasked
@@ -350,7 +350,7 @@ def test_memory_at_hand_decides_the_chunk_but_not_the_result(name, monkeypatch):
     expected, sizes = mean_squares(model, SOURCE, "retain"), []
     for free in (0, 10**6, 2**40):
         seen = []
-        monkeypatch.setattr(per_sample, "_free_bytes", lambda free=free: iter([2**50, free]))
+        monkeypatch.setattr(memory, "_free_bytes", lambda free=free: iter([2**50, free]))
 
         def watched(logits, labels, where, seen=seen):
             seen.append(len(labels))
