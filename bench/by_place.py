@@ -26,10 +26,10 @@ from typing import Any
 
 import pandas as pd
 
-from lacuna.config import read_yaml
-from lacuna.overlay import SUFFIX, as_yaml
-from lacuna.reporting.aggregation import contest_of
-from lacuna.reporting.tables import read_table, sparsity_table, write_table
+from lacuna.experiment.config import read_yaml
+from lacuna.experiment.overlay import SUFFIX, as_yaml
+from lacuna.reporting.tables.aggregation import contest_of
+from lacuna.reporting.tables.base import read_table, sparsity_table, write_table
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs/results"

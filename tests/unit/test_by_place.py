@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lacuna import catalogue
-from lacuna.config import load
-from lacuna.reporting.tables import Contest, read_table, sparsity_table, summary_table
+from lacuna.experiment import catalogue
+from lacuna.experiment.config import load
+from lacuna.reporting.tables.base import Contest, read_table, sparsity_table, summary_table
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "config/experiments/memorising.yaml"
