@@ -11,8 +11,8 @@ from lacuna.pruning.criteria.grasp import grasp
 from lacuna.pruning.criteria.magnitude import magnitude
 from lacuna.pruning.criteria.snip import snip
 from lacuna.pruning.criteria.synflow import synflow
-from lacuna.pruning.rounds import rounds_to, sparsity_of
 from lacuna.sparsity.mask import Mask
+from lacuna.sparsity.rounds import rounds_to, sparsity_of
 
 CONVOLUTIONS = ("conv1.weight", "conv2.weight")
 DTYPES = {"f64": torch.float64, "f32": torch.float32}

@@ -14,7 +14,7 @@ from lacuna.experiment.config import load as load_experiment
 from lacuna.data import DATASETS, SCENARIOS
 from lacuna.errors import LacunaError
 from lacuna.fields import build
-from lacuna.pruning.rounds import rounds_to
+from lacuna.sparsity.rounds import rounds_to
 from lacuna.experiment.feasibility import modules_of
 from lacuna.experiment.shadow_plan import models_of
 

@@ -24,7 +24,7 @@ from lacuna.experiment.catalogue import Catalogue
 from lacuna.experiment.feasibility import Answer, Question, answers
 from lacuna.experiment.shadow_plan import Shadows
 from lacuna.fields import build, check, resolve
-from lacuna.pruning.rounds import rounds_to
+from lacuna.sparsity.rounds import rounds_to
 
 # Singular wildcard of each axis that holds labelled entries, in the order of a path.
 AXES = {

@@ -15,8 +15,8 @@ from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.gradients.whole import evaluating, trained
 from lacuna.models.modes import plain_attention
-from lacuna.pruning.rounds import rounds_to
 from lacuna.sparsity.mask import Mask
+from lacuna.sparsity.rounds import rounds_to
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.models.inference import State, load_tensors, state_of
 from lacuna.pruning.criteria.base import Criterion, Scores
-from lacuna.pruning.rounds import rounds_to, sparsity_of
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask, Scope, Sparsity, prunable, refuse_computed
+from lacuna.sparsity.rounds import rounds_to, sparsity_of
 from lacuna.training.loop import Checkpoint, Fit, Recipe, fit
 from lacuna.training.origin import Origin
 
