@@ -13,10 +13,11 @@ from tiny import network
 from lacuna.data.backdoor import Backdoor
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.data.datasets.npz import Npz
+from lacuna.data.forget import forget_split
 from lacuna.data.scenarios.backdoor import PoisonedSamples
 from lacuna.data.scenarios.base import Known
 from lacuna.data.scenarios.whole_class import WholeClass
-from lacuna.data.splits import forget_split, split
+from lacuna.data.splits import split
 from lacuna.errors import LacunaError
 from lacuna.evaluation import Cell, evaluate
 from lacuna.evaluation.statistics import t_interval

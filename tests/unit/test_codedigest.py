@@ -184,11 +184,28 @@ def test_a_coding_is_no_code(tree):
     assert tree.digest() == first
 
 
-@pytest.mark.parametrize("script", ["split.py", "train.py", "unlearn.py", "unprune.py"])
-def test_what_tables_tell_of_a_job_makes_no_model_again(script, monkeypatch):
-    """A fact more in provenance.csv is no reason to train: the jobs that make models do not reach its module."""
+def reached_from(script, monkeypatch):
+    """The files of lacuna that count for a script, as paths below src/lacuna."""
     reached, read = set(), codedigest._read
-    monkeypatch.setattr(codedigest, "_read", lambda source: reached.add(source.path.name) or read(source))
+    monkeypatch.setattr(codedigest, "_read", lambda source: reached.add(source.path) or read(source))
     code_digest(SOURCES.parent / "workflow/scripts" / script)
-    assert "files.py" in reached
-    assert "provenance.py" not in reached
+    library = SOURCES / "lacuna"
+    return {path.relative_to(library).as_posix() for path in reached if path.is_relative_to(library)}
+
+
+@pytest.mark.parametrize("script", ["split.py", "train.py", "unlearn.py", "unprune.py"])
+def test_what_is_told_of_a_job_makes_no_model_again(script, monkeypatch):
+    """A fact more in provenance.csv, a field more in a metrics file or another way to look at the user's own files is
+    no reason to train: the jobs that make models do not reach these modules."""
+    reached = reached_from(script, monkeypatch)
+    assert "artifacts/files.py" in reached
+    assert not reached & {"artifacts/provenance.py", "artifacts/forms.py", "data/user_files.py"}
+
+
+@pytest.mark.parametrize("script", ["train.py", "random_init.py", "unlearn.py"])
+def test_no_criterion_or_pruner_counts_where_nothing_is_pruned(script, monkeypatch):
+    """What a grid's own pruner is, a job is told by name; `unlearn.py` builds one for compact cells alone."""
+    reached = reached_from(script, monkeypatch)
+    assert "training/loop.py" in reached
+    assert {path for path in reached if path.startswith("pruning/")} <= {"pruning/__init__.py"}
+    assert script == "unlearn.py" or not any(path.startswith("unlearning/") for path in reached)

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import data, network
 
+from lacuna.data.forget import forget_split
 from lacuna.data.scenarios.base import Known
 from lacuna.data.scenarios.by_score import Hardest, Memorised
-from lacuna.data.splits import forget_split, split
+from lacuna.data.splits import split
 from lacuna.measurement.difficulty import folds_of, held_out, loss_of
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive

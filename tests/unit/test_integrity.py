@@ -30,7 +30,8 @@ from lacuna.artifacts.files import (
     write_rows,
     write_tensors,
 )
-from lacuna.artifacts.forms import cell_at, read_form
+from lacuna.artifacts.forms import read_form
+from lacuna.artifacts.layout import cell_at
 from lacuna.errors import DamagedFile, LacunaError
 
 SEED = "digits/resnet8/brief/seed0"

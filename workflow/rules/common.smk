@@ -12,6 +12,7 @@ from lacuna.experiment.code_digest import code_digest
 from lacuna.experiment.config import gpus_for, located
 from lacuna.experiment.config import load as load_experiment
 from lacuna.data import DATASETS, SCENARIOS
+from lacuna.data.user_files import content_of_files
 from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.sparsity.rounds import rounds_to
@@ -280,12 +281,17 @@ def built(axis, label):
     return build({"datasets": DATASETS, "scenarios": SCENARIOS}[axis][entry.method], entry.values)
 
 
-def content_of(axis, wildcard):
+def user_files(axis, wildcard):
     """A param: a digest of the user's files that the entry of one axis reads, so that their content counts.
 
     They are no inputs: Snakemake would judge them by their times, and take braces in a path for wildcards.
     """
-    return lambda wildcards: built(axis, wildcards[wildcard]).content()
+
+    def content(wildcards):
+        entry = built(axis, wildcards[wildcard])
+        return entry.content() if axis == "datasets" else content_of_files(entry.files())
+
+    return content
 
 
 def score_files(wildcards):

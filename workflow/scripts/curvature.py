@@ -8,7 +8,7 @@ from lacuna_workflow.model_job import load_data, use_device
 import torch
 
 from lacuna.artifacts.files import write_json
-from lacuna.artifacts.forms import read_form
+from lacuna.artifacts.jobs import read_job
 from lacuna.fields import build
 from lacuna.measurement.curvature import distance, largest_singular_value, training_steps
 from lacuna.models.files import load_into, load_state, new_model
@@ -32,7 +32,7 @@ with job(snakemake) as say:
     found = largest_singular_value(model, replace(data, parts={"retain": sample}), "retain", mask=mask, seed=seed)
     weights = {name: p.detach().cpu() for name, p in model.named_parameters()}
     facts = asdict(found) | {"distance": distance(weights, initial, mask), "samples": len(sample)}
-    jobs = [read_form(path, "job") for path in (given.job, given.dense_job)]
+    jobs = [read_job(path) for path in (given.job, given.dense_job)]
     facts |= {"lr": recipe.lr, "steps": training_steps(*jobs)}
     if not found.converged:
         say(f"warning: the power iteration has not converged after {found.iterations} steps")

@@ -6,7 +6,7 @@ from lacuna_workflow.cell_job import write_cell
 from lacuna_workflow.job import job, without_method
 from lacuna_workflow.model_job import checkpoint_of, load_data, use_device
 
-from lacuna.artifacts.forms import read_form
+from lacuna.artifacts.jobs import read_job
 from lacuna.fields import build
 from lacuna.measurement.energy import EnergyMeter, sum_of
 from lacuna.models.files import load_into, load_state, new_model, save_state
@@ -57,7 +57,7 @@ with job(snakemake) as say:
     energy = meter.facts
     if "previous_job" in given and not options["pruner"].before_training:
         # an oracle from scratch costs what it is pruned from too
-        before = read_form(given["previous_job"], "job")
+        before = read_job(given["previous_job"])
         outcome.fit.add(before)
         energy = sum_of(energy, before)
     if outcome.origin is not None:

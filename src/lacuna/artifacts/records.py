@@ -17,7 +17,7 @@ from lacuna.errors import LacunaError
 _NONE = "nothing"
 
 
-def record_of(outputs: Iterable[str | Path]) -> Mapping[str, Any] | None:
+def record_in(outputs: Iterable[str | Path]) -> Mapping[str, Any] | None:
     """`parameters` and `inputs` of the job that made these files; None if none of them says so."""
     for path in sorted(map(Path, outputs), key=lambda p: (p.suffix != ".json", str(p))):
         try:
@@ -115,7 +115,7 @@ def unlike_experiment(
             if path in seen or not path.exists():
                 continue
             seen.add(path)
-            made = (record_of([path]) or {}).get("parameters", {})
+            made = (record_in([path]) or {}).get("parameters", {})
             for key, wanted in options.items():
                 if not isinstance(wanted, Mapping) or not isinstance(made.get(key), Mapping):
                     continue

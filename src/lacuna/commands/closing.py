@@ -6,17 +6,17 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from lacuna.artifacts.logs import last_line
+
 # how many failed jobs are listed one by one
 LISTED = 10
 
 
 def reason_in(log: str | Path) -> str:
     """Why a job failed, in one line: the sentence at the end of its log, or how the log ends without one."""
-    try:
-        lines = Path(log).read_text(encoding="utf-8", errors="replace").split("\n")
-    except OSError:
+    last = last_line(log)
+    if last is None:
         return "ended before its first line: it was killed, or could not start"
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     if last.startswith("lacuna: "):
         # "lacuna: unlearn dataset=digits ...: diverged": the job is named already
         return last.removeprefix("lacuna: ").partition(": ")[2] or last

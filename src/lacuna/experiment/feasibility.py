@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from lacuna.artifacts.files import read_cache, write_cache
-from lacuna.errors import Diverged, LacunaError
+from lacuna.errors import Diverged, LacunaError, said
 from lacuna.experiment.catalogue import Catalogue, in_child
 from lacuna.experiment.code_digest import code_digest
 
@@ -160,15 +160,10 @@ def _each_answer(questions: Sequence[Question]) -> Iterator[Answer]:
         except LacunaError as error:
             told = {"refused": str(error)}
         except (Exception, SystemExit) as error:
-            told = {"refused": f"trying it fails ({_said(error)}); allowed: a network that can do what a job does"}
+            told = {"refused": f"trying it fails ({said(error)}); allowed: a network that can do what a job does"}
         if "refused" in told and not question.axis:
             useless[name] = told
         yield told
-
-
-def _said(error: BaseException) -> str:
-    reason = str(error).strip().partition("\n")[0].rstrip(".")
-    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
 
 
 def _build(question: Question) -> Any:
@@ -311,7 +306,7 @@ def _train(network: Any, question: Question) -> None:
     try:
         network = copy_of(network)
     except Exception as error:
-        raise LacunaError(f"it cannot be copied ({_said(error)}); allowed: a network for copy.deepcopy") from None
+        raise LacunaError(f"it cannot be copied ({said(error)}); allowed: a network for copy.deepcopy") from None
     data, classes = _noise(question, network), question.meta["classes"]
     x, y = data.images.contiguous(memory_format=torch.channels_last), data.labels
 
@@ -327,7 +322,7 @@ def _train(network: Any, question: Question) -> None:
             logits = network(x.clone())
         except Exception as error:
             raise LacunaError(
-                f"in training mode it fails ({_said(error)}); allowed: a network that can be trained on batches of 2"
+                f"in training mode it fails ({said(error)}); allowed: a network that can be trained on batches of 2"
             ) from None
         _check_logits(logits, len(x), classes, f"in training mode, for {len(x)} images,")
         if not logits.requires_grad:
@@ -449,7 +444,7 @@ def _failing(what: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if isinstance(error, LacunaError):
             raise
-        raise LacunaError(f"{what} fails ({_said(error)}); allowed: a method that can work on this network") from None
+        raise LacunaError(f"{what} fails ({said(error)}); allowed: a method that can work on this network") from None
 
 
 def _serve() -> None:

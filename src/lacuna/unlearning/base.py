@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lacuna.data.batches import UnlearningData
-from lacuna.errors import Diverged, LacunaError
+from lacuna.errors import Diverged, LacunaError, said
 from lacuna.fields import build
 from lacuna.models.inference import copy_of
 from lacuna.models.modes import evaluating
@@ -220,7 +220,7 @@ def _check_answer(model: nn.Module, data: UnlearningData) -> None:
         try:
             logits: Any = model(data.example(parameter.dtype))
         except Exception as error:  # whatever a network raises
-            why = f"{type(error).__name__}: {error}".partition("\n")[0]
+            why = said(error)
             raise LacunaError(
                 f"model: it has no answer for images of shape {shape} on {data.device} ({why}); "
                 "allowed: a network on the same device, for images of this shape"

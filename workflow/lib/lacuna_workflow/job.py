@@ -17,7 +17,7 @@ from lacuna_workflow import ROOT
 from lacuna.artifacts.files import check_beside, check_file, content_of, remove_debris, set_aside_with
 from lacuna.artifacts.machine import commit_of
 from lacuna.artifacts.processes import exclusive, follow
-from lacuna.errors import DamagedFile, LacunaError
+from lacuna.errors import DamagedFile, LacunaError, said
 
 # what a disk, a quota or a limit on files refuses
 _FULL = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -60,12 +60,12 @@ def job(snakemake: Any) -> Iterator[Callable[[str], None]]:
         end(str(error))
     except OSError as error:
         if error.errno not in _FULL:
-            end(f"{type(error).__name__}: {error}", traceback.format_exc())
+            end(said(error), traceback.format_exc())
         # of the disk there is nothing to trace
         file = error.filename or "its files"
         end(f"{file}: cannot be written ({error.strerror}); run the same command when there is room")
     except Exception as error:
-        end(f"{type(error).__name__}: {error}".strip().partition("\n")[0], traceback.format_exc())
+        end(said(error), traceback.format_exc())
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):
             say(f"lacuna: {name}: interrupted")

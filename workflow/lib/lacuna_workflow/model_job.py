@@ -19,8 +19,8 @@ from lacuna.artifacts.files import (
     read_tensors,
     write_json,
 )
-from lacuna.artifacts.forms import read_form
 from lacuna.artifacts.machine import processor, switches
+from lacuna.artifacts.meta import read_meta
 from lacuna.data.backdoor import backdoor_of
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.errors import LacunaError
@@ -52,7 +52,7 @@ def load_data(
     Where the dataset has a backdoor, the images are as the seed poisoned them, with the triggered ones behind them.
     """
     arrays, _ = read_tensors(snakemake.input.images, "images", mapped=True)
-    meta = read_form(snakemake.input.meta, "meta")
+    meta = read_meta(snakemake.input.meta)
     parts = read_npz(split or snakemake.input.split, "split")
     stamps = None
     if (backdoor := backdoor_of(meta)) is not None:

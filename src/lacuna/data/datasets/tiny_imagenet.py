@@ -12,7 +12,7 @@ from typing import ClassVar
 from lacuna.data.image_files import LeftOut, folders_in, from_files, images_below
 from lacuna.data.images import Images
 from lacuna.data.published import Published
-from lacuna.errors import LacunaError
+from lacuna.errors import LacunaError, said
 from lacuna.fields import Count
 from lacuna.registry import register
 
@@ -58,9 +58,8 @@ class TinyImageNet(Published):
                 files.append(str(folder / "val" / "images" / name))
                 labels.append(names.index(wordnet_id))
         except (OSError, ValueError, KeyError) as error:
-            what = f"{type(error).__name__}: {error}"
             raise LacunaError(
-                f"{annotations}: cannot be read ({what}); needed: what is in {self.archives[0]}"
+                f"{annotations}: cannot be read ({said(error)}); needed: what is in {self.archives[0]}"
             ) from None
         return self.checked(from_files(files, labels, first, self.count, self.size))
 

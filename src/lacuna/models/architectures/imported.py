@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from lacuna.errors import LacunaError
+from lacuna.errors import LacunaError, said
 from lacuna.fields import Options, Target
 from lacuna.randomness import derive, seeded
 from lacuna.registry import register
@@ -49,7 +49,7 @@ class Imported:
             except (Exception, SystemExit) as error:
                 self._check_not_hidden(module, own)
                 raise self._refused(
-                    f"cannot be imported ({_said(error)})", "a module of the working directory"
+                    f"cannot be imported ({said(error)})", "a module of the working directory"
                 ) from None
             self._check_not_hidden(module, own)
             make = getattr(found, function, None)
@@ -59,7 +59,7 @@ class Imported:
                 network: Any = make(classes=classes, channels=channels, **self.kwargs)
             except (Exception, SystemExit) as error:
                 raise self._refused(
-                    f"it fails ({_said(error)})", "make(classes=, channels=, **kwargs) that gives a network"
+                    f"it fails ({said(error)})", "make(classes=, channels=, **kwargs) that gives a network"
                 ) from None
         if not isinstance(network, nn.Module) or next(network.parameters(), None) is None:
             raise self._refused(f"it gives a {type(network).__name__}", "a torch.nn.Module with parameters")
@@ -87,10 +87,6 @@ def _own_file(module: str) -> Path | None:
     """The file of a module in the working directory, if there is one."""
     stem = Path.cwd().joinpath(*module.split("."))
     return next((path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()), None)
-
-
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 @contextlib.contextmanager

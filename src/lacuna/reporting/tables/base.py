@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from lacuna.artifacts.files import atomic
+from lacuna.artifacts.logs import last_line
 from lacuna.artifacts.provenance import FACTS, config_hash
 from lacuna.errors import DamagedFile, LacunaError
 from lacuna.evaluation.statistics import (
@@ -629,8 +630,7 @@ def missing_table(cells: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 def _reason(steps: Iterable[tuple[str, str]]) -> str:
     for file, log in steps:
         if not Path(file).exists():
-            lines = Path(log).read_text(encoding="utf-8", errors="replace").split("\n") if Path(log).exists() else []
-            last = next((line for line in reversed(lines) if line.strip()), None)
+            last = last_line(log)
             return f"{file} is not there; " + (f"its log ends: {last}" if last else "it was not tried")
     return "it was made after the tables were planned"
 
