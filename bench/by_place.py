@@ -29,7 +29,8 @@ import pandas as pd
 from lacuna.experiment.config import read_yaml
 from lacuna.experiment.overlay import SUFFIX, as_yaml
 from lacuna.reporting.tables.aggregation import contest_of
-from lacuna.reporting.tables.base import read_table, sparsity_table, write_table
+from lacuna.reporting.tables.files import read_table, write_table
+from lacuna.reporting.tables.sparsity import sparsity_table
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs/results"
@@ -220,7 +221,7 @@ def page_tables(summary: pd.DataFrame, sparsity: pd.DataFrame) -> str:
                 [
                     [
                         f"`{label.removesuffix(SUFFIX)}`",
-                        *(_mean(values, (label, state, metric)) for state in states),
+                        *(mean_of(values, (label, state, metric)) for state in states),
                         *(_change(changes, (label, state)) for state in states[1:]),
                     ]
                     for label in there
@@ -239,7 +240,7 @@ def _accuracies(values: pd.DataFrame, label: str, state: str) -> str:
     return " / ".join(f"{values.loc[key, 'mean']:.1f}" if key in values.index else "" for key in keys).strip(" /")
 
 
-def _mean(values: pd.DataFrame, key: tuple[str, str, str]) -> str:
+def mean_of(values: pd.DataFrame, key: tuple[str, str, str]) -> str:
     """Mean ± half of the interval, if the seeds give one."""
     if key not in values.index:
         return ""

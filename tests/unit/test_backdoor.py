@@ -23,7 +23,9 @@ from lacuna.evaluation import Cell, evaluate
 from lacuna.evaluation.statistics import t_interval
 from lacuna.fields import build, values_of
 from lacuna.reporting import FIGURES
-from lacuna.reporting.tables.base import Contest, backdoor_table, cells_table
+from lacuna.reporting.tables.backdoor import backdoor_table
+from lacuna.reporting.tables.cells import cells_table
+from lacuna.reporting.tables.contest import Contest
 from lacuna.training.loop import Recipe, accuracy, fit, logits
 
 RNG = np.random.default_rng(0)

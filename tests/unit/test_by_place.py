@@ -11,7 +11,10 @@ import pytest
 
 from lacuna.experiment import catalogue
 from lacuna.experiment.config import load
-from lacuna.reporting.tables.base import Contest, read_table, sparsity_table, summary_table
+from lacuna.reporting.tables.contest import Contest
+from lacuna.reporting.tables.files import read_table
+from lacuna.reporting.tables.sparsity import sparsity_table
+from lacuna.reporting.tables.summary import summary_table
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "config/experiments/memorising.yaml"

@@ -209,3 +209,9 @@ def test_no_criterion_or_pruner_counts_where_nothing_is_pruned(script, monkeypat
     assert "training/loop.py" in reached
     assert {path for path in reached if path.startswith("pruning/")} <= {"pruning/__init__.py"}
     assert script == "unlearn.py" or not any(path.startswith("unlearning/") for path in reached)
+
+
+def test_no_table_counts_for_a_figure(monkeypatch):
+    """Figures read files of tables: another sum in one, or another word, redraws nothing by itself."""
+    tables = {path for path in reached_from("figure.py", monkeypatch) if path.startswith("reporting/tables/")}
+    assert tables == {"reporting/tables/__init__.py", "reporting/tables/files.py"}

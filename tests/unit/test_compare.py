@@ -26,7 +26,9 @@ from lacuna.reporting.published.compare import (
     compare,
     read_published,
 )
-from lacuna.reporting.tables.base import Contest, cells_table, summary_table
+from lacuna.reporting.tables.cells import cells_table
+from lacuna.reporting.tables.contest import Contest
+from lacuna.reporting.tables.summary import summary_table
 
 ROOT = Path(__file__).parents[2]
 TABLES = sorted((ROOT / "published").glob("*.csv"))

@@ -18,7 +18,11 @@ from lacuna.experiment import catalogue
 from lacuna.experiment.config import load
 from lacuna.experiment.foresight import limits_of
 from lacuna.reporting import FIGURES, style
-from lacuna.reporting.tables.base import COORDINATES, Contest, disagreement_table, layers_table, summary_table
+from lacuna.reporting.columns import COORDINATES
+from lacuna.reporting.tables.contest import Contest
+from lacuna.reporting.tables.disagreement import disagreement_table
+from lacuna.reporting.tables.layers import layers_table
+from lacuna.reporting.tables.summary import summary_table
 
 SCHEMA = Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml"
 PUBLISHED = ["UA", "RA", "TA", "MIA", "avg_gap"]

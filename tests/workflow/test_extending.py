@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from lacuna.reporting.tables.base import read_table
+from lacuna.reporting.tables.files import read_table
 
 from .project import NOT_PASSED_ON, PATIENCE, ROOT, Project, copy_tree
 

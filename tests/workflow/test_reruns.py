@@ -113,7 +113,7 @@ def words_only(project: Project) -> None:
         "src/lacuna/unlearning/base.py",
         "src/lacuna/training/loop.py",
         "src/lacuna/evaluation/metrics/accuracy.py",
-        "src/lacuna/reporting/tables/base.py",
+        "src/lacuna/reporting/tables/summary.py",
         "src/lacuna/reporting/figures/time_vs_gap.py",
         "workflow/scripts/unlearn.py",
         "workflow/lib/lacuna_workflow/job.py",

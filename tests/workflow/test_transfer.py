@@ -11,7 +11,7 @@ import pytest
 
 from lacuna.artifacts.files import content_of, write_json
 from lacuna.commands.verify import verify
-from lacuna.reporting.tables.base import read_table
+from lacuna.reporting.tables.files import read_table
 
 from .project import EXPERIMENT, Done, Project
 

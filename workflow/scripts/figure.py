@@ -4,7 +4,7 @@ from lacuna_workflow.job import job
 
 from lacuna.reporting import FIGURES
 from lacuna.reporting.style import save
-from lacuna.reporting.tables.base import read_table
+from lacuna.reporting.tables.files import read_table
 
 with job(snakemake) as say:
     tables = {name: read_table(path) for name, path in snakemake.input.items()}

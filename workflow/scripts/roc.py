@@ -3,7 +3,8 @@
 from lacuna_workflow.job import job
 
 from lacuna.artifacts.forms import read_forms
-from lacuna.reporting.tables.base import roc_table, write_table
+from lacuna.reporting.tables.files import write_table
+from lacuna.reporting.tables.roc import roc_table
 
 with job(snakemake) as say:
     populations, params = read_forms(snakemake.input.populations, "population"), snakemake.params

@@ -3,8 +3,9 @@
 from lacuna_workflow.job import job
 
 from lacuna.artifacts.forms import read_forms
-from lacuna.reporting.tables.base import write_table
-from lacuna.reporting.tables.transfer import probes_table, transfer_table
+from lacuna.reporting.tables.files import write_table
+from lacuna.reporting.tables.probes import probes_table
+from lacuna.reporting.tables.transfer import transfer_table
 
 with job(snakemake) as say:
     params = snakemake.params

@@ -364,7 +364,7 @@ def _tables(tree: _Tree, folder: str) -> Iterator[Finding]:
     """The tables of one experiment: as they were made, and as the files of the cells give them."""
     # pandas, which nothing else here needs
     from lacuna.reporting.tables.aggregation import expected_tables
-    from lacuna.reporting.tables.base import read_table
+    from lacuna.reporting.tables.files import read_table
 
     path, experiment = tree.root / folder, tree.experiments.get(f"{folder}/experiment.json")
     if experiment is None:
@@ -415,7 +415,7 @@ def _results(
 
     Also the places of files that are not there, each with the table that has numbers of it.
     """
-    from lacuna.reporting.tables.base import COORDINATES
+    from lacuna.reporting.columns import COORDINATES
 
     wanted: dict[str, str] = {}
     cells = tables["cells"]
@@ -455,7 +455,7 @@ def _cell(row: Mapping[Any, Any]) -> str:
 
 def _difference(told: pd.DataFrame, expected: pd.DataFrame) -> str:
     """The first field in which a table is not the expected one, rounding apart; nothing if there is none."""
-    from lacuna.reporting.tables.base import as_text, from_text
+    from lacuna.reporting.tables.files import as_text, from_text
 
     now = from_text(as_text(expected)) if list(expected) else expected
     if (columns := list(map(str, told))) != (wanted := list(map(str, now))):

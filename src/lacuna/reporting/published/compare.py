@@ -21,7 +21,8 @@ from lacuna.errors import LacunaError
 from lacuna.evaluation import METRICS
 from lacuna.evaluation.population import POPULATION_METRICS
 from lacuna.evaluation.statistics import MIN_SEEDS, welch_interval
-from lacuna.reporting.tables.base import GROUP, read_table
+from lacuna.reporting.columns import GROUP
+from lacuna.reporting.tables.files import read_table
 
 REQUIRED = ("scenario", "sparsity", "method", "metric", "mean", "std", "n", "unit", "source")
 # what the published numbers were made with; a file or a row may leave it open

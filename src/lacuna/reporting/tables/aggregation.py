@@ -7,22 +7,19 @@ from typing import Any
 
 import pandas as pd
 
-from lacuna.reporting.tables.base import (
-    Contest,
-    backdoor_table,
-    cells_table,
-    disagreement_table,
-    layers_table,
-    original_of,
-    provenance_table,
-    ranks_table,
-    recipes_table,
-    roc_table,
-    sparsity_table,
-    summary_table,
-    with_config,
-)
-from lacuna.reporting.tables.transfer import probes_table, transfer_table
+from lacuna.reporting.tables.backdoor import backdoor_table
+from lacuna.reporting.tables.cells import cells_table
+from lacuna.reporting.tables.contest import Contest, original_of
+from lacuna.reporting.tables.disagreement import disagreement_table
+from lacuna.reporting.tables.layers import layers_table
+from lacuna.reporting.tables.probes import probes_table
+from lacuna.reporting.tables.provenance import provenance_table, with_config
+from lacuna.reporting.tables.ranks import ranks_table
+from lacuna.reporting.tables.recipes import recipes_table
+from lacuna.reporting.tables.roc import roc_table
+from lacuna.reporting.tables.sparsity import sparsity_table
+from lacuna.reporting.tables.summary import summary_table
+from lacuna.reporting.tables.transfer import transfer_table
 
 Results = Sequence[Mapping[str, Any]]
 

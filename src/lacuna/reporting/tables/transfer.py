@@ -1,25 +1,13 @@
-"""The tables of linear probes. probes.csv: one row per cell, target and metric. transfer.csv: over the seeds."""
+"""transfer.csv: linear probes, over the seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from lacuna.reporting.tables.base import COORDINATES, Contest, cells_table, summary_table
-
-
-def probes_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Long form of probe files: the coordinates of the cell, target, metric, value; target by target.
-
-    Raises LacunaError if there are none, or for a value that is not finite.
-    """
-    by_target: dict[str, list[Mapping[str, Any]]] = {}
-    for result in results:
-        by_target.setdefault(result["cell"]["target"], []).append(result)
-    parts = [cells_table(found).assign(target=target) for target, found in by_target.items()] or [cells_table([])]
-    return pd.concat(parts, ignore_index=True)[[*COORDINATES, "target", "metric", "value"]]
+from lacuna.reporting.tables.contest import Contest
+from lacuna.reporting.tables.summary import summary_table
 
 
 def transfer_table(
