@@ -96,10 +96,13 @@ def test_a_page_with_three_seeds_has_intervals():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_tables_of_a_page_are_those_of_its_csv(page):
     """Read from the page, number by number, beside the tables that the page is of."""
+    text = page.read_text(encoding="utf-8")
+    text = text[slice(*(text.index(mark) for mark in by_place.MARKS))].removeprefix(by_place.MARKS[0])
+    if not (page.with_suffix("") / "summary.csv").exists():
+        assert not text.strip(), "tables of no cells"
+        return
     summary = read_table(page.with_suffix("") / "summary.csv")
     changes = read_table(page.with_suffix("") / "sparsity.csv")
-    text = page.read_text(encoding="utf-8")
-    text = text[slice(*(text.index(mark) for mark in by_place.MARKS))]
     read = 0
     for part in text.split("### ")[1:]:
         head, _, table = part.partition("\n")
@@ -126,3 +129,11 @@ def test_the_tables_of_a_page_are_those_of_its_csv(page):
                 assert found == pytest.approx(expected, abs=0.0501), (head, label, state)
                 read += len(found)
     assert read >= 2 * len(by_place.ACCURACIES)
+
+
+def test_the_sizes_that_were_tried_are_those_of_the_csv():
+    page = (by_place.PAGES / "memorising.md").read_text(encoding="utf-8")
+    tried = pd.read_csv(by_place.PAGES / "memorising/sizing.csv")
+    rows = re.findall(r"^\| (\d+ \| \d+ \|.*) \|$", page, flags=re.MULTILINE)
+    found = [[float(n) for n in re.findall(r"[\d.]+", row)] for row in rows]
+    assert found == [[v for v in row if not pd.isna(v)] for row in tried.to_numpy().tolist()] and len(found) == 6
