@@ -33,7 +33,7 @@ lint: $(STAMP)
 	.venv/bin/snakefmt --check Snakefile workflow
 	.venv/bin/mypy
 	.venv/bin/snakemake --lint
-	.venv/bin/python -m lacuna.docs --check
+	.venv/bin/python -m lacuna.commands.docs --check
 
 format: $(STAMP)
 	.venv/bin/ruff check --fix .
@@ -47,7 +47,7 @@ lock: $(STAMP)
 
 # The pages that are generated from the sources.
 docs: $(STAMP)
-	.venv/bin/python -m lacuna.docs
+	.venv/bin/python -m lacuna.commands.docs
 
 clean-env:
 	rm -rf .venv

@@ -19,14 +19,14 @@ from typing import Any
 
 import torch
 
-from lacuna.compaction import Compaction
 from lacuna.data.batches import UnlearningData
 from lacuna.fields import build
 from lacuna.models import MODELS
 from lacuna.models.cost import macs, parameters
 from lacuna.models.init import reinitialise
 from lacuna.pruning import PRUNERS
-from lacuna.training import logits
+from lacuna.sparsity.compaction import Compaction
+from lacuna.training.loop import logits
 from lacuna.unlearning import unlearn
 
 SHAPE = (3, 32, 32)

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from lacuna.evaluation import Cell, default_metrics, evaluate, membership
+from lacuna.evaluation import Cell, default_metrics, evaluate
+from lacuna.evaluation.metrics import membership
 
 SIZES = {"retain": 40_500, "forget": 4_500, "val": 5_000, "test": 10_000}
 FEATURES = (

@@ -36,7 +36,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lacuna.verify import mend, verify
+from lacuna.commands.verify import mend, verify
 from tests.workflow.project import EXPERIMENT, Project
 
 BOUND = 400.0  # seconds; a run that takes longer hangs; `main` raises it on a slow machine

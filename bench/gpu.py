@@ -265,8 +265,8 @@ def correctness(stage: Stage) -> None:
 
     from lacuna.models import MODELS
     from lacuna.pruning import PRUNERS
-    from lacuna.pruning.criteria import magnitude
-    from lacuna.pruning.mask import Mask
+    from lacuna.pruning.criteria.magnitude import magnitude
+    from lacuna.sparsity.mask import Mask
     from lacuna.unlearning import UNLEARNERS, unlearn
 
     if stage.device == "cuda" and stage.shard is None:
@@ -412,7 +412,7 @@ def resumed(stage: Stage, network: Any, judged: Callable[..., None]) -> None:
     """A run that was stopped after its first epoch and goes on from its checkpoint, against one in one piece."""
     import torch
 
-    from lacuna.training import Checkpoint, Recipe, fit
+    from lacuna.training.loop import Checkpoint, Recipe, fit
 
     data = tiny(stage.device)
     recipe = Recipe(epochs=3, lr=0.05, batch_size=16, schedule="constant", crop=1, flip=True)
@@ -473,8 +473,8 @@ def rows_of_samples(stage: Stage, network: Any, judged: Callable[..., None]) -> 
     import torch
     from torch.nn.functional import cross_entropy
 
-    from lacuna.unlearning.iu import Span
-    from lacuna.unlearning.saliency import trained, unmasked
+    from lacuna.gradients.whole import trained, unmasked
+    from lacuna.unlearning.methods.iu import Span
 
     data = tiny(stage.device)
     model = copy.deepcopy(network).double().to(stage.device).eval()
@@ -516,7 +516,7 @@ def captured_alike(stage: Stage, network: Any, judged: Callable[..., None]) -> N
     """50 steps in a CUDA graph against 50 eager ones: the losses, in single precision, and the weights in double."""
     import torch
 
-    from lacuna.training import Recipe, fit
+    from lacuna.training.loop import Recipe, fit
 
     if stage.device != "cuda":
         stage.row("captured", "50 steps", note="needs CUDA")
@@ -738,7 +738,7 @@ def step_of(model: Any, batch: int, half: bool, mode: str, device: str) -> Calla
     import torch
     from torch.nn.functional import cross_entropy
 
-    from lacuna.training import Sgd
+    from lacuna.training.loop import Sgd
 
     x = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
     y = torch.randint(10, (batch,), device=device)
@@ -773,7 +773,7 @@ def whole_loop(stage: Stage) -> None:
     from lacuna.fields import build
     from lacuna.models import MODELS
     from lacuna.models.init import reinitialise
-    from lacuna.training import RECIPES, fit
+    from lacuna.training.loop import RECIPES, fit
 
     cuda, n = stage.device == "cuda", 256 if stage.toy else 20_000
     name, options = ("resnet8", {"width": 4}) if stage.toy else ("resnet18", {})
@@ -841,7 +841,7 @@ def data(stage: Stage) -> None:
 
     from lacuna.fields import build
     from lacuna.models import MODELS
-    from lacuna.training import logits
+    from lacuna.training.loop import logits
 
     n = 512 if stage.toy else 50_000
     source = random_images(n, stage.device)
@@ -1004,7 +1004,7 @@ def worker(name: str, device: str, seconds: float) -> None:
     from lacuna.fields import build
     from lacuna.models import MODELS
     from lacuna.models.init import reinitialise
-    from lacuna.training import RECIPES, fit
+    from lacuna.training.loop import RECIPES, fit
 
     torch.set_num_threads(1)
     model = build(MODELS[name], {"width": 4} if name == "resnet8" else {}).build(10, 3)
@@ -1035,7 +1035,7 @@ def fast(stage: Stage) -> None:
     from lacuna.fields import build
     from lacuna.models import MODELS
     from lacuna.models.init import reinitialise
-    from lacuna.training import RECIPES, accuracy, fit
+    from lacuna.training.loop import RECIPES, accuracy, fit
 
     if stage.images is None and not stage.toy:
         stage.row("fast", note="no images: --data IMAGES.npz")
@@ -1085,7 +1085,9 @@ def table(stage: Stage) -> None:
         stage.row("table", note="no images: --data IMAGES.npz")
         return
     folder = Path(tempfile.mkdtemp(prefix="table-"))
-    shutil.copytree(ROOT, folder / "lacuna", ignore=shutil.ignore_patterns(".git", ".venv", ".gpu", "results", ".snakemake"))
+    shutil.copytree(
+        ROOT, folder / "lacuna", ignore=shutil.ignore_patterns(".git", ".venv", ".gpu", "results", ".snakemake")
+    )
     seed = next_seed()
     project = folder / "lacuna"
     if stage.images is not None:

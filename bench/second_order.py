@@ -1,4 +1,4 @@
-"""Time of the gradients of single samples: a Python loop against lacuna.unlearning.per_sample, in one run.
+"""Time of the gradients of single samples: a Python loop against lacuna.gradients.per_sample, in one run.
 
 resnet20, random images of CIFAR's size, evaluation mode; milliseconds a sample: of this thread's CPU time on a CPU
 (one thread), of the clock on a GPU. The methods take turns, so that a busy neighbour slows all alike; a speed-up is the
@@ -31,12 +31,12 @@ from torch.nn.functional import cross_entropy, log_softmax
 
 from lacuna.data.batches import UnlearningData
 from lacuna.fields import build
+from lacuna.gradients import per_sample
+from lacuna.gradients.whole import mean_gradient, trained, unmasked
 from lacuna.models import MODELS
 from lacuna.models.init import reinitialise
-from lacuna.unlearning import per_sample
-from lacuna.unlearning.ff import FisherForgetting
-from lacuna.unlearning.iu import Span
-from lacuna.unlearning.saliency import mean_gradient, trained, unmasked
+from lacuna.unlearning.methods.ff import FisherForgetting
+from lacuna.unlearning.methods.iu import Span
 
 
 def milliseconds(method: Callable[[], Any], samples: int, device: torch.device) -> float:

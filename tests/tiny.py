@@ -9,8 +9,8 @@ from torch import nn
 
 from lacuna.data.batches import UnlearningData
 from lacuna.models.init import reinitialise
-from lacuna.pruning.mask import Mask, prunable
-from lacuna.training import Recipe, fit
+from lacuna.sparsity.mask import Mask, prunable
+from lacuna.training.loop import Recipe, fit
 
 State = dict[str, torch.Tensor]
 

@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 # Resolved on first use: importing lacuna loads neither torch nor scikit-learn.
 _PUBLIC = {
     "LacunaError": "lacuna.errors",
-    "Mask": "lacuna.pruning.mask",
+    "Mask": "lacuna.sparsity.mask",
     "UnlearningData": "lacuna.data.batches",
     "unlearn": "lacuna.unlearning",
     "Cell": "lacuna.evaluation",

@@ -10,10 +10,10 @@ import os
 import sys
 from pathlib import Path
 
-from lacuna.artifacts import atomic
+from lacuna.artifacts.files import atomic
+from lacuna.commands.subset import subset
+from lacuna.commands.verify import mend, report, verify
 from lacuna.errors import LacunaError
-from lacuna.subset import subset
-from lacuna.verify import mend, report, verify
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -100,8 +100,8 @@ def _speak_to_any_terminal() -> None:
 
 
 def _check(given: argparse.Namespace) -> int:
-    from lacuna.foresight import limits_of
-    from lacuna.launch import check_experiment
+    from lacuna.commands.launch import check_experiment
+    from lacuna.experiment.foresight import limits_of
 
     experiment = check_experiment(given.files)
     for line in [*(f"warning: {w}" for w in experiment.warnings), *(f"note: {n}" for n in limits_of(experiment))]:
@@ -111,7 +111,7 @@ def _check(given: argparse.Namespace) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    from lacuna.launch import snakemake_command
+    from lacuna.commands.launch import snakemake_command
 
     command = snakemake_command(given.arguments)
     sys.stdout.flush()
@@ -132,7 +132,7 @@ def _verify(given: argparse.Namespace) -> int:
 
 def _compare(given: argparse.Namespace) -> int:
     # pandas, which verify does without
-    from lacuna.reporting.compare import as_text, compare
+    from lacuna.reporting.published.compare import as_text, compare
 
     table = compare(given.tables, given.published)
     if given.csv:

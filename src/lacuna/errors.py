@@ -22,6 +22,12 @@ def unknown(name: object, allowed: Iterable[object]) -> str:
     return f"{meant(name, names)}; allowed: {', '.join(names) or 'none'}"
 
 
+def said(error: BaseException) -> str:
+    """What an exception of somebody else's code says, in one line: its type and its first line."""
+    reason = str(error).strip().partition("\n")[0].rstrip(".")
+    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+
+
 class Diverged(LacunaError):
     """A run ended in numbers that are not finite: the fault of its data and step size, not of what it can work on."""
 

@@ -103,7 +103,7 @@ def to_json(value: Any) -> Any:
 
 
 def resolve(schema: Mapping[str, Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Checked values of every field: the given ones in canonical type, defaults for the rest.
+    """Checked values of every field, sorted by name: the given ones in canonical type, defaults for the rest.
 
     Raises LacunaError naming `where`, the key, the value and what is allowed.
     """
@@ -112,16 +112,16 @@ def resolve(schema: Mapping[str, Any], given: Mapping[str, Any], where: str) -> 
 
 
 def _filled(given: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
+    # a stored schema may have its keys in another order, and jobs run again where their parameters read differently
     return {
         key: _canonical(to_json(given[key] if key in given else spec["default"]), spec)
-        for key, spec in properties.items()
+        for key, spec in sorted(properties.items())
     }
 
 
 def _canonical(value: Any, spec: Mapping[str, Any]) -> Any:
     if isinstance(value, Mapping) and "properties" in spec:
-        # by name, as a stored schema may have its keys in another order
-        return dict(sorted(_filled(value, spec["properties"]).items()))
+        return _filled(value, spec["properties"])
     if isinstance(value, list):
         return [_canonical(v, spec.get("items", {})) for v in value]
     if isinstance(value, dict):

@@ -9,7 +9,7 @@ import torch
 from tiny import network
 
 from lacuna.data.batches import UnlearningData
-from lacuna.pruning.mask import Mask
+from lacuna.sparsity.mask import Mask
 
 HERE = Path(__file__).parent
 CONVOLUTIONS = ("conv1.weight", "conv2.weight")

@@ -9,8 +9,8 @@ import torch
 from tiny import network
 
 from lacuna.data.batches import UnlearningData
-from lacuna.training import fit
-from lacuna.unlearning.scrub import Scrub
+from lacuna.training.loop import fit
+from lacuna.unlearning.methods.scrub import Scrub
 
 FILE = Path(__file__).parent / "06_scrub.npz"
 DTYPES = {"f64": torch.float64, "f32": torch.float32}

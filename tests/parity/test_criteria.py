@@ -6,9 +6,13 @@ import torch
 
 from lacuna.data.batches import UnlearningData
 from lacuna.fields import build
-from lacuna.pruning import PRUNERS, criteria
-from lacuna.pruning.mask import Mask
-from lacuna.pruning.rounds import rounds_to, sparsity_of
+from lacuna.pruning import PRUNERS
+from lacuna.pruning.criteria.grasp import grasp
+from lacuna.pruning.criteria.magnitude import magnitude
+from lacuna.pruning.criteria.snip import snip
+from lacuna.pruning.criteria.synflow import synflow
+from lacuna.sparsity.mask import Mask
+from lacuna.sparsity.rounds import rounds_to, sparsity_of
 
 CONVOLUTIONS = ("conv1.weight", "conv2.weight")
 DTYPES = {"f64": torch.float64, "f32": torch.float32}
@@ -50,7 +54,7 @@ def close(found, expected, dtype):
 def test_snip(file, mode, precision):
     dtype, per_class = DTYPES[precision], file.hp.samples_per_class
     options = {"samples_per_class": per_class, "batchnorm": MODES[mode]}
-    found = criteria.snip(file.model(dtype), data=fixed_batch(file, dtype), seed=0, **options)
+    found = snip(file.model(dtype), data=fixed_batch(file, dtype), seed=0, **options)
     close(found, file.under(f"score/snip/{mode}/published_abs_weight_grad"), dtype)
     mask = find_mask(file, "snip", dtype, **options)
     assert same_mask(mask, file.under(f"mask/snip_published/{mode}/0.90"))
@@ -63,7 +67,7 @@ def test_snip(file, mode, precision):
 def test_grasp(file, mode, precision):
     dtype, per_class = DTYPES[precision], file.hp.samples_per_class
     options = {"samples_per_class": per_class, "batchnorm": MODES[mode]}
-    found = criteria.grasp(file.model(dtype), data=fixed_batch(file, dtype), seed=0, **options)
+    found = grasp(file.model(dtype), data=fixed_batch(file, dtype), seed=0, **options)
     published = {name: -s for name, s in file.under(f"score/grasp/{mode}/all_params_{precision}").items()}
     close(found, published, dtype)
     mask = find_mask(file, "grasp", dtype, **options)
@@ -76,7 +80,7 @@ def test_grasp(file, mode, precision):
 def test_synflow(file, precision):
     """Scores are computed in float64 whatever the network is in."""
     dtype = DTYPES[precision]
-    found = criteria.synflow(file.model(dtype), data=fixed_batch(file, dtype))
+    found = synflow(file.model(dtype), data=fixed_batch(file, dtype))
     close(found, file.under("score/synflow_first_iteration"), torch.float64)
     mask = find_mask(file, "synflow", dtype)
     assert same_mask(mask, file.under("mask/synflow_published/0.90"))
@@ -86,7 +90,7 @@ def test_synflow(file, precision):
 def test_chain_of_magnitude_masks(reference):
     """Rounds of 20 % with no training between; the reference rounds each step, so its third is one weight off 0.8³."""
     file = reference("01_iterative_masks")
-    scores = criteria.magnitude(file.model(torch.float64))
+    scores = magnitude(file.model(torch.float64))
     rounds = rounds_to("0.60", 0.2)[:3]
     mask, total = None, sum(s.numel() for s in scores.values())
     for number, name in enumerate(rounds, 1):

@@ -7,7 +7,7 @@ import pytest
 
 from lacuna.evaluation import Cell, evaluate
 from lacuna.evaluation.cell import Part
-from lacuna.evaluation.divergence import jensen_shannon, kullback_leibler
+from lacuna.evaluation.metrics.divergence import jensen_shannon, kullback_leibler
 
 
 def log_p(logits):

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from lacuna.training import Work
+from lacuna.gradients.whole import mean_gradient
+from lacuna.training.loop import Work
 from lacuna.unlearning import base
-from lacuna.unlearning.saliency import mean_gradient
-from lacuna.unlearning.salun import SalUn
+from lacuna.unlearning.methods.salun import SalUn
 
 DTYPES = {"f64": torch.float64, "f32": torch.float32}
 TOLERANCE = {"f64": {"rtol": 0, "atol": 1e-9}, "f32": {"rtol": 1e-4, "atol": 5e-6}}

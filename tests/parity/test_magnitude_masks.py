@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lacuna.pruning.criteria import magnitude
-from lacuna.pruning.mask import Mask
+from lacuna.pruning.criteria.magnitude import magnitude
+from lacuna.sparsity.mask import Mask
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lacuna.evaluation import membership, svm
+from lacuna.evaluation import svm
+from lacuna.evaluation.metrics import membership
 
 FEATURES = {
     "correctness": membership.correctness,

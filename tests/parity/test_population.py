@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lacuna.evaluation.population.distance import epsilon, epsilon_score, forget_score, klom
-from lacuna.margin import margin
+from lacuna.predictions import margin
 
 
 def test_klom(reference):

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from lacuna import unlearn
-from lacuna.unlearning.ff import FisherForgetting
-from lacuna.unlearning.per_sample import mean_squares, true_label
-from lacuna.unlearning.saliency import squared_batch_means, trained, unmasked
-from lacuna.unlearning.ssd import SynapticDampening
+from lacuna.gradients.per_sample import mean_squares, true_label
+from lacuna.gradients.whole import squared_batch_means, trained, unmasked
+from lacuna.unlearning.methods.ff import FisherForgetting
+from lacuna.unlearning.methods.ssd import SynapticDampening
 
 DTYPES = {"f64": torch.float64, "f32": torch.float32}
 

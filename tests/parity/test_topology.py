@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_array_equal
 
 from lacuna.evaluation import Cell
-from lacuna.evaluation.topology import (
+from lacuna.evaluation.metrics.topology import (
     hamming,
     intersection_over_minimum,
     intersection_over_union,
@@ -15,7 +15,7 @@ from lacuna.evaluation.topology import (
     mask_iou,
     realised_sparsity,
 )
-from lacuna.pruning.mask import Mask
+from lacuna.sparsity.mask import Mask
 
 PAIRS = ("0.50_0.50", "0.90_0.90", "0.95_0.90")
 CONVOLUTIONS = ("conv1.weight", "conv2.weight")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lacuna import unlearn
-from lacuna.unlearning.l1_sparse import L1Sparse
+from lacuna.unlearning.methods.l1_sparse import L1Sparse
 
 DTYPES = {"f64": torch.float64, "f32": torch.float32}
 TOLERANCE = {"f64": {"rtol": 0, "atol": 1e-9}, "f32": {"rtol": 1e-4, "atol": 5e-6}}

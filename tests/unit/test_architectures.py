@@ -8,23 +8,25 @@ from tiny import data, state
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lacuna.compaction import compact
-from lacuna.curvature import largest_singular_value
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import build
+from lacuna.gradients.per_sample import each_gradient, true_label
+from lacuna.measurement.curvature import largest_singular_value
 from lacuna.models import MODELS
 from lacuna.models.anatomy import classifier
 from lacuna.models.cost import parameters
+from lacuna.models.inference import copy_of
 from lacuna.models.init import reinitialise
-from lacuna.pruning import PRUNERS, criteria
-from lacuna.pruning.base import Origin
-from lacuna.pruning.mask import Mask, prunable
-from lacuna.training import Recipe, copy_of, fit
+from lacuna.pruning import PRUNERS
+from lacuna.pruning.criteria.grasp import grasp
+from lacuna.sparsity.compaction import compact
+from lacuna.sparsity.mask import Mask, prunable
+from lacuna.training.loop import Recipe, fit
+from lacuna.training.origin import Origin
 from lacuna.unlearning import UNLEARNERS, unlearn
-from lacuna.unlearning.conv_transpose import transpose
-from lacuna.unlearning.last_blocks import blocks
-from lacuna.unlearning.per_sample import each_gradient, true_label
+from lacuna.unlearning.methods.conv_transpose import transpose
+from lacuna.unlearning.methods.last_blocks import blocks
 
 # options that make a network as small as it can be, and the side of an image that it then takes
 SMALL = {
@@ -153,7 +155,7 @@ def test_second_derivatives_go_through_attention(name):
     source = data(retain=6, forget=2, size=SMALL[name][1])
     found = largest_singular_value(model, source, iterations=2)
     assert found.sigma > 0
-    scores = criteria.grasp(model, data=source, seed=0, samples_per_class=2)
+    scores = grasp(model, data=source, seed=0, samples_per_class=2)
     assert all(bool(score.any()) for score in scores.values())
     assert torch.backends.cuda.flash_sdp_enabled(), "the faster kernels are in use again"
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from lacuna.artifacts import (
+from lacuna.artifacts.files import (
     atomic,
     read_json,
     read_npz,

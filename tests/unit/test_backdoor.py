@@ -12,18 +12,21 @@ from tiny import network
 
 from lacuna.data.backdoor import Backdoor
 from lacuna.data.batches import Augment, UnlearningData
-from lacuna.data.npz import Npz
+from lacuna.data.datasets.npz import Npz
+from lacuna.data.forget import forget_split
 from lacuna.data.scenarios.backdoor import PoisonedSamples
 from lacuna.data.scenarios.base import Known
 from lacuna.data.scenarios.whole_class import WholeClass
-from lacuna.data.splits import forget_split, split
+from lacuna.data.splits import split
 from lacuna.errors import LacunaError
 from lacuna.evaluation import Cell, evaluate
 from lacuna.evaluation.statistics import t_interval
 from lacuna.fields import build, values_of
 from lacuna.reporting import FIGURES
-from lacuna.reporting.tables import Contest, backdoor_table, cells_table
-from lacuna.training import Recipe, accuracy, fit, logits
+from lacuna.reporting.tables.backdoor import backdoor_table
+from lacuna.reporting.tables.cells import cells_table
+from lacuna.reporting.tables.contest import Contest
+from lacuna.training.loop import Recipe, accuracy, fit, logits
 
 RNG = np.random.default_rng(0)
 Y = np.concatenate([np.arange(60) % 3, np.arange(12) % 3])

@@ -13,7 +13,7 @@ from scipy.stats import chisquare
 from tiny import data
 from torch.utils.data import TensorDataset
 
-from lacuna.artifacts import read_tensors, write_tensors
+from lacuna.artifacts.files import read_tensors, write_tensors
 from lacuna.data.batches import Augment, HostImages, UnlearningData, _from_host, batch_sizes
 from lacuna.errors import LacunaError
 

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from lacuna import captured, training
 from lacuna.data.batches import Augment, UnlearningData
-from lacuna.pruning.criteria import magnitude
-from lacuna.pruning.mask import Mask
-from lacuna.training import Passes, Recipe, fit
+from lacuna.pruning.criteria.magnitude import magnitude
+from lacuna.sparsity.mask import Mask
+from lacuna.training import captured
+from lacuna.training import loop as training
+from lacuna.training.loop import Passes, Recipe, fit
 from lacuna.unlearning import unlearn
 
 PASSES: list[Passes] = []

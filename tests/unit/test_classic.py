@@ -19,12 +19,12 @@ from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.models import MODELS
 from lacuna.models.init import reinitialise
-from lacuna.pruning.mask import Mask, prunable
-from lacuna.training import Checkpoint, Interrupted, Work, fit, logits
+from lacuna.sparsity.mask import Mask, prunable
+from lacuna.training.loop import Checkpoint, Interrupted, Work, fit, logits
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning.base import LossUnlearner
-from lacuna.unlearning.last_blocks import blocks
-from lacuna.unlearning.scrub import Scrub
+from lacuna.unlearning.methods.last_blocks import blocks
+from lacuna.unlearning.methods.scrub import Scrub
 
 FAMILY = ("neggrad_plus", "l1_sparse", "l1_sparse_ga", "cf_k", "eu_k", "scrub", "bad_teacher", "delete")
 # an lr with which a run of two epochs moves the small network, whatever the method

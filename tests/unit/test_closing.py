@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lacuna.closing import LISTED, failures, made, reason_in, stopped, told_to_stop
+from lacuna.commands.closing import LISTED, failures, made, reason_in, stopped, told_to_stop
 
 
 @pytest.mark.parametrize(

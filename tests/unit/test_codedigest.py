@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lacuna import codedigest
-from lacuna.codedigest import code_digest
+from lacuna.experiment import code_digest as codedigest
+from lacuna.experiment.code_digest import code_digest
 
 SOURCES = codedigest._SOURCES
 
@@ -19,6 +19,8 @@ def tree(tmp_path, monkeypatch):
         script = tmp_path / "scripts" / "script.py"
 
         def path(self, name: str) -> Path:
+            if name.startswith("lib/"):
+                return tmp_path / name
             return tmp_path / "scripts" / name if "/" not in name else tmp_path / "src" / name
 
         def edit(self, name: str, old: str, new: str) -> None:
@@ -34,8 +36,15 @@ def tree(tmp_path, monkeypatch):
     monkeypatch.setattr(codedigest, "_SOURCES", tmp_path / "src")
     Tree.script.parent.mkdir()
     Tree.script.write_text(
-        '"""A script."""\n\nimport neighbour\nfrom lacuna.data.splits import split\n\nsplit(neighbour.f)\n'
+        '"""A script."""\n\nimport neighbour\nfrom shared.job import job\nfrom lacuna.data.splits import split\n\n'
+        "split(neighbour.f)\n"
     )
+    shared = tmp_path / "lib" / "shared"
+    shared.mkdir(parents=True)
+    (shared / "__init__.py").write_text("ROOT = 1\n")
+    (shared / "job.py").write_text("from .log import log\n\n\ndef job():\n    return log\n")
+    (shared / "log.py").write_text("log = 1\n")
+    (shared / "drawing.py").write_text("colour = 1\n")
     (Tree.script.parent / "neighbour.py").write_text("def f():\n    return 1\n")
     (Tree.script.parent / "stranger.py").write_text("def g():\n    return 1\n")
     codedigest._read.cache_clear()
@@ -69,6 +78,10 @@ def test_comments_docstrings_and_layout_do_not_count(tree, name, old, new):
     [
         ("script.py", "split(neighbour.f)", "split(neighbour.f, 1)"),
         ("neighbour.py", "return 1", "return 2"),
+        # beside the folder of scripts: what all of them share
+        ("lib/shared/job.py", "return log", "return not log"),
+        ("lib/shared/log.py", "log = 1", "log = 2"),
+        ("lib/shared/__init__.py", "ROOT = 1", "ROOT = 2"),
         ("lacuna/data/splits.py", "VAL_FRACTION = 0.1", "VAL_FRACTION = 0.2"),
         # reached through splits only
         ("lacuna/randomness.py", ">> 1", ">> 2"),
@@ -88,7 +101,11 @@ def test_code_that_the_script_reaches_counts(tree, name, old, new):
 
 @pytest.mark.parametrize(
     ("name", "old", "new"),
-    [("stranger.py", "return 1", "return 2"), ("lacuna/unlearning/ga.py", "return -cross", "return +cross")],
+    [
+        ("stranger.py", "return 1", "return 2"),
+        ("lacuna/unlearning/methods/ga.py", "return -cross", "return +cross"),
+        ("lib/shared/drawing.py", "colour = 1", "colour = 2"),
+    ],
 )
 def test_code_out_of_reach_does_not_count(tree, name, old, new):
     before = tree.digest()
@@ -97,22 +114,22 @@ def test_code_out_of_reach_does_not_count(tree, name, old, new):
 
 
 def test_new_file_of_a_registry_does_not_count(tree):
-    before = tree.digest("lacuna.unlearning.ga")
-    ga = tree.path("lacuna/unlearning/ga.py")
+    before = tree.digest("lacuna.unlearning.methods.ga")
+    ga = tree.path("lacuna/unlearning/methods/ga.py")
     ga.with_name("newcomer.py").write_text(ga.read_text().replace('"ga"', '"newcomer"'))
     codedigest._read.cache_clear()
-    assert tree.digest("lacuna.unlearning.ga") == before
+    assert tree.digest("lacuna.unlearning.methods.ga") == before
 
 
 def test_module_found_through_a_registry_counts_when_it_is_named(tree):
-    before = {m: tree.digest(f"lacuna.unlearning.{m}") for m in ("ga", "ft")}
+    before = {m: tree.digest(f"lacuna.unlearning.methods.{m}") for m in ("ga", "ft")}
     assert len({tree.digest(), *before.values()}) == 3
-    tree.edit("lacuna/unlearning/ga.py", "return -cross", "return +cross")
-    assert tree.digest("lacuna.unlearning.ga") != before["ga"]
-    assert tree.digest("lacuna.unlearning.ft") == before["ft"]
+    tree.edit("lacuna/unlearning/methods/ga.py", "return -cross", "return +cross")
+    assert tree.digest("lacuna.unlearning.methods.ga") != before["ga"]
+    assert tree.digest("lacuna.unlearning.methods.ft") == before["ft"]
     # what the named module imports counts too
-    tree.edit("lacuna/training.py", "-lr)", "-2 * lr)")
-    assert tree.digest("lacuna.unlearning.ft") != before["ft"]
+    tree.edit("lacuna/training/loop.py", "-lr)", "-2 * lr)")
+    assert tree.digest("lacuna.unlearning.methods.ft") != before["ft"]
 
 
 def test_imports_for_type_checkers_only_do_not_count(tree):
@@ -129,9 +146,9 @@ def test_imports_for_type_checkers_only_do_not_count(tree):
 
 
 def test_import_inside_a_function_counts(tree):
-    tree.edit("neighbour.py", "return 1", "from lacuna.evaluation import gap\n    return gap")
+    tree.edit("neighbour.py", "return 1", "from lacuna.evaluation.metrics import gap\n    return gap")
     before = tree.digest()
-    tree.edit("lacuna/evaluation/gap.py", "/ len(gaps)", "/ 4")
+    tree.edit("lacuna/evaluation/metrics/gap.py", "/ len(gaps)", "/ 4")
     assert tree.digest() != before
 
 
@@ -167,11 +184,34 @@ def test_a_coding_is_no_code(tree):
     assert tree.digest() == first
 
 
-@pytest.mark.parametrize("script", ["split.py", "train.py", "unlearn.py", "unprune.py"])
-def test_what_tables_tell_of_a_job_makes_no_model_again(script, monkeypatch):
-    """A fact more in provenance.csv is no reason to train: the jobs that make models do not reach its module."""
+def reached_from(script, monkeypatch):
+    """The files of lacuna that count for a script, as paths below src/lacuna."""
     reached, read = set(), codedigest._read
-    monkeypatch.setattr(codedigest, "_read", lambda source: reached.add(source.path.name) or read(source))
+    monkeypatch.setattr(codedigest, "_read", lambda source: reached.add(source.path) or read(source))
     code_digest(SOURCES.parent / "workflow/scripts" / script)
-    assert "artifacts.py" in reached
-    assert "provenance.py" not in reached
+    library = SOURCES / "lacuna"
+    return {path.relative_to(library).as_posix() for path in reached if path.is_relative_to(library)}
+
+
+@pytest.mark.parametrize("script", ["split.py", "train.py", "unlearn.py", "unprune.py"])
+def test_what_is_told_of_a_job_makes_no_model_again(script, monkeypatch):
+    """A fact more in provenance.csv, a field more in a metrics file or another way to look at the user's own files is
+    no reason to train: the jobs that make models do not reach these modules."""
+    reached = reached_from(script, monkeypatch)
+    assert "artifacts/files.py" in reached
+    assert not reached & {"artifacts/provenance.py", "artifacts/forms.py", "data/user_files.py"}
+
+
+@pytest.mark.parametrize("script", ["train.py", "random_init.py", "unlearn.py"])
+def test_no_criterion_or_pruner_counts_where_nothing_is_pruned(script, monkeypatch):
+    """What a grid's own pruner is, a job is told by name; `unlearn.py` builds one for compact cells alone."""
+    reached = reached_from(script, monkeypatch)
+    assert "training/loop.py" in reached
+    assert {path for path in reached if path.startswith("pruning/")} <= {"pruning/__init__.py"}
+    assert script == "unlearn.py" or not any(path.startswith("unlearning/") for path in reached)
+
+
+def test_no_table_counts_for_a_figure(monkeypatch):
+    """Figures read files of tables: another sum in one, or another word, redraws nothing by itself."""
+    tables = {path for path in reached_from("figure.py", monkeypatch) if path.startswith("reporting/tables/")}
+    assert tables == {"reporting/tables/__init__.py", "reporting/tables/files.py"}

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lacuna.evaluation import Cell
 from lacuna.evaluation.cell import Absent
-from lacuna.evaluation.collapse import collapsed_layers
+from lacuna.evaluation.metrics.collapse import collapsed_layers
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([(2, 3), (2, 1, 3, 3), (1, 1)])), min_size=1, max_size=6))

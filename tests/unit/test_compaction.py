@@ -10,17 +10,18 @@ from hypothesis import strategies as st
 from tiny import data, network, same, state
 from torch import nn
 
-from lacuna.compaction import Compaction, channels, compact
 from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.models import MODELS
+from lacuna.models.files import load_into, save_state
+from lacuna.models.inference import copy_of
 from lacuna.models.init import reinitialise
 from lacuna.pruning import PRUNERS
-from lacuna.pruning.base import Origin
-from lacuna.pruning.criteria import magnitude
-from lacuna.pruning.mask import Mask
-from lacuna.store import load_into, save_state
-from lacuna.training import copy_of
+from lacuna.pruning.criteria.magnitude import magnitude
+from lacuna.sparsity.channels import channels
+from lacuna.sparsity.compaction import Compaction, compact
+from lacuna.sparsity.mask import Mask
+from lacuna.training.origin import Origin
 from lacuna.unlearning import UNLEARNERS, unlearn
 
 SHAPE = (1, 6, 6)

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lacuna.__main__ import main
-from lacuna.artifacts import write_json
+from lacuna.artifacts.files import write_json
 from lacuna.errors import LacunaError
 from lacuna.evaluation.statistics import welch_interval
-from lacuna.reporting.compare import (
+from lacuna.reporting.published.compare import (
     COLUMNS,
     ONLY_OURS,
     ONLY_PUBLISHED,
@@ -26,7 +26,9 @@ from lacuna.reporting.compare import (
     compare,
     read_published,
 )
-from lacuna.reporting.tables import Contest, cells_table, summary_table
+from lacuna.reporting.tables.cells import cells_table
+from lacuna.reporting.tables.contest import Contest
+from lacuna.reporting.tables.summary import summary_table
 
 ROOT = Path(__file__).parents[2]
 TABLES = sorted((ROOT / "published").glob("*.csv"))

@@ -13,16 +13,17 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lacuna import catalogue, reachable
-from lacuna.artifacts import write_json
-from lacuna.config import canonical_sparsity, load, located, read_yaml
-from lacuna.data.image_folder import ImageFolder
-from lacuna.data.npz import Npz
+from lacuna.artifacts.files import write_json
+from lacuna.data.datasets.image_folder import ImageFolder
+from lacuna.data.datasets.npz import Npz
 from lacuna.errors import LacunaError
 from lacuna.evaluation import default_metrics
+from lacuna.experiment import catalogue
+from lacuna.experiment import feasibility as reachable
+from lacuna.experiment.config import canonical_sparsity, load, located, read_yaml
 from lacuna.fields import values_of
-from lacuna.relearning import Relearning
-from lacuna.transfer import Probing
+from lacuna.measurement.linear_probe import Probing
+from lacuna.measurement.relearning import Relearning
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -852,7 +853,7 @@ def test_catalogue_is_made_once_and_anew_when_a_source_changes(tmp_path, monkeyp
 def test_catalogue_holds_what_a_plan_needs(known):
     assert known["unlearners"]["retrain"]["oracle"]
     assert not known["unlearners"]["ga"]["oracle"]
-    assert known["unlearners"]["ga"]["module"] == "lacuna.unlearning.ga"
+    assert known["unlearners"]["ga"]["module"] == "lacuna.unlearning.methods.ga"
     assert all(
         "schema" in e
         for axis in ("datasets", "models", "recipes", "scenarios", "pruners", "unlearners")

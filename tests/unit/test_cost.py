@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lacuna import energy
 from lacuna.evaluation import Cell, evaluate
+from lacuna.measurement import energy
 
 COSTS = ("samples", "forwards", "backwards", "peak_memory_mb", "energy_j")
 

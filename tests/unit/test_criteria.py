@@ -14,19 +14,21 @@ from torch.nn.functional import cross_entropy
 from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.models.init import reinitialise
-from lacuna.pruning import PRUNERS, criteria
-from lacuna.pruning.mask import Mask, prunable
+from lacuna.pruning import PRUNERS
+from lacuna.pruning.criteria import taylor as taylor_module
+from lacuna.pruning.criteria.base import balanced
+from lacuna.pruning.criteria.grasp import grasp
+from lacuna.pruning.criteria.magnitude import magnitude
+from lacuna.pruning.criteria.random import random
+from lacuna.pruning.criteria.snip import snip
+from lacuna.pruning.criteria.synflow import synflow
+from lacuna.pruning.criteria.taylor import taylor
+from lacuna.sparsity.mask import Mask, prunable
 
 SOURCE = data(retain=60, forget=12)
-CRITERIA = {
-    name: function
-    for name, function in vars(criteria).items()
-    if inspect.isfunction(function) and function.__module__ == criteria.__name__ and not name.startswith("_")
-}
+CRITERIA = {function.__name__: function for function in (magnitude, random, taylor, snip, grasp, synflow)}
 # those that remove single weights
-UNSTRUCTURED = [
-    name for name in PRUNERS if PRUNERS.module(name).endswith((".one_shot", ".iterative", ".at_initialisation"))
-]
+UNSTRUCTURED = [name for name, pruner in PRUNERS.items() if not pruner.structured]
 
 
 def score(name, model, source=SOURCE, seed=0, **options):
@@ -86,7 +88,7 @@ def test_a_criterion_scores_every_prunable_weight_and_changes_nothing(name):
 def test_masked_weights_score_nothing(name):
     """A weight that is 0 has no influence; only `random` does not look, and only grasp has scores below 0."""
     model = network()
-    mask = Mask.from_scores(criteria.random(model, seed=5), "0.6")
+    mask = Mask.from_scores(random(model, seed=5), "0.6")
     mask.apply(model)
     scores = score(name, model)
     if name != "random":
@@ -106,7 +108,7 @@ def loss_on(model, chosen, temperature=1.0):
 def test_snip_is_the_sensitivity_to_a_gate(mode):
     """|∂ℓ(c ⊙ θ)/∂c| at c = 1, by central differences."""
     model = worn(network()).double().train(mode == "train")
-    chosen = criteria._balanced(SOURCE, 4, seed=9)
+    chosen = balanced(SOURCE, 4, seed=9)
     scores = score("snip", model, seed=9, samples_per_class=4, batchnorm=mode)
     for name, entry in some_entries(model):
         up, down = (loss_on(moved(model, name, entry, 1 + e), chosen).item() for e in (1e-5, -1e-5))
@@ -123,7 +125,7 @@ def gradient_flow(model, chosen):
 def test_grasp_is_what_removing_a_weight_does_to_the_gradient_flow(mode):
     """θ ∂(½ gᵀg)/∂θ by central differences: the flow that is lost, to first order, when a weight goes."""
     model = worn(network()).double().train(mode == "train")
-    chosen = criteria._balanced(SOURCE, 4, seed=9)
+    chosen = balanced(SOURCE, 4, seed=9)
     scores = score("grasp", model, seed=9, samples_per_class=4, batchnorm=mode)
     largest = max(float(s.abs().max()) for s in scores.values())
     for name, entry in some_entries(model):
@@ -151,8 +153,8 @@ def test_taylor_squares_each_batch(batch_size):
 def test_taylor_has_no_short_batch(monkeypatch):
     """Each batch's square weighs the same, and that of one sample would be mostly noise."""
     seen = []
-    loss = criteria._loss
-    monkeypatch.setattr(criteria, "_loss", lambda m, d, chosen: seen.append(len(chosen)) or loss(m, d, chosen))
+    loss = taylor_module.loss_on
+    monkeypatch.setattr(taylor_module, "loss_on", lambda m, d, chosen: seen.append(len(chosen)) or loss(m, d, chosen))
     score("taylor", network(), data(retain=41), seed=0, batch_size=10)
     assert seen == [9, 8, 8, 8, 8]
 
@@ -168,20 +170,20 @@ def test_taylor_mixes_a_sorted_dataset():
 
 @given(per_class=st.integers(1, 30), seed=st.integers(0, 99))
 def test_balanced_batch_has_as_many_of_every_class(per_class, seed):
-    chosen = criteria._balanced(SOURCE, per_class, seed)
+    chosen = balanced(SOURCE, per_class, seed)
     assert len(chosen.unique()) == len(chosen)
     retained = SOURCE.parts["retain"]
     assert bool(torch.isin(chosen, retained).all())
     for label in range(SOURCE.classes):
         there = int((SOURCE.labels[retained] == label).sum())
         assert int((SOURCE.labels[chosen] == label).sum()) == min(per_class, there)
-    assert torch.equal(chosen, criteria._balanced(SOURCE, per_class, seed))
+    assert torch.equal(chosen, balanced(SOURCE, per_class, seed))
 
 
 def test_a_class_that_is_not_retained_is_left_out():
     """The exact oracle of a forgotten class never sees it."""
     without = SOURCE.parts["retain"][SOURCE.labels[SOURCE.parts["retain"]] != 1]
-    chosen = criteria._balanced(replace(SOURCE, parts={"retain": without}), 5, seed=0)
+    chosen = balanced(replace(SOURCE, parts={"retain": without}), 5, seed=0)
     assert SOURCE.labels[chosen].bincount(minlength=3).tolist() == [5, 0, 5]
 
 

@@ -7,11 +7,11 @@ import torch
 from tiny import data, network, same, state
 from torch.nn.functional import cross_entropy
 
-from lacuna.curvature import distance, largest_singular_value, training_steps
 from lacuna.errors import LacunaError
 from lacuna.evaluation import Cell, evaluate
-from lacuna.pruning.criteria import magnitude
-from lacuna.pruning.mask import Mask
+from lacuna.measurement.curvature import distance, largest_singular_value, training_steps
+from lacuna.pruning.criteria.magnitude import magnitude
+from lacuna.sparsity.mask import Mask
 
 SOURCE = data()
 
@@ -63,7 +63,7 @@ def test_a_negative_eigenvalue_counts_by_its_size(model, monkeypatch):
     values = torch.linalg.eigvalsh(hessian)
     # −H has the same singular values, and its largest one is now a negative eigenvalue
     assert values[-1] > -values[0]
-    monkeypatch.setattr("lacuna.curvature.cross_entropy", lambda *a, **k: -cross_entropy(*a, **k))
+    monkeypatch.setattr("lacuna.measurement.curvature.cross_entropy", lambda *a, **k: -cross_entropy(*a, **k))
     found = largest_singular_value(model, SOURCE, tolerance=1e-7, iterations=2000)
     assert found.sigma == pytest.approx(float(values[-1]), rel=1e-6)
 
@@ -90,7 +90,7 @@ def test_it_is_a_function_of_the_seed_and_leaves_the_model_alone(model):
 
 
 def test_loss_that_does_not_bend_has_none(model, monkeypatch):
-    monkeypatch.setattr("lacuna.curvature.cross_entropy", lambda x, y, reduction: (0 * x).square().sum())
+    monkeypatch.setattr("lacuna.measurement.curvature.cross_entropy", lambda x, y, reduction: (0 * x).square().sum())
     found = largest_singular_value(model, SOURCE)
     assert (found.sigma, found.converged) == (0.0, True)
 

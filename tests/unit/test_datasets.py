@@ -17,11 +17,11 @@ import torchvision
 from PIL import Image
 from scipy.io import savemat
 
-from lacuna.artifacts import read_tensors, sha256_of_arrays, write_tensors
+from lacuna.artifacts.files import read_tensors, sha256_of_arrays, write_tensors
 from lacuna.data import DATASETS
-from lacuna.data.digits import Digits
+from lacuna.data.datasets.digits import Digits
+from lacuna.data.datasets.image_folder import ImageFolder, _listing
 from lacuna.data.image_files import from_files
-from lacuna.data.image_folder import ImageFolder, _listing
 from lacuna.data.images import Images, Pictures
 from lacuna.data.published import Published
 from lacuna.errors import LacunaError
@@ -623,7 +623,7 @@ def test_streamed_file_is_the_one_written_at_once(tmp_path, monkeypatch):
         write_tensors(tmp_path / "whole", "images", arrays)
         meta = whole.meta()
         for block in (2**24, 1000, 1):
-            monkeypatch.setattr("lacuna.artifacts._BLOCK", block)
+            monkeypatch.setattr("lacuna.artifacts.files._BLOCK", block)
             lazy = Images(Pictures(whole.x.shape, whole.x.__getitem__), whole.y, whole.train, 10, whole.fine)
             assert lazy.write(tmp_path / "stream", threads=3) == meta == lazy.meta()
             assert (tmp_path / "stream").read_bytes() == (tmp_path / "whole").read_bytes()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lacuna.errors import LacunaError
 from lacuna.evaluation import Cell, evaluate
 from lacuna.evaluation.cell import Part
-from lacuna.evaluation.divergence import jensen_shannon, kullback_leibler
+from lacuna.evaluation.metrics.divergence import jensen_shannon, kullback_leibler
 
 ORACLE_METRICS = ("KL_forget", "KL_test", "JS_forget", "JS_test", "activation_distance", "completeness")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from lacuna import docs
+from lacuna.commands import docs
 from lacuna.evaluation import METRICS
 from lacuna.evaluation.population import POPULATION_METRICS
 from lacuna.fields import Positive

@@ -16,20 +16,21 @@ from torch.nn.functional import cross_entropy, softmax
 
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
-from lacuna.pruning.mask import Mask, prunable
-from lacuna.training import Checkpoint, Interrupted, Work, copy_of
+from lacuna.gradients.per_sample import mean_squares
+from lacuna.gradients.whole import lowest, mean_gradient
+from lacuna.models.inference import copy_of
+from lacuna.sparsity.mask import Mask, prunable
+from lacuna.training.loop import Checkpoint, Interrupted, Work
 from lacuna.unlearning import UNLEARNERS, base, unlearn
-from lacuna.unlearning.boundary_expand import BoundaryExpand
-from lacuna.unlearning.boundary_shrink import BoundaryShrink
-from lacuna.unlearning.conv_transpose import transpose
-from lacuna.unlearning.msg import MaskedSmallGradients
-from lacuna.unlearning.per_sample import mean_squares
-from lacuna.unlearning.prmq import Prmq, entropy
-from lacuna.unlearning.saliency import lowest, mean_gradient
-from lacuna.unlearning.salun import SalUn
-from lacuna.unlearning.salun_soft import SoftSalUn
-from lacuna.unlearning.sfr_on import SFRon
-from lacuna.unlearning.unsir import Unsir
+from lacuna.unlearning.methods.boundary_expand import BoundaryExpand
+from lacuna.unlearning.methods.boundary_shrink import BoundaryShrink
+from lacuna.unlearning.methods.conv_transpose import transpose
+from lacuna.unlearning.methods.msg import MaskedSmallGradients
+from lacuna.unlearning.methods.prmq import Prmq, entropy
+from lacuna.unlearning.methods.salun import SalUn
+from lacuna.unlearning.methods.salun_soft import SoftSalUn
+from lacuna.unlearning.methods.sfr_on import SFRon
+from lacuna.unlearning.methods.unsir import Unsir
 
 SOURCE = data()
 QUICK = {"epochs": 2, "batch_size": 16, "lr": 0.05}
@@ -459,7 +460,7 @@ def test_msg_samples_as_many_retained_as_forgotten(trained, monkeypatch):
         seen[part] = data.index(part)
         return {name: torch.zeros_like(p) for name, p in model.named_parameters()}
 
-    monkeypatch.setattr("lacuna.unlearning.msg.mean_gradient", record)
+    monkeypatch.setattr("lacuna.unlearning.methods.msg.mean_gradient", record)
     MaskedSmallGradients().choose(trained, SOURCE, working(trained))
     assert torch.equal(seen["forget"], SOURCE.parts["forget"])
     assert len(set(seen["retain"].tolist())) == len(seen["forget"]) < len(SOURCE.parts["retain"])

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 import lacuna
 from lacuna import evaluation
 from lacuna.errors import LacunaError
-from lacuna.evaluation import METRICS, Cell, default_metrics, evaluate, evaluate_seeds, membership, svm
+from lacuna.evaluation import METRICS, Cell, default_metrics, evaluate, evaluate_seeds, svm
 from lacuna.evaluation.cell import Part
+from lacuna.evaluation.metrics import membership
 
 
 def sure(labels, classes=4, strength=5.0):

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lacuna import catalogue
-from lacuna.config import load
-from lacuna.reporting.compare import read_published
+from lacuna.experiment import catalogue
+from lacuna.experiment.config import load
+from lacuna.reporting.published.compare import read_published
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "config/experiments").glob("*.yaml"))
@@ -55,7 +55,7 @@ def plan(known, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     images = {f"x_{part}": rng.integers(0, 256, (20, 32, 32, 3), np.uint8) for part in ("train", "test")}
     (tmp_path / "data").mkdir()
-    for name in ("cifar10_small", "cifar10", "cifar10_full"):
+    for name in ("cifar10_small", "cifar10", "cifar10_full", "memorising"):
         np.savez(tmp_path / f"data/{name}.npz", **images, y_train=np.arange(20) % 10, y_test=np.arange(20) % 10)
     for part, label in itertools.product(("train", "val"), range(12)):
         (tmp_path / f"imagenet/{part}/class{label:02}").mkdir(parents=True)
@@ -69,7 +69,7 @@ def test_experiment_plans_without_a_download(plan, path, tmp_path):
     experiment = plan(path)
     assert experiment.name == path.stem, "its tables bear the file's name"
     assert sum(1 for _ in experiment.cells())
-    assert not (tmp_path / "results").exists() and len(list((tmp_path / "data").iterdir())) == 3
+    assert not (tmp_path / "results").exists() and len(list((tmp_path / "data").iterdir())) == 4
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -13,12 +13,16 @@ import pandas as pd
 import pytest
 import yaml
 
-from lacuna import catalogue
-from lacuna.config import load
 from lacuna.errors import LacunaError
-from lacuna.foresight import limits_of
+from lacuna.experiment import catalogue
+from lacuna.experiment.config import load
+from lacuna.experiment.foresight import limits_of
 from lacuna.reporting import FIGURES, style
-from lacuna.reporting.tables import COORDINATES, Contest, disagreement_table, layers_table, summary_table
+from lacuna.reporting.columns import COORDINATES
+from lacuna.reporting.tables.contest import Contest
+from lacuna.reporting.tables.disagreement import disagreement_table
+from lacuna.reporting.tables.layers import layers_table
+from lacuna.reporting.tables.summary import summary_table
 
 SCHEMA = Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml"
 PUBLISHED = ["UA", "RA", "TA", "MIA", "avg_gap"]
@@ -78,7 +82,7 @@ def tables_of(experiment, known, there=lambda cell: True):
         pd.DataFrame(rows, columns=[*COORDINATES, "metric", "value"]), experiment.oracles, experiment.twins
     )
     of = known["metrics"]
-    better = {m: of[m]["better"] for m in experiment.metrics if of[m]["module"] != "lacuna.evaluation.cost"}
+    better = {m: of[m]["better"] for m in experiment.metrics if of[m]["module"] != "lacuna.evaluation.metrics.cost"}
     summary, disagreement = summary_table(contest), disagreement_table(contest, better)
     return {"cells": contest.cells, "summary": summary, "disagreement": disagreement, "layers": layers_table(results)}
 
@@ -349,7 +353,7 @@ def test_verdicts_stand_on_the_bars(plan, known):
 
 def test_the_map_of_metrics_has_at_most_ten(plan, known):
     many = [name for name, of in known["metrics"].items() if of["better"] != "none" and of["default"]]
-    many = [m for m in many if known["metrics"][m]["module"] != "lacuna.evaluation.cost"]
+    many = [m for m in many if known["metrics"][m]["module"] != "lacuna.evaluation.metrics.cost"]
     assert len(many) > 10
     experiment = plan(many)
     figure = draw(MAPS, tables_of(experiment, known), experiment.oracles)

@@ -6,18 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lacuna.catalogue import describe
+from lacuna.experiment.catalogue import describe
 from lacuna.reporting import FIGURES
+from lacuna.reporting.columns import COORDINATES
 from lacuna.reporting.figures.metric_disagreement import _both_halves
-from lacuna.reporting.tables import (
-    COORDINATES,
-    Contest,
-    backdoor_table,
-    disagreement_table,
-    layers_table,
-    roc_table,
-    summary_table,
-)
+from lacuna.reporting.tables.backdoor import backdoor_table
+from lacuna.reporting.tables.contest import Contest
+from lacuna.reporting.tables.disagreement import disagreement_table
+from lacuna.reporting.tables.layers import layers_table
+from lacuna.reporting.tables.roc import roc_table
+from lacuna.reporting.tables.summary import summary_table
 
 ORACLES = ["retrain", "retrain_exact"]
 TWINS = {"retrain_b": "retrain", "retrain_exact_b": "retrain_exact"}

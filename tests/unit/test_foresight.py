@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lacuna import catalogue
-from lacuna.config import load
-from lacuna.foresight import limits_of
+from lacuna.experiment import catalogue
+from lacuna.experiment.config import load
+from lacuna.experiment.foresight import limits_of
 
 SCHEMA = Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml"
 TWIN = {"retrain_b": {"method": "retrain"}}

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import data, network
 
+from lacuna.data.forget import forget_split
 from lacuna.data.scenarios.base import Known
 from lacuna.data.scenarios.by_score import Hardest, Memorised
-from lacuna.data.splits import forget_split, split
-from lacuna.hardness import folds_of, held_out, loss_of
+from lacuna.data.splits import split
+from lacuna.measurement.difficulty import folds_of, held_out, loss_of
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
-from lacuna.training import Recipe, fit
+from lacuna.training.loop import Recipe, fit
 
 Y = np.concatenate([np.arange(60) % 3, np.arange(12) % 3])
 BASE = split(Y, 60, 0, "d")

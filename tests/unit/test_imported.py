@@ -9,13 +9,13 @@ import textwrap
 import pytest
 import torch
 
-from lacuna import codedigest
-from lacuna.catalogue import in_child
-from lacuna.codedigest import code_digest
 from lacuna.errors import LacunaError
+from lacuna.experiment import code_digest as codedigest
+from lacuna.experiment.catalogue import in_child
+from lacuna.experiment.code_digest import code_digest
+from lacuna.experiment.feasibility import Question, answer
 from lacuna.fields import build, resolve, schema_of, values_of
 from lacuna.models import MODELS
-from lacuna.reachable import Question, answer
 
 NETS = """
 import torch
@@ -238,7 +238,7 @@ def test_classifier_may_be_named_and_linear_layers_may_be_prunable(package):
 
 def test_answers_come_through_what_the_users_code_prints(package):
     questions = [{"model": entry(), "meta": {"classes": 3, "shape": [1, 8, 8]}}]
-    child = in_child("lacuna.reachable", json.dumps(questions))
+    child = in_child("lacuna.experiment.feasibility", json.dumps(questions))
     begun, told = map(json.loads, child.stdout.splitlines())
     assert begun and told["parameters"] == 4 * 9 + 4 + 8 + 15, child.stderr
     assert "may talk" in child.stderr

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from lacuna.artifacts import (
+from lacuna.artifacts.files import (
     atomic,
     check_beside,
     check_file,
@@ -30,8 +30,9 @@ from lacuna.artifacts import (
     write_rows,
     write_tensors,
 )
+from lacuna.artifacts.forms import read_form
+from lacuna.artifacts.layout import cell_at
 from lacuna.errors import DamagedFile, LacunaError
-from lacuna.forms import cell_at, read_form
 
 SEED = "digits/resnet8/brief/seed0"
 CELL = Path(f"results/cells/{SEED}/class/omp-0.90/ga")
@@ -243,7 +244,7 @@ def test_forged_arrays_are_damage_and_take_no_memory(content, why):
 def test_an_archive_that_inflates_beyond_measure_is_refused_unread(monkeypatch):
     npz("a.npz", {"lacuna": mark(), "a": npy(f"({2**24},)", content=bytes(2**24))})
     assert os.stat("a.npz").st_size < 2**16
-    monkeypatch.setattr("lacuna.artifacts._INFLATED", 2**22)
+    monkeypatch.setattr("lacuna.artifacts.files._INFLATED", 2**22)
     monkeypatch.setattr(
         np.lib.format,
         "read_array",
@@ -278,7 +279,7 @@ def test_what_is_no_regular_file_is_damage_and_hangs_nobody(what, suffix):
 def test_a_file_larger_than_memory_is_not_read(monkeypatch):
     path = Path("a.safetensors")
     safetensors.numpy.save_file({"a": np.zeros(4, np.uint8)}, path)
-    monkeypatch.setattr("lacuna.artifacts._memory", lambda: 16)
+    monkeypatch.setattr("lacuna.artifacts.files._memory", lambda: 16)
     refused(lambda p: read_tensors(p, "model"), path, "more than this machine's memory")
 
 

@@ -1,25 +1,20 @@
 """What every script shares: one sentence for whatever goes wrong, damaged inputs set aside, one writer."""
 
 import dataclasses
-import importlib
-import importlib.util
 import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+from lacuna_workflow.job import job
+
 import numpy as np
 import pytest
 
-from lacuna.artifacts import check_beside, content_of, pack_bits, read_json, read_npz, write_json, write_npz
+from lacuna.artifacts.files import check_beside, content_of, pack_bits, read_json, read_npz, write_json, write_npz
 from lacuna.errors import LacunaError
 
-SCRIPT = Path(__file__).parents[2] / "workflow/scripts/job.py"
-spec = importlib.util.spec_from_file_location("job", SCRIPT)
-assert spec is not None and spec.loader is not None
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-job = module.job
+LIB = Path(__file__).parents[2] / "workflow/lib"
 
 
 @pytest.fixture
@@ -166,17 +161,17 @@ def test_unfinished_files_of_a_killed_run_are_removed_and_no_others(snakemake):
 
 
 def test_the_module_needs_no_torch():
-    code = f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r}); import job; sys.exit('torch' in sys.modules)"
+    code = f"import sys; sys.path.insert(0, {str(LIB)!r}); import lacuna_workflow.job; sys.exit('torch' in sys.modules)"
     assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", code]) == 0
 
 
-def test_answers_that_are_not_finite_are_a_divergence_and_leave_no_file(tmp_path, monkeypatch):
+def test_answers_that_are_not_finite_are_a_divergence_and_leave_no_file(tmp_path):
     """Of any part: the run itself looks at a batch of two of them."""
+    from lacuna_workflow.cell_job import write_predictions
+
     import torch
     from tiny import data, network
 
-    monkeypatch.syspath_prepend(SCRIPT.parent)
-    write_predictions = importlib.import_module("model_job").write_predictions
     given, model, path = data(), network(), tmp_path / "predictions.npz"
     images = given.images.float() / 255
     images[given.parts["test"][3]] = torch.inf

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lacuna.__main__ import main
+from lacuna.commands.launch import ROOT, check_experiment, snakemake_command, words_of
 from lacuna.errors import LacunaError
-from lacuna.launch import ROOT, check_experiment, snakemake_command, words_of
 
 GOOD = (ROOT / "config/config.yaml").read_text().replace("name: digits", "name: mine")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lacuna.limits import A_DAY, allowed, memory_mb, minutes
+from lacuna.experiment.limits import A_DAY, allowed, memory_mb, minutes
 
 SMALL = {"parameters": 80_000, "multiplications_per_pixel": 1e3}
 LARGE = {"parameters": 25_000_000, "multiplications_per_pixel": 5e5}

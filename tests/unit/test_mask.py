@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from tiny import network, same, state
 from torch import nn
 
-from lacuna.artifacts import read_npz, write_npz
+from lacuna.artifacts.files import read_npz, write_npz
 from lacuna.errors import LacunaError
-from lacuna.evaluation.topology import intersection_over_union
-from lacuna.pruning.mask import Mask, prunable
-from lacuna.store import load_mask, save_mask
+from lacuna.evaluation.metrics.topology import intersection_over_union
+from lacuna.sparsity.files import load_mask, save_mask
+from lacuna.sparsity.mask import Mask, prunable
 
 SHAPES = st.lists(st.lists(st.integers(1, 4), min_size=2, max_size=4), min_size=1, max_size=4)
 SPARSITIES = st.one_of(

@@ -6,12 +6,12 @@ import pytest
 import torch
 from tiny import data, network, state
 
-from lacuna import training
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.fields import build
 from lacuna.pruning import PRUNERS
-from lacuna.pruning.base import Origin
-from lacuna.training import Recipe, fit
+from lacuna.training import loop as training
+from lacuna.training.loop import Recipe, fit
+from lacuna.training.origin import Origin
 from lacuna.unlearning import UNLEARNERS, unlearn
 
 SOURCE = data(augment=Augment(1))

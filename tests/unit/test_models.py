@@ -15,10 +15,11 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from lacuna.errors import LacunaError
 from lacuna.fields import build
-from lacuna.models import MODELS, vit
+from lacuna.models import MODELS
+from lacuna.models.architectures import vit
+from lacuna.models.architectures.vit import Attention, positions
+from lacuna.models.inference import copy_of
 from lacuna.models.init import check_initialisation, reinitialise
-from lacuna.models.vit import Attention, positions
-from lacuna.training import copy_of
 
 # name: parameters claimed in the docstring for its default width and 10 classes, layers in its name
 CLAIMS = {"resnet8": (78e3, 8), "resnet20": (0.27e6, 20), "resnet18": (11.2e6, 18)}

@@ -13,7 +13,7 @@ from lacuna.errors import LacunaError
 from lacuna.evaluation.population import POPULATION_METRICS, Pool, attacks, evaluate_population
 from lacuna.evaluation.population.attacks import auc, nomus, rmia, roc, thinned, tpr_at, u_lira
 from lacuna.evaluation.population.distance import epsilon, epsilon_score, forget_score, klom
-from lacuna.margin import margin
+from lacuna.predictions import margin
 
 # ---- margins ---------------------------------------------------------------------------------------------------------
 

@@ -10,16 +10,22 @@ import time
 
 import pytest
 
+from lacuna.artifacts.processes import exclusive, follow, share
 from lacuna.errors import LacunaError
-from lacuna.processes import exclusive, follow, share
 
+NAME = "lacuna.artifacts.processes"
 PATIENCE = 60
 
 
 def start(code, *arguments, **environment):
     """A Python process that runs `code`; says "ready" when it got there."""
     return subprocess.Popen(
-        [sys.executable, "-c", f"from lacuna.processes import *\nimport os, sys, time\n{code}", *map(str, arguments)],
+        [
+            sys.executable,
+            "-c",
+            f"from lacuna.artifacts.processes import *\nimport os, sys, time\n{code}",
+            *map(str, arguments),
+        ],
         env={k: v for k, v in os.environ.items() if k != "SLURM_JOB_ID"}
         | {"PYTHONPATH": os.pathsep.join(sys.path)}
         | environment,
@@ -109,7 +115,8 @@ def test_a_failure_inside_frees_the_lock(tmp_path):
 LEADER = """
 import subprocess
 lead()
-follower = subprocess.Popen([sys.executable, "-c", "from lacuna.processes import follow\\nimport time\\nfollow()\\n"
+follower = subprocess.Popen([sys.executable, "-c", "import time\\n"
+    "from lacuna.artifacts.processes import follow\\nfollow()\\n"
     "print('ready', flush=True)\\ntime.sleep(600)"], stdout=subprocess.PIPE, text=True, start_new_session=True)
 follower.stdout.readline()
 print(follower.pid, flush=True)
@@ -176,7 +183,7 @@ def test_a_party_shares_what_another_is_kept_out_of(tmp_path):
 
 
 def test_a_killed_holder_keeps_nobody_out(tmp_path):
-    code = f"import os; from lacuna.processes import share; share({str(tmp_path / 'lock')!r}, 'ours'); os._exit(9)"
+    code = f"import os; from {NAME} import share; share({str(tmp_path / 'lock')!r}, 'ours'); os._exit(9)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
     assert (tmp_path / "lock").read_text() == "ours"
     share(tmp_path / "lock", "theirs")()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lacuna.experiment.feasibility import Question, answer
 from lacuna.models import MODELS
-from lacuna.reachable import Question, answer
 
 ROOT = Path(__file__).parents[2]
 SLURM = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())

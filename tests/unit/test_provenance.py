@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from lacuna.machine import commit_of, processor, switches
-from lacuna.provenance import FACTS, config_hash, facts_of
-from lacuna.reporting.tables import COORDINATES, cells_table, mixtures, provenance_table, read_table, with_config
+from lacuna.artifacts.machine import commit_of, processor, switches
+from lacuna.artifacts.provenance import FACTS, config_hash, facts_of
+from lacuna.reporting.columns import COORDINATES
+from lacuna.reporting.tables.cells import cells_table
+from lacuna.reporting.tables.files import read_table
+from lacuna.reporting.tables.provenance import mixtures, provenance_table, with_config
 
 GRID = {
     "datasets": {"d": {"method": "npz", "path": "a.npz"}},

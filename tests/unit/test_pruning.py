@@ -10,19 +10,25 @@ from torch import nn
 from lacuna.data.batches import Augment
 from lacuna.errors import LacunaError
 from lacuna.fields import build
-from lacuna.pruning import PRUNERS, criteria
-from lacuna.pruning.base import Origin
-from lacuna.pruning.mask import Mask
+from lacuna.pruning import PRUNERS
+from lacuna.pruning.base import TrainedPruner
+from lacuna.pruning.criteria.random import random
 from lacuna.randomness import derive
-from lacuna.training import Recipe, fit
+from lacuna.sparsity.mask import Mask
+from lacuna.training.loop import Recipe, fit
+from lacuna.training.origin import Origin
 
 RECIPE = Recipe(
     epochs=3, rewind_epoch=1, lr=0.1, batch_size=16, schedule="multistep", milestones=(2,), crop=1, flip=False
 )
 SOURCE = data(augment=Augment(1))
 # those that score and restart a trained model in one go
-ONE_SHOT = [name for name in PRUNERS if PRUNERS.module(name) == "lacuna.pruning.one_shot"]
-INITIAL = [name for name in PRUNERS if PRUNERS.module(name) == "lacuna.pruning.at_initialisation"]
+ONE_SHOT = [
+    name
+    for name, pruner in PRUNERS.items()
+    if issubclass(pruner, TrainedPruner) and pruner.rate is None and not pruner.structured
+]
+INITIAL = [name for name, pruner in PRUNERS.items() if pruner.before_training]
 UNSTRUCTURED = [*ONE_SHOT, *INITIAL, "imp"]
 
 
@@ -108,7 +114,7 @@ def test_random_knows_nothing_but_its_seed(dense):
 
 
 def test_random_scores_are_uniform():
-    scores = criteria.random(network(widths=(30, 40)), seed=0)
+    scores = random(network(widths=(30, 40)), seed=0)
     together = torch.cat([s.flatten() for s in scores.values()])
     assert together.min() >= 0
     assert together.max() < 1

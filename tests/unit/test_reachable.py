@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from lacuna import catalogue, codedigest, reachable
 from lacuna.errors import LacunaError
+from lacuna.experiment import catalogue
+from lacuna.experiment import code_digest as codedigest
+from lacuna.experiment import feasibility as reachable
+from lacuna.experiment.feasibility import Question, answer, answers
 from lacuna.models import MODELS
+from lacuna.models.files import load_into, new_model, save_state
+from lacuna.models.inference import state_of
 from lacuna.pruning import PRUNERS
-from lacuna.reachable import Question, answer, answers
-from lacuna.store import load_into, new_model, save_state
-from lacuna.training import state_of
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning import base as unlearning_base
 
@@ -424,7 +426,7 @@ def test_a_network_that_never_answers_is_refused(nets, monkeypatch):
     monkeypatch.setattr(reachable, "PATIENCE", 4)
 
     def in_child(module, given):
-        code = "from lacuna import reachable; reachable.PATIENCE = 4; reachable._serve()"
+        code = "from lacuna.experiment import feasibility as f; f.PATIENCE = 4; f._serve()"
         command = [sys.executable, "-P", "-c", code]
         return subprocess.run(command, input=given, capture_output=True, text=True, check=False)
 

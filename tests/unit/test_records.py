@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lacuna.artifacts import comment_of, content_of, read_npz, write_json, write_npz
-from lacuna.records import differences, disagreement, record_of, unlike_experiment
+from lacuna.artifacts.files import comment_of, content_of, read_npz, write_json, write_npz
+from lacuna.artifacts.records import differences, disagreement, record_in, unlike_experiment
 
 PARAMETERS = {"unlearner": {"lr": 0.2, "milestones": [1, 2]}, "code": "abc"}
 
@@ -22,7 +22,7 @@ def test_comment_of_an_npz_is_no_part_of_its_content(tmp_path: Path) -> None:
     assert content_of(tmp_path / "plain.npz") == content_of(tmp_path / "told.npz")
     assert read_npz(tmp_path / "told.npz", "split")["x"].tolist() == [0, 1, 2]
     assert comment_of(tmp_path / "plain.npz") == ""
-    assert record_of([tmp_path / "told.npz"]) == {"parameters": PARAMETERS, "inputs": {}}
+    assert record_in([tmp_path / "told.npz"]) == {"parameters": PARAMETERS, "inputs": {}}
 
 
 def test_no_record_where_none_is_or_it_is_damaged(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_no_record_where_none_is_or_it_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text('{"parameters"')
     (tmp_path / "list.json").write_text("[1]")
     for name in ("plain.npz", "foreign.npz", "broken.json", "list.json", "nothing.json", "table.csv"):
-        assert record_of([tmp_path / name]) is None, name
+        assert record_in([tmp_path / name]) is None, name
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import lacuna
-from lacuna.catalogue import registries
 from lacuna.errors import LacunaError
+from lacuna.experiment.catalogue import registries
 from lacuna.registry import Registry, register
 
 SOURCES = str(Path(lacuna.__file__).parents[1])
@@ -46,7 +46,12 @@ def test_listing_imports_nothing_and_use_imports_one_entry():
     )
     assert "lacuna.data.scenarios.whole_class" in loaded
     unwanted = {"torch", "sklearn", "matplotlib", "pandas", "lacuna.data.scenarios.random_fraction"}
-    entries = {"lacuna.unlearning.ga", "lacuna.models.resnet", "lacuna.data.digits", "lacuna.evaluation.accuracy"}
+    entries = {
+        "lacuna.unlearning.methods.ga",
+        "lacuna.models.architectures.resnet",
+        "lacuna.data.datasets.digits",
+        "lacuna.evaluation.metrics.accuracy",
+    }
     assert not (unwanted | entries) & set(loaded)
 
 
@@ -127,7 +132,7 @@ BROKEN = {
     'from lacuna.registry import register\n\n\n@register("late")\nclass Late(Missing): ...': (
         r"late\.py, line 5: NameError: name 'Missing' is not defined"
     ),
-    "from dataclasses import dataclass\nfrom lacuna.unlearning.ft import FineTuning, register\n\n\n"
+    "from dataclasses import dataclass\nfrom lacuna.unlearning.methods.ft import FineTuning, register\n\n\n"
     '@register("late")\n@dataclass\nclass Late(FineTuning):\n    """Late."""': (
         r"late\.py, line \d: TypeError: cannot inherit non-frozen dataclass from a frozen one"
     ),
@@ -139,10 +144,10 @@ def test_a_broken_method_is_one_sentence_with_file_and_line(tmp_path, source, as
     """For a plan and for the pages, whatever is wrong with it."""
     copied = tmp_path / "src" / "lacuna"
     shutil.copytree(Path(lacuna.__file__).parent, copied)
-    (copied / "unlearning" / "late.py").write_text(source + "\n")
+    (copied / "unlearning" / "methods" / "late.py").write_text(source + "\n")
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
-    plan = f"from lacuna import catalogue; catalogue.load({str(tmp_path)!r})"
-    command = ["-c", plan] if asks == "plan" else ["-m", "lacuna.docs", "--check"]
+    plan = f"from lacuna.experiment import catalogue; catalogue.load({str(tmp_path)!r})"
+    command = ["-c", plan] if asks == "plan" else ["-m", "lacuna.commands.docs", "--check"]
     done = subprocess.run(
         [sys.executable, *command], capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
     )

@@ -8,10 +8,11 @@ from torch.nn.functional import cross_entropy
 from lacuna.errors import LacunaError
 from lacuna.evaluation import Cell, evaluate
 from lacuna.fields import build
-from lacuna.pruning.criteria import magnitude
-from lacuna.pruning.mask import Mask
-from lacuna.relearning import Relearning, relearn
-from lacuna.training import Objective, Recipe, accuracy, copy_of, fit
+from lacuna.measurement.relearning import Relearning, relearn
+from lacuna.models.inference import copy_of
+from lacuna.pruning.criteria.magnitude import magnitude
+from lacuna.sparsity.mask import Mask
+from lacuna.training.loop import Objective, Recipe, accuracy, fit
 
 SOURCE = data()
 QUICK = {"epochs": 6, "lr": 0.05, "batch_size": 4, "margin": 0.05}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lacuna.errors import LacunaError
-from lacuna.pruning.rounds import rounds_to, sparsity_of
+from lacuna.sparsity.rounds import rounds_to, sparsity_of
 
 
 def test_one_shot_pruning_has_no_rounds():

@@ -17,15 +17,17 @@ from torch.utils.checkpoint import checkpoint
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import build
+from lacuna.gradients import memory, per_sample
+from lacuna.gradients.memory import memory_at_hand
+from lacuna.gradients.per_sample import each_gradient, mean_squares, true_label
+from lacuna.gradients.whole import mean_gradient, squared_batch_means, trained, unmasked
 from lacuna.models import MODELS
+from lacuna.models.inference import copy_of
 from lacuna.randomness import derive
-from lacuna.training import copy_of
-from lacuna.unlearning import UNLEARNERS, per_sample, unlearn
-from lacuna.unlearning.ff import FisherForgetting, drawn_label, every_label, squares_of_batches, whole_class
-from lacuna.unlearning.iu import InfluenceUnlearning
-from lacuna.unlearning.per_sample import each_gradient, mean_squares, memory_at_hand, true_label
-from lacuna.unlearning.saliency import mean_gradient, squared_batch_means, trained, unmasked
-from lacuna.unlearning.ssd import SynapticDampening
+from lacuna.unlearning import UNLEARNERS, unlearn
+from lacuna.unlearning.methods.ff import FisherForgetting, drawn_label, every_label, squares_of_batches, whole_class
+from lacuna.unlearning.methods.iu import InfluenceUnlearning
+from lacuna.unlearning.methods.ssd import SynapticDampening
 
 SOURCE = data()
 # all samples of class 1 are forgotten, and nothing else
@@ -348,7 +350,7 @@ def test_memory_at_hand_decides_the_chunk_but_not_the_result(name, monkeypatch):
     expected, sizes = mean_squares(model, SOURCE, "retain"), []
     for free in (0, 10**6, 2**40):
         seen = []
-        monkeypatch.setattr(per_sample, "_free_bytes", lambda free=free: iter([2**50, free]))
+        monkeypatch.setattr(memory, "_free_bytes", lambda free=free: iter([2**50, free]))
 
         def watched(logits, labels, where, seen=seen):
             seen.append(len(labels))
@@ -528,11 +530,11 @@ def test_gradients_that_do_not_fit_are_derived_again(trained_model, case, rows, 
     """However few rows of the span may be held at once."""
     expected = moved(case, trained_model, damping=0.01) if case == "iu" else moved(case, trained_model)
     size = sum(p.numel() for p in trained_model.parameters()) * 8
-    monkeypatch.setattr("lacuna.unlearning.iu.HELD_BYTES", 2 * rows * size)
+    monkeypatch.setattr("lacuna.unlearning.methods.iu.HELD_BYTES", 2 * rows * size)
     derived = []
     each = each_gradient
     monkeypatch.setattr(
-        "lacuna.unlearning.iu.each_gradient", lambda *given: derived.append(len(given[2])) or each(*given)
+        "lacuna.unlearning.methods.iu.each_gradient", lambda *given: derived.append(len(given[2])) or each(*given)
     )
     found = moved(case, trained_model, damping=0.01) if case == "iu" else moved(case, trained_model)
     close(found, expected, rtol=1e-9, atol=1e-13)

@@ -5,12 +5,14 @@ import torch
 from tiny import data, network, same, state
 from torch import nn
 
-from lacuna.compaction import compact
 from lacuna.errors import LacunaError
+from lacuna.models.files import load_into, load_state, new_model, save_state
+from lacuna.models.inference import copy_of
 from lacuna.pruning import PRUNERS
-from lacuna.pruning.base import Origin
-from lacuna.store import load_into, load_mask, load_state, new_model, save_state
-from lacuna.training import Checkpoint, Recipe, copy_of, fit
+from lacuna.sparsity.compaction import compact
+from lacuna.sparsity.files import load_mask
+from lacuna.training.loop import Checkpoint, Recipe, fit
+from lacuna.training.origin import Origin
 
 
 def test_state_comes_back_bit_for_bit(tmp_path):

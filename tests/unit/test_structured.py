@@ -11,17 +11,19 @@ from hypothesis import strategies as st
 from tiny import data, network, same, state
 from torch import nn
 
-from lacuna.compaction import channels
 from lacuna.data.batches import Augment
 from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.models import MODELS
+from lacuna.models.inference import copy_of
 from lacuna.models.init import reinitialise
-from lacuna.pruning import PRUNERS, criteria
-from lacuna.pruning.base import Origin
-from lacuna.pruning.mask import Mask
+from lacuna.pruning import PRUNERS
+from lacuna.pruning.criteria.taylor import taylor
 from lacuna.randomness import derive
-from lacuna.training import Recipe, copy_of, fit
+from lacuna.sparsity.channels import channels
+from lacuna.sparsity.mask import Mask
+from lacuna.training.loop import Recipe, fit
+from lacuna.training.origin import Origin
 
 SHAPE = (1, 6, 6)
 SOURCE = data(augment=Augment(1))
@@ -81,7 +83,7 @@ def test_taylor_scores_of_a_filter_are_added():
     scores = build(PRUNERS["filter_taylor"], {"batch_size": 16}).scores(model, SOURCE, 0)
     assert torch.equal(
         scores["conv1.weight"],
-        criteria.taylor(model, data=SOURCE, seed=derive(0, "scores"), batch_size=16)["conv1.weight"],
+        taylor(model, data=SOURCE, seed=derive(0, "scores"), batch_size=16)["conv1.weight"],
     )
     for name, score in scores.items():
         order = score.flatten(1).sum(1).argsort().argsort()

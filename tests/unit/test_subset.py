@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lacuna.__main__ import main
-from lacuna.artifacts import write_json, write_tensors
-from lacuna.data.npz import Npz
+from lacuna.artifacts.files import write_json, write_tensors
+from lacuna.data.datasets.npz import Npz
 
 CLASSES, TRAIN, TEST = 3, 40, 20
 

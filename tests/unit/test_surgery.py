@@ -19,13 +19,13 @@ from lacuna import unlearn
 from lacuna.data.batches import Augment, Batch, batch_sizes
 from lacuna.errors import LacunaError
 from lacuna.fields import build
-from lacuna.pruning.mask import Mask, prunable
-from lacuna.training import Checkpoint, Work, fit
+from lacuna.sparsity.mask import Mask, prunable
+from lacuna.training.loop import Checkpoint, Work, fit
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning.base import LossUnlearner
-from lacuna.unlearning.eupmu import EUPMU, EUPMUFast
-from lacuna.unlearning.pcgrad import rectified
-from lacuna.unlearning.rl import RandomLabels
+from lacuna.unlearning.methods.eupmu import EUPMU, EUPMUFast
+from lacuna.unlearning.methods.pcgrad import rectified
+from lacuna.unlearning.methods.rl import RandomLabels
 from lacuna.unlearning.surgery import adam, clip, untracked
 
 EXPLICIT = ("ungrad", "pcgrad", "mgda", "cagrad", "munba", "gdr_gma")

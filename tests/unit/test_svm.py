@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC
 
-from lacuna.evaluation import membership, svm
+from lacuna.evaluation import svm
 from lacuna.evaluation.cell import Part
+from lacuna.evaluation.metrics import membership
 
 # lead of the largest logit, its spread and the share of wrong ones, for members, non-members and D_f
 DISTRIBUTIONS = {

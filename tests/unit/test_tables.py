@@ -12,27 +12,23 @@ import scipy.stats
 from lacuna.errors import DamagedFile, LacunaError
 from lacuna.evaluation import Cell, evaluate
 from lacuna.evaluation.statistics import holm, kendall_w, least_effect, paired_p, t_interval
-from lacuna.reporting.tables import (
-    COORDINATES,
-    Contest,
-    backdoor_table,
-    cells_table,
-    disagreement_table,
-    layers_table,
-    missing_table,
-    original_of,
-    provenance_table,
-    ranks_table,
-    read_table,
-    recipes_table,
-    roc_table,
-    sparsity_table,
-    still,
-    summary_table,
-    with_config,
-    write_table,
-)
-from lacuna.reporting.transfer import probes_table, transfer_table
+from lacuna.reporting.columns import COORDINATES
+from lacuna.reporting.tables.backdoor import backdoor_table
+from lacuna.reporting.tables.cells import cells_table
+from lacuna.reporting.tables.contest import Contest, original_of
+from lacuna.reporting.tables.disagreement import disagreement_table
+from lacuna.reporting.tables.files import read_table, write_table
+from lacuna.reporting.tables.layers import layers_table
+from lacuna.reporting.tables.missing import missing_table
+from lacuna.reporting.tables.probes import probes_table
+from lacuna.reporting.tables.provenance import provenance_table, with_config
+from lacuna.reporting.tables.ranks import ranks_table
+from lacuna.reporting.tables.recipes import recipes_table
+from lacuna.reporting.tables.roc import roc_table
+from lacuna.reporting.tables.sparsity import sparsity_table
+from lacuna.reporting.tables.summary import summary_table
+from lacuna.reporting.tables.transfer import transfer_table
+from lacuna.reporting.tables.verdicts import still
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,8 +8,9 @@ from numpy.testing import assert_allclose
 
 from lacuna.errors import LacunaError
 from lacuna.evaluation import Cell, evaluate, evaluate_layers
-from lacuna.evaluation.topology import distance, hamming, intersection_over_minimum, intersection_over_union
-from lacuna.reporting.tables import COORDINATES, layers_table
+from lacuna.evaluation.metrics.topology import distance, hamming, intersection_over_minimum, intersection_over_union
+from lacuna.reporting.columns import COORDINATES
+from lacuna.reporting.tables.layers import layers_table
 
 SHAPES = {"conv1.weight": (3, 2, 2), "conv2.weight": (5, 1)}
 

@@ -3,7 +3,10 @@
 import pytest
 
 from lacuna.reporting import FIGURES
-from lacuna.reporting.tables import Contest, cells_table, layers_table, summary_table
+from lacuna.reporting.tables.cells import cells_table
+from lacuna.reporting.tables.contest import Contest
+from lacuna.reporting.tables.layers import layers_table
+from lacuna.reporting.tables.summary import summary_table
 
 PLACE = {"dataset": "d", "model": "m", "recipe": "r", "scenario": "class", "pruner": "omp", "sparsity": "0.90"}
 ORACLES = ["retrain", "retrain_exact"]

@@ -17,16 +17,20 @@ from tiny import data, network, same, state
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lacuna import training, unlearn
+from lacuna import unlearn
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import values_of
-from lacuna.pruning.criteria import grasp, magnitude, snip
-from lacuna.pruning.mask import Mask
-from lacuna.training import RECIPES, Checkpoint, Fast, Interrupted, Objective, Passes, Recipe, Sgd, copy_of, fit
+from lacuna.models.inference import copy_of
+from lacuna.pruning.criteria.grasp import grasp
+from lacuna.pruning.criteria.magnitude import magnitude
+from lacuna.pruning.criteria.snip import snip
+from lacuna.sparsity.mask import Mask
+from lacuna.training import loop as training
+from lacuna.training.loop import RECIPES, Checkpoint, Fast, Interrupted, Objective, Passes, Recipe, Sgd, fit
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning.base import EditUnlearner, LossUnlearner, Run
-from lacuna.unlearning.famo import FAMO
+from lacuna.unlearning.methods.famo import FAMO
 
 QUICK = {"epochs": 3, "lr": 0.1, "batch_size": 16, "schedule": "cosine", "milestones": (), "crop": 1, "flip": False}
 SOURCE = data(augment=Augment(1))
@@ -952,7 +956,7 @@ def test_logits_of_a_network_that_draws_in_evaluation_are_the_same_at_every_call
 
 def test_copy_shares_nothing():
     model = network()
-    other = training.copy_of(model)
+    other = copy_of(model)
     with torch.no_grad():
         for tensor in (*other.parameters(), *other.buffers()):
             tensor.add_(1)

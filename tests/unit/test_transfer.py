@@ -9,10 +9,10 @@ from torch import nn
 
 from lacuna.errors import LacunaError
 from lacuna.fields import build
+from lacuna.measurement.linear_probe import Probing, Source, features, fit_probe, probe, transfer
 from lacuna.models import MODELS
 from lacuna.models.init import reinitialise
-from lacuna.training import logits
-from lacuna.transfer import Probing, Source, features, fit_probe, probe, transfer
+from lacuna.training.loop import logits
 
 # below this the loss cannot tell two points apart in float64
 EXACT = Probing(tolerance=1e-8)

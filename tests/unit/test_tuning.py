@@ -12,12 +12,13 @@ import torch
 import yaml
 from tiny import data, network
 
-from lacuna import catalogue, tuning
-from lacuna.config import load
 from lacuna.errors import LacunaError
+from lacuna.experiment import catalogue
+from lacuna.experiment.config import load
+from lacuna.experiment.overlay import as_yaml, tuned
 from lacuna.fields import resolve, schema_of
-from lacuna.overlay import as_yaml, tuned
-from lacuna.tuning import VISIBLE, Axis, Start, Tuning, proposed, score, space_of, tune
+from lacuna.procedures import tuning
+from lacuna.procedures.tuning import VISIBLE, Axis, Start, Tuning, proposed, score, space_of, tune
 from lacuna.unlearning import UNLEARNERS
 
 ROOT = Path(__file__).parents[2]

@@ -15,18 +15,19 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import prune
 
 import lacuna
+from lacuna.commands.docs import parts_of
 from lacuna.data.batches import Augment, Batch, UnlearningData
-from lacuna.docs import parts_of
 from lacuna.errors import LacunaError
 from lacuna.fields import build
-from lacuna.pruning.base import Origin
-from lacuna.pruning.criteria import magnitude
-from lacuna.pruning.mask import Mask
-from lacuna.pruning.one_shot import MagnitudePruning
-from lacuna.training import Checkpoint, Objective, Recipe, fit
-from lacuna.unlearning import UNLEARNERS, base, retrain, unlearn
-from lacuna.unlearning.l1_sparse import L1Sparse
-from lacuna.unlearning.rl import RandomLabels
+from lacuna.pruning.criteria.magnitude import magnitude
+from lacuna.pruning.omp import MagnitudePruning
+from lacuna.sparsity.mask import Mask
+from lacuna.training.loop import Checkpoint, Objective, Recipe, fit
+from lacuna.training.origin import Origin
+from lacuna.unlearning import UNLEARNERS, base, unlearn
+from lacuna.unlearning.methods import retrain
+from lacuna.unlearning.methods.l1_sparse import L1Sparse
+from lacuna.unlearning.methods.rl import RandomLabels
 
 METHODS = list(UNLEARNERS)
 STREAMS = {name: getattr(method, "streams", ()) for name, method in UNLEARNERS.items()}
@@ -583,7 +584,7 @@ def test_retraining_refuses_a_start_of_another_network_or_beyond_the_schedule(tr
         with pytest.raises(LacunaError, match=r"^retrain.origin: initial is a state of another architecture; allowed:"):
             unlearn("retrain", trained, SOURCE, origin=Origin(initial=state(wrong)), **options("retrain"))
     with pytest.raises(
-        LacunaError, match=r"^origin: a OrderedDict is not allowed; allowed: lacuna.pruning.base.Origin"
+        LacunaError, match=r"^origin: a OrderedDict is not allowed; allowed: lacuna.training.origin.Origin"
     ):
         unlearn("retrain", trained, SOURCE, origin=trained.state_dict(), **options("retrain"))
     late = options("retrain") | {"rewind_epoch": 2}

@@ -7,16 +7,17 @@ import pytest
 import torch
 from tiny import data, network, same, state
 
-from lacuna import unpruning
 from lacuna.data.batches import Augment
 from lacuna.errors import LacunaError
-from lacuna.pruning.criteria import magnitude
-from lacuna.pruning.mask import Mask
-from lacuna.pruning.one_shot import MagnitudePruning, RandomPruning
-from lacuna.pruning.structured import FilterL2
-from lacuna.training import Checkpoint, Interrupted, Objective
+from lacuna.procedures import unpruning
+from lacuna.procedures.unpruning import SMALL, unprune
+from lacuna.pruning.criteria.magnitude import magnitude
+from lacuna.pruning.filter_l2 import FilterL2
+from lacuna.pruning.omp import MagnitudePruning
+from lacuna.pruning.random import RandomPruning
+from lacuna.sparsity.mask import Mask
+from lacuna.training.loop import Checkpoint, Interrupted, Objective
 from lacuna.unlearning import UNLEARNERS, unlearn
-from lacuna.unpruning import SMALL, unprune
 
 SOURCE = data(augment=Augment(1))
 FT = {"epochs": 2, "batch_size": 16, "lr": 0.05}

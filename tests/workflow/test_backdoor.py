@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lacuna.artifacts import read_json, read_npz, write_json
-from lacuna.verify import verify
+from lacuna.artifacts.files import read_json, read_npz, write_json
+from lacuna.commands.verify import verify
 
 from .project import EXPERIMENT, Done, Project
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 
-from lacuna.artifacts import read_json, read_npz, read_tensors
-from lacuna.compaction import compact
+from lacuna.artifacts.files import read_json, read_npz, read_tensors
 from lacuna.data.batches import UnlearningData
-from lacuna.store import load_into, load_mask, new_model
-from lacuna.training import logits
+from lacuna.models.files import load_into, new_model
+from lacuna.sparsity.compaction import compact
+from lacuna.sparsity.files import load_mask
+from lacuna.training.loop import logits
 
 from .project import Project, changed
 
@@ -68,6 +69,6 @@ def test_a_compact_state_from_pruning_to_metrics(finished: Project, tmp_path: Pa
     project.choose(with_filters(compact=False))
     assert project.plan(TARGET).counts == done.counts
     project.choose(with_filters(compact=True))
-    project.edit("src/lacuna/compaction.py", lambda text: text.replace("TOLERANCE = 1e-6", "TOLERANCE = 1e-7"))
+    project.edit("src/lacuna/sparsity/compaction.py", lambda text: text.replace("TOLERANCE = 1e-6", "TOLERANCE = 1e-7"))
     again = project.plan(TARGET, f"{CELLS}/omp-0.90/ga/metrics/tiny.json")
     assert again.counts == done.counts, "cells of other states do not depend on it"

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from lacuna.reporting.tables import read_table
+from lacuna.reporting.tables.files import read_table
 
 from .project import NOT_PASSED_ON, PATIENCE, ROOT, Project, copy_tree
 
@@ -75,7 +75,15 @@ def test_each_is_one_short_file(file: str) -> None:
 
 def test_the_page_shows_one_of_each_kind() -> None:
     folders = {str(Path(file).parent) for file in FILES}
-    inside = ("data", "data/scenarios", "models", "pruning", "unlearning", "evaluation", "reporting/figures")
+    inside = (
+        "data/datasets",
+        "data/scenarios",
+        "models/architectures",
+        "pruning",
+        "unlearning/methods",
+        "evaluation/metrics",
+        "reporting/figures",
+    )
     assert folders == {f"src/lacuna/{folder}" for folder in inside} | {"config/experiments"}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lacuna.artifacts import read_npz, read_tensors
+from lacuna.artifacts.files import read_npz, read_tensors
 
 from .project import EXPERIMENT, Done, Project
 

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from lacuna.artifacts import content_of
-from lacuna.verify import verify
+from lacuna.artifacts.files import content_of
+from lacuna.commands.verify import verify
 
 from .project import STATES, UNLEARNERS, Project
 from .test_verify import flipped

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lacuna.artifacts import read_json, write_json
-from lacuna.records import record_of
+from lacuna.artifacts.files import read_json, write_json
+from lacuna.artifacts.records import record_in
 
 from .project import EXPERIMENT, STATES, UNLEARNERS, Done, Project, changed
 
@@ -103,6 +103,6 @@ def test_every_file_that_jobs_read_says_what_it_was_made_from(finished: Project)
     for pattern in ("data/*/meta.json", "splits/*/*/split.npz", "splits/*/*/forget/*.npz", "models/**/job.json"):
         found = finished.made(pattern)
         assert found, pattern
-        assert all(record_of([path]) is not None for path in found.values()), pattern
+        assert all(record_in([path]) is not None for path in found.values()), pattern
     for path in finished.made("cells/**/*.json").values():
         assert set(json.loads(Path(path).read_text())) >= {"parameters", "inputs"}, path

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from lacuna.artifacts import read_npz, read_tensors
+from lacuna.artifacts.files import read_npz, read_tensors
 
 from .project import EXPERIMENT, Done, Project
 

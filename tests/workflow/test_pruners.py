@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lacuna.artifacts import read_npz, read_tensors, unpack_bits
+from lacuna.artifacts.files import read_npz, read_tensors, unpack_bits
 
 from .project import Done, Project, changed
 
@@ -176,7 +176,7 @@ class Flat:
 def test_a_revived_weight_fails_the_job(finished: Project, tmp_path: Path) -> None:
     """A method that writes behind the mask ends with one sentence that names the tensor, and leaves no model."""
     project = finished.copy(tmp_path / "clone")
-    (project / "src/lacuna/unlearning/leaky.py").write_text(LEAKY, encoding="utf-8")
+    (project / "src/lacuna/unlearning/methods/leaky.py").write_text(LEAKY, encoding="utf-8")
     project.choose(changed(unlearners={"leaky": {}}))
     done = project.run(f"{CELLS}/omp-0.90/leaky/model.safetensors")
     assert done.code != 0
@@ -190,7 +190,7 @@ def test_a_model_without_prunable_layers_is_refused(fresh: Project, tmp_path: Pa
     """Before any job, with one sentence; its hidden layer can be pruned if the pruner may."""
     project = fresh.view(tmp_path / "clone")
     project.own("src")
-    (project / "src/lacuna/models/flat.py").write_text(FLAT, encoding="utf-8")
+    (project / "src/lacuna/models/architectures/flat.py").write_text(FLAT, encoding="utf-8")
     grid = changed()["grid"] | {"models": {"flat": {}}}
     project.choose(changed() | {"grid": grid})
     done = project.plan()

@@ -109,14 +109,14 @@ def words_only(project: Project) -> None:
         return "# A comment.\n\n" + before[:summary] + "In other words: " + before[summary:] + "\n\n# The end.\n"
 
     for path in (
-        "src/lacuna/unlearning/ga.py",
+        "src/lacuna/unlearning/methods/ga.py",
         "src/lacuna/unlearning/base.py",
-        "src/lacuna/training.py",
-        "src/lacuna/evaluation/accuracy.py",
-        "src/lacuna/reporting/tables.py",
+        "src/lacuna/training/loop.py",
+        "src/lacuna/evaluation/metrics/accuracy.py",
+        "src/lacuna/reporting/tables/summary.py",
         "src/lacuna/reporting/figures/time_vs_gap.py",
         "workflow/scripts/unlearn.py",
-        "workflow/scripts/job.py",
+        "workflow/lib/lacuna_workflow/job.py",
     ):
         project.edit(path, change)
     project.edit("workflow/rules/unlearn.smk", lambda before: "# A comment.\n" + before)
@@ -158,7 +158,7 @@ def numbers_respelled(before: str) -> str:
 def new_method(project: Project) -> None:
     """A method that nobody knew, in one new file, and in the grid."""
     project.own("src")
-    (project / "src/lacuna/unlearning/shrink.py").write_text(SHRINK, encoding="utf-8")
+    (project / "src/lacuna/unlearning/methods/shrink.py").write_text(SHRINK, encoding="utf-8")
     project.choose(changed(unlearners={"shrink": {}}))
 
 
@@ -227,11 +227,11 @@ CASES = [
     ),
     Case("a method in a new file", new_method, with_report("shrink") | OF_THREE),
     Case("a value of one method", grid(unlearners={"ga": {"epochs": 2, "lr": 2e-3}}), with_report("ga")),
-    Case("the code of one method", code("src/lacuna/unlearning/ga.py"), with_report("ga")),
-    Case("the code of the training loop", code("src/lacuna/training.py"), origins() | ALL_CELLS),
+    Case("the code of one method", code("src/lacuna/unlearning/methods/ga.py"), with_report("ga")),
+    Case("the code of the training loop", code("src/lacuna/training/loop.py"), origins() | ALL_CELLS),
     Case(
         "the code of a pruner",
-        code("src/lacuna/pruning/one_shot.py"),
+        code("src/lacuna/pruning/omp.py"),
         origins(dense=False) | with_report(*UNLEARNERS, states=("omp-0.90",)),
     ),
     Case("fewer metrics", metrics("UA", "avg_gap", "time_s"), evaluations(*UNLEARNERS) | REPORT),
@@ -246,7 +246,7 @@ CASES = [
         evaluations(*(u for u in UNLEARNERS if u != "retrain_exact")) | {"tables of beside"},
     ),
     Case("settings of a need that no metric has", relearning, set()),
-    Case("the code of a metric", code("src/lacuna/evaluation/accuracy.py"), evaluations(*UNLEARNERS) | REPORT),
+    Case("the code of a metric", code("src/lacuna/evaluation/metrics/accuracy.py"), evaluations(*UNLEARNERS) | REPORT),
     Case("the code of a script", code("workflow/scripts/aggregate.py"), REPORT),
     Case("the code of one figure", code("src/lacuna/reporting/figures/time_vs_gap.py"), {"figure time_vs_gap of tiny"}),
 ]

@@ -15,14 +15,15 @@ import torch
 import yaml
 from packaging.requirements import Requirement
 
-from lacuna.artifacts import mark_of, read_npz, read_tensors, unpack_bits
+from lacuna.artifacts.files import mark_of, read_npz, read_tensors, unpack_bits
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.evaluation import METRICS, default_metrics
-from lacuna.limits import memory_mb, minutes
-from lacuna.pruning.base import Origin
-from lacuna.pruning.mask import prunable
-from lacuna.reachable import Question, answer
-from lacuna.store import load_mask, load_state, new_model
+from lacuna.experiment.feasibility import Question, answer
+from lacuna.experiment.limits import memory_mb, minutes
+from lacuna.models.files import load_state, new_model
+from lacuna.sparsity.files import load_mask
+from lacuna.sparsity.mask import prunable
+from lacuna.training.origin import Origin
 from lacuna.unlearning import unlearn
 
 from .project import DRAWN, ROOT, STATES, UNLEARNERS, Project, changed

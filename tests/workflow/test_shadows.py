@@ -8,18 +8,18 @@ import pandas as pd
 import pytest
 import torch
 
-from lacuna.artifacts import read_npz, read_tensors, write_json
+from lacuna.artifacts.files import read_npz, read_tensors, write_json
+from lacuna.commands.verify import verify
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.evaluation.population import POPULATION_METRICS
-from lacuna.pruning.base import Origin
-from lacuna.pruning.mask import Mask
+from lacuna.experiment.shadow_plan import half_of
+from lacuna.models.files import new_model
+from lacuna.models.inference import state_of
+from lacuna.procedures.shadows import answers, initialise, restricted
 from lacuna.randomness import derive
-from lacuna.shadows.plan import half_of
-from lacuna.shadows.train import answers, initialise, restricted
-from lacuna.store import new_model
-from lacuna.training import state_of
+from lacuna.sparsity.mask import Mask
+from lacuna.training.origin import Origin
 from lacuna.unlearning import unlearn
-from lacuna.verify import verify
 
 from .project import EXPERIMENT, Project
 

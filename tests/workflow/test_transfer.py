@@ -9,9 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from lacuna.artifacts import content_of, write_json
-from lacuna.reporting.tables import read_table
-from lacuna.verify import verify
+from lacuna.artifacts.files import content_of, write_json
+from lacuna.commands.verify import verify
+from lacuna.reporting.tables.files import read_table
 
 from .project import EXPERIMENT, Done, Project
 

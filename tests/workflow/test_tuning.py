@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lacuna.verify import verify
+from lacuna.commands.verify import verify
 
 from .project import EXPERIMENT, Done, Project
 

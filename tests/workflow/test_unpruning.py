@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from lacuna.artifacts import read_npz, read_tensors, unpack_bits
+from lacuna.artifacts.files import read_npz, read_tensors, unpack_bits
 
 from .project import EXPERIMENT, Done, Project
 

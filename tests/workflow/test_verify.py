@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from lacuna.__main__ import main
-from lacuna.artifacts import content_of, read_npz, read_tensors, write_json, write_tensors
+from lacuna.artifacts.files import content_of, read_npz, read_tensors, write_json, write_tensors
+from lacuna.commands.verify import verify
 from lacuna.errors import LacunaError
-from lacuna.verify import verify
 
 from .project import Project
 

@@ -91,7 +91,9 @@ rule aggregate:
                 },
                 # a price is no judgement of how well a method forgot
                 "costs": [
-                    name for name in EXPERIMENT.metrics if KNOWN["metrics"][name]["module"] == "lacuna.evaluation.cost"
+                    name
+                    for name in EXPERIMENT.metrics
+                    if KNOWN["metrics"][name]["module"] == "lacuna.evaluation.metrics.cost"
                 ],
             },
         },

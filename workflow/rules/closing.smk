@@ -1,7 +1,7 @@
 # What a run says last.
 import sys
 
-from lacuna import closing
+from lacuna.commands import closing
 
 
 def leaves(jobs):

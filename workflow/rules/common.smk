@@ -6,16 +6,18 @@ import os
 import sys
 from pathlib import Path
 
-from lacuna import catalogue, limits
-from lacuna.codedigest import code_digest
-from lacuna.config import gpus_for, located
-from lacuna.config import load as load_experiment
+from lacuna.experiment import catalogue
+from lacuna.experiment import limits
+from lacuna.experiment.code_digest import code_digest
+from lacuna.experiment.config import gpus_for, located
+from lacuna.experiment.config import load as load_experiment
 from lacuna.data import DATASETS, SCENARIOS
+from lacuna.data.user_files import content_of_files
 from lacuna.errors import LacunaError
 from lacuna.fields import build
-from lacuna.pruning.rounds import rounds_to
-from lacuna.reachable import modules_of
-from lacuna.shadows.plan import models_of
+from lacuna.sparsity.rounds import rounds_to
+from lacuna.experiment.feasibility import modules_of
+from lacuna.experiment.shadow_plan import models_of
 
 # a plan keeps what it makes: looking for garbage in it again and again takes a tenth of a large one's time
 gc.set_threshold(100_000, 50, 1000)
@@ -88,7 +90,7 @@ def read_experiment():
 
 EXPERIMENT, KNOWN = read_experiment()
 if workflow.is_main_process:
-    from lacuna.foresight import limits_of
+    from lacuna.experiment.foresight import limits_of
 
     for sentence in limits_of(EXPERIMENT):
         print(f"note: {sentence}", file=sys.stderr)
@@ -199,7 +201,7 @@ def compacted():
 
 def compaction(wildcards):
     """The module that takes removed filters out, where a state's networks run without them."""
-    return ("lacuna.compaction",) if compacts(wildcards) else ()
+    return ("lacuna.sparsity.compaction",) if compacts(wildcards) else ()
 
 
 def code_of(script, also=lambda wildcards: (), **axes):
@@ -279,12 +281,17 @@ def built(axis, label):
     return build({"datasets": DATASETS, "scenarios": SCENARIOS}[axis][entry.method], entry.values)
 
 
-def content_of(axis, wildcard):
+def user_files(axis, wildcard):
     """A param: a digest of the user's files that the entry of one axis reads, so that their content counts.
 
     They are no inputs: Snakemake would judge them by their times, and take braces in a path for wildcards.
     """
-    return lambda wildcards: built(axis, wildcards[wildcard]).content()
+
+    def content(wildcards):
+        entry = built(axis, wildcards[wildcard])
+        return entry.content() if axis == "datasets" else content_of_files(entry.files())
+
+    return content
 
 
 def score_files(wildcards):

@@ -23,7 +23,7 @@ rule ingest:
         gpu=0,
     params:
         entry=entry_of("datasets", "dataset"),
-        content=content_of("datasets", "dataset"),
+        content=user_files("datasets", "dataset"),
         code=code_of("ingest.py", datasets="dataset"),
     message:
         "ingest {wildcards.dataset}"
@@ -77,7 +77,7 @@ rule forget:
         gpu=0,
     params:
         entry=entry_of("scenarios", "scenario"),
-        content=content_of("scenarios", "scenario"),
+        content=user_files("scenarios", "scenario"),
         code=code_of("forget.py", scenarios="scenario"),
     message:
         "choose what to forget: {wildcards.scenario} of {wildcards.dataset}, seed {wildcards.seed}"

@@ -16,11 +16,13 @@ from pathlib import Path
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
 if {"{", "}"} & set(f"{ROOT}{Path.cwd()}"):
     sys.exit(f"lacuna: {Path.cwd()}: Snakemake takes braces for wildcards; allowed: a path without {{ and }}")
-# The library is found without being installed; scripts/job.py does the same for the scripts.
-sys.path.insert(0, str(ROOT / "src"))
+# for the rules, and for the scripts, which Snakemake gives the same folders; at the end: an importer's come first
+sys.path.append(str(ROOT / "workflow" / "lib"))
+
+import lacuna_workflow  # makes lacuna importable
 
 from lacuna.errors import LacunaError
-from lacuna.processes import lead, share
+from lacuna.artifacts.processes import lead, share
 
 
 def take_away_stale_locks(folder):

@@ -1,5 +1,5 @@
 # What Snakemake remembers of each file lies in .snakemake, which stays behind when results/ are copied, linked or shared.
-# Where it remembers nothing, or another file than lies here now, the file's own record decides (lacuna.records); a table or
+# Where it remembers nothing, or another file than lies here now, the file's own record decides (lacuna.artifacts.records); a table or
 # a figure, which has none, is made again.
 import os
 import sys
@@ -7,7 +7,7 @@ import sys
 from snakemake.persistence import ParamsChange, PersistenceBase
 from snakemake.persistence.file import FilePersistence
 
-from lacuna.records import disagreement, record_of
+from lacuna.artifacts.records import disagreement, record_in
 
 # how many files are named on the screen; the reasons of all are in the list of jobs
 NAMED = 3
@@ -34,7 +34,7 @@ def unlike(job):
     first = str(job.output[0])
     if first in UNLIKE:
         return UNLIKE[first]
-    record = record_of(job.output)
+    record = record_in(job.output)
     if record is None:
         UNLIKE[first] = "not known what it was made from"
     else:

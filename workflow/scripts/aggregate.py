@@ -1,11 +1,15 @@
 """All metrics of an experiment → its tables, with the experiment as it was resolved."""
 
-from job import job
+from lacuna_workflow.job import job
 
-from lacuna.artifacts import content_of, write_json
-from lacuna.forms import read_forms
-from lacuna.reporting.aggregation import contest_of, tables_of
-from lacuna.reporting.tables import cells_table, doubts_of, missing_table, mixtures, still, write_table
+from lacuna.artifacts.files import content_of, write_json
+from lacuna.artifacts.forms import read_forms
+from lacuna.reporting.tables.aggregation import contest_of, tables_of
+from lacuna.reporting.tables.cells import cells_table
+from lacuna.reporting.tables.files import write_table
+from lacuna.reporting.tables.missing import missing_table
+from lacuna.reporting.tables.provenance import mixtures
+from lacuna.reporting.tables.verdicts import doubts_of, still
 
 with job(snakemake) as say:
     params, output = snakemake.params, snakemake.output

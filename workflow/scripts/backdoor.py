@@ -1,8 +1,10 @@
 """cells.csv → backdoor.csv."""
 
-from job import job
+from lacuna_workflow.job import job
 
-from lacuna.reporting.tables import Contest, backdoor_table, original_of, read_table, write_table
+from lacuna.reporting.tables.backdoor import backdoor_table
+from lacuna.reporting.tables.contest import Contest, original_of
+from lacuna.reporting.tables.files import read_table, write_table
 
 with job(snakemake) as say:
     params = snakemake.params

@@ -2,18 +2,19 @@
 
 from dataclasses import asdict, replace
 
-from job import job, record_of, without_method
-from model_job import load_data, use_device
+from lacuna_workflow.job import job, record_of, without_method
+from lacuna_workflow.model_job import load_data, use_device
 
 import torch
 
-from lacuna.artifacts import write_json
-from lacuna.curvature import distance, largest_singular_value, training_steps
+from lacuna.artifacts.files import write_json
+from lacuna.artifacts.jobs import read_job
 from lacuna.fields import build
-from lacuna.forms import read_form
+from lacuna.measurement.curvature import distance, largest_singular_value, training_steps
+from lacuna.models.files import load_into, load_state, new_model
 from lacuna.randomness import derive
-from lacuna.store import load_into, load_mask, load_state, new_model
-from lacuna.training import RECIPES
+from lacuna.sparsity.files import load_mask
+from lacuna.training.loop import RECIPES
 
 # the Hessian of so many samples stands for that of D: each step of the iteration reads them twice
 SAMPLES = 1000
@@ -31,7 +32,7 @@ with job(snakemake) as say:
     found = largest_singular_value(model, replace(data, parts={"retain": sample}), "retain", mask=mask, seed=seed)
     weights = {name: p.detach().cpu() for name, p in model.named_parameters()}
     facts = asdict(found) | {"distance": distance(weights, initial, mask), "samples": len(sample)}
-    jobs = [read_form(path, "job") for path in (given.job, given.dense_job)]
+    jobs = [read_job(path) for path in (given.job, given.dense_job)]
     facts |= {"lr": recipe.lr, "steps": training_steps(*jobs)}
     if not found.converged:
         say(f"warning: the power iteration has not converged after {found.iterations} steps")

@@ -1,12 +1,13 @@
 """Predictions of a cell and of its oracles → its metrics."""
 
-from job import commit, coordinates, job, record_of
+from lacuna_workflow.job import commit, coordinates, job, record_of
 
-from lacuna.artifacts import check_beside, read_mask, read_npz, read_tensors, write_json
+from lacuna.artifacts.files import check_beside, read_mask, read_npz, read_tensors, write_json
+from lacuna.artifacts.forms import read_form
+from lacuna.artifacts.jobs import read_job
+from lacuna.artifacts.provenance import facts_of, unchanged
 from lacuna.errors import DamagedFile
 from lacuna.evaluation import Cell, evaluate, evaluate_layers
-from lacuna.forms import read_form
-from lacuna.provenance import facts_of, unchanged
 
 with job(snakemake) as say:
     given, params = snakemake.input, snakemake.params
@@ -18,7 +19,7 @@ with job(snakemake) as say:
         return read_form(path, kind) if path.endswith(".json") else read_npz(path, kind)
 
     def cell(predictions: str, mask: str, job_file: str, *needs: str) -> Cell:
-        extra = {"job": read_form(job_file, "job")}
+        extra = {"job": read_job(job_file)}
         extra |= {name: read(path, name) for name, path in zip(params.needs, needs, strict=True)}
         masks, arrays = read_mask(mask), read_npz(predictions, "predictions")
         for path in (mask, predictions):

@@ -1,10 +1,10 @@
 """The tables that a figure reads → the figure, as SVG and PNG."""
 
-from job import job
+from lacuna_workflow.job import job
 
 from lacuna.reporting import FIGURES
 from lacuna.reporting.style import save
-from lacuna.reporting.tables import read_table
+from lacuna.reporting.tables.files import read_table
 
 with job(snakemake) as say:
     tables = {name: read_table(path) for name, path in snakemake.input.items()}

@@ -1,21 +1,21 @@
 """A seed's split → retain and forget of one scenario."""
 
-from job import comment_for, job, without_method
+from lacuna_workflow.job import comment_for, job, without_method
 
 import numpy as np
 
-from lacuna.artifacts import read_npz, read_tensors, write_npz
+from lacuna.artifacts.files import read_npz, read_tensors, write_npz
+from lacuna.artifacts.meta import read_meta
 from lacuna.data import SCENARIOS
 from lacuna.data.backdoor import backdoor_of
+from lacuna.data.forget import forget_split
 from lacuna.data.scenarios.base import Known
-from lacuna.data.splits import forget_split
 from lacuna.fields import build
-from lacuna.forms import read_form
 
 with job(snakemake) as say:
     entry, w = snakemake.params.entry, snakemake.wildcards
     arrays, _ = read_tensors(snakemake.input.images, "images", mapped=True)
-    meta, base = read_form(snakemake.input.meta, "meta"), read_npz(snakemake.input.split, "split")
+    meta, base = read_meta(snakemake.input.meta), read_npz(snakemake.input.split, "split")
     labels, poisoned, scores = arrays["y"], None, None
     if (backdoor := backdoor_of(meta)) is not None:
         labels = backdoor.labels(labels, base["poisoned"])  # what the models were told

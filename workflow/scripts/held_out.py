@@ -4,19 +4,19 @@ import hashlib
 import json
 from pathlib import Path
 
-from job import job, without_method
-from model_job import load_data, use_device, write_job
+from lacuna_workflow.job import job, without_method
+from lacuna_workflow.model_job import load_data, use_device, write_job
 
 import numpy as np
 import torch
 
-from lacuna.artifacts import Arrays, write_npz
+from lacuna.artifacts.files import Arrays, write_npz
 from lacuna.fields import build
-from lacuna.hardness import folds_of, held_out
+from lacuna.measurement.difficulty import folds_of, held_out
+from lacuna.models.files import new_model
+from lacuna.procedures.shadows import forget_parts, one_by_one
 from lacuna.randomness import derive
-from lacuna.shadows.train import forget_parts, one_by_one
-from lacuna.store import new_model
-from lacuna.training import RECIPES, Checkpoint, Fit
+from lacuna.training.loop import RECIPES, Checkpoint, Fit
 
 with job(snakemake) as say:
     w, params, output = snakemake.wildcards, snakemake.params, snakemake.output

@@ -1,8 +1,8 @@
 """Dataset → images.safetensors and meta.json."""
 
-from job import job, without_method
+from lacuna_workflow.job import job, without_method
 
-from lacuna.artifacts import write_json
+from lacuna.artifacts.files import write_json
 from lacuna.data import DATASETS
 from lacuna.fields import build
 

@@ -1,13 +1,13 @@
 """The dense model → the score of every sample that it was trained on: its loss, −log p_y."""
 
-from job import job, without_method
-from model_job import load_data, use_device, write_job
+from lacuna_workflow.job import job, without_method
+from lacuna_workflow.model_job import load_data, use_device, write_job
 
-from lacuna.artifacts import write_npz
+from lacuna.artifacts.files import write_npz
 from lacuna.fields import build
-from lacuna.hardness import loss_of
-from lacuna.store import load_into, new_model
-from lacuna.training import RECIPES, Fit
+from lacuna.measurement.difficulty import loss_of
+from lacuna.models.files import load_into, new_model
+from lacuna.training.loop import RECIPES, Fit
 
 with job(snakemake) as say:
     params = snakemake.params

@@ -1,8 +1,8 @@
 """The answers of all shadow models of a cell and of its oracles → population.json."""
 
-from job import commit, coordinates, job, record_of
+from lacuna_workflow.job import commit, coordinates, job, record_of
 
-from lacuna.artifacts import read_npz, write_json
+from lacuna.artifacts.files import read_npz, write_json
 from lacuna.evaluation.population import Pool, evaluate_population
 from lacuna.evaluation.population.attacks import summary_of
 

@@ -1,18 +1,19 @@
 """A cell's model and another dataset → how well a linear probe on its features does there."""
 
-from job import coordinates, job, record_of
-from model_job import use_device
+from lacuna_workflow.job import coordinates, job, record_of
+from lacuna_workflow.model_job import use_device
 
-from lacuna.artifacts import read_npz, read_tensors, write_json
+from lacuna.artifacts.files import read_npz, read_tensors, write_json
+from lacuna.artifacts.jobs import read_job
+from lacuna.artifacts.meta import read_meta
 from lacuna.fields import build
-from lacuna.forms import read_form
-from lacuna.store import load_into, new_model
-from lacuna.transfer import Probing, Source, transfer
+from lacuna.measurement.linear_probe import Probing, Source, transfer
+from lacuna.models.files import load_into, new_model
 
 with job(snakemake) as say:
     given, params = snakemake.input, snakemake.params
     device = use_device(snakemake.config["device"], snakemake.threads)
-    own, target = read_form(given.meta, "meta"), read_form(given.target_meta, "meta")
+    own, target = read_meta(given.meta), read_meta(given.target_meta)
     arrays, _ = read_tensors(given.images, "images", mapped=True)
     found = transfer(
         load_into(new_model(params.model, own, device), given.model),
@@ -23,7 +24,7 @@ with job(snakemake) as say:
         classes=target["classes"],
         how=build(Probing, params.probe),
     )
-    unlearning = read_form(given.job, "job")["seconds"]
+    unlearning = read_job(given.job)["seconds"]
     probing = found["feature_seconds"] + found["probe_seconds"]
     result = {
         "cell": coordinates(snakemake.wildcards),

@@ -1,14 +1,16 @@
 """A model, dense or of an earlier round, with where it began → a sparser model, trained under its mask."""
 
-from job import job, without_method
-from model_job import checkpoint_of, load_data, use_device, write_history, write_job
+from lacuna_workflow.job import job, without_method
+from lacuna_workflow.model_job import checkpoint_of, load_data, use_device, write_history, write_job
 
 from lacuna.fields import build
+from lacuna.models.files import load_into, load_state, new_model, save_state
+from lacuna.models.inference import state_of
 from lacuna.pruning import PRUNERS
-from lacuna.pruning.base import Origin
 from lacuna.randomness import derive
-from lacuna.store import load_into, load_mask, load_state, new_model, save_mask, save_state
-from lacuna.training import RECIPES, state_of
+from lacuna.sparsity.files import load_mask, save_mask
+from lacuna.training.loop import RECIPES
+from lacuna.training.origin import Origin
 
 with job(snakemake) as say:
     w, given, params = snakemake.wildcards, snakemake.input, snakemake.params

@@ -1,13 +1,13 @@
 """A network as it is initialised → its logits on the training images."""
 
-from job import comment_for, job
-from model_job import load_data, use_device
+from lacuna_workflow.job import comment_for, job
+from lacuna_workflow.model_job import load_data, use_device
 
-from lacuna.artifacts import write_npz
+from lacuna.artifacts.files import write_npz
+from lacuna.models.files import new_model
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
-from lacuna.store import new_model
-from lacuna.training import logits
+from lacuna.training.loop import logits
 
 with job(snakemake) as say:
     w, params = snakemake.wildcards, snakemake.params

@@ -1,8 +1,10 @@
 """The cells of an experiment with several recipes → whether they rank the methods alike."""
 
-from job import job
+from lacuna_workflow.job import job
 
-from lacuna.reporting.tables import Contest, read_table, recipes_table, write_table
+from lacuna.reporting.tables.contest import Contest
+from lacuna.reporting.tables.files import read_table, write_table
+from lacuna.reporting.tables.recipes import recipes_table
 
 with job(snakemake) as say:
     contest = Contest(read_table(snakemake.input.cells), snakemake.params.oracles, snakemake.params.twins)

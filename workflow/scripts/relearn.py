@@ -1,14 +1,15 @@
 """An unlearned model and the original one → how many epochs on the forget set bring its accuracy back."""
 
-from job import job, record_of, without_method
-from model_job import load_data, use_device
+from lacuna_workflow.job import job, record_of, without_method
+from lacuna_workflow.model_job import load_data, use_device
 
-from lacuna.artifacts import write_json
+from lacuna.artifacts.files import write_json
 from lacuna.fields import build
+from lacuna.measurement.relearning import Relearning, relearn
+from lacuna.models.files import load_into, new_model
 from lacuna.randomness import derive
-from lacuna.relearning import Relearning, relearn
-from lacuna.store import load_into, load_mask, new_model
-from lacuna.training import RECIPES
+from lacuna.sparsity.files import load_mask
+from lacuna.training.loop import RECIPES
 
 with job(snakemake) as say:
     w, params, given = snakemake.wildcards, snakemake.params, snakemake.input

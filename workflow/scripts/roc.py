@@ -1,9 +1,10 @@
 """All population.json of an experiment → roc.csv."""
 
-from job import job
+from lacuna_workflow.job import job
 
-from lacuna.forms import read_forms
-from lacuna.reporting.tables import roc_table, write_table
+from lacuna.artifacts.forms import read_forms
+from lacuna.reporting.tables.files import write_table
+from lacuna.reporting.tables.roc import roc_table
 
 with job(snakemake) as say:
     populations, params = read_forms(snakemake.input.populations, "population"), snakemake.params

@@ -1,15 +1,15 @@
 """Dense shadow originals → the same models pruned, each trained under its mask on its half."""
 
-from job import job, without_method
-from shadow_job import Shadow, ShadowJob, as_arrays, packed, state_under
+from lacuna_workflow.job import job, without_method
+from lacuna_workflow.shadow_job import Shadow, ShadowJob, as_arrays, packed, state_under
 
 import numpy as np
 
-from lacuna.artifacts import Arrays, read_tensors, sha256_of_arrays, write_tensors
+from lacuna.artifacts.files import Arrays, read_tensors, sha256_of_arrays, write_tensors
 from lacuna.fields import build
+from lacuna.models.inference import state_of
+from lacuna.procedures.shadows import pruned
 from lacuna.pruning import PRUNERS
-from lacuna.shadows.train import pruned
-from lacuna.training import state_of
 
 with job(snakemake) as say:
     w, entry = snakemake.wildcards, snakemake.params.pruner

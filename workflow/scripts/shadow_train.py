@@ -1,13 +1,13 @@
 """Images and split → several dense shadow originals, each trained on its half, and their states at the rewind epoch."""
 
-from job import job
-from shadow_job import Shadow, ShadowJob, as_arrays, packed
+from lacuna_workflow.job import job
+from lacuna_workflow.shadow_job import Shadow, ShadowJob, as_arrays, packed
 
 import numpy as np
 
-from lacuna.artifacts import Arrays, write_tensors
-from lacuna.shadows.train import trained
-from lacuna.training import state_of
+from lacuna.artifacts.files import Arrays, write_tensors
+from lacuna.models.inference import state_of
+from lacuna.procedures.shadows import trained
 
 with job(snakemake) as say:
     shadows = ShadowJob(snakemake, say, dense=True)

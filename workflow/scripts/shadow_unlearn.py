@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from job import job, without_method
-from shadow_job import Shadow, ShadowJob, state_under, under
+from lacuna_workflow.job import job, without_method
+from lacuna_workflow.shadow_job import Shadow, ShadowJob, state_under, under
 
 import numpy as np
 
-from lacuna.artifacts import Arrays, read_tensors, sha256_of_arrays, write_npz
+from lacuna.artifacts.files import Arrays, read_tensors, sha256_of_arrays, write_npz
 from lacuna.fields import build
+from lacuna.models.inference import load_tensors, state_of
+from lacuna.procedures.shadows import answers, initialise, pool_arrays
 from lacuna.pruning import PRUNERS
-from lacuna.pruning.base import Origin
-from lacuna.pruning.mask import Mask
-from lacuna.shadows.train import answers, initialise, pool_arrays
-from lacuna.training import load_tensors, state_of
+from lacuna.sparsity.mask import Mask
+from lacuna.training.origin import Origin
 from lacuna.unlearning import unlearn
 
 with job(snakemake) as say:

@@ -1,16 +1,16 @@
 """Labels → the seed's train, val and test indices, and who is poisoned where the dataset has a backdoor."""
 
-from job import comment_for, job
+from lacuna_workflow.job import comment_for, job
 
-from lacuna.artifacts import read_tensors, write_npz
+from lacuna.artifacts.files import read_tensors, write_npz
+from lacuna.artifacts.meta import read_meta
 from lacuna.data.backdoor import backdoor_of
 from lacuna.data.splits import split
-from lacuna.forms import read_form
 
 with job(snakemake) as say:
     labels = read_tensors(snakemake.input.images, "images", mapped=True)[0]["y"]
     meta, seed, dataset = (
-        read_form(snakemake.input.meta, "meta"),
+        read_meta(snakemake.input.meta),
         int(snakemake.wildcards.seed),
         snakemake.wildcards.dataset,
     )

@@ -1,14 +1,16 @@
 """Images and split → the dense original model and its states at the start and at the rewind epoch."""
 
-from job import job, without_method
-from model_job import checkpoint_of, load_data, use_device, write_history, write_job
+from lacuna_workflow.job import job, without_method
+from lacuna_workflow.model_job import checkpoint_of, load_data, use_device, write_history, write_job
 
 from lacuna.fields import build
+from lacuna.models.files import new_model, save_state
+from lacuna.models.inference import state_of
 from lacuna.models.init import reinitialise
-from lacuna.pruning.mask import Mask
 from lacuna.randomness import derive
-from lacuna.store import new_model, save_mask, save_state
-from lacuna.training import RECIPES, fit, state_of
+from lacuna.sparsity.files import save_mask
+from lacuna.sparsity.mask import Mask
+from lacuna.training.loop import RECIPES, fit
 
 with job(snakemake) as say:
     w, params = snakemake.wildcards, snakemake.params

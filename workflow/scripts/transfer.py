@@ -1,10 +1,11 @@
 """All probes of an experiment → probes.csv and transfer.csv."""
 
-from job import job
+from lacuna_workflow.job import job
 
-from lacuna.forms import read_forms
-from lacuna.reporting.tables import write_table
-from lacuna.reporting.transfer import probes_table, transfer_table
+from lacuna.artifacts.forms import read_forms
+from lacuna.reporting.tables.files import write_table
+from lacuna.reporting.tables.probes import probes_table
+from lacuna.reporting.tables.transfer import transfer_table
 
 with job(snakemake) as say:
     params = snakemake.params

@@ -5,20 +5,21 @@ import itertools
 import json
 from pathlib import Path
 
-from job import commit, inputs_of, job, without_method
-from model_job import load_data, use_device
+from lacuna_workflow.job import commit, inputs_of, job, without_method
+from lacuna_workflow.model_job import load_data, use_device
 
 import numpy as np
 import torch
 
-from lacuna.artifacts import read_tensors, write_json
+from lacuna.artifacts.files import read_tensors, write_json
 from lacuna.data import SCENARIOS
 from lacuna.data.scenarios.base import Known
 from lacuna.fields import build
+from lacuna.models.files import load_into, new_model
+from lacuna.procedures.tuning import VISIBLE, Start, Tuning, tune
 from lacuna.randomness import derive
-from lacuna.store import load_into, load_mask, new_model
-from lacuna.training import RECIPES
-from lacuna.tuning import VISIBLE, Start, Tuning, tune
+from lacuna.sparsity.files import load_mask
+from lacuna.training.loop import RECIPES
 
 with job(snakemake) as say:
     w, given, params = snakemake.wildcards, snakemake.input, snakemake.params

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from job import job
+from lacuna_workflow.job import job
 
-from lacuna.artifacts import atomic
-from lacuna.forms import read_form
-from lacuna.overlay import as_yaml, tuned
+from lacuna.artifacts.files import atomic
+from lacuna.artifacts.forms import read_form
+from lacuna.experiment.overlay import as_yaml, tuned
 
 with job(snakemake) as say:
     w = snakemake.wildcards

@@ -2,17 +2,20 @@
 
 from pathlib import Path
 
-from job import job, without_method
-from model_job import checkpoint_of, load_data, use_device, write_cell
+from lacuna_workflow.cell_job import write_cell
+from lacuna_workflow.job import job, without_method
+from lacuna_workflow.model_job import checkpoint_of, load_data, use_device
 
-from lacuna.energy import EnergyMeter, sum_of
+from lacuna.artifacts.jobs import read_job
 from lacuna.fields import build
-from lacuna.forms import read_form
+from lacuna.measurement.energy import EnergyMeter, sum_of
+from lacuna.models.files import load_into, load_state, new_model, save_state
+from lacuna.models.inference import state_of
 from lacuna.pruning import PRUNERS
-from lacuna.pruning.base import Origin
 from lacuna.randomness import derive
-from lacuna.store import load_into, load_mask, load_state, new_model, save_state
-from lacuna.training import RECIPES, state_of
+from lacuna.sparsity.files import load_mask
+from lacuna.training.loop import RECIPES
+from lacuna.training.origin import Origin
 from lacuna.unlearning import unlearn
 
 with job(snakemake) as say:
@@ -54,7 +57,7 @@ with job(snakemake) as say:
     energy = meter.facts
     if "previous_job" in given and not options["pruner"].before_training:
         # an oracle from scratch costs what it is pruned from too
-        before = read_form(given["previous_job"], "job")
+        before = read_job(given["previous_job"])
         outcome.fit.add(before)
         energy = sum_of(energy, before)
     if outcome.origin is not None:

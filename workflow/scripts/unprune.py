@@ -1,15 +1,17 @@
 """Sparse model, θ_0 and forget split → a model that was grown, unlearned and pruned back, its predictions and cost."""
 
-from job import job, without_method
-from model_job import checkpoint_of, load_data, use_device, write_cell
+from lacuna_workflow.cell_job import write_cell
+from lacuna_workflow.job import job, without_method
+from lacuna_workflow.model_job import checkpoint_of, load_data, use_device
 
-from lacuna.energy import EnergyMeter
 from lacuna.fields import build
+from lacuna.measurement.energy import EnergyMeter
+from lacuna.models.files import load_into, load_state, new_model
+from lacuna.procedures.unpruning import unprune
 from lacuna.pruning import PRUNERS
 from lacuna.randomness import derive
-from lacuna.store import load_into, load_mask, load_state, new_model
-from lacuna.training import RECIPES
-from lacuna.unpruning import unprune
+from lacuna.sparsity.files import load_mask
+from lacuna.training.loop import RECIPES
 
 with job(snakemake) as say:
     w, given, params = snakemake.wildcards, snakemake.input, snakemake.params

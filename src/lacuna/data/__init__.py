@@ -2,5 +2,5 @@
 
 from lacuna.registry import Registry
 
-DATASETS: Registry = Registry("lacuna.data", "dataset", __path__[0])
+DATASETS: Registry = Registry("lacuna.data.datasets", "dataset", __path__[0] + "/datasets")
 SCENARIOS: Registry = Registry("lacuna.data.scenarios", "scenario", __path__[0] + "/scenarios")

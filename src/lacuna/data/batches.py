@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lacuna.artifacts import sha256_of_arrays
+from lacuna.artifacts.files import sha256_of_arrays
 from lacuna.data.backdoor import Stamps
 from lacuna.errors import LacunaError
 from lacuna.randomness import derive

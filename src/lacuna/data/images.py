@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lacuna.artifacts import Rows, blocks_of, write_rows
+from lacuna.artifacts.files import Rows, blocks_of, write_rows
 from lacuna.data.backdoor import Backdoor
 from lacuna.data.user_files import content_of_files
 from lacuna.errors import LacunaError

@@ -11,10 +11,10 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
+from lacuna.artifacts.processes import exclusive
 from lacuna.data.images import Dataset, Images
-from lacuna.errors import LacunaError
+from lacuna.errors import LacunaError, said
 from lacuna.fields import Text
-from lacuna.processes import exclusive
 
 T = TypeVar("T")
 _DAY = 24 * 3600.0
@@ -68,7 +68,7 @@ class Published(Dataset):
         except LacunaError:
             raise
         except Exception as error:  # torchvision passes on whatever its readers raise
-            what = f"{type(error).__name__}: {error}".partition("\n")[0]
+            what = said(error)
             if self.download and not there:
                 raise LacunaError(
                     f"{self._packed()}: the download failed ({what}); needed: a connection, or these files put there"

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lacuna.data.scenarios.base import Known, Scenario
 from lacuna.errors import LacunaError
 from lacuna.randomness import numpy_generator
 
 VAL_FRACTION = 0.1
-# of a dataset with a backdoor: who is poisoned, and the stamped test images
-_BACKDOOR = ("poisoned", "triggered")
 Split = dict[str, np.ndarray]
 
 
@@ -35,29 +32,3 @@ def split(y: np.ndarray, train: int, seed: int, dataset: str) -> Split:
         "val": held_out,
         "test": np.arange(train, len(y)),
     }
-
-
-def forget_split(base: Split, known: Known, scenario: Scenario, seed: int, dataset: str, label: str) -> Split:
-    """Divide `train` of a seed's split into retain and forget as the scenario says.
-
-    Returns sorted int64 index arrays `retain`, `forget`, `val`, `test` and, where the scenario forgets
-    a part of the label space, `test_forgotten` (that part of the test set, then absent from `test`); and, as they are,
-    `poisoned` and `triggered` of a dataset with a backdoor.
-    Raises LacunaError if nothing is left to forget, to retain or to test on.
-    """
-    rng = numpy_generator(seed, "forget", dataset, label)
-    forget = np.sort(scenario.forget(base["train"], known, rng))
-    gone = scenario.gone(base["test"], known)
-    parts = {
-        "retain": np.setdiff1d(base["train"], forget),
-        "forget": forget,
-        "val": base["val"],
-        "test": np.setdiff1d(base["test"], gone),
-    }
-    for part, index in parts.items():
-        if not len(index):
-            raise LacunaError(
-                f"scenario '{label}' of dataset '{dataset}' leaves no image in '{part}'; allowed: at least 1"
-            )
-    parts |= {"test_forgotten": gone} if len(gone) else {}
-    return parts | {part: base[part] for part in _BACKDOOR if part in base}

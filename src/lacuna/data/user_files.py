@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lacuna.artifacts import write_json
+from lacuna.artifacts.files import write_json
 from lacuna.errors import LacunaError
 
 # the digests of large files, each beside what would change with the file

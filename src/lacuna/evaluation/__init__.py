@@ -13,7 +13,7 @@ from lacuna.evaluation.cell import Cell as Cell
 from lacuna.evaluation.cell import note_of
 from lacuna.registry import Registry
 
-METRICS: Registry = Registry("lacuna.evaluation", "metric", __path__[0])
+METRICS: Registry = Registry("lacuna.evaluation.metrics", "metric", __path__[0] + "/metrics")
 
 
 class Values(dict[str, float]):

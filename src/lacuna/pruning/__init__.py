@@ -1,4 +1,4 @@
-"""Masks, criteria and the procedures that turn a dense model into a sparse one."""
+"""Criteria and the procedures that turn a dense model into a sparse one."""
 
 from lacuna.registry import Registry
 

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
@@ -15,25 +15,13 @@ from torch import nn
 
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
-from lacuna.pruning.criteria import Criterion, Scores
-from lacuna.pruning.mask import Mask, Scope, Sparsity, prunable, refuse_computed
-from lacuna.pruning.rounds import rounds_to, sparsity_of
+from lacuna.models.inference import State, load_tensors, state_of
+from lacuna.pruning.criteria.base import Criterion, Scores
 from lacuna.randomness import derive
-from lacuna.training import Checkpoint, Fit, Recipe, State, fit, load_tensors, state_of
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a pruner or a retraining starts from: states of one training run, batch norm included.
-
-    final: at its end, of a dense model or of an earlier round; rewind: after `recipe.rewind_epoch` epochs;
-    initial: θ_0. mask: of `final`, None for a dense model. A state that is not read may be left out.
-    """
-
-    final: State = field(default_factory=dict)
-    rewind: State = field(default_factory=dict)
-    initial: State = field(default_factory=dict)
-    mask: Mask | None = None
+from lacuna.sparsity.mask import Mask, Scope, Sparsity, prunable, refuse_computed
+from lacuna.sparsity.rounds import rounds_to, sparsity_of
+from lacuna.training.loop import Checkpoint, Fit, Recipe, fit
+from lacuna.training.origin import Origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +165,13 @@ def drawn(scores: Scores, generator: torch.Generator | None) -> Scores:
     if generator is None:
         return scores
     return {name: torch.rand(s.shape, generator=generator) for name, s in scores.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitialPruner(Pruner):
+    """A pruner that scores the initialisation, and trains under the mask from there on."""
+
+    before_training: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)

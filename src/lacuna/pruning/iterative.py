@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lacuna.fields import Fraction
-from lacuna.pruning import criteria
 from lacuna.pruning.base import TrainedPruner
+from lacuna.pruning.criteria.magnitude import magnitude
 from lacuna.registry import register
 
 
@@ -23,4 +23,4 @@ class IterativeMagnitudePruning(TrainedPruner):
 
     rate: Fraction = 0.2  # type: ignore[misc]
 
-    criterion = criteria.magnitude
+    criterion = magnitude

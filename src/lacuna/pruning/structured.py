@@ -11,16 +11,15 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from lacuna.compaction import Channels, Compaction, channels_both_ways
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
-from lacuna.fields import Count
-from lacuna.pruning import criteria
+from lacuna.models.inference import State
 from lacuna.pruning.base import TrainedPruner, drawn, magnitudes
-from lacuna.pruning.criteria import Scores
-from lacuna.pruning.mask import Mask, Scope, Sparsity, prunable, refuse_computed
-from lacuna.registry import register
-from lacuna.training import Fit, Recipe, State, fit
+from lacuna.pruning.criteria.base import Scores
+from lacuna.sparsity.channels import Channels, channels_both_ways
+from lacuna.sparsity.compaction import Compaction
+from lacuna.sparsity.mask import Mask, Scope, Sparsity, prunable, refuse_computed
+from lacuna.training.loop import Fit, Recipe, fit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +121,7 @@ class FilterPruner(TrainedPruner):
     ) -> Mask:
         groups = self._groups(model, data)
         weights = magnitudes(initial, mask)
-        norms = {layer: _norms(group, weights, FilterL2.norm)[:, None] for layer, group in groups.items()}
+        norms = {layer: _norms(group, weights, l2)[:, None] for layer, group in groups.items()}
         before = _channels_of(mask, groups)
         grown = before.grown(drawn(norms, generator), share, self.scope)
         bits = {name: mask[name].clone() for name in mask}
@@ -226,6 +225,11 @@ class FilterPruner(TrainedPruner):
         return run
 
 
+def l2(scores: Tensor) -> Tensor:
+    """‖·‖₂ of the scores of each filter's weights [filters, weights of one]."""
+    return scores.square().sum(1).sqrt()
+
+
 def _norms(group: Channels, scores: Scores, norm: Callable[[Tensor], Tensor]) -> Tensor:
     """The norm of each channel's filters, the mean over the layers that share it; float64 [count]."""
     total = torch.zeros(group.count, dtype=torch.float64)
@@ -291,52 +295,3 @@ def _nearest(
         key=lambda k: abs(int(removed[k]) - wanted),
     )
     return Fraction(best, len(order))
-
-
-@register("filter_l1")
-@dataclass(frozen=True, kw_only=True)
-class FilterL1(FilterPruner):
-    """Filter pruning: remove the filters with the smallest ‖θ_T‖₁, θ ← m⊙θ_k, train on.
-
-    Source: Li et al., ICLR 2017.
-    """
-
-    criterion = criteria.magnitude
-
-    @staticmethod
-    def norm(scores: Tensor) -> Tensor:
-        return scores.sum(1)
-
-
-@register("filter_l2")
-@dataclass(frozen=True, kw_only=True)
-class FilterL2(FilterPruner):
-    """Filter pruning: remove the filters with the smallest ‖θ_T‖₂, θ ← m⊙θ_k, train on.
-
-    Source: He et al., IJCAI 2018.
-    """
-
-    criterion = criteria.magnitude
-
-    @staticmethod
-    def norm(scores: Tensor) -> Tensor:
-        return scores.square().sum(1).sqrt()
-
-
-@register("filter_taylor")
-@dataclass(frozen=True, kw_only=True)
-class FilterTaylor(FilterPruner):
-    """Taylor pruning of filters: remove the filters with the smallest sum of the `taylor` scores, θ ← m⊙θ_k, train on.
-
-    batch_size: samples whose mean gradient is squared.
-    Cost: 1 forward, 1 backward a batch, once.
-    Source: Molchanov et al., CVPR 2019.
-    """
-
-    batch_size: Count = 256
-
-    criterion = criteria.taylor
-
-    @staticmethod
-    def norm(scores: Tensor) -> Tensor:
-        return scores.sum(1)

@@ -1,4 +1,4 @@
-"""Unlearners: one file per method. `unlearn` runs any of them, inside the pipeline or in a notebook."""
+"""Unlearners: one file per method, in `methods`. `unlearn` runs any of them, inside the pipeline or in a notebook."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lacuna.data.batches import UnlearningData
     from lacuna.unlearning.base import Outcome
 
-UNLEARNERS: Registry = Registry("lacuna.unlearning", "unlearner", __path__[0])
+UNLEARNERS: Registry = Registry("lacuna.unlearning.methods", "unlearner", __path__[0] + "/methods")
 
 
 def unlearn(method: str, model: nn.Module, data: UnlearningData, **options: Any) -> Outcome:
@@ -21,8 +21,8 @@ def unlearn(method: str, model: nn.Module, data: UnlearningData, **options: Any)
 
     method: a name in UNLEARNERS. data: what to retain and to forget (`UnlearningData.from_tensors(...)`).
     options: `mask` (Mask, kept at exactly 0), `compact` (bool, work on the network without the filters that the mask
-    wholly removes), `seed` (int), `checkpoint`, `log`, `origin` (`lacuna.pruning.base.Origin`, states of the original's
-    own training, where `retrain` starts), and the method's hyper-parameters.
+    wholly removes), `seed` (int), `checkpoint`, `log`, `origin` (`lacuna.training.origin.Origin`: states of the
+    original's own training, where `retrain` starts), and the method's hyper-parameters.
     Returns an Outcome: the new `model`, its `mask`, and `fit` (seconds, steps, samples, history).
 
     Raises LacunaError for an unknown method or hyper-parameter, a value out of range, or a diverged run.

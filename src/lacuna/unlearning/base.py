@@ -13,14 +13,15 @@ import torch
 from torch import nn
 
 from lacuna.data.batches import UnlearningData
-from lacuna.errors import Diverged, LacunaError
+from lacuna.errors import Diverged, LacunaError, said
 from lacuna.fields import build
+from lacuna.models.inference import copy_of
 from lacuna.models.modes import evaluating
-from lacuna.pruning.base import Origin
-from lacuna.pruning.mask import Mask
 from lacuna.randomness import derive, seeded
 from lacuna.registry import register as register
-from lacuna.training import Checkpoint, Fit, Objective, Passes, answers_finite, copy_of, fit
+from lacuna.sparsity.mask import Mask
+from lacuna.training.loop import Checkpoint, Fit, Objective, Passes, answers_finite, fit
+from lacuna.training.origin import Origin
 
 BatchNorm = Literal["train", "frozen"]
 
@@ -63,7 +64,7 @@ class Unlearner:
 
     oracle: true for a model that the others are compared with. It follows the recipe, but for the fields `own`.
     scenarios: the scenario methods that it can work on; None means any.
-    searched: the fields that tuning searches; None means those that `lacuna.tuning.space_of` takes by their kinds.
+    searched: the fields that tuning searches; None means those that `tuning.space_of` takes by their kinds.
     capped: a field and a value of `variant` with which the method can change nothing once the field times D_f's share
     of the training data is 1 or more; None: there is no such bound.
     keeps: true for the method that returns the model as it is.
@@ -186,7 +187,7 @@ def _check_kinds(unlearner: Unlearner, model: nn.Module, data: UnlearningData, g
         "model": (model, nn.Module, "a torch.nn.Module"),
         "data": (data, UnlearningData, "lacuna.UnlearningData, as from_tensors makes it"),
         "mask": (mask, Mask, "lacuna.Mask({name: bool tensor}), or None"),
-        "origin": (origin, Origin, "lacuna.pruning.base.Origin(initial=...), or None"),
+        "origin": (origin, Origin, "lacuna.training.origin.Origin(initial=...), or None"),
     }
     for what, (value, kind, allowed) in kinds.items():
         if not isinstance(value, kind):
@@ -219,7 +220,7 @@ def _check_answer(model: nn.Module, data: UnlearningData) -> None:
         try:
             logits: Any = model(data.example(parameter.dtype))
         except Exception as error:  # whatever a network raises
-            why = f"{type(error).__name__}: {error}".partition("\n")[0]
+            why = said(error)
             raise LacunaError(
                 f"model: it has no answer for images of shape {shape} on {data.device} ({why}); "
                 "allowed: a network on the same device, for images of this shape"
@@ -282,7 +283,9 @@ def _compacted(unlearner: Unlearner, model: nn.Module, data: UnlearningData, run
     if run.mask is None:
         raise LacunaError("compact: nothing can be taken out of a network without a mask; allowed: false, or a mask")
     # by name, so that the code digest of other cells does not hang on it
-    compaction = importlib.import_module("lacuna.compaction").Compaction.of(model, run.mask, data.images.shape[1:])
+    compaction = importlib.import_module("lacuna.sparsity.compaction").Compaction.of(
+        model, run.mask, data.images.shape[1:]
+    )
     small = dataclasses.replace(run, mask=compaction.mask(run.mask))
     outcome = unlearner.run(compaction.network, data, small)
     compaction.expand(outcome.model, model)

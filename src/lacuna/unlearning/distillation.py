@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import kl_div, log_softmax, softmax
 
-from lacuna.training import copy_of
+from lacuna.models.inference import copy_of
 
 
 def teacher_of(model: nn.Module) -> nn.Module:

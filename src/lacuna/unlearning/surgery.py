@@ -15,9 +15,9 @@ from torch.nn.functional import cross_entropy
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Count, Positive
-from lacuna.training import Work, seed_noise
+from lacuna.training.loop import Work, seed_noise
 from lacuna.unlearning.base import LossUnlearner
-from lacuna.unlearning.rl import RandomLabels
+from lacuna.unlearning.methods.rl import RandomLabels
 
 NEGLIGIBLE = 1e-8  # added to losses before their logarithm
 

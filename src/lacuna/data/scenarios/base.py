@@ -9,8 +9,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lacuna.data.user_files import content_of_files
-
 
 @dataclass(frozen=True)
 class Known:
@@ -38,12 +36,8 @@ class Scenario:
     needs: ClassVar[tuple[str, ...]] = ()
 
     def files(self) -> list[Path]:
-        """The user's files that it reads."""
+        """The user's files that it reads; a plan asks for their content (`user_files.content_of_files`)."""
         return []
-
-    def content(self) -> str:
-        """A digest of their content; empty where it reads none. Never raises."""
-        return content_of_files(self.files())
 
     def forget(self, train: np.ndarray, known: Known, rng: np.random.Generator) -> np.ndarray:
         """The dataset indices to forget, out of `train`, in any order."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lacuna.artifacts import NOT_AN_NPZ
+from lacuna.artifacts.files import NOT_AN_NPZ
 from lacuna.data.scenarios.base import Known, Scenario
 from lacuna.data.user_files import regular
 from lacuna.errors import LacunaError

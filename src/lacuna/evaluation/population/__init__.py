@@ -1,7 +1,7 @@
 """Metrics of many models at once: what an attacker learns who can train shadow models of his own.
 
 A single unlearned model cannot say how it would have answered without a sample. A pool of shadow models can: each was
-trained on its own half of the data and unlearned what it knew of D_f (`lacuna.shadows` says how). Pure NumPy, no torch.
+trained on its own half of the data and unlearned what it knew of D_f (`procedures.shadows`). Pure NumPy, no torch.
 
 `evaluate_population(pool, oracles)` works on anybody's pool: `Pool(models, phi, correct, member, index)`.
 """
@@ -14,7 +14,7 @@ from lacuna.errors import LacunaError
 from lacuna.evaluation import Values
 from lacuna.evaluation.cell import note_of
 from lacuna.evaluation.population.pool import Pool as Pool
-from lacuna.margin import margin as margin
+from lacuna.predictions import margin as margin
 from lacuna.registry import Registry
 
 POPULATION_METRICS: Registry = Registry("lacuna.evaluation.population", "population metric", __path__[0])

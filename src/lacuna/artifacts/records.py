@@ -1,0 +1,133 @@
+"""What a result says of its making, against what the plan would do now.
+
+Snakemake keeps a record of each file's params in .snakemake, which does not travel with results/. Every file that
+later jobs read says the same of itself: JSON under "parameters" and "inputs", npz in the archive's comment.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lacuna.artifacts.files import comment_of, content_of, read_json
+from lacuna.errors import LacunaError
+
+_NONE = "nothing"
+
+
+def record_in(outputs: Iterable[str | Path]) -> Mapping[str, Any] | None:
+    """`parameters` and `inputs` of the job that made these files; None if none of them says so."""
+    for path in sorted(map(Path, outputs), key=lambda p: (p.suffix != ".json", str(p))):
+        try:
+            if path.suffix == ".json":
+                record = read_json(path)
+            elif path.suffix == ".npz":
+                record = json.loads(comment_of(path) or "null")
+            else:
+                continue
+        except (LacunaError, ValueError):
+            continue  # damaged: no word of it counts
+        if isinstance(record, Mapping) and isinstance(record.get("parameters"), Mapping):
+            return record
+    return None
+
+
+def disagreement(record: Mapping[str, Any], parameters: Mapping[str, Any], inputs: Iterable[str]) -> str:
+    """The first difference between a record and a job as it is planned, as words; empty if there is none.
+
+    inputs: the job's input files; those under results/ count, by their content where they exist.
+    """
+    now = json.loads(json.dumps(parameters))
+    made = dict(record["parameters"])
+    by_other_code = made.pop("code", None) != now.pop("code", None)
+    for key, there, here in differences(made, now):
+        return f"{key}: {there} there, {here} here"
+    if by_other_code:
+        return "made by other code"
+    made_from = record.get("inputs")
+    made_from = {k: v for k, v in made_from.items() if _of_results(k)} if isinstance(made_from, Mapping) else {}
+    for path in sorted({path for path in inputs if _of_results(path)} ^ set(made_from)):
+        return f"{path}: {'made from it' if path in made_from else 'not made from it'}"
+    for path, content in made_from.items():
+        try:
+            if Path(path).exists() and content_of(path) != content:
+                return f"made from another {path}"
+        except LacunaError:
+            continue  # the job that reads it says so
+    return ""
+
+
+def differences(there: Any, here: Any, key: str = "") -> Iterator[tuple[str, str, str]]:
+    """Dotted key and both values, shortened, of every leaf in which two JSON values differ."""
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for name in [*there, *(name for name in here if name not in there)]:
+            place = f"{key}.{name}".lstrip(".")
+            if name not in there:
+                yield place, _NONE, _shown(here[name])
+            elif name not in here:
+                yield place, _shown(there[name]), _NONE
+            else:
+                yield from differences(there[name], here[name], place)
+    elif there != here:
+        yield key, _shown(there), _shown(here)
+
+
+def _of_results(path: str) -> bool:
+    return Path(path).parts[:1] == ("results",)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def unlike_experiment(
+    experiment: Mapping[str, Any], cells: Iterable[Mapping[str, str]], results: Path
+) -> Iterator[tuple[Path, str]]:
+    """Files behind the cells of an experiment that were made with other options than it has, each with the difference.
+
+    experiment: the content of experiment.json; cells: rows of provenance.csv. Files without a record are passed over.
+    """
+    grid, seen = experiment["grid"], set()
+
+    def entry(axis: str, label: str) -> Any:
+        return grid.get(axis, {}).get(label)
+
+    for cell in cells:
+        dataset, model, recipe, scenario, unlearner, pruner, seed = (
+            cell[k] for k in ("dataset", "model", "recipe", "scenario", "unlearner", "pruner", "seed")
+        )
+        dense = pruner == "dense"
+        state = pruner if dense else f"{pruner}-{cell['sparsity']}"
+        place = f"{dataset}/{model}/{recipe}/seed{seed}"
+        common = {"model": entry("models", model), "recipe": entry("recipes", recipe)}
+        expected = {
+            f"data/{dataset}/meta.json": {"entry": entry("datasets", dataset)},
+            f"splits/{dataset}/seed{seed}/forget/{scenario}.npz": {"entry": entry("scenarios", scenario)},
+            f"models/{place}/{state}/job.json": common | ({} if dense else {"pruner": entry("pruners", pruner)}),
+            f"cells/{place}/{scenario}/{state}/{unlearner}/job.json": common
+            | {"unprune" if unlearner in grid.get("unprune", {}) else "unlearner": _method(grid, unlearner, dense)},
+        }
+        for name, options in expected.items():
+            path = results / name
+            if path in seen or not path.exists():
+                continue
+            seen.add(path)
+            made = (record_in([path]) or {}).get("parameters", {})
+            for key, wanted in options.items():
+                if not isinstance(wanted, Mapping) or not isinstance(made.get(key), Mapping):
+                    continue
+                # of an oracle the grid has the method alone: its options are the recipe's
+                told = {k: made[key][k] for k in wanted if k in made[key]}
+                for place_of, there, here in differences(told, wanted, key):
+                    yield path, f"{place_of} is {there}, in the experiment {here}"
+                    break
+
+
+def _method(grid: Mapping[str, Any], label: str, dense: bool) -> Any:
+    entry = grid.get("unprune", {}).get(label) or grid.get("unlearners", {}).get(label)
+    # any θ_0 fits a dense network, of which nothing is removed: see `start_of` of the rules
+    at_will = dense and isinstance(entry, Mapping) and entry.get("start") == "theta0"
+    return {**entry, "start": "fresh"} if at_will else entry

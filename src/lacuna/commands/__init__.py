@@ -1,0 +1,1 @@
+"""What `lacuna ...` and the Makefile run."""

@@ -1,0 +1,76 @@
+"""What a run says last: what it made, or what failed and what to do about it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from lacuna.artifacts.logs import last_line
+
+# how many failed jobs are listed one by one
+LISTED = 10
+
+
+def reason_in(log: str | Path) -> str:
+    """Why a job failed, in one line: the sentence at the end of its log, or how the log ends without one."""
+    last = last_line(log)
+    if last is None:
+        return "ended before its first line: it was killed, or could not start"
+    if last.startswith("lacuna: "):
+        # "lacuna: unlearn dataset=digits ...: diverged": the job is named already
+        return last.removeprefix("lacuna: ").partition(": ")[2] or last
+    return f"ended without a reason (killed? out of memory?); its log ends: {last}" if last else "its log is empty"
+
+
+def told_to_stop(log: str | Path) -> bool:
+    """Whether a job ended because somebody ended it, by its log."""
+    reason = reason_in(log)
+    return "stopped by SIG" in reason or reason == "interrupted"
+
+
+def failures(failed: Sequence[tuple[str, str]], waiting: int, missing_refused: bool) -> str:
+    """The end of a run with failed jobs, given as (name, log): each with its reason, then what to do.
+
+    waiting: how many jobs could not start without them. missing_refused: tables are made of complete grids only.
+    """
+    them = "it" if len(failed) == 1 else "them"
+    waited = f", {_count(waiting, 'job')} waited for {them}" if waiting else ""
+    lines = [f"{_count(len(failed), 'job')} failed{waited}:"]
+    for name, log in failed[:LISTED]:
+        lines.append(f"  {name}: {reason_in(log)} (log: {log})")
+    if len(failed) > LISTED:
+        lines.append(f"  and {len(failed) - LISTED} more: each has its log in results/logs")
+    lines.append(f"run the same command to try {them} again and to continue")
+    if missing_refused and waiting:
+        lines.append("for tables and figures of the other cells, add to the command: --config missing=allow")
+    return "\n".join(lines)
+
+
+def stopped(finished: int, left: int) -> str:
+    """The end of a run that was told to stop."""
+    return f"stopped; {_count(finished, 'job')} done, {left} to do; run the same command to continue"
+
+
+def made(name: str, rules: set[str], overlays: Sequence[str], missing: int) -> str:
+    """The end of a run without failures, by the rules of the jobs that ran.
+
+    overlays: the files with winning values. missing: cells that are not in the tables.
+    """
+    lines = []
+    if "aggregate" in rules:
+        lines.append(f"tables: results/tables/{name}/")
+        if missing:
+            lines.append(f"cells that are not in them: {missing}, see missing.csv")
+    if "figure" in rules:
+        lines.append(f"figures: results/figures/{name}/")
+    for path in overlays:
+        lines.append(f"values found: {path}")
+        lines.append(
+            f"to run with them: snakemake --profile profiles/local --cores all --configfile {shlex.quote(path)}"
+        )
+    return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,108 @@
+"""lacuna check and lacuna run: an experiment's files are looked at before Snakemake reads them.
+
+Snakemake reads the files of --configfile before any of lacuna's code, and its words for those that it cannot read name
+no line; a file may also make it run code (`__use_yte__`) or never end (nested aliases).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lacuna.errors import LacunaError
+from lacuna.experiment import catalogue
+from lacuna.experiment.config import Experiment, load, located, read_yaml, shown
+
+ROOT = Path(__file__).resolve().parents[3]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+_CONFIGFILES = ("--configfile", "--configfiles")
+# what a plan leaves for the next
+_CACHE = ".snakemake/lacuna"
+
+
+def default_config() -> Path:
+    """The file that every experiment lies over: of the working directory, or else the workflow's own."""
+    here = Path("config/config.yaml")
+    return here if here.exists() else ROOT / here
+
+
+def check_experiment(files: Sequence[str | Path]) -> Experiment:
+    """The experiment of these files over the default one, checked as a run would: values, data, networks.
+
+    Raises LacunaError with file and line, key, value and what is allowed.
+    """
+    files = [default_config(), *(Path(file).absolute() for file in files)]
+    for file in files:
+        read_yaml(file)
+    try:
+        known = catalogue.load(_CACHE)
+        return load(files, {}, SCHEMA, known, data_folder="results/data", cache=_CACHE)
+    except LacunaError as error:
+        raise LacunaError(located(str(error), files, {})) from None
+
+
+def words_of(options: Sequence[str], arguments: Sequence[str]) -> list[str]:
+    """The words that Snakemake takes for values of an option: all behind it up to the next one."""
+    words, taking = [], False
+    for word in arguments:
+        option, equals, value = word.partition("=")
+        if word.startswith("-"):
+            taking = option in options and not equals
+            if option in options and equals:
+                words.append(value)
+        elif taking:
+            words.append(word)
+    return words
+
+
+def _check_cache() -> None:
+    """Raise LacunaError where Snakemake cannot keep its cache, which it meets with a traceback."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser(), "snakemake")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise LacunaError(
+            f"{folder}: Snakemake cannot keep its cache there ({error.strerror}); allowed: a HOME that can be written, "
+            "or XDG_CACHE_HOME for another folder"
+        ) from None
+
+
+def snakemake_command(arguments: Sequence[str]) -> list[str]:
+    """The command that `lacuna run` becomes: with the profile of one machine, all cores and the Snakefile if not given.
+
+    Raises LacunaError for a file behind --configfile that cannot be read as one, for other words behind --config than
+    values of keys, and where Snakemake's cache cannot be written.
+    """
+    for word in words_of(["--config", "-C"], arguments):
+        if not re.fullmatch(r"[A-Za-z_]\w*=.*", word, re.DOTALL):
+            raise LacunaError(
+                f"--config: '{word}' is not allowed; allowed: key=value with a key of the top level; "
+                "what is deeper goes into a file"
+            )
+    _check_cache()
+    for file in words_of(_CONFIGFILES, arguments):
+        if not Path(file).exists() and Path(file).suffix not in (".yaml", ".yml", ".json"):
+            raise LacunaError(
+                f"--configfile: '{file}' is no file; Snakemake takes every word up to the next option for one; "
+                "allowed: targets before --configfile"
+            )
+        if not Path(file).exists():
+            raise LacunaError(f"--configfile: {shown(file)}: no such file; allowed: a YAML file")
+        read_yaml(file)
+    given = {word.partition("=")[0] for word in arguments}
+    added = []
+    if not given & {"--profile", "--workflow-profile"}:
+        local = Path("profiles/local")
+        added += ["--profile", str(local if local.exists() else ROOT / local)]
+    if not any(word in ("--cores", "--jobs") or word[:2] in ("-c", "-j") for word in given):
+        added += ["--cores", "all"]
+    if not given & {"--snakefile", "-s"} and not Path("Snakefile").exists():
+        added += ["--snakefile", str(ROOT / "Snakefile")]
+    # before --configfile, which would take what follows
+    return [sys.executable, "-m", "snakemake", *added, *arguments]

@@ -1,0 +1,1 @@
+"""Metrics of one cell: one file for each question."""

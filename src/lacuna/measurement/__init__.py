@@ -1,0 +1,1 @@
+"""What only a model in memory can tell."""

@@ -1,0 +1,1 @@
+"""What goes around a method: un-pruning, tuning, shadow models."""

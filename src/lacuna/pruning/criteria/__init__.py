@@ -1,0 +1,1 @@
+"""Criteria: one score per prunable weight, one file each; the lowest are removed."""

@@ -1,0 +1,29 @@
+"""missing.csv: the cells that are not there, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lacuna.artifacts.logs import last_line
+
+
+def missing_table(cells: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row for each cell that is not there: its place in the grid, and why.
+
+    cells: wildcard values, and `steps`: the files that the cell's metrics are made of, each with its log, in the order
+    of their making. The reason is the first of them that does not exist, and how its log ends.
+    """
+    columns = ["dataset", "model", "recipe", "seed", "scenario", "state", "unlearner", "reason"]
+    return pd.DataFrame([{**cell, "reason": _reason(cell["steps"])} for cell in cells], columns=columns)
+
+
+def _reason(steps: Iterable[tuple[str, str]]) -> str:
+    for file, log in steps:
+        if not Path(file).exists():
+            last = last_line(log)
+            return f"{file} is not there; " + (f"its log ends: {last}" if last else "it was not tried")
+    return "it was made after the tables were planned"

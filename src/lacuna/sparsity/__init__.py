@@ -1,0 +1,1 @@
+"""Masks, and networks without the filters that a mask removes."""

@@ -1,0 +1,1 @@
+"""Unlearners: one file for each method."""

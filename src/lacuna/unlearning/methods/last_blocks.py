@@ -1,0 +1,147 @@
+"""Fine-tuning or relearning the last blocks of a network, the others left as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from lacuna.data.batches import Batch, UnlearningData
+from lacuna.errors import LacunaError
+from lacuna.fields import Index, Positive
+from lacuna.models.anatomy import classifier
+from lacuna.models.inference import copy_of
+from lacuna.models.init import reinitialise
+from lacuna.randomness import derive
+from lacuna.training.loop import Work
+from lacuna.unlearning.base import LossUnlearner, register
+
+_SEQUENCES = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+def blocks(model: nn.Module) -> list[list[str]]:
+    """The blocks of a network in order, each as names of modules; the last is the classifier.
+
+    Modules are taken in the order of their definition. A Sequential, a list or a dict is opened, and so is a module
+    with more than half of all weight tensors: it is the body, not a part. What is left is a block if it holds a weight
+    of two or more axes (a residual block, a convolution, a linear layer); otherwise (a norm layer) it belongs to the
+    block before it. The last block is the one with the classifier, or the last of all if there is no Linear layer.
+
+    For lacuna's ResNets: the stem, each residual block, the classifier; for its transformers: the patches, each block
+    of attention, the classifier.
+    """
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    head = f"{classifier(model)[0]}." if linear else ""
+    found: list[list[str]] = []
+    weighty = False
+    for name, module in _opened(model, _weights(model)):
+        if not found or (weighty and _weights(module)):
+            found.append([])
+            weighty = False
+        found[-1].append(name)
+        weighty = weighty or bool(_weights(module))
+        if head.startswith(f"{name}."):
+            break
+    return found
+
+
+def _weights(module: nn.Module) -> int:
+    return sum(p.dim() > 1 for p in module.parameters())
+
+
+def _opened(module: nn.Module, total: int, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    for name, child in module.named_children():
+        if isinstance(child, _SEQUENCES) or (2 * _weights(child) > total and next(child.children(), None) is not None):
+            yield from _opened(child, total, f"{prefix}{name}.")
+        elif next(child.parameters(), None) is not None:
+            yield f"{prefix}{name}", child
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LastBlocks(LossUnlearner):
+    """SGD on ℓ(D_r) of the parameters in the last k blocks and the classifier.
+
+    k: blocks before the classifier: residual blocks, or layers with their norm (lacuna's stem is one); 0: none.
+    """
+
+    lr: Positive = 0.01
+    k: Index = 1
+
+    def loss(self, model: nn.Module, retain: Batch) -> Tensor:
+        return cross_entropy(model(retain.x), retain.y)
+
+    def check(self, model: nn.Module) -> None:
+        self.moving(model)
+
+    def moving(self, model: nn.Module) -> set[str]:
+        """Names of the modules from the first of the last k blocks to the end of the network."""
+        found = blocks(model)
+        if self.k >= len(found):
+            raise LacunaError(
+                f"{self.name}.k: {self.k} is not allowed for {type(model).__name__}; "
+                f"allowed: 0 to {len(found) - 1} (its blocks before the classifier)"
+            )
+        names = [name for name, _ in model.named_modules()]
+        return set(names[names.index(found[-1 - self.k][0]) :])
+
+    def trainable(self, model: nn.Module, work: Work) -> set[str]:
+        moving = self.moving(model)
+        return {name for name, _ in model.named_parameters() if name.rpartition(".")[0] in moving}
+
+    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+        moving = self.trainable(model, work)
+        still = [p for name, p in model.named_parameters() if name not in moving and p.requires_grad]
+        for parameter in still:
+            parameter.requires_grad_(False)  # the backward pass ends where the moving part begins
+        work.memory["still"] = still
+        return data
+
+    def finish(self, model: nn.Module, data: UnlearningData, work: Work) -> None:
+        for parameter in work.memory["still"]:
+            parameter.requires_grad_(True)
+
+
+@register("cf_k")
+@dataclass(frozen=True, kw_only=True)
+class CatastrophicForgetting(_LastBlocks):
+    """CF-k: SGD on ℓ(D_r) of the last k blocks and the classifier; all before them stay bit for bit.
+
+    The batch norm of the blocks that stay normalises by its stored statistics.
+    Published values (CIFAR-10, ResNet-18): k 1, lr 0.01, epochs 10.
+    Cost: 1 forward, 1 backward a step, the backward pass through the last blocks only.
+    Source: Goel et al., arXiv 2201.06640 (2022).
+    """
+
+
+@register("eu_k")
+@dataclass(frozen=True, kw_only=True)
+class ExactUnlearning(_LastBlocks):
+    """EU-k: the last k blocks and the classifier start from a new initialisation, then SGD on ℓ(D_r) of them alone.
+
+    What they knew of D_f is gone; what the blocks before them and the mask know stays.
+    Published values (CIFAR-10, ResNet-18): k 1, lr 0.01, epochs 10.
+    Cost: 1 forward, 1 backward a step, the backward pass through the last blocks only.
+    Source: Goel et al., arXiv 2201.06640 (2022).
+    """
+
+    @torch.no_grad()
+    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+        data = super().begin(model, data, work)
+        moving = self.moving(model)
+        fresh = copy_of(model)
+        for parameter in fresh.parameters():
+            parameter.fill_(torch.nan)  # so that a value which no module draws anew shows
+        # the whole copy: a network may initialise its parts in its own way
+        reinitialise(fresh, derive(work.seed, "init"))
+        drawn = fresh.state_dict()
+        for name, value in model.state_dict().items():
+            if name.rpartition(".")[0] in moving:
+                if bool(drawn[name].isnan().any()):
+                    raise LacunaError(
+                        f"{self.name}: '{name}' cannot be initialised anew: its module has no reset_parameters"
+                    )
+                value.copy_(drawn[name])
+        return data

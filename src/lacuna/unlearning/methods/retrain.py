@@ -1,0 +1,106 @@
+"""The oracles: models that never saw the forgotten data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from torch import nn
+
+from lacuna.data.batches import UnlearningData
+from lacuna.errors import LacunaError
+from lacuna.models.inference import load_tensors, state_of
+from lacuna.models.init import reinitialise
+from lacuna.randomness import derive
+from lacuna.sparsity.mask import Mask
+from lacuna.training.loop import Recipe, fit
+from lacuna.training.origin import Origin
+from lacuna.unlearning.base import LossUnlearner, Outcome, Run, register
+
+
+@register("retrain")
+@dataclass(frozen=True, kw_only=True)
+class Retrain(Recipe, LossUnlearner):
+    """Retraining: SGD on ℓ(D_r) from the original's own θ_0, under the mask m found on all of D, in another order.
+
+    The weights know nothing of D_f; the mask still does. In the grid it follows the cell's recipe. θ_0 and θ_k are
+    those of the dense training that every pruner begins with. On a dense state of the grid theta0 means a new draw:
+    where no weight is removed, one is as good as another. `unlearn(..., origin=Origin(initial=...))` gives the state
+    to start from; without an origin the start is fresh, and theta0 or rewind, if asked for, is refused.
+    start: theta0, m⊙θ_0 of the original, as published: a magnitude mask suits the θ_0 it was found from and hardly
+    another; fresh, a new draw under the same mask; rewind, m⊙θ_k, which saw D_f for k epochs, the schedule from k on.
+    Cost: 1 forward, 1 backward a step, for the epochs of the recipe.
+    Source: Jia et al., NeurIPS 2023 (their Retrain).
+    """
+
+    oracle: ClassVar[bool] = True
+    own: ClassVar[tuple[str, ...]] = ("start",)
+
+    start: Literal["theta0", "fresh", "rewind"] = "theta0"
+
+    @property
+    def start_epoch(self) -> int:
+        return self.rewind_epoch if self.start == "rewind" else 0
+
+    def prepare(self, model: nn.Module, run: Run) -> None:
+        if self.start_epoch >= self.epochs:
+            raise LacunaError(
+                f"retrain.rewind_epoch: {self.rewind_epoch} is not allowed; allowed: 0 to {self.epochs - 1}"
+            )
+        if self.start == "fresh" or (run.origin is None and "start" not in run.asked):
+            reinitialise(model, derive(run.seed, "init"))
+            return
+        which = "initial" if self.start == "theta0" else "rewind"
+        state = getattr(run.origin, which, None)
+        if not state:
+            raise LacunaError(
+                f"retrain.start: {self.start} starts from a state of the original's training, and none is given; "
+                f"allowed with: origin=Origin({which}=...); or start='fresh'"
+            )
+        try:
+            load_tensors(model, state)
+        except RuntimeError:
+            raise LacunaError(
+                f"retrain.origin: {which} is a state of another architecture; allowed: one of this model"
+            ) from None
+
+
+@register("retrain_exact")
+@dataclass(frozen=True, kw_only=True)
+class RetrainExact(Recipe, LossUnlearner):
+    """Exact retraining: train dense on D_r, prune on D_r, rewind, train on D_r; no trace of D_f, topology included.
+
+    With a pruner and a sparsity, `unlearn(..., pruner=..., sparsity=...)`; without, the dense oracle. `origin` gives
+    the states of an exact oracle trained before, dense or of an earlier round, to be pruned once instead of trained.
+    Cost: 1 forward, 1 backward a step, for the epochs of the recipe, twice on a sparse model.
+    Source: Xiao et al., 2025 (un-pruning), as the reference topology.
+    """
+
+    oracle: ClassVar[bool] = True
+
+    def run(self, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
+        if (run.pruner is None) != (run.sparsity is None):
+            raise LacunaError("retrain_exact: pruner and sparsity belong together; allowed: both or neither")
+        if run.mask is not None:
+            raise LacunaError("retrain_exact: a mask cannot be given, it finds its own; allowed: pruner and sparsity")
+        options: dict[str, Any] = {"checkpoint": run.checkpoint, "log": run.log, "name": run.name}
+        seed = derive(run.seed, "prune")
+        if run.origin is not None:
+            if run.pruner is None:
+                raise LacunaError("retrain_exact: an origin is there to be pruned; allowed with: pruner and sparsity")
+            mask, sparse = run.pruner.prune_once(model, run.origin, run.sparsity, self, data, seed=seed, **options)
+            return Outcome(model, mask, sparse)
+        reinitialise(model, derive(run.seed, "init"))
+        initial = state_of(model)
+        dense = fit(model, self, data, seed=run.seed, snapshot_epoch=self.rewind_epoch, **options)
+        origin = None if dense.snapshot is None else Origin(state_of(model), dense.snapshot, initial)
+        if run.pruner is None:
+            return Outcome(model, Mask.full(model), dense, origin)
+        if origin is None:
+            raise LacunaError(
+                f"retrain_exact.rewind_epoch: {self.rewind_epoch} is not allowed; allowed: 0 to {self.epochs}"
+            )
+        mask, sparse = run.pruner.prune(model, origin, run.sparsity, self, data, seed=seed, **options)
+        if not run.pruner.before_training:
+            sparse.add(vars(dense))
+        return Outcome(model, mask, sparse)

@@ -1,0 +1,137 @@
+"""What every script shares: its log, its lock, errors in one sentence, the commit. Imports no torch."""
+
+import contextlib
+import errno
+import hashlib
+import io
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from lacuna_workflow import ROOT
+
+from lacuna.artifacts.files import check_beside, check_file, content_of, remove_debris, set_aside_with
+from lacuna.artifacts.machine import commit_of
+from lacuna.artifacts.processes import exclusive, follow
+from lacuna.errors import DamagedFile, LacunaError, said
+
+# what a disk, a quota or a limit on files refuses
+_FULL = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@contextlib.contextmanager
+def job(snakemake: Any) -> Iterator[Callable[[str], None]]:
+    """Gives `say(line)`, which writes to the job's log; whatever goes wrong ends the job with one sentence.
+
+    The job alone writes its files: what a killed run left at work on them is waited for, and its unfinished files are
+    removed. A damaged input is set aside, so that the next run makes it anew.
+    """
+    name = " ".join([snakemake.rule, *(f"{k}={v}" for k, v in snakemake.wildcards.items())])
+    path = Path(snakemake.log[0])
+    first = str(snakemake.output[0]).encode()
+    log: io.FileIO | None = None
+
+    def say(line: str) -> None:
+        if log is not None:
+            log.write(f"{line}\n".encode(errors="backslashreplace"))  # a file's name need not be text
+
+    def end(reason: str, details: str = "") -> NoReturn:
+        sentence = f"lacuna: {name}: {reason}"
+        with contextlib.suppress(OSError):  # the disk may be what is wrong
+            say(details + sentence)
+        sys.exit(f"{sentence} (log: {path})")
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # no buffer: what is said is written, and closing cannot fail; a link would lead it into another file
+        log = io.FileIO(path, "w", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
+        follow()
+        with exclusive(Path(".snakemake/lacuna/jobs", hashlib.sha256(first).hexdigest()[:16])):
+            for made in map(str, snakemake.output):
+                remove_debris(made)
+            yield say
+    except DamagedFile as error:
+        end(_set_aside(error, snakemake.input) or str(error))
+    except LacunaError as error:
+        end(str(error))
+    except OSError as error:
+        if error.errno not in _FULL:
+            end(said(error), traceback.format_exc())
+        # of the disk there is nothing to trace
+        file = error.filename or "its files"
+        end(f"{file}: cannot be written ({error.strerror}); run the same command when there is room")
+    except Exception as error:
+        end(said(error), traceback.format_exc())
+    except KeyboardInterrupt:
+        with contextlib.suppress(OSError):
+            say(f"lacuna: {name}: interrupted")
+        sys.exit(130)
+    finally:
+        if log is not None:
+            log.close()
+
+
+def _set_aside(damage: DamagedFile, inputs: Any) -> str:
+    """Rename a damaged input that the pipeline made; what was done, or nothing if it was not done.
+
+    A damaged file is seldom alone: the other inputs and the files of its folder are looked at too, so that one more
+    run makes all of them anew.
+    """
+    read = [Path(path) for path in map(str, inputs) if Path(path).parts[0] == "results"]
+    folders = {path.parent.parent if path.parent.name in ("metrics", "probe") else path.parent for path in read}
+    if damage.path not in read and not (damage.path.name == "job.json" and damage.path.parent in folders):
+        return ""
+    own = damage.path.parent.parent if damage.path.parent.name in ("metrics", "probe") else damage.path.parent
+    beside = [path for kind in ("*.safetensors", "*.npz", "*.json") for path in own.glob(kind) if path.name[0] != "."]
+    harmed = {damage.path: None}
+    for path in dict.fromkeys((*beside, *read)):
+        try:
+            check_file(path)
+            if path.name in ("model.safetensors", "mask.npz", "predictions.npz"):
+                check_beside(path)
+        except DamagedFile as error:
+            harmed[error.path] = None
+        except LacunaError:
+            continue
+    moved = set_aside_with(harmed)
+    if damage.path not in moved:
+        return ""
+    others = [str(path) for path in moved if path != damage.path]
+    too = f", and so {'are' if others[1:] else 'is'} {', '.join(others)[:1000]}" if others else ""
+    return f"{damage.what}; it is now {damage.path.name}.damaged{too}: run the same command again to make it anew"
+
+
+def inputs_of(snakemake: Any) -> dict[str, str]:
+    """The content of every input that the pipeline made: `lacuna verify` compares it with what is there."""
+    return {path: content_of(path) for path in map(str, snakemake.input) if Path(path).parts[0] == "results"}
+
+
+def record_of(snakemake: Any) -> dict[str, Any]:
+    """What the job was asked for, and its inputs: in its output, where a later run looks (`artifacts.records`)."""
+    return {"parameters": dict(snakemake.params.items()), "inputs": inputs_of(snakemake)}
+
+
+def comment_for(snakemake: Any) -> str:
+    """The same as the comment of an npz file."""
+    return json.dumps(record_of(snakemake), sort_keys=True)
+
+
+def commit() -> str:
+    """The git commit of the workflow."""
+    return commit_of(ROOT)
+
+
+def coordinates(wildcards: Any) -> dict[str, Any]:
+    """The place of a cell in the tables: its wildcards, with the state taken apart ("omp-0.90" → omp, 0.90)."""
+    pruner, _, sparsity = wildcards.state.rpartition("-")
+    place = {k: v for k, v in wildcards.items() if k not in ("state", "experiment")} | {"seed": int(wildcards.seed)}
+    return place | {"pruner": pruner or wildcards.state, "sparsity": sparsity if pruner else "0.00"}
+
+
+def without_method(entry: dict[str, Any]) -> dict[str, Any]:
+    """The options of a grid entry."""
+    return {k: v for k, v in entry.items() if k != "method"}
