@@ -48,12 +48,12 @@ sys.path.insert(0, str(ROOT / "src"))
 COLUMNS = ("time", "commit", "device", "driver", "torch", "stage", "name", "setting", "value", "unit", "at", "note")
 # the share of the time that each stage may take; the last one has what is left
 SHARES = {
-    "facts": 0.04,
-    "correctness": 0.28,
-    "steps": 0.2,
-    "data": 0.1,
-    "packing": 0.12,
-    "fast": 0.12,
+    "facts": 0.03,
+    "correctness": 0.15,
+    "steps": 0.14,
+    "data": 0.08,
+    "packing": 0.1,
+    "fast": 0.1,
     "table": 1.0,
 }
 SHARDS = 8
@@ -81,6 +81,8 @@ class Stage:
 
     def row(self, name: str, setting: str = "", value: Any = "", unit: str = "", note: str = "") -> None:
         at = round(time.monotonic() - self.begun, 1)
+        for place, word in ((f"{ROOT}/", ""), (sys.executable, "python"), (tempfile.gettempdir(), "")):
+            note = note.replace(place, word)  # the machine's own folders tell nobody anything
         line = {"name": name, "setting": setting, "value": value, "unit": unit, "at": at, "note": note}
         print("ROW " + json.dumps(line), flush=True)
 
@@ -1068,6 +1070,59 @@ def fast(stage: Stage) -> None:
     course = ", ".join(f"{row['loss']:.3f}" for row in run.history)
     stage.row(f"fast {name}", "loss", round(run.history[-1]["loss"], 4), note=f"by epoch: {course}")
     stage.row(f"fast {name}", "182 epochs, extrapolated", round(run.seconds / epochs * 182 / 60, 2), "min")
+    stage.tried("plain PyTorch", "", lambda: plain_pytorch(stage, source, recipe))
+
+
+def plain_pytorch(stage: Stage, source: Any, recipe: Any) -> None:
+    """The same training without a line of lacuna's: torchvision's resnet18, torch.optim, crops by quarter batch.
+
+    What these images allow: a test accuracy far from this one would be lacuna's fault.
+    """
+    import torch
+    import torchvision
+    from torch import nn
+
+    torch.manual_seed(0)
+    network = torchvision.models.resnet18(num_classes=source.classes)
+    network.conv1, network.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
+    network = network.to(stage.device, memory_format=torch.channels_last)
+    x, y = source.images, source.labels
+    train, test = source.parts["retain"], source.parts["test"]
+    mean, std = (torch.tensor(v, device=x.device).reshape(1, -1, 1, 1) for v in (source.mean, source.std))
+    per_epoch = -(-len(train) // recipe.batch_size)
+    steps, size = recipe.epochs * per_epoch, x.shape[-1]
+    optimizer = torch.optim.SGD(network.parameters(), lr=recipe.lr, momentum=0.9, weight_decay=5e-4)
+    rate = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda s: min((s + 0.5) / steps / 0.2, (1 - (s + 0.5) / steps) / 0.8)
+    )
+    start = time.perf_counter()
+    for _ in range(recipe.epochs):
+        for some in train[torch.randperm(len(train), device=x.device)].tensor_split(per_epoch):
+            padded = nn.functional.pad(x[some], (4,) * 4)
+            moved = [
+                part[:, :, i : i + size, j : j + size]
+                for part, (i, j) in zip(padded.tensor_split(4), torch.randint(9, (4, 2)).tolist(), strict=True)
+            ]
+            images = torch.cat(moved)
+            images = torch.where(torch.rand(len(some), 1, 1, 1, device=x.device) < 0.5, images.flip(3), images)
+            images = ((images.float() / 255 - mean) / std).to(memory_format=torch.channels_last)
+            optimizer.zero_grad()
+            with torch.autocast(stage.device, torch.bfloat16):
+                loss = nn.functional.cross_entropy(network(images), y[some])
+            loss.backward()
+            optimizer.step()
+            rate.step()
+    network.eval()
+
+    def accuracy(index: Any) -> float:
+        with torch.no_grad():
+            right = [(network((x[b].float() / 255 - mean) / std).argmax(1) == y[b]).float() for b in index.split(1000)]
+        return round(100 * float(torch.cat(right).mean()), 2)
+
+    setting = "torchvision's resnet18, the same recipe"
+    stage.row("plain PyTorch", setting, round(time.perf_counter() - start, 2), "s")
+    stage.row("plain PyTorch", "test accuracy", accuracy(test), "%")
+    stage.row("plain PyTorch", "accuracy on the training images", accuracy(train), "%")
 
 
 # ---- table ----------------------------------------------------------------------------------------------------------
@@ -1108,7 +1163,7 @@ def table(stage: Stage) -> None:
     first = copy.deepcopy(chosen) | {"name": f"{name}_first"}
     scenario = next(iter(chosen["grid"]["scenarios"]))
     first["grid"]["scenarios"] = {scenario: chosen["grid"]["scenarios"][scenario]}
-    for later in ("retrain_b", "retrain_exact", "retrain_exact_b"):
+    for later in ("retrain_b", "retrain_exact", "retrain_exact_b", "scrub"):
         first["grid"]["unlearners"].pop(later, None)
     start, ended = time.perf_counter(), []
     (folder / "mps").mkdir()
@@ -1138,7 +1193,8 @@ def table(stage: Stage) -> None:
             if metric.split("/")[0] in ("UA", "RA", "TA", "MIA", "avg_gap", "time_s"):
                 stage.row("table", "/".join(map(str, (read.get("cell") or {}).values())), value, metric)
     models = len(list(project.glob("results/**/model.safetensors")))
-    tail = (folder / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
+    said_last = (folder / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
+    tail = [line for line in said_last if "log" not in line]
     stage.row(
         "table",
         f"seed {seed}",
@@ -1307,6 +1363,7 @@ def merge(folder: Path) -> None:
             with open(target, encoding="utf-8", newline="") as file:
                 there = list(csv.DictReader(file))
         # a check that had no time tells nothing
+        new = [{column: row.get(column) or "" for column in COLUMNS} for row in new]
         added = [row for row in new if row not in there and row["note"] != "no time left"]
         with open(target, "w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
@@ -1316,13 +1373,16 @@ def merge(folder: Path) -> None:
 
 
 def page() -> None:
-    """docs/results/gpu.md: the newest rows of each device, stage by stage."""
+    """docs/results/gpu.md: the newest rows of each device and stage, those of many like checks as one line."""
     lines = [
         "# On a GPU",
         "",
-        "Made by `python bench/gpu.py --page` from `docs/results/gpu/*.csv`; `bench/gpu.sh` adds rows.",
+        "Made by `python bench/gpu.py --page` from `docs/results/gpu/*.csv`, to which each run of `bench/gpu.sh` adds",
+        "its rows: the newest of each stage are here.",
         "",
     ]
+    if (remarks := COMMITTED / "remarks.md").exists():
+        lines += [remarks.read_text(encoding="utf-8").rstrip(), ""]
     for name in STAGES:
         path = COMMITTED / f"{name}.csv"
         if not path.exists():
@@ -1344,10 +1404,32 @@ def page() -> None:
             lines += ["| | setting | value | unit | note |", "|---|---|---|---|---|"]
             lines += [
                 "| " + " | ".join(r[c].replace("|", "/") for c in ("name", "setting", "value", "unit", "note")) + " |"
-                for r in chosen
+                for r in summed(chosen)
             ]
             lines.append("")
     (ROOT / "docs" / "results" / "gpu.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def summed(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Rows of checks that are in order as one row for each kind and setting: how many, and the largest distance."""
+    alike: dict[tuple[str, str, str], list[dict[str, str]]] = {}
+    rest = []
+    for row in rows:
+        if row["unit"] in ("relative distance", "equal", "waits") and not row["note"].startswith(("over ", "another")):
+            alike.setdefault((row["name"].partition(" ")[0], row["setting"], row["unit"]), []).append(row)
+        else:
+            rest.append(row)
+    told = []
+    for (kind, setting, unit), group in alike.items():
+        values = [float(row["value"]) for row in group]
+        if len(group) == 1:
+            told += group
+            continue
+        words = {"relative distance": "largest relative distance", "equal": "equal", "waits": "most waits"}
+        value = f"{min(values) if unit == 'equal' else max(values):.2g}"
+        of = f"{len(group)} in order" if unit != "waits" else f"{len(group)} methods"
+        told.append({"name": kind, "setting": setting, "value": value, "unit": words[unit], "note": of})
+    return told + rest
 
 
 def main() -> None:

@@ -16,6 +16,8 @@ FACTS = (
     "torch",
     "numpy",
     "device",
+    "arithmetic",
+    "execution",
     "threads",
     "slurm_job",
     "seconds",

@@ -48,6 +48,13 @@ def autocasts(precision: Precision, device: torch.device) -> bool:
     return precision == "bf16" or (precision == "auto" and has_it)
 
 
+def arithmetic_told(precision: Precision, device: torch.device) -> str:
+    """In which numbers a device computes what is trained with a precision, in words."""
+    if autocasts(precision, device):
+        return "bf16 autocast"
+    return "fp32, convolutions in TF32" if device.type == "cuda" and precision != "fp32_strict" else "fp32"
+
+
 @contextmanager
 def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
     """The rules by which a GPU computes for a while; a CPU has none of them.

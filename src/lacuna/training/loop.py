@@ -378,6 +378,7 @@ class Fit:
     mask: the mask at the end (a method may have changed it). facts: numbers that the method tells of the run.
     network: what ran, if it was the given model without its removed filters.
     execution: how the steps ran: eager, captured or compiled; why: the reason where it is not what was asked for.
+    precision: of the method.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
@@ -392,6 +393,7 @@ class Fit:
     network: nn.Module | None = None
     execution: str = "eager"
     why: str = ""
+    precision: Precision = "fp32"
 
     def add(self, cost: Mapping[str, float]) -> None:
         """Count an earlier run too that this one needed: its seconds, steps, samples, forwards and backwards."""
@@ -463,7 +465,7 @@ def _fit(
     passes = {s: data.steps(s, objective.batch_size) for s in objective.streams}
     per_epoch = len(objective.plan(start_epoch, passes))
     plans = [objective.plan(epoch, passes) for epoch in range(start_epoch, objective.epochs)]
-    run = Fit(snapshot=state_of(model) if snapshot_epoch == start_epoch else None)
+    run = Fit(precision=objective.precision, snapshot=state_of(model) if snapshot_epoch == start_epoch else None)
     loss_sum = torch.zeros((), dtype=torch.float64, device=work.device)
     look = Look(work.device)
     resumed = None if checkpoint is None else _resume(checkpoint, fingerprint, model, optimizer, run, work)

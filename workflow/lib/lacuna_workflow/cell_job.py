@@ -13,6 +13,7 @@ from lacuna.data.batches import UnlearningData
 from lacuna.models.cost import inference_ms, macs, parameters
 from lacuna.models.files import save_state
 from lacuna.models.inference import state_of
+from lacuna.models.modes import arithmetic
 from lacuna.sparsity.files import save_mask
 from lacuna.sparsity.mask import Mask
 from lacuna.training.loop import diverged, logits
@@ -63,7 +64,8 @@ def write_cell(
     network = network_facts(outcome.fit.network or outcome.model, data)
     # .../{scenario}/{state}/{unlearner}/predictions.npz
     scenario, state, unlearner = Path(made.predictions).parts[-4:-1]
-    write_predictions(made.predictions, outcome.model, data, meta, f"{unlearner} on {state}, {scenario}")
+    with arithmetic(outcome.fit.precision, device):
+        write_predictions(made.predictions, outcome.model, data, meta, f"{unlearner} on {state}, {scenario}")
     save_mask(made.mask, outcome.mask or Mask.full(outcome.model))
     write_history(made.history, outcome.fit.history)
     save_state(made.model, state_of(outcome.model))

@@ -24,6 +24,7 @@ from lacuna.artifacts.meta import read_meta
 from lacuna.data.backdoor import backdoor_of
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.errors import LacunaError
+from lacuna.models.modes import arithmetic_told
 from lacuna.training.loop import Checkpoint, Fit, Recipe
 
 
@@ -118,6 +119,7 @@ def write_job(snakemake: Any, path: str, fit: Fit, device: torch.device, seed: i
         "peak_gpu_memory_mb": torch.cuda.max_memory_allocated() / 2**20 if gpu else None,
         "device": torch.cuda.get_device_name() if gpu else processor()[0],
         "machine": machine(),
+        "arithmetic": arithmetic_told(fit.precision, device),
         "execution": fit.execution,
         "execution_note": fit.why,
         "threads": snakemake.threads,
