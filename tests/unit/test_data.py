@@ -99,6 +99,14 @@ COLOUR = RNG.integers(0, 256, (6, 3, 5, 4), dtype=np.uint8)
 LABELS = np.array([0, 1, 2, 0, 1, 2])
 
 
+def test_images_of_one_colour_are_refused_when_they_are_read(tmp_path):
+    """Nothing can be learnt from them, and no statistic of a trained model would say why; nothing is left."""
+    images = npz(tmp_path, x_train=np.full((6, 5, 4), 255, np.uint8)).load()
+    with pytest.raises(LacunaError, match="the pixels of all training images have the same value; allowed: images"):
+        images.write(tmp_path / "images.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["my.npz"]
+
+
 def npz(tmp_path, layout="auto", **changes):
     """A valid file with some arrays changed; None leaves one out."""
     arrays = {"x_train": GREY, "y_train": LABELS, "x_test": GREY[:2], "y_test": LABELS[:2]} | changes
@@ -236,6 +244,7 @@ MISTAKES = [
     ({"x_train": GREY.astype(np.int64)}, "x_train: type int64 is", "uint8, or floats in [0, 1]"),
     ({"x_train": GREY > 3}, "x_train: type bool is", "uint8, or floats in [0, 1]"),
     ({"x_train": GREY / 100}, "x_train: values from 0 to 2.48 are", "floats in [0, 1]"),
+    ({"x_test": GREY[:2] / 255 / 255}, "x_test: floats from ", "floats that fill [0, 1], or uint8 (were they divided by"),
     ({"x_train": GREY / 255 - 0.5}, "x_train: values from -0.5 to 0.472549 are", "floats in [0, 1]"),
     (
         {"x_train": np.where(np.arange(6)[:, None, None] == 4, np.nan, GREY / 255)},

@@ -501,6 +501,38 @@ def square(image, path: Path, size=8, **options) -> list[int]:
     return pixels[:, 0].tolist()
 
 
+# Exif: which side of the upright picture the first row and the first column of the stored pixels are
+HELD = {
+    1: lambda x: x,
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.T,
+    6: lambda x: x[:, ::-1].T,
+    7: lambda x: x[::-1, ::-1].T,
+    8: lambda x: x[::-1].T,
+}
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [("png", np.uint8), ("tif", np.uint8), ("png", np.uint16)])
+@pytest.mark.parametrize("orientation", HELD)
+def test_photo_stands_upright_however_the_camera_was_held(tmp_path, orientation, suffix, kind):
+    upright = (np.arange(64).reshape(8, 8) * 3).astype(np.uint8)
+    stored = np.ascontiguousarray(HELD[orientation](upright)).astype(kind) * (257 if kind == np.uint16 else 1)
+    exif = Image.Exif()
+    exif[274] = orientation
+    for name in ("train/cat", "train/dog", "test/dog"):
+        (tmp_path / "p" / name).mkdir(parents=True)
+        Image.fromarray(stored).save(tmp_path / "p" / name / f"a.{suffix}", exif=exif)
+    images = ImageFolder(root=str(tmp_path / "p"), size=8).load()
+    assert np.array_equal(images.x[0:1][0], [upright] * 3)
+    turned = [f"turned upright: 1 images by their Exif orientation, such as {tmp_path}/p/train/cat/a.{suffix}"]
+    # Pillow has turned a TIFF file before anybody asks
+    assert images.notes() == ([] if orientation == 1 or suffix == "tif" else turned)
+    as_stored = from_files([tmp_path / f"p/train/cat/a.{suffix}"], [0], 1, 2, 8)
+    assert suffix == "tif" or np.array_equal(as_stored.x[0:1][0][0], HELD[orientation](upright))
+
+
 @pytest.mark.parametrize("suffix", ["png", "tif", "pgm", "jp2"])
 @pytest.mark.parametrize(("value", "expected"), [(0, 0), (5000, 19), (40000, 156), (65535, 255)])
 def test_sixteen_bits_become_eight(tmp_path, suffix, value, expected):

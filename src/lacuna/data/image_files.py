@@ -118,20 +118,25 @@ def from_files(
     size: int,
     names: Sequence[str] = (),
     left_out: LeftOut | None = None,
+    upright: bool = False,
 ) -> Images:
     """Image files, the training images first, as `Pictures` of RGB: shorter side to `size`, the middle cut out.
 
     names: of the classes, where they are known. left_out: what the log shall say beside what is found on reading.
+    upright: turn photos as their Exif orientation says; published datasets are used as their pixels are stored.
     """
     several: set[str] = set()
+    turned: set[str] | None = set() if upright else None
 
     def read(i: int) -> np.ndarray:
-        return _square(files[i], size, several)
+        return _square(files[i], size, several, turned)
 
     def notes() -> list[str]:
         lines = left_out.lines() if left_out is not None else []
         if several:
             lines.append(f"the first image of each of {len(several)} files that hold several, {_such(several)}")
+        if turned:
+            lines.append(f"turned upright: {len(turned)} images by their Exif orientation, {_such(turned)}")
         return lines
 
     y = np.asarray(labels, dtype=np.int64)
@@ -143,8 +148,11 @@ def _such(paths: Iterable[str]) -> str:
     return f"such as {', '.join(sorted(paths)[:3])}"
 
 
-def _square(path: str | Path, size: int, several: set[str]) -> np.ndarray:
-    """One image file as uint8 [3, size, size]; its path goes into `several` if it holds more than one frame."""
+def _square(path: str | Path, size: int, several: set[str], turned: set[str] | None) -> np.ndarray:
+    """One image file as uint8 [3, size, size]; its path goes into `several` if it holds more than one frame.
+
+    turned: takes its path if it was turned upright; None: it stays as it is stored.
+    """
     from torchvision.transforms.functional import center_crop, resize
 
     allowed = "a sound image file of " + ", ".join(FORMATS)
@@ -160,7 +168,11 @@ def _square(path: str | Path, size: int, several: set[str]) -> np.ndarray:
             if getattr(image, "n_frames", 1) > 1:
                 several.add(str(path))
                 image.seek(0)
-            return np.asarray(center_crop(resize(_rgb(image), size), [size, size])).transpose(2, 0, 1)
+            rgb = _rgb(image)
+            if turned is not None and (turn := _turn(image)) is not None:
+                turned.add(str(path))
+                rgb = rgb.transpose(turn)
+            return np.asarray(center_crop(resize(rgb, size), [size, size])).transpose(2, 0, 1)
     except LacunaError:
         raise
     except Exception as error:  # Pillow passes on whatever its decoders raise
@@ -176,6 +188,25 @@ def _opened(file: Any) -> Any:
         return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
     except UnidentifiedImageError:
         raise ValueError("its content is of none of the formats") from None
+
+
+def _turn(image: Any) -> Any:
+    """How an image whose pixels were read is turned upright, by its Exif orientation; None: it is, or says nothing."""
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    try:
+        return turns.get(image.getexif().get(274))
+    except Exception:  # a record of the camera's that is broken says nothing of the pixels
+        return None
 
 
 def _rgb(image: Any) -> Any:

@@ -73,12 +73,18 @@ class Images:
     def write(self, path: str | Path, threads: int = 1) -> dict[str, Any]:
         """Write `images.safetensors` and give the meta, in one pass that never holds all images.
 
-        threads: how many read `Pictures`. Raises LacunaError naming an image that is not usable; then there is no file.
+        threads: how many read `Pictures`. Raises LacunaError naming an image that is not usable, or
+        where all training images are of one colour; then there is no file.
         """
         levels = self._levels()
         with ThreadPoolExecutor(threads) as pool:
             x = dataclasses.replace(self.x, each=pool.map) if isinstance(self.x, Pictures) else self.x
             digest = write_rows(path, "images", self._arrays(x), functools.partial(self._count, levels))
+        if (np.count_nonzero(levels, axis=1) == 1).all():
+            Path(path).unlink()
+            raise LacunaError(
+                "the pixels of all training images have the same value; allowed: images that differ from each other"
+            )
         return self._meta(levels, digest)
 
     def _arrays(self, x: np.ndarray | Pictures) -> dict[str, Rows]:
@@ -226,7 +232,13 @@ def checked_images(x: np.ndarray, where: str, layout: str) -> np.ndarray:
         )
     # 16-bit floats have no 255 steps near 1
     x = x.astype(np.float32) if x.dtype.itemsize < 4 else x
-    return np.ascontiguousarray(np.rint(x * 255).astype(np.uint8))  # rounding takes a hair beside the range away
+    levels = np.ascontiguousarray(np.rint(x * 255).astype(np.uint8))  # rounding takes a hair beside the range away
+    if int(levels.max()) - int(levels.min()) <= 1 and low < high and ((x != low) & (x != high)).any():
+        raise LacunaError(
+            f"{where}: floats from {exact(low)} to {exact(high)} are not allowed, as 8 bits leave two of their values "
+            "or one; allowed: floats that fill [0, 1], or uint8 (were they divided by 255 twice?)"
+        )
+    return levels
 
 
 def outside(low: float, high: float) -> bool:

@@ -24,9 +24,9 @@ class ImageFolder(Dataset):
 
     root: the folder, relative to the working directory.
     size: pixels of each side; the shorter side is resized to it, and the middle cut out.
-    Images of any kind become RGB. Classes are numbered in the order of their names. Hidden folders and files, and files
-    without the suffix of an image, are left out, and the log says so. Whatever image comes, goes or is written again
-    makes the images be ingested again.
+    Images of any kind become RGB, photos upright as their Exif orientation says. Classes are numbered in the order of
+    their names. Hidden folders and files, and files without the suffix of an image, are left out, and the log says so.
+    Whatever image comes, goes or is written again makes the images be ingested again.
     """
 
     root: Text
@@ -47,7 +47,8 @@ class ImageFolder(Dataset):
     def load(self) -> Images:
         found = _listing(self.root)
         files, labels = [*found.train[0], *found.test[0]], [*found.train[1], *found.test[1]]
-        return from_files(files, labels, len(found.train[0]), len(found.names), self.size, found.names, found.left_out)
+        train, classes = len(found.train[0]), len(found.names)
+        return from_files(files, labels, train, classes, self.size, found.names, found.left_out, upright=True)
 
 
 @dataclass(frozen=True)
