@@ -1,12 +1,10 @@
 """What a plan says that its result cannot show: one line for each lack, with what it takes."""
 
-import json
 
 import pytest
 import yaml
 from places import ROOT
 
-from lacuna.experiment import catalogue
 from lacuna.experiment.config import load
 from lacuna.experiment.foresight import limits_of
 
@@ -15,9 +13,8 @@ TWIN = {"retrain_b": {"method": "retrain"}}
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory):
+def said(tmp_path_factory, known):
     """said(seeds, unlearners, **further keys of the grid) → the lines."""
-    known = json.loads(json.dumps(catalogue.describe()))
     path = tmp_path_factory.mktemp("experiment") / "config.yaml"
 
     def run(seeds, unlearners, **more):
