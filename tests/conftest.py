@@ -1,7 +1,10 @@
 """What all tests share: hypothesis profiles, one thread for torch, and which tests stay together in one process."""
 
+import json
 import os
 import sys
+from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -19,6 +22,14 @@ def _one_thread():
         sys.modules["torch"].set_num_threads(1)
 
 
+@pytest.fixture(scope="session")
+def known() -> dict[str, Any]:
+    """The catalogue, as it comes out of its file."""
+    from lacuna.experiment import catalogue  # the tests of other modules do without torch
+
+    return json.loads(json.dumps(catalogue.describe()))
+
+
 # first: xdist reads the groups in the same hook
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,7 +38,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     With `pytest -n 2 --dist loadgroup --no-loadscope-reorder`; one process alone sees only the order.
     """
     finished = {item.path for item in items if {"finished", "second"} & set(getattr(item, "fixturenames", ()))}
-    items.sort(key=lambda item: (item.path.parent.name in ("unit", "parity"), item.path not in finished))
+    here = Path(__file__).parent
+    short = ("unit", "contracts", "repository", "parity")
+    items.sort(key=lambda item: (item.path.relative_to(here).parts[0] in short, item.path not in finished))
     for item in items:
-        module = f"{item.path.parent.name}.{item.path.stem}"
+        module = str(item.path.relative_to(here))
         item.add_marker(pytest.mark.xdist_group("finished" if item.path in finished else module))

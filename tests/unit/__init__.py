@@ -1,1 +1,1 @@
-"""One test module for each module of the library."""
+"""One test module for each module of the library, at the same path."""

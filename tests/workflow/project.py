@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from places import ROOT as ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = ("Snakefile", ".gitignore", "workflow", "src", "config", "profiles")
 # An overlay replaces the whole grid, so this is all there is.
 EXPERIMENT: dict[str, Any] = {

@@ -1,0 +1,241 @@
+"""What every script shares: one sentence for whatever goes wrong, damaged inputs set aside, one writer."""
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+from lacuna_workflow.job import job
+
+import numpy as np
+import pytest
+from places import ROOT
+
+from lacuna.artifacts.files import check_beside, content_of, pack_bits, read_json, read_npz, write_json, write_npz
+from lacuna.errors import LacunaError
+
+LIB = ROOT / "workflow/lib"
+
+
+@pytest.fixture
+def snakemake(tmp_path, monkeypatch):
+    """What Snakemake gives a script, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LACUNA_RUN", raising=False)
+    (tmp_path / "results").mkdir()
+    return SimpleNamespace(
+        rule="unlearn",
+        wildcards={"state": "dense", "unlearner": "ga"},
+        input=["results/model.safetensors", "mine.npz"],
+        output=["results/out.json"],
+        log=["results/logs/ga.log"],
+    )
+
+
+def ended(snakemake, work):
+    """The sentence that a job with this work ends with."""
+
+    def run():
+        with job(snakemake) as say:
+            say("began")
+            work()
+
+    with pytest.raises(SystemExit) as error:
+        run()
+    assert not list(Path(".snakemake/lacuna/jobs").glob("*"))
+    return str(error.value)
+
+
+def log():
+    return Path("results/logs/ga.log").read_text()
+
+
+def raises(error):
+    def work():
+        raise error
+
+    return work
+
+
+def test_bad_input_is_one_sentence(snakemake):
+    sentence = ended(snakemake, raises(LacunaError("lr: 7 is not allowed; allowed: less")))
+    assert sentence == (
+        "lacuna: unlearn state=dense unlearner=ga: lr: 7 is not allowed; allowed: less (log: results/logs/ga.log)"
+    )
+    assert log() == f"began\n{sentence.partition(' (log')[0]}\n"
+
+
+def test_file_name_that_is_no_text_is_said_all_the_same(snakemake):
+    """What the system gives for bytes that are not UTF-8 cannot be written as UTF-8 itself."""
+    name = os.fsdecode(b"caf\xe9.png")
+    sentence = ended(snakemake, raises(LacunaError(f"{name}: not a usable image; allowed: a sound one")))
+    assert sentence.startswith("lacuna: unlearn state=dense unlearner=ga: caf\udce9.png: not a usable image")
+    assert r"caf\udce9.png: not a usable image; allowed: a sound one" in log()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(5, "Input/output error", "results/out.json"), "Input/output error"),
+        (RuntimeError("CUDA out of memory\nmany\nlines"), "RuntimeError: CUDA out of memory (log"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_anything_else_is_one_sentence_too(snakemake, error, said):
+    """The traceback is in the log alone."""
+    sentence = ended(snakemake, raises(error))
+    assert sentence.startswith("lacuna: unlearn state=dense unlearner=ga: ") and said in sentence
+    assert "\n" not in sentence
+    assert "Traceback" in log() and log().startswith("began\n")
+
+
+@pytest.mark.parametrize(("number", "why"), [(28, "No space left on device"), (27, "File too large")])
+def test_a_disk_that_refuses_is_one_sentence_without_a_traceback(snakemake, number, why):
+    """Not in the log either, which a profile shows beside the sentence."""
+    sentence = ended(snakemake, raises(OSError(number, why, "results/out.json")))
+    assert f"results/out.json: cannot be written ({why}); run the same command when there is room" in sentence
+    assert "Traceback" not in log()
+
+
+def test_a_full_disk_does_not_hide_the_sentence(snakemake):
+    """The log itself cannot be written: what goes to the terminal still says why."""
+    snakemake.log = ["/dev/full"]
+    with pytest.raises(SystemExit) as error, job(snakemake):
+        raise OSError(28, "No space left on device")
+    assert "No space left on device" in str(error.value)
+    with pytest.raises(SystemExit, match="No space left on device"), job(snakemake) as say:
+        say("a line")
+
+
+def test_an_unwritable_log_is_one_sentence(snakemake):
+    Path("results/logs").write_text("no folder")
+    with pytest.raises(SystemExit, match=r"lacuna: unlearn .*FileExistsError"), job(snakemake):
+        raise AssertionError("ran without a log")
+
+
+def test_a_damaged_input_is_set_aside(snakemake):
+    """The pipeline's own file is renamed, so that the same command makes it anew; nothing is lost."""
+    damaged = Path("results/model.safetensors")
+    damaged.write_bytes(b"half")
+    sentence = ended(snakemake, lambda: read_npz(str(damaged), "mask"))
+    assert "not a usable mask file" in sentence and "model.safetensors.damaged: run the same command again" in sentence
+    assert not damaged.exists()
+    assert Path("results/model.safetensors.damaged").read_bytes() == b"half"
+
+
+@pytest.mark.parametrize("path", ["mine.npz", "results/not_an_input.npz"])
+def test_other_files_stay(snakemake, path):
+    """Neither the user's file nor one that is no input is touched."""
+    Path(path).write_bytes(b"half")
+    sentence = ended(snakemake, lambda: read_npz(path, "mask"))
+    assert "delete it and run the same command again" in sentence
+    assert Path(path).read_bytes() == b"half"
+
+
+def test_a_missing_input_is_named(snakemake):
+    assert "results/model.safetensors: not a usable json file (no such file)" in ended(
+        snakemake, lambda: read_json("results/model.safetensors")
+    )
+
+
+def test_success_leaves_its_log_and_no_lock(snakemake):
+    with job(snakemake) as say:
+        (lock,) = Path(".snakemake/lacuna/jobs").iterdir()
+        assert f"process {os.getpid()}" in lock.read_text()
+        say("α = 0.5")
+    assert log() == "α = 0.5\n"
+    assert not list(Path(".snakemake/lacuna/jobs").iterdir())
+
+
+def test_unfinished_files_of_a_killed_run_are_removed_and_no_others(snakemake):
+    """They carry the name of the job's own output; another job may be writing what lies beside it."""
+    folder = Path("results")
+    for name in (".out.json.ab12.tmp.json", ".other.json.ab12.tmp.json", "out.json.tmp.json", ".out.json"):
+        (folder / name).write_text("half")
+    with job(snakemake):
+        assert sorted(p.name for p in folder.glob("*.json")) == [
+            ".other.json.ab12.tmp.json",
+            ".out.json",
+            "out.json.tmp.json",
+        ]
+
+
+def test_the_module_needs_no_torch():
+    code = f"import sys; sys.path.insert(0, {str(LIB)!r}); import lacuna_workflow.job; sys.exit('torch' in sys.modules)"
+    assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", code]) == 0
+
+
+def test_answers_that_are_not_finite_are_a_divergence_and_leave_no_file(tmp_path):
+    """Of any part: the run itself looks at a batch of two of them."""
+    from lacuna_workflow.cell_job import write_predictions
+
+    import torch
+    from tiny import data, network
+
+    given, model, path = data(), network(), tmp_path / "predictions.npz"
+    images = given.images.float() / 255
+    images[given.parts["test"][3]] = torch.inf
+    broken = dataclasses.replace(given, images=images)
+    with pytest.raises(LacunaError) as caught:
+        write_predictions(path, model, broken, {"sha256": "0"}, "ga on dense, class")
+    assert str(caught.value) == (
+        "ga on dense, class: diverged (the logits of 1 of 10 samples of 'test' are not finite); "
+        "try a smaller lr or fewer epochs"
+    )
+    assert not list(tmp_path.iterdir())
+    write_predictions(path, model, given, {"sha256": "0"}, "ga on dense, class")
+    assert torch.isfinite(torch.from_numpy(read_npz(path, "predictions")["logits/test"])).all()
+
+
+def test_a_log_that_is_a_link_leads_into_no_other_file(snakemake):
+    Path("results/logs").mkdir()
+    Path("victim").write_text("mine")
+    Path("results/logs/ga.log").symlink_to(Path("victim").absolute())
+    with pytest.raises(SystemExit, match="lacuna: unlearn"), job(snakemake):
+        raise AssertionError("ran")
+    assert Path("victim").read_text() == "mine"
+
+
+CELL = Path("results/cells/digits/resnet8/brief/seed0/class/dense/ga")
+
+
+def cell_files(cell, value):
+    """A cell with a job.json that vouches for its predictions and mask."""
+    arrays = {"logits/test": np.full((2, 2), value), "labels/test": np.arange(2), "index/test": np.arange(2)}
+    write_npz(cell / "predictions.npz", "predictions", arrays)
+    write_npz(cell / "mask.npz", "mask", pack_bits({"w": np.array([True, value > 0])}))
+    outputs = {name: content_of(cell / f"{name}.npz") for name in ("predictions", "mask")}
+    write_json(cell / "job.json", {"cell": {"unlearner": cell.name}, "seconds": 1.0, "outputs": outputs})
+    write_json(cell / "metrics/tiny.json", {"metrics": {"UA": 1.0}})
+
+
+def test_cells_that_changed_places_are_set_aside_whole(snakemake):
+    """The first file that is read tells: one run finds all that the cell's folder has of the other's."""
+    other = CELL.with_name("ft")
+    cell_files(CELL, 0.0)
+    cell_files(other, 1.0)
+    CELL.rename(CELL.with_name("x"))
+    other.rename(CELL)
+    CELL.with_name("x").rename(other)
+    snakemake.input = [str(CELL / "metrics/tiny.json"), str(other / "metrics/tiny.json")]
+    sentence = ended(snakemake, lambda: read_json(CELL / "metrics/tiny.json"))
+    assert "it is the file of cells/digits/resnet8/brief/seed0/class/dense/ft/metrics/tiny.json" in sentence
+    left = {str(path.relative_to(CELL.parent)) for path in CELL.parent.rglob("*") if path.is_file()}
+    assert {name for name in left if name.startswith("ga/")} == {
+        "ga/metrics/tiny.json.damaged",
+        *(f"ga/{name}.damaged" for name in ("job.json", "predictions.npz", "mask.npz")),
+    }
+    assert "ft/metrics/tiny.json.damaged" in left and "ft/metrics/tiny.json" not in left
+
+
+def test_predictions_of_an_earlier_run_are_set_aside(snakemake):
+    """In the right place and whole, but not what the job.json beside them was written for."""
+    cell_files(CELL, 1.0)
+    kept = (CELL / "job.json").read_bytes()
+    cell_files(CELL, 0.0)
+    (CELL / "job.json").write_bytes(kept)
+    snakemake.input = [str(CELL / name) for name in ("predictions.npz", "mask.npz", "job.json")]
+    sentence = ended(snakemake, lambda: check_beside(CELL / "mask.npz"))
+    assert "mask.npz.damaged, and so is " in sentence and "predictions.npz" in sentence
+    assert (CELL / "job.json").exists()
