@@ -414,7 +414,9 @@ def resumed(stage: Stage, network: Any, judged: Callable[..., None]) -> None:
     """A run that was stopped after its first epoch and goes on from its checkpoint, against one in one piece."""
     import torch
 
-    from lacuna.training.loop import Checkpoint, Recipe, fit
+    from lacuna.training.checkpoints import Checkpoint
+    from lacuna.training.loop import fit
+    from lacuna.training.recipe import Recipe
 
     data = tiny(stage.device)
     recipe = Recipe(epochs=3, lr=0.05, batch_size=16, schedule="constant", crop=1, flip=True)
@@ -518,7 +520,8 @@ def captured_alike(stage: Stage, network: Any, judged: Callable[..., None]) -> N
     """50 steps in a CUDA graph against 50 eager ones: the losses, in single precision, and the weights in double."""
     import torch
 
-    from lacuna.training.loop import Recipe, fit
+    from lacuna.training.loop import fit
+    from lacuna.training.recipe import Recipe
 
     if stage.device != "cuda":
         stage.row("captured", "50 steps", note="needs CUDA")
@@ -542,7 +545,8 @@ def compiled_alike(stage: Stage, network: Any, judged: Callable[..., None]) -> N
     """The forward pass by torch.compile against the eager one."""
     import torch
 
-    from lacuna.training import Recipe, fit
+    from lacuna.training.loop import fit
+    from lacuna.training.recipe import Recipe
 
     if stage.device != "cuda":
         stage.row("compiled", "8 steps", note="needs CUDA")
@@ -561,7 +565,8 @@ def captured_refuses(stage: Stage, network: Any, judged: Callable[..., None]) ->
     import numpy as np
     from torch import nn
 
-    from lacuna.training import Recipe, fit
+    from lacuna.training.loop import fit
+    from lacuna.training.recipe import Recipe
 
     class Waits(nn.Module):
         def __init__(self, inner: nn.Module):
@@ -605,7 +610,7 @@ def shadows_alike(stage: Stage, network: Any, judged: Callable[..., None]) -> No
     import torch
 
     from lacuna.shadows.train import answers, trained
-    from lacuna.training import Recipe
+    from lacuna.training.recipe import Recipe
 
     recipe = Recipe(epochs=2, lr=0.01, batch_size=16, schedule="constant", crop=1, rewind_epoch=1)
     models, told = [], []
@@ -663,7 +668,8 @@ def waits(stage: Stage, network: Any, name: str, method: type, mask: Any) -> Non
 
 def waits_of_training(stage: Stage, network: Any) -> None:
     """Host waits of an epoch of training: one, the look at its loss at the end."""
-    from lacuna.training import Recipe, fit
+    from lacuna.training.loop import fit
+    from lacuna.training.recipe import Recipe
 
     if stage.device != "cuda":
         stage.row("waits of training", "an epoch more", note="needs CUDA")
@@ -740,7 +746,7 @@ def step_of(model: Any, batch: int, half: bool, mode: str, device: str) -> Calla
     import torch
     from torch.nn.functional import cross_entropy
 
-    from lacuna.training.loop import Sgd
+    from lacuna.training.sgd import Sgd
 
     x = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
     y = torch.randint(10, (batch,), device=device)
@@ -775,7 +781,8 @@ def whole_loop(stage: Stage) -> None:
     from lacuna.fields import build
     from lacuna.models import MODELS
     from lacuna.models.init import reinitialise
-    from lacuna.training.loop import RECIPES, fit
+    from lacuna.training.loop import fit
+    from lacuna.training.recipes import RECIPES
 
     cuda, n = stage.device == "cuda", 256 if stage.toy else 20_000
     name, options = ("resnet8", {"width": 4}) if stage.toy else ("resnet18", {})
@@ -843,7 +850,7 @@ def data(stage: Stage) -> None:
 
     from lacuna.fields import build
     from lacuna.models import MODELS
-    from lacuna.training.loop import logits
+    from lacuna.models.inference import logits
 
     n = 512 if stage.toy else 50_000
     source = random_images(n, stage.device)
@@ -1006,7 +1013,8 @@ def worker(name: str, device: str, seconds: float) -> None:
     from lacuna.fields import build
     from lacuna.models import MODELS
     from lacuna.models.init import reinitialise
-    from lacuna.training.loop import RECIPES, fit
+    from lacuna.training.loop import fit
+    from lacuna.training.recipes import RECIPES
 
     torch.set_num_threads(1)
     model = build(MODELS[name], {"width": 4} if name == "resnet8" else {}).build(10, 3)
@@ -1036,8 +1044,10 @@ def fast(stage: Stage) -> None:
     from lacuna.data.batches import Augment, UnlearningData
     from lacuna.fields import build
     from lacuna.models import MODELS
+    from lacuna.models.inference import accuracy
     from lacuna.models.init import reinitialise
-    from lacuna.training.loop import RECIPES, accuracy, fit
+    from lacuna.training.loop import fit
+    from lacuna.training.recipes import RECIPES
 
     if stage.images is None and not stage.toy:
         stage.row("fast", note="no images: --data IMAGES.npz")

@@ -10,7 +10,8 @@ from torch import nn
 from lacuna.data.batches import UnlearningData
 from lacuna.models.init import reinitialise
 from lacuna.sparsity.mask import Mask, prunable
-from lacuna.training.loop import Recipe, fit
+from lacuna.training.loop import fit
+from lacuna.training.recipe import Recipe
 
 State = dict[str, torch.Tensor]
 

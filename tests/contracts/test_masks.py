@@ -9,9 +9,10 @@ from tiny import data, network, state
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.fields import build
 from lacuna.pruning import PRUNERS
-from lacuna.training import loop as training
-from lacuna.training.loop import Recipe, fit
+from lacuna.training.loop import fit
 from lacuna.training.origin import Origin
+from lacuna.training.recipe import Recipe
+from lacuna.training.sgd import Sgd
 from lacuna.unlearning import UNLEARNERS, unlearn
 
 SOURCE = data(augment=Augment(1))
@@ -46,17 +47,17 @@ def sparse(request, dense):
 def watched(monkeypatch):
     """Looks at the removed weights and their momentum whenever the optimizer has enforced its mask."""
     looks = []
-    enforce = training.Sgd.enforce
+    enforce = Sgd.enforce
 
     def look(optimizer):
         enforce(optimizer)
-        for weight, keep in optimizer._kept:
+        for weight, keep in optimizer._masked:
             assert not weight[keep == 0].any()
             if weight in optimizer.momentum:
                 assert not optimizer.momentum[weight][keep == 0].any()
-        looks.append(len(optimizer._kept))
+        looks.append(len(optimizer._masked))
 
-    monkeypatch.setattr(training.Sgd, "enforce", look)
+    monkeypatch.setattr(Sgd, "enforce", look)
     return looks
 
 

@@ -22,8 +22,9 @@ from lacuna.pruning import PRUNERS
 from lacuna.pruning.criteria.grasp import grasp
 from lacuna.sparsity.compaction import compact
 from lacuna.sparsity.mask import Mask, prunable
-from lacuna.training.loop import Recipe, fit
+from lacuna.training.loop import fit
 from lacuna.training.origin import Origin
+from lacuna.training.recipe import Recipe
 from lacuna.unlearning import UNLEARNERS, unlearn
 from lacuna.unlearning.methods.conv_transpose import transpose
 from lacuna.unlearning.methods.last_blocks import blocks

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from lacuna.gradients.whole import mean_gradient
-from lacuna.training.loop import Work
+from lacuna.training.state import Work
 from lacuna.unlearning import base
 from lacuna.unlearning.methods.salun import SalUn
 

@@ -14,7 +14,7 @@ from lacuna.measurement.curvature import distance, largest_singular_value, train
 from lacuna.models.files import load_into, load_state, new_model
 from lacuna.randomness import derive
 from lacuna.sparsity.files import load_mask
-from lacuna.training.loop import RECIPES
+from lacuna.training.recipes import RECIPES
 
 # the Hessian of so many samples stands for that of D: each step of the iteration reads them twice
 SAMPLES = 1000

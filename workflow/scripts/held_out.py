@@ -16,7 +16,9 @@ from lacuna.measurement.difficulty import folds_of, held_out
 from lacuna.models.files import new_model
 from lacuna.procedures.shadows import forget_parts, one_by_one
 from lacuna.randomness import derive
-from lacuna.training.loop import RECIPES, Checkpoint, Fit
+from lacuna.training.checkpoints import Checkpoint
+from lacuna.training.recipes import RECIPES
+from lacuna.training.state import Fit
 
 with job(snakemake) as say:
     w, params, output = snakemake.wildcards, snakemake.params, snakemake.output

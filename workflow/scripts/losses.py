@@ -7,7 +7,8 @@ from lacuna.artifacts.files import write_npz
 from lacuna.fields import build
 from lacuna.measurement.difficulty import loss_of
 from lacuna.models.files import load_into, new_model
-from lacuna.training.loop import RECIPES, Fit
+from lacuna.training.recipes import RECIPES
+from lacuna.training.state import Fit
 
 with job(snakemake) as say:
     params = snakemake.params

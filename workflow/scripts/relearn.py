@@ -9,7 +9,7 @@ from lacuna.measurement.relearning import Relearning, relearn
 from lacuna.models.files import load_into, new_model
 from lacuna.randomness import derive
 from lacuna.sparsity.files import load_mask
-from lacuna.training.loop import RECIPES
+from lacuna.training.recipes import RECIPES
 
 with job(snakemake) as say:
     w, params, given = snakemake.wildcards, snakemake.params, snakemake.input

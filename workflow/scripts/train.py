@@ -10,7 +10,8 @@ from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
 from lacuna.sparsity.files import save_mask
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import RECIPES, fit
+from lacuna.training.loop import fit
+from lacuna.training.recipes import RECIPES
 
 with job(snakemake) as say:
     w, params = snakemake.wildcards, snakemake.params

@@ -19,7 +19,7 @@ from lacuna.models.files import load_into, new_model
 from lacuna.procedures.tuning import VISIBLE, Start, Tuning, tune
 from lacuna.randomness import derive
 from lacuna.sparsity.files import load_mask
-from lacuna.training.loop import RECIPES
+from lacuna.training.recipes import RECIPES
 
 with job(snakemake) as say:
     w, given, params = snakemake.wildcards, snakemake.input, snakemake.params

@@ -14,8 +14,8 @@ from lacuna.models.inference import state_of
 from lacuna.pruning import PRUNERS
 from lacuna.randomness import derive
 from lacuna.sparsity.files import load_mask
-from lacuna.training.loop import RECIPES
 from lacuna.training.origin import Origin
+from lacuna.training.recipes import RECIPES
 from lacuna.unlearning import unlearn
 
 with job(snakemake) as say:

@@ -11,7 +11,7 @@ from lacuna.procedures.unpruning import unprune
 from lacuna.pruning import PRUNERS
 from lacuna.randomness import derive
 from lacuna.sparsity.files import load_mask
-from lacuna.training.loop import RECIPES
+from lacuna.training.recipes import RECIPES
 
 with job(snakemake) as say:
     w, given, params = snakemake.wildcards, snakemake.input, snakemake.params

@@ -37,7 +37,7 @@ def registries() -> dict[str, Any]:
     from lacuna.models import MODELS
     from lacuna.pruning import PRUNERS
     from lacuna.reporting import FIGURES
-    from lacuna.training.loop import RECIPES
+    from lacuna.training.recipes import RECIPES
     from lacuna.unlearning import UNLEARNERS
 
     return {

@@ -384,8 +384,8 @@ def _prune(network: Any, pruner: Any, question: Question) -> None:
     import torch
 
     from lacuna.models.inference import copy_of, state_of
-    from lacuna.training.loop import Recipe
     from lacuna.training.origin import Origin
+    from lacuna.training.recipe import Recipe
 
     network = copy_of(network)
     if pruner.structured:

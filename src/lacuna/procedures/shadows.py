@@ -33,14 +33,17 @@ from torch import nn
 from lacuna.artifacts.files import Arrays, read_tensors, remove, write_tensors
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
-from lacuna.models.inference import State, state_of
+from lacuna.models.inference import State, logits, state_of
 from lacuna.models.init import reinitialise
 from lacuna.predictions import margin
 from lacuna.pruning.base import Pruner
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import Fit, Recipe, diverged, fit, logits
+from lacuna.training.divergence import diverged
+from lacuna.training.loop import fit
 from lacuna.training.origin import Origin
+from lacuna.training.recipe import Recipe
+from lacuna.training.state import Fit
 
 
 def one_by_one(

@@ -24,7 +24,8 @@ from lacuna.models.inference import State, copy_of, load_tensors, state_of
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import Fit, Passes
+from lacuna.training.counting import PassCounter
+from lacuna.training.state import Fit
 from lacuna.unlearning import unlearn
 from lacuna.unlearning.base import Outcome, Run
 
@@ -152,7 +153,7 @@ class _Course:
         clock = time.perf_counter()
         if self.how.rounds and (self.how.when == "each_round" or number == self.how.rounds):
             pruner, sparsity = self.given.pruner, self.given.sparsity
-            with Passes(self.model) as passes:
+            with PassCounter(self.model) as passes:
                 self.mask = pruner.find_mask(
                     self.model, sparsity, self.data, seed=derive(seed, "prune", number), mask=self.mask
                 )

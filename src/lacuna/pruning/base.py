@@ -20,8 +20,11 @@ from lacuna.pruning.criteria.base import Criterion, Scores
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask, Scope, Sparsity, prunable, refuse_computed
 from lacuna.sparsity.rounds import rounds_to, sparsity_of
-from lacuna.training.loop import Checkpoint, Fit, Recipe, fit
+from lacuna.training.checkpoints import Checkpoint
+from lacuna.training.loop import fit
 from lacuna.training.origin import Origin
+from lacuna.training.recipe import Recipe
+from lacuna.training.state import Fit
 
 
 @dataclass(frozen=True, kw_only=True)

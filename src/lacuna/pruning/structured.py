@@ -19,7 +19,9 @@ from lacuna.pruning.criteria.base import Scores
 from lacuna.sparsity.channels import Channels, channels_both_ways
 from lacuna.sparsity.compaction import Compaction
 from lacuna.sparsity.mask import Mask, Scope, Sparsity, prunable, refuse_computed
-from lacuna.training.loop import Fit, Recipe, fit
+from lacuna.training.loop import fit
+from lacuna.training.recipe import Recipe
+from lacuna.training.state import Fit
 
 
 @dataclass(frozen=True, kw_only=True)

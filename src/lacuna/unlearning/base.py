@@ -15,13 +15,17 @@ from torch import nn
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import Diverged, LacunaError, said
 from lacuna.fields import build
-from lacuna.models.inference import copy_of
+from lacuna.models.inference import answers_finite, copy_of
 from lacuna.models.modes import evaluating
 from lacuna.randomness import derive, seeded
 from lacuna.registry import register as register
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import Checkpoint, Fit, Objective, Passes, answers_finite, fit
+from lacuna.training.checkpoints import Checkpoint
+from lacuna.training.counting import PassCounter
+from lacuna.training.loop import fit
+from lacuna.training.objective import Objective
 from lacuna.training.origin import Origin
+from lacuna.training.state import Fit
 
 BatchNorm = Literal["train", "frozen"]
 
@@ -144,7 +148,7 @@ class EditUnlearner(Unlearner):
 
     def run(self, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
         start = time.perf_counter()
-        with Passes(model) as passes, seeded(derive(run.seed, "noise"), next(model.parameters()).device):
+        with PassCounter(model) as passes, seeded(derive(run.seed, "noise"), next(model.parameters()).device):
             facts = self.edit(model, data, run)
         seconds = time.perf_counter() - start
         if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):

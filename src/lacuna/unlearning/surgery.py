@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Count, Positive
-from lacuna.training.loop import Work, seed_noise
+from lacuna.training.state import Work, seed_noise
 from lacuna.unlearning.base import LossUnlearner
 from lacuna.unlearning.methods.rl import RandomLabels
 

@@ -11,8 +11,10 @@ from lacuna.models.inference import copy_of
 from lacuna.pruning import PRUNERS
 from lacuna.sparsity.compaction import compact
 from lacuna.sparsity.files import load_mask
-from lacuna.training.loop import Checkpoint, Recipe, fit
+from lacuna.training.checkpoints import Checkpoint
+from lacuna.training.loop import fit
 from lacuna.training.origin import Origin
+from lacuna.training.recipe import Recipe
 
 
 def test_state_comes_back_bit_for_bit(tmp_path):

@@ -16,7 +16,8 @@ from lacuna.pruning.filter_l2 import FilterL2
 from lacuna.pruning.omp import MagnitudePruning
 from lacuna.pruning.random import RandomPruning
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import Checkpoint, Interrupted, Objective
+from lacuna.training.checkpoints import Checkpoint, Interrupted
+from lacuna.training.objective import Objective
 from lacuna.unlearning import UNLEARNERS, unlearn
 
 SOURCE = data(augment=Augment(1))

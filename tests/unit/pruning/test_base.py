@@ -15,8 +15,9 @@ from lacuna.pruning.base import TrainedPruner
 from lacuna.pruning.criteria.random import random
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import Recipe, fit
+from lacuna.training.loop import fit
 from lacuna.training.origin import Origin
+from lacuna.training.recipe import Recipe
 
 RECIPE = Recipe(
     epochs=3, rewind_epoch=1, lr=0.1, batch_size=16, schedule="multistep", milestones=(2,), crop=1, flip=False

@@ -22,8 +22,9 @@ from lacuna.pruning.criteria.taylor import taylor
 from lacuna.randomness import derive
 from lacuna.sparsity.channels import channels
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import Recipe, fit
+from lacuna.training.loop import fit
 from lacuna.training.origin import Origin
+from lacuna.training.recipe import Recipe
 
 SHAPE = (1, 6, 6)
 SOURCE = data(augment=Augment(1))

@@ -21,13 +21,22 @@ from lacuna import unlearn
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import values_of
+from lacuna.models import inference
 from lacuna.models.inference import copy_of
 from lacuna.pruning.criteria.grasp import grasp
 from lacuna.pruning.criteria.magnitude import magnitude
 from lacuna.pruning.criteria.snip import snip
 from lacuna.sparsity.mask import Mask
-from lacuna.training import loop as training
-from lacuna.training.loop import RECIPES, Checkpoint, Fast, Interrupted, Objective, Passes, Recipe, Sgd, fit
+from lacuna.training import loop, objective
+from lacuna.training.checkpoints import Checkpoint, Interrupted
+from lacuna.training.counting import PassCounter
+from lacuna.training.loop import fit
+from lacuna.training.objective import Objective
+from lacuna.training.recipe import Recipe
+from lacuna.training.recipes import RECIPES
+from lacuna.training.recipes.fast import Fast
+from lacuna.training.sgd import Sgd
+from lacuna.training.state import Fit
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning.base import EditUnlearner, LossUnlearner, Run
 from lacuna.unlearning.methods.famo import FAMO
@@ -176,7 +185,7 @@ def test_run_is_the_textbook_loop():
         for a, b in zip(state(model).values(), state(plain).values(), strict=True)
     )
     assert (run.steps, run.samples) == (9, 120)
-    assert run.history[-1]["val_accuracy"] == training.accuracy(model, SOURCE, "val")
+    assert run.history[-1]["val_accuracy"] == inference.accuracy(model, SOURCE, "val")
     seconds = [row["seconds"] for row in run.history]
     assert 0 < seconds[0] < seconds[1] < seconds[2] <= run.seconds
 
@@ -185,7 +194,7 @@ def test_training_learns():
     model = network()
     run = fit(model, recipe(epochs=12), data(), seed=0)
     assert run.history[-1]["loss"] < 0.5 * run.history[0]["loss"]
-    assert training.accuracy(model, SOURCE, "retain") > 90
+    assert inference.accuracy(model, SOURCE, "retain") > 90
 
 
 def test_same_seed_gives_the_same_bits_whatever_the_global_seed():
@@ -277,7 +286,7 @@ def fitted(retain: int) -> tuple[float, float]:
         source = replace(source, parts={"retain": train, "test": test})
         model = network(seed=seed)
         fit(model, recipe(epochs=10, lr=0.2, batch_size=32, schedule="constant", crop=0), source, seed=seed)
-        values.append([training.accuracy(model, source, part) for part in ("retain", "test")])
+        values.append([inference.accuracy(model, source, part) for part in ("retain", "test")])
     ra, ta = np.mean(values, axis=0)
     return float(ra), float(ta)
 
@@ -311,7 +320,7 @@ def test_auto_is_full_precision_where_the_device_has_no_bfloat16(monkeypatch):
     fit(full, recipe(), SOURCE, seed=0)
     fit(auto, recipe(precision="auto"), SOURCE, seed=0)
     assert same(state(full), state(auto)), "a CPU computes bfloat16 slowly"
-    monkeypatch.setattr(training, "autocasts", lambda precision, device: precision in ("bf16", "auto"))
+    monkeypatch.setattr(objective, "autocasts", lambda precision, device: precision in ("bf16", "auto"))
     half, auto = network(), network()
     fit(half, recipe(precision="bf16"), SOURCE, seed=0)
     fit(auto, recipe(precision="auto"), SOURCE, seed=0)
@@ -338,13 +347,13 @@ class Watched(Sgd):
 
     def step(self, lr):
         super().step(lr)
-        for weight, keep in self._kept:
+        for weight, keep in self._masked:
             self.leaks.append((weight[keep == 0].abs().max() + self.momentum[weight][keep == 0].abs().max()).item())
             self.moved.append(self.momentum[weight][keep == 1].abs().min().item())
 
 
 def test_masked_weights_and_momentum_are_zero_after_every_step(monkeypatch):
-    monkeypatch.setattr(training, "Sgd", Watched)
+    monkeypatch.setattr(loop, "Sgd", Watched)
     monkeypatch.setattr(Watched, "leaks", [])
     monkeypatch.setattr(Watched, "moved", [])
     model = network()
@@ -375,7 +384,7 @@ def test_masked_run_is_a_run_of_the_small_network():
 
 
 def test_leak_through_the_mask_fails_the_run(monkeypatch):
-    monkeypatch.setattr(Sgd, "keep", lambda self, pairs: None)
+    monkeypatch.setattr(Sgd, "mask_to_zero", lambda self, pairs: None)
     model = network()
     with pytest.raises(LacunaError, match=r"mask violated: 'conv1.weight' has \d+ masked weights that are not 0"):
         fit(model, recipe(), SOURCE, seed=0, mask=half(model))
@@ -573,7 +582,7 @@ def test_passes_under_vmap_are_those_of_all_samples():
     model = network().eval()
     x = torch.randn(5, 1, 6, 6)
     weights = {name: p.detach().expand(5, *p.shape).requires_grad_() for name, p in model.named_parameters()}
-    with Passes(model) as passes:
+    with PassCounter(model) as passes:
         out = torch.vmap(lambda w, x: torch.func.functional_call(model, w, (x[None],))[0])(weights, x)
         out.sum().backward()
         model(x)
@@ -590,8 +599,8 @@ def test_a_run_that_fails_leaves_no_counter_behind():
 
 
 def test_an_earlier_run_adds_to_the_cost():
-    run = training.Fit(seconds=1.0, steps=2, samples=3, forwards=4, backwards=5)
-    run.add(vars(training.Fit(seconds=10.0, steps=20, samples=30, forwards=40, backwards=50)))
+    run = Fit(seconds=1.0, steps=2, samples=3, forwards=4, backwards=5)
+    run.add(vars(Fit(seconds=10.0, steps=20, samples=30, forwards=40, backwards=50)))
     assert (run.seconds, run.steps, run.samples, run.forwards, run.backwards) == (11, 22, 33, 44, 55)
 
 
@@ -918,7 +927,7 @@ def test_logits_are_in_evaluation_mode_and_stored_order():
     model.train()
     model.bn1.eval()
     before, modes = state(model), [m.training for m in model.modules()]
-    found = training.logits(model, SOURCE, "test", batch_size=3)
+    found = inference.logits(model, SOURCE, "test", batch_size=3)
     assert same(state(model), before), "batch norm statistics included"
     assert [m.training for m in model.modules()] == modes
     model.eval()
@@ -928,7 +937,7 @@ def test_logits_are_in_evaluation_mode_and_stored_order():
     torch.testing.assert_close(found, expected)
     assert (found.dtype, found.requires_grad) == (torch.float32, False)
     hits = (expected.argmax(1) == SOURCE.labels[SOURCE.parts["test"]]).sum().item()
-    assert training.accuracy(model, SOURCE, "test") == pytest.approx(10.0 * hits)
+    assert inference.accuracy(model, SOURCE, "test") == pytest.approx(10.0 * hits)
 
 
 def test_logits_of_a_network_that_draws_in_evaluation_are_the_same_at_every_call():
@@ -945,7 +954,7 @@ def test_logits_of_a_network_that_draws_in_evaluation_are_the_same_at_every_call
     found = []
     for seed in (1, 2):
         before = global_streams(seed)
-        found.append(training.logits(model, SOURCE, "test"))
+        found.append(inference.logits(model, SOURCE, "test"))
         assert global_streams() == before
     assert torch.equal(*found)
 

@@ -22,8 +22,11 @@ from lacuna.fields import build
 from lacuna.pruning.criteria.magnitude import magnitude
 from lacuna.pruning.omp import MagnitudePruning
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import Checkpoint, Objective, Recipe, fit
+from lacuna.training.checkpoints import Checkpoint
+from lacuna.training.loop import fit
+from lacuna.training.objective import Objective
 from lacuna.training.origin import Origin
+from lacuna.training.recipe import Recipe
 from lacuna.unlearning import UNLEARNERS, base, unlearn
 from lacuna.unlearning.methods import retrain
 from lacuna.unlearning.methods.l1_sparse import L1Sparse

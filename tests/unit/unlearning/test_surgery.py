@@ -19,7 +19,9 @@ from lacuna import unlearn
 from lacuna.data.batches import Augment, Batch, batch_sizes
 from lacuna.errors import LacunaError
 from lacuna.fields import build
-from lacuna.training.loop import Checkpoint, Work, fit
+from lacuna.training.checkpoints import Checkpoint
+from lacuna.training.loop import fit
+from lacuna.training.state import Work
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning.base import LossUnlearner
 from lacuna.unlearning.methods.eupmu import EUPMU, EUPMUFast

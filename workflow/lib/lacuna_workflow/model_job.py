@@ -25,7 +25,9 @@ from lacuna.data.backdoor import backdoor_of
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.models.modes import arithmetic_told
-from lacuna.training.loop import Checkpoint, Fit, Recipe
+from lacuna.training.checkpoints import Checkpoint
+from lacuna.training.recipe import Recipe
+from lacuna.training.state import Fit
 
 
 def use_device(name: str, threads: int) -> torch.device:

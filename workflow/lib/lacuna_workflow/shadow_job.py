@@ -20,7 +20,9 @@ from lacuna.fields import build
 from lacuna.models.files import new_model
 from lacuna.procedures.shadows import forget_parts, one_by_one, restricted
 from lacuna.randomness import derive
-from lacuna.training.loop import RECIPES, Checkpoint, Fit
+from lacuna.training.checkpoints import Checkpoint
+from lacuna.training.recipes import RECIPES
+from lacuna.training.state import Fit
 
 
 class Shadow(NamedTuple):

@@ -11,7 +11,7 @@ from lacuna.data.batches import Batch, UnlearningData
 from lacuna.fields import Count, Positive, Share
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
-from lacuna.training.loop import Work
+from lacuna.training.state import Work
 from lacuna.unlearning.base import LossUnlearner, register
 from lacuna.unlearning.distillation import divergence, probabilities, taught, teacher_of
 

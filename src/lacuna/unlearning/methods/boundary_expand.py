@@ -14,7 +14,7 @@ from lacuna.fields import Count, NonNegative, Positive
 from lacuna.models.anatomy import classifier as classifier
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import Work
+from lacuna.training.state import Work
 from lacuna.unlearning.base import LossUnlearner, register
 
 

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.fields import Count, NonNegative, Positive
 from lacuna.gradients.whole import evaluating
-from lacuna.training.loop import Work
+from lacuna.training.state import Work
 from lacuna.unlearning.base import LossUnlearner, register
 
 

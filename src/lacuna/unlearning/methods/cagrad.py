@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lacuna.fields import UnitHalfOpen
-from lacuna.training.loop import Work
+from lacuna.training.state import Work
 from lacuna.unlearning.base import register
 from lacuna.unlearning.surgery import GradientSurgery, ratio
 

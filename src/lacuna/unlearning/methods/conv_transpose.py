@@ -12,7 +12,8 @@ from lacuna.errors import LacunaError
 from lacuna.fields import Count, Positive
 from lacuna.models.anatomy import computed_weights, weights
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import Schedule, Work
+from lacuna.training.objective import Schedule
+from lacuna.training.state import Work
 from lacuna.unlearning.base import register
 from lacuna.unlearning.methods.ft import FineTuning
 

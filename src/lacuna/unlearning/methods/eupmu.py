@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import NonNegative, Positive
-from lacuna.training.loop import Work
+from lacuna.training.state import Work
 from lacuna.unlearning.base import register
 from lacuna.unlearning.surgery import LossWeighting, adam, log
 

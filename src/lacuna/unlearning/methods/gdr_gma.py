@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from lacuna.fields import Count, Positive
-from lacuna.training.loop import Work
+from lacuna.training.state import Work
 from lacuna.unlearning.base import register
 from lacuna.unlearning.methods.pcgrad import rectified
 from lacuna.unlearning.surgery import GradientSurgery

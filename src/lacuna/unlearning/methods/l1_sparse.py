@@ -14,7 +14,7 @@ from lacuna.data.batches import Batch, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Count, Fraction, Index, NonNegative, Positive
 from lacuna.sparsity.mask import Mask, prunable
-from lacuna.training.loop import Work
+from lacuna.training.state import Work
 from lacuna.unlearning.base import LossUnlearner, register
 
 NEAR_ZERO = 1e-4

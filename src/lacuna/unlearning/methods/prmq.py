@@ -16,7 +16,7 @@ from lacuna.models.anatomy import computed_weights, weights
 from lacuna.models.inference import copy_of
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
-from lacuna.training.loop import Work
+from lacuna.training.state import Work
 from lacuna.unlearning.base import LossUnlearner, register
 
 KINDS = (nn.Conv2d, nn.Linear)

@@ -13,8 +13,9 @@ from lacuna.models.inference import load_tensors, state_of
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import Recipe, fit
+from lacuna.training.loop import fit
 from lacuna.training.origin import Origin
+from lacuna.training.recipe import Recipe
 from lacuna.unlearning.base import LossUnlearner, Outcome, Run, register
 
 

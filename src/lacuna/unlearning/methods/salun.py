@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lacuna.data.batches import UnlearningData
 from lacuna.fields import Fraction
 from lacuna.gradients.whole import lowest, mean_gradient
-from lacuna.training.loop import Work
+from lacuna.training.state import Work
 from lacuna.unlearning.base import register
 from lacuna.unlearning.methods.rl import RandomLabels
 

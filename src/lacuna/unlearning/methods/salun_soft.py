@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.fields import NonNegative, UnitHalfOpen
 from lacuna.gradients.whole import unmasked
-from lacuna.training.loop import Work
+from lacuna.training.state import Work
 from lacuna.unlearning.base import register
 from lacuna.unlearning.methods.rl import RandomLabels
 

@@ -14,7 +14,8 @@ from lacuna.data.batches import Batch, UnlearningData
 from lacuna.fields import Count, NonNegative, Positive, UnitHalfOpen
 from lacuna.gradients.per_sample import mean_squares, true_label
 from lacuna.gradients.whole import Scores, squared_batch_means, unmasked
-from lacuna.training.loop import Schedule, Work
+from lacuna.training.objective import Schedule
+from lacuna.training.state import Work
 from lacuna.unlearning.base import LossUnlearner, register
 
 

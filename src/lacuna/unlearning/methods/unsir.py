@@ -14,7 +14,7 @@ from lacuna.data.batches import Batch, UnlearningData
 from lacuna.fields import Count, Index, NonNegative, Positive
 from lacuna.gradients.whole import evaluating
 from lacuna.randomness import derive
-from lacuna.training.loop import Work
+from lacuna.training.state import Work
 from lacuna.unlearning.base import LossUnlearner, register
 
 

@@ -16,7 +16,8 @@ from lacuna.data.splits import split
 from lacuna.measurement.difficulty import folds_of, held_out, loss_of
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
-from lacuna.training.loop import Recipe, fit
+from lacuna.training.loop import fit
+from lacuna.training.recipe import Recipe
 
 Y = np.concatenate([np.arange(60) % 3, np.arange(12) % 3])
 BASE = split(Y, 60, 0, "d")

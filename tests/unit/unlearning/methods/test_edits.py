@@ -20,7 +20,8 @@ from lacuna.gradients.per_sample import mean_squares
 from lacuna.gradients.whole import lowest, mean_gradient
 from lacuna.models.inference import copy_of
 from lacuna.sparsity.mask import Mask, prunable
-from lacuna.training.loop import Checkpoint, Interrupted, Work
+from lacuna.training.checkpoints import Checkpoint, Interrupted
+from lacuna.training.state import Work
 from lacuna.unlearning import UNLEARNERS, base, unlearn
 from lacuna.unlearning.methods.boundary_expand import BoundaryExpand
 from lacuna.unlearning.methods.boundary_shrink import BoundaryShrink

@@ -11,12 +11,13 @@ from torch import nn
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.pruning.criteria.magnitude import magnitude
 from lacuna.sparsity.mask import Mask
-from lacuna.training import captured
-from lacuna.training import loop as training
-from lacuna.training.loop import Passes, Recipe, fit
+from lacuna.training import captured, loop, steps
+from lacuna.training.counting import PassCounter
+from lacuna.training.loop import fit
+from lacuna.training.recipe import Recipe
 from lacuna.unlearning import unlearn
 
-PASSES: list[Passes] = []
+PASSES: list[PassCounter] = []
 
 
 class Echo:
@@ -34,7 +35,7 @@ class Echo:
             self.loss.copy_(self.body())
 
 
-class Known(Passes):
+class Known(PassCounter):
     def __init__(self, model):
         super().__init__(model)
         PASSES.append(self)
@@ -44,8 +45,8 @@ class Known(Passes):
 def gpu(monkeypatch):
     """Steps are executed as on a GPU."""
     monkeypatch.setattr(captured, "CudaGraph", Echo)
-    monkeypatch.setattr(training, "Passes", Known)
-    monkeypatch.setattr(training._Steps, "_on_gpu", lambda self: True)
+    monkeypatch.setattr(loop, "PassCounter", Known)
+    monkeypatch.setattr(steps.Steps, "_on_gpu", lambda self: True)
     Echo.replays = 0
 
 
