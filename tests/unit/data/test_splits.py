@@ -244,7 +244,11 @@ MISTAKES = [
     ({"x_train": GREY.astype(np.int64)}, "x_train: type int64 is", "uint8, or floats in [0, 1]"),
     ({"x_train": GREY > 3}, "x_train: type bool is", "uint8, or floats in [0, 1]"),
     ({"x_train": GREY / 100}, "x_train: values from 0 to 2.48 are", "floats in [0, 1]"),
-    ({"x_test": GREY[:2] / 255 / 255}, "x_test: floats from ", "floats that fill [0, 1], or uint8 (were they divided by"),
+    (
+        {"x_test": GREY[:2] / 255 / 255},
+        "x_test: floats from ",
+        "floats that fill [0, 1], or uint8 (were they divided by",
+    ),
     ({"x_train": GREY / 255 - 0.5}, "x_train: values from -0.5 to 0.472549 are", "floats in [0, 1]"),
     (
         {"x_train": np.where(np.arange(6)[:, None, None] == 4, np.nan, GREY / 255)},

@@ -1,6 +1,5 @@
 """What a plan says that its result cannot show: one line for each lack, with what it takes."""
 
-
 import pytest
 import yaml
 from places import ROOT
