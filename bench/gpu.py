@@ -542,7 +542,7 @@ def compiled_alike(stage: Stage, network: Any, judged: Callable[..., None]) -> N
     """The forward pass by torch.compile against the eager one."""
     import torch
 
-    from lacuna.training import Recipe, fit
+    from lacuna.training.loop import Recipe, fit
 
     if stage.device != "cuda":
         stage.row("compiled", "8 steps", note="needs CUDA")
@@ -561,7 +561,7 @@ def captured_refuses(stage: Stage, network: Any, judged: Callable[..., None]) ->
     import numpy as np
     from torch import nn
 
-    from lacuna.training import Recipe, fit
+    from lacuna.training.loop import Recipe, fit
 
     class Waits(nn.Module):
         def __init__(self, inner: nn.Module):
@@ -605,7 +605,7 @@ def shadows_alike(stage: Stage, network: Any, judged: Callable[..., None]) -> No
     import torch
 
     from lacuna.shadows.train import answers, trained
-    from lacuna.training import Recipe
+    from lacuna.training.loop import Recipe
 
     recipe = Recipe(epochs=2, lr=0.01, batch_size=16, schedule="constant", crop=1, rewind_epoch=1)
     models, told = [], []
@@ -663,7 +663,7 @@ def waits(stage: Stage, network: Any, name: str, method: type, mask: Any) -> Non
 
 def waits_of_training(stage: Stage, network: Any) -> None:
     """Host waits of an epoch of training: one, the look at its loss at the end."""
-    from lacuna.training import Recipe, fit
+    from lacuna.training.loop import Recipe, fit
 
     if stage.device != "cuda":
         stage.row("waits of training", "an epoch more", note="needs CUDA")

@@ -17,7 +17,8 @@ from typing import Any
 
 import yaml
 
-from lacuna.artifacts.files import read_cache, read_json, write_cache
+from lacuna.artifacts.cache import read_cache, write_cache
+from lacuna.artifacts.files import read_json
 from lacuna.data import DATASETS, SCENARIOS
 from lacuna.errors import LacunaError, unknown
 from lacuna.experiment.catalogue import Catalogue

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from lacuna.artifacts.files import read_tensors, remove, sha256_of_arrays, write_tensors
+from lacuna.artifacts.files import read_tensors, sha256_of_arrays, write_tensors
+from lacuna.artifacts.writing import remove
 from lacuna.data.batches import Augment, Batch, Draw, UnlearningData
 from lacuna.errors import Diverged, LacunaError
 from lacuna.fields import Count, Fraction, Index, NonNegative, Positive, UnitHalfOpen, values_of

@@ -14,9 +14,10 @@ from typing import Any, NoReturn
 
 from lacuna_workflow import ROOT
 
-from lacuna.artifacts.files import check_beside, check_file, content_of, remove_debris, set_aside_with
+from lacuna.artifacts.files import check_beside, check_file, content_of
 from lacuna.artifacts.machine import commit_of
 from lacuna.artifacts.processes import exclusive, follow
+from lacuna.artifacts.writing import remove_debris, set_aside_with
 from lacuna.errors import DamagedFile, LacunaError, said
 
 # what a disk, a quota or a limit on files refuses
