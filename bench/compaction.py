@@ -23,10 +23,10 @@ from lacuna.data.batches import UnlearningData
 from lacuna.fields import build
 from lacuna.models import MODELS
 from lacuna.models.cost import macs, parameters
+from lacuna.models.inference import logits
 from lacuna.models.init import reinitialise
 from lacuna.pruning import PRUNERS
 from lacuna.sparsity.compaction import Compaction
-from lacuna.training.loop import logits
 from lacuna.unlearning import unlearn
 
 SHAPE = (3, 32, 32)

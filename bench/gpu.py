@@ -604,7 +604,7 @@ def shadows_alike(stage: Stage, network: Any, judged: Callable[..., None]) -> No
     """Shadow models of the population attacks, trained on the device and on the CPU."""
     import torch
 
-    from lacuna.shadows.train import answers, trained
+    from lacuna.procedures.shadows import answers, trained
     from lacuna.training.loop import Recipe
 
     recipe = Recipe(epochs=2, lr=0.01, batch_size=16, schedule="constant", crop=1, rewind_epoch=1)
@@ -843,7 +843,7 @@ def data(stage: Stage) -> None:
 
     from lacuna.fields import build
     from lacuna.models import MODELS
-    from lacuna.training.loop import logits
+    from lacuna.models.inference import logits
 
     n = 512 if stage.toy else 50_000
     source = random_images(n, stage.device)
@@ -1036,8 +1036,9 @@ def fast(stage: Stage) -> None:
     from lacuna.data.batches import Augment, UnlearningData
     from lacuna.fields import build
     from lacuna.models import MODELS
+    from lacuna.models.inference import accuracy
     from lacuna.models.init import reinitialise
-    from lacuna.training.loop import RECIPES, accuracy, fit
+    from lacuna.training.loop import RECIPES, fit
 
     if stage.images is None and not stage.toy:
         stage.row("fast", note="no images: --data IMAGES.npz")

@@ -19,9 +19,10 @@ from lacuna.data.batches import Augment, UnlearningData
 from lacuna.data.splits import split
 from lacuna.fields import build
 from lacuna.models import MODELS
+from lacuna.models.inference import accuracy
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
-from lacuna.training.loop import RECIPES, accuracy, fit
+from lacuna.training.loop import RECIPES, fit
 
 # the default experiment's own recipe, the presets, and fast with batches that suit 1,400 images
 CHOSEN: dict[str, dict[str, Any]] = {

@@ -10,9 +10,9 @@ import torch
 from lacuna.artifacts.files import read_json, read_npz, read_tensors
 from lacuna.data.batches import UnlearningData
 from lacuna.models.files import load_into, new_model
+from lacuna.models.inference import logits
 from lacuna.sparsity.compaction import compact
 from lacuna.sparsity.files import load_mask
-from lacuna.training.loop import logits
 
 from .project import Project, changed
 

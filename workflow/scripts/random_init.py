@@ -5,9 +5,9 @@ from lacuna_workflow.model_job import load_data, use_device
 
 from lacuna.artifacts.files import write_npz
 from lacuna.models.files import new_model
+from lacuna.models.inference import logits
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
-from lacuna.training.loop import logits
 
 with job(snakemake) as say:
     w, params = snakemake.wildcards, snakemake.params

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from lacuna.data.batches import UnlearningData
+from lacuna.models.inference import logits
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive, numpy_generator
-from lacuna.training.loop import Fit, Recipe, fit, logits
+from lacuna.training.loop import Fit, Recipe, fit
 
 
 def folds_of(train: np.ndarray, folds: int, seed: int, dataset: str) -> np.ndarray:

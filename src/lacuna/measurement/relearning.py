@@ -12,7 +12,8 @@ from torch.nn.functional import cross_entropy
 
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.fields import Count, Fraction, NonNegative, Positive, values_of
-from lacuna.training.loop import Objective, Work, accuracy, fit
+from lacuna.models.inference import accuracy
+from lacuna.training.loop import Objective, Work, fit
 
 if TYPE_CHECKING:
     from lacuna.sparsity.mask import Mask

@@ -1,4 +1,4 @@
-"""A network's state and copies of it."""
+"""What a network answers, its state, and copies of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+
+from lacuna.data.batches import UnlearningData
+from lacuna.models.modes import evaluating
+from lacuna.randomness import seeded
 
 State = dict[str, Tensor]
 
@@ -30,3 +34,36 @@ def load_tensors(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 def copy_of(model: nn.Module) -> nn.Module:
     """A model that shares nothing with the given one."""
     return copy.deepcopy(model)
+
+
+@torch.no_grad()
+def answers_finite(model: nn.Module, data: UnlearningData) -> bool:
+    """Whether all logits of the first images of D_r and of D_f are finite, in evaluation mode.
+
+    Weights can be finite and so large that no answer is.
+    """
+    first = next(model.parameters())
+    with evaluating(model), seeded(0, first.device):
+        for part in ("retain", "forget"):
+            if len(data.parts.get(part, ())):
+                x, _ = next(data.plain_batches(part, 256, first.dtype))
+                if not bool(torch.isfinite(model(x)).all()):
+                    return False
+    return True
+
+
+@torch.no_grad()
+def logits(model: nn.Module, data: UnlearningData, part: str, batch_size: int = 1000) -> Tensor:
+    """Logits in evaluation mode, float32 [n, classes] on the CPU, in the stored order of the part.
+
+    The same at every call, also those of a network that draws in evaluation mode. They come from a GPU in one piece.
+    """
+    first = next(model.parameters())
+    with evaluating(model), seeded(0, first.device):
+        return torch.cat([model(x).float() for x, _ in data.plain_batches(part, batch_size, first.dtype)]).cpu()
+
+
+def accuracy(model: nn.Module, data: UnlearningData, part: str) -> float:
+    """Accuracy on a part, in percent; ties go to the first class."""
+    predicted = logits(model, data, part).argmax(1)
+    return 100.0 * float((predicted == data.labels[data.parts[part]].cpu()).double().mean())

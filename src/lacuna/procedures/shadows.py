@@ -34,13 +34,13 @@ from lacuna.artifacts.files import Arrays, read_tensors, write_tensors
 from lacuna.artifacts.writing import remove
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
-from lacuna.models.inference import State, state_of
+from lacuna.models.inference import State, logits, state_of
 from lacuna.models.init import reinitialise
 from lacuna.predictions import margin
 from lacuna.pruning.base import Pruner
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import Fit, Recipe, diverged, fit, logits
+from lacuna.training.loop import Fit, Recipe, diverged, fit
 from lacuna.training.origin import Origin
 
 

@@ -20,8 +20,8 @@ from lacuna.artifacts.files import read_json, write_json
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Bound, Count, Index, schema_of
+from lacuna.models.inference import accuracy, logits
 from lacuna.randomness import derive
-from lacuna.training.loop import accuracy, logits
 from lacuna.unlearning import UNLEARNERS, unlearn
 from lacuna.unlearning.base import EditUnlearner, LossUnlearner, Unlearner
 

@@ -27,8 +27,8 @@ from lacuna.artifacts.writing import remove
 from lacuna.data.batches import Augment, Batch, Draw, UnlearningData
 from lacuna.errors import Diverged, LacunaError
 from lacuna.fields import Count, Fraction, Index, NonNegative, Positive, UnitHalfOpen, values_of
-from lacuna.models.inference import State, load_tensors, state_of
-from lacuna.models.modes import Precision, arithmetic, autocasts, evaluating
+from lacuna.models.inference import State, accuracy, answers_finite, load_tensors, state_of
+from lacuna.models.modes import Precision, arithmetic, autocasts
 from lacuna.randomness import derive, seed_streams, seeded
 from lacuna.registry import Registry, register
 from lacuna.training.captured import Captured, Compiled, own_stream
@@ -837,36 +837,3 @@ def _resume(
     run.snapshot = under("snapshot/") or run.snapshot
     work.tensors = {k: v.to(work.device) for k, v in under("work/").items()}
     return float(tensors["loss_sum"])
-
-
-@torch.no_grad()
-def answers_finite(model: nn.Module, data: UnlearningData) -> bool:
-    """Whether all logits of the first images of D_r and of D_f are finite, in evaluation mode.
-
-    Weights can be finite and so large that no answer is.
-    """
-    first = next(model.parameters())
-    with evaluating(model), seeded(0, first.device):
-        for part in ("retain", "forget"):
-            if len(data.parts.get(part, ())):
-                x, _ = next(data.plain_batches(part, 256, first.dtype))
-                if not bool(torch.isfinite(model(x)).all()):
-                    return False
-    return True
-
-
-@torch.no_grad()
-def logits(model: nn.Module, data: UnlearningData, part: str, batch_size: int = 1000) -> Tensor:
-    """Logits in evaluation mode, float32 [n, classes] on the CPU, in the stored order of the part.
-
-    The same at every call, also those of a network that draws in evaluation mode. They come from a GPU in one piece.
-    """
-    first = next(model.parameters())
-    with evaluating(model), seeded(0, first.device):
-        return torch.cat([model(x).float() for x, _ in data.plain_batches(part, batch_size, first.dtype)]).cpu()
-
-
-def accuracy(model: nn.Module, data: UnlearningData, part: str) -> float:
-    """Accuracy on a part, in percent; ties go to the first class."""
-    predicted = logits(model, data, part).argmax(1)
-    return 100.0 * float((predicted == data.labels[data.parts[part]].cpu()).double().mean())

@@ -15,12 +15,12 @@ from torch import nn
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import Diverged, LacunaError, said
 from lacuna.fields import build
-from lacuna.models.inference import copy_of
+from lacuna.models.inference import answers_finite, copy_of
 from lacuna.models.modes import evaluating
 from lacuna.randomness import derive, seeded
 from lacuna.registry import register as register
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import Checkpoint, Fit, Objective, Passes, answers_finite, fit
+from lacuna.training.loop import Checkpoint, Fit, Objective, Passes, fit
 from lacuna.training.origin import Origin
 
 BatchNorm = Literal["train", "frozen"]

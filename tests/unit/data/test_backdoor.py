@@ -22,11 +22,12 @@ from lacuna.errors import LacunaError
 from lacuna.evaluation import Cell, evaluate
 from lacuna.evaluation.statistics import t_interval
 from lacuna.fields import build, values_of
+from lacuna.models.inference import accuracy, logits
 from lacuna.reporting import FIGURES
 from lacuna.reporting.tables.backdoor import backdoor_table
 from lacuna.reporting.tables.cells import cells_table
 from lacuna.reporting.tables.contest import Contest
-from lacuna.training.loop import Recipe, accuracy, fit, logits
+from lacuna.training.loop import Recipe, fit
 
 RNG = np.random.default_rng(0)
 Y = np.concatenate([np.arange(60) % 3, np.arange(12) % 3])

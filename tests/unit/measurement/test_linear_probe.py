@@ -11,8 +11,8 @@ from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.measurement.linear_probe import Probing, Source, features, fit_probe, probe, transfer
 from lacuna.models import MODELS
+from lacuna.models.inference import logits
 from lacuna.models.init import reinitialise
-from lacuna.training.loop import logits
 
 # below this the loss cannot tell two points apart in float64
 EXACT = Probing(tolerance=1e-8)

@@ -9,10 +9,10 @@ from lacuna.errors import LacunaError
 from lacuna.evaluation import Cell, evaluate
 from lacuna.fields import build
 from lacuna.measurement.relearning import Relearning, relearn
-from lacuna.models.inference import copy_of
+from lacuna.models.inference import accuracy, copy_of
 from lacuna.pruning.criteria.magnitude import magnitude
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import Objective, Recipe, accuracy, fit
+from lacuna.training.loop import Objective, Recipe, fit
 
 SOURCE = data()
 QUICK = {"epochs": 6, "lr": 0.05, "batch_size": 4, "margin": 0.05}

@@ -11,11 +11,11 @@ from lacuna.errors import LacunaError
 from lacuna.evaluation.population import Pool
 from lacuna.experiment.shadow_plan import Shadows, half_of, models_of
 from lacuna.fields import build
-from lacuna.models.inference import state_of
+from lacuna.models.inference import logits, state_of
 from lacuna.predictions import margin
 from lacuna.procedures.shadows import answers, forget_parts, one_by_one, pool_arrays, pruned, restricted, trained
 from lacuna.pruning.omp import MagnitudePruning
-from lacuna.training.loop import Recipe, logits
+from lacuna.training.loop import Recipe
 
 RECIPE = Recipe(epochs=2, batch_size=16, lr=0.05, rewind_epoch=1, crop=0, flip=False, schedule="constant")
 POOL = np.arange(100, 161)

@@ -21,7 +21,7 @@ from lacuna import unlearn
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import values_of
-from lacuna.models.inference import copy_of
+from lacuna.models.inference import accuracy, copy_of, logits
 from lacuna.pruning.criteria.grasp import grasp
 from lacuna.pruning.criteria.magnitude import magnitude
 from lacuna.pruning.criteria.snip import snip
@@ -176,7 +176,7 @@ def test_run_is_the_textbook_loop():
         for a, b in zip(state(model).values(), state(plain).values(), strict=True)
     )
     assert (run.steps, run.samples) == (9, 120)
-    assert run.history[-1]["val_accuracy"] == training.accuracy(model, SOURCE, "val")
+    assert run.history[-1]["val_accuracy"] == accuracy(model, SOURCE, "val")
     seconds = [row["seconds"] for row in run.history]
     assert 0 < seconds[0] < seconds[1] < seconds[2] <= run.seconds
 
@@ -185,7 +185,7 @@ def test_training_learns():
     model = network()
     run = fit(model, recipe(epochs=12), data(), seed=0)
     assert run.history[-1]["loss"] < 0.5 * run.history[0]["loss"]
-    assert training.accuracy(model, SOURCE, "retain") > 90
+    assert accuracy(model, SOURCE, "retain") > 90
 
 
 def test_same_seed_gives_the_same_bits_whatever_the_global_seed():
@@ -277,7 +277,7 @@ def fitted(retain: int) -> tuple[float, float]:
         source = replace(source, parts={"retain": train, "test": test})
         model = network(seed=seed)
         fit(model, recipe(epochs=10, lr=0.2, batch_size=32, schedule="constant", crop=0), source, seed=seed)
-        values.append([training.accuracy(model, source, part) for part in ("retain", "test")])
+        values.append([accuracy(model, source, part) for part in ("retain", "test")])
     ra, ta = np.mean(values, axis=0)
     return float(ra), float(ta)
 
@@ -918,7 +918,7 @@ def test_logits_are_in_evaluation_mode_and_stored_order():
     model.train()
     model.bn1.eval()
     before, modes = state(model), [m.training for m in model.modules()]
-    found = training.logits(model, SOURCE, "test", batch_size=3)
+    found = logits(model, SOURCE, "test", batch_size=3)
     assert same(state(model), before), "batch norm statistics included"
     assert [m.training for m in model.modules()] == modes
     model.eval()
@@ -928,7 +928,7 @@ def test_logits_are_in_evaluation_mode_and_stored_order():
     torch.testing.assert_close(found, expected)
     assert (found.dtype, found.requires_grad) == (torch.float32, False)
     hits = (expected.argmax(1) == SOURCE.labels[SOURCE.parts["test"]]).sum().item()
-    assert training.accuracy(model, SOURCE, "test") == pytest.approx(10.0 * hits)
+    assert accuracy(model, SOURCE, "test") == pytest.approx(10.0 * hits)
 
 
 def test_logits_of_a_network_that_draws_in_evaluation_are_the_same_at_every_call():
@@ -945,7 +945,7 @@ def test_logits_of_a_network_that_draws_in_evaluation_are_the_same_at_every_call
     found = []
     for seed in (1, 2):
         before = global_streams(seed)
-        found.append(training.logits(model, SOURCE, "test"))
+        found.append(logits(model, SOURCE, "test"))
         assert global_streams() == before
     assert torch.equal(*found)
 

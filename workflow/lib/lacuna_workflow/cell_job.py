@@ -12,11 +12,11 @@ from lacuna.artifacts.files import sha256_of_arrays, write_npz
 from lacuna.data.batches import UnlearningData
 from lacuna.models.cost import inference_ms, macs, parameters
 from lacuna.models.files import save_state
-from lacuna.models.inference import state_of
+from lacuna.models.inference import logits, state_of
 from lacuna.models.modes import arithmetic
 from lacuna.sparsity.files import save_mask
 from lacuna.sparsity.mask import Mask
-from lacuna.training.loop import diverged, logits
+from lacuna.training.loop import diverged
 from lacuna.unlearning.base import Outcome
 
 

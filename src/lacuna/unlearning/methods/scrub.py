@@ -13,8 +13,8 @@ from torch.nn.functional import cross_entropy
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Index, NonNegative, Positive
-from lacuna.models.inference import load_tensors, state_of
-from lacuna.training.loop import Work, logits
+from lacuna.models.inference import load_tensors, logits, state_of
+from lacuna.training.loop import Work
 from lacuna.unlearning.base import LossUnlearner, register
 from lacuna.unlearning.distillation import divergence, probabilities, taught, teacher_of
 

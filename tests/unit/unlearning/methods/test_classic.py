@@ -18,9 +18,10 @@ from lacuna.data.batches import Augment, Batch
 from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.models import MODELS
+from lacuna.models.inference import logits
 from lacuna.models.init import reinitialise
 from lacuna.sparsity.mask import Mask, prunable
-from lacuna.training.loop import Checkpoint, Interrupted, Work, fit, logits
+from lacuna.training.loop import Checkpoint, Interrupted, Work, fit
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning.base import LossUnlearner
 from lacuna.unlearning.methods.last_blocks import blocks
