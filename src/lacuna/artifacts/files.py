@@ -38,6 +38,8 @@ _TYPES = {"|u1": "U8", "<i8": "I64"}
 _CHANGED = "its checksum does not match its content"
 # kinds of which the same content is the same file wherever it lies; the job.json beside them names place and content
 _WITHOUT_PLACE = ("model", "mask")
+# the folders of results of this process, by their parts
+_ROOTS: set[tuple[str, ...]] = {("results",)}
 # what an archive may hold whatever its size, and how far it may be compressed beyond that; the mark's own size
 _INFLATED, _RATIO, _MARK = 2**28, 20, 2**16
 # what a reader may find in the way of a file that says nothing about the file
@@ -130,10 +132,25 @@ def _memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def use_results(folder: str | Path) -> None:
+    """Take a folder for one of results too, beside `results/`: paths that begin with it have their place below it."""
+    _ROOTS.add(PurePath(folder).parts)
+
+
 def place_of(path: str | Path) -> str:
-    """The place that a file names: its path below `results/`; nothing for a path that does not begin there."""
-    first, *rest = PurePath(path).parts or ("",)
-    return "/".join(rest) if first == "results" else ""
+    """The place that a file names: its path below `results/`; nothing for a path that does not begin there.
+
+    What `use_results` was told of counts as `results/`, the innermost folder where one lies in another.
+    """
+    parts = PurePath(path).parts
+    depth = max((len(root) for root in _ROOTS if parts[: len(root)] == root), default=len(parts))
+    return "/".join(parts[depth:])
+
+
+def told_as(path: str | Path) -> str:
+    """How a file names another one: `results/` and its place, wherever the results lie; other paths as they are."""
+    place = place_of(path)
+    return f"results/{place}" if place else str(path)
 
 
 def check_place(path: str | Path, kind: str, place: str, expected: str | None = None) -> None:

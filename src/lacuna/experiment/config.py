@@ -143,6 +143,20 @@ def gpus_for(device: str) -> int:
     return int(device == "cuda" or (device == "auto" and Path("/dev/nvidia0").exists()))
 
 
+def results_of(files: Sequence[str | Path], overrides: Mapping[str, Any]) -> str | None:
+    """The folder of results that the files of an experiment, or the command line, name; None if they name none.
+
+    Where results lie is no part of an experiment: nothing runs again because they moved. Raises LacunaError for a value
+    that is no text.
+    """
+    found: Any = None
+    for held in (*(read_yaml(file) for file in files), overrides):
+        found = held.get("results", found)
+    if found is not None and not (isinstance(found, str) and found):
+        raise LacunaError(f"results: {found!r} is not allowed; allowed: the path of a folder")
+    return found
+
+
 def load(
     files: Sequence[str | Path],
     overrides: Mapping[str, Any],
