@@ -1,7 +1,7 @@
 # lacuna: does a sparse model forget better?  Targets and includes; nothing else.
 from snakemake.utils import min_version
 
-min_version("9.0")
+min_version("9.27")
 
 
 include: "workflow/rules/locks.smk"
@@ -34,11 +34,11 @@ localrules:
 rule all:
     default_target: True
     input:
-        table_files(),
-        figure_files(),
+        TARGETS.table_files(),
+        TARGETS.figure_files(),
         files_to_make_again,
 
 
 rule tables:
     input:
-        table_files(),
+        TARGETS.table_files(),

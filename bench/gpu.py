@@ -609,7 +609,7 @@ def shadows_alike(stage: Stage, network: Any, judged: Callable[..., None]) -> No
     """Shadow models of the population attacks, trained on the device and on the CPU."""
     import torch
 
-    from lacuna.shadows.train import answers, trained
+    from lacuna.procedures.shadows import answers, trained
     from lacuna.training.recipe import Recipe
 
     recipe = Recipe(epochs=2, lr=0.01, batch_size=16, schedule="constant", crop=1, rewind_epoch=1)

@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from lacuna.artifacts.files import atomic
+from lacuna.artifacts.writing import atomic
 from lacuna.commands.subset import subset
 from lacuna.commands.verify import mend, report, verify
 from lacuna.errors import LacunaError

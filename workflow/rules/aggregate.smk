@@ -9,8 +9,8 @@ localrules:
 
 rule aggregate:
     input:
-        metrics=METRICS,
-        populations=POPULATIONS,
+        metrics=TARGETS.metrics,
+        populations=TARGETS.populations,
     output:
         cells=report(
             at("tables", "cells.csv"),
@@ -69,17 +69,15 @@ rule aggregate:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=30,
-        gpu=0,
+        **small(megabytes=2000, minutes=30),
     params:
-        missing=MISSING,
+        missing=TARGETS.missing,
         experiment={
             "name": EXPERIMENT.name,
             "seeds": EXPERIMENT.seeds,
             "states": EXPERIMENT.states,
             "metrics": EXPERIMENT.metrics,
-            "grid": GRID,
+            "grid": PARAMS.grid,
             "judging": {
                 "oracles": EXPERIMENT.oracles,
                 "twins": EXPERIMENT.twins,
@@ -123,12 +121,9 @@ rule recipes:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(1000),
-        runtime=10,
-        gpu=0,
+        **small(),
     params:
-        oracles=EXPERIMENT.oracles,
-        twins=EXPERIMENT.twins,
+        **OF_ORACLES,
         code=code_of("recipes.py"),
     message:
         "recipes compared in {wildcards.experiment}"

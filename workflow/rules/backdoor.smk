@@ -23,13 +23,10 @@ rule backdoor:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(1000),
-        runtime=10,
-        gpu=0,
+        **small(),
     params:
-        oracles=EXPERIMENT.oracles,
-        twins=EXPERIMENT.twins,
-        grid={"unlearners": {label: OPTIONS["unlearners"][label] for label in unlearners_by("original")}},
+        **OF_ORACLES,
+        grid={"unlearners": {label: PARAMS.options["unlearners"][label] for label in PARAMS.unlearners_by("original")}},
         code=code_of("backdoor.py"),
     message:
         "backdoor before and after, of {wildcards.experiment}"

@@ -17,7 +17,7 @@ def with_files(jobs):
 onsuccess:
     ran = [job for job in workflow.dag.jobs if workflow.dag.finished(job)]
     overlays = [str(job.output.overlay) for job in ran if job.rule.name == "tuned"]
-    told = closing.made(EXPERIMENT.name, {job.rule.name for job in ran}, overlays, len(MISSING))
+    told = closing.made(EXPERIMENT.name, {job.rule.name for job in ran}, overlays, len(TARGETS.missing))
     if told:
         print(told, file=sys.stderr)
 

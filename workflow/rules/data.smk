@@ -18,12 +18,10 @@ rule ingest:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=240,
-        gpu=0,
+        **small(megabytes=2000, minutes=240),
     params:
         entry=entry_of("datasets", "dataset"),
-        content=user_files("datasets", "dataset"),
+        content=PARAMS.user_files("datasets", "dataset"),
         code=code_of("ingest.py", datasets="dataset"),
     message:
         "ingest {wildcards.dataset}"
@@ -33,8 +31,7 @@ rule ingest:
 
 rule split:
     input:
-        images=at("data", "images.safetensors"),
-        meta=at("data", "meta.json"),
+        **IMAGES,
     output:
         split=at("splits", "split.npz"),
     log:
@@ -45,9 +42,7 @@ rule split:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(1000),
-        runtime=10,
-        gpu=0,
+        **small(),
     params:
         code=code_of("split.py"),
     message:
@@ -58,10 +53,9 @@ rule split:
 
 rule forget:
     input:
-        images=at("data", "images.safetensors"),
-        meta=at("data", "meta.json"),
+        **IMAGES,
         split=at("splits", "split.npz"),
-        scores=score_files,
+        scores=INPUTS.score_files,
     output:
         split=at("splits", "forget/{scenario}.npz"),
     log:
@@ -72,12 +66,10 @@ rule forget:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(1000),
-        runtime=10,
-        gpu=0,
+        **small(),
     params:
         entry=entry_of("scenarios", "scenario"),
-        content=user_files("scenarios", "scenario"),
+        content=PARAMS.user_files("scenarios", "scenario"),
         code=code_of("forget.py", scenarios="scenario"),
     message:
         "choose what to forget: {wildcards.scenario} of {wildcards.dataset}, seed {wildcards.seed}"

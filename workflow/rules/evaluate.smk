@@ -8,14 +8,7 @@ localrules:
 
 rule evaluate:
     input:
-        **{f"need_{name}": NEEDS[name] for name in needed()},
-        **{f"oracle_need_{name}": oracle_files(NEEDS[name]) for name in needed()},
-        predictions=at("cells", "{state}/{unlearner}/predictions.npz"),
-        mask=at("cells", "{state}/{unlearner}/mask.npz"),
-        job=at("cells", "{state}/{unlearner}/job.json"),
-        oracle_predictions=oracle_files(at("cells", "{state}/{unlearner}/predictions.npz")),
-        oracle_masks=oracle_files(at("cells", "{state}/{unlearner}/mask.npz")),
-        oracle_jobs=oracle_files(at("cells", "{state}/{unlearner}/job.json")),
+        **INPUTS.evaluated(),
     output:
         metrics=at("cells", "{state}/{unlearner}/metrics/{experiment}.json"),
     log:
@@ -31,11 +24,8 @@ rule evaluate:
     params:
         oracles=EXPERIMENT.oracles,
         metrics=EXPERIMENT.metrics,
-        needs=needed(),
-        code=code_digest(
-            SCRIPTS / "evaluate.py",
-            *(KNOWN["metrics"][name]["module"] for name in EXPERIMENT.metrics),
-        ),
+        needs=INPUTS.needed(),
+        code=PARAMS.code_of_all("evaluate.py", "metrics", EXPERIMENT.metrics),
     message:
         "evaluate {wildcards.unlearner}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
     script:
@@ -45,8 +35,7 @@ rule evaluate:
 # What a network that learnt nothing predicts, for the metrics that compare with it.
 rule random_init:
     input:
-        images=at("data", "images.safetensors"),
-        meta=at("data", "meta.json"),
+        **IMAGES,
         split=at("splits", "split.npz"),
     output:
         predictions=at("models", "random_init.npz"),
@@ -58,9 +47,7 @@ rule random_init:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=model_memory,
-        runtime=model_runtime,
-        gpu=GPU,
+        **RESOURCES.of_model,
     params:
         model=entry_of("models", "model"),
         code=code_of("random_init.py", models="model"),
@@ -73,8 +60,7 @@ rule random_init:
 # How fast a cell's model learns the forget set again, for the metrics that ask.
 rule relearn:
     input:
-        images=at("data", "images.safetensors"),
-        meta=at("data", "meta.json"),
+        **IMAGES,
         split=at("splits", "forget/{scenario}.npz"),
         original=at("models", "{state}/model.safetensors"),
         model=at("cells", "{state}/{unlearner}/model.safetensors"),
@@ -89,12 +75,9 @@ rule relearn:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=model_memory,
-        runtime=model_runtime,
-        gpu=GPU,
+        **RESOURCES.of_model,
     params:
-        model=entry_of("models", "model"),
-        recipe=entry_of("recipes", "recipe"),
+        **NETWORK,
         relearning=EXPERIMENT.relearning,
         code=code_of("relearn.py", models="model"),
     message:
@@ -106,8 +89,7 @@ rule relearn:
 # How far a model went from its initialisation and how strongly its loss bends, for the bound of gradient ascent.
 rule curvature:
     input:
-        images=at("data", "images.safetensors"),
-        meta=at("data", "meta.json"),
+        **IMAGES,
         split=at("splits", "split.npz"),
         model=at("models", "{state}/model.safetensors"),
         mask=at("models", "{state}/mask.npz"),
@@ -124,12 +106,9 @@ rule curvature:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=model_memory,
-        runtime=model_runtime,
-        gpu=GPU,
+        **RESOURCES.of_model,
     params:
-        model=entry_of("models", "model"),
-        recipe=entry_of("recipes", "recipe"),
+        **NETWORK,
         code=code_of("curvature.py", models="model"),
     message:
         "curvature of {wildcards.model} at {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"

@@ -7,7 +7,7 @@ localrules:
 
 rule figure:
     input:
-        unpack(figure_tables),
+        unpack(INPUTS.figure_tables),
     output:
         svg=report(
             at("figures", "{figure}.svg"),
@@ -25,12 +25,10 @@ rule figure:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(1000),
-        runtime=10,
-        gpu=0,
+        **small(),
     params:
         oracles=EXPERIMENT.oracles,
-        code=figure_code,
+        code=PARAMS.figure_code,
     message:
         "figure {wildcards.figure} of {wildcards.experiment}"
     script:

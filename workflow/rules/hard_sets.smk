@@ -4,8 +4,7 @@
 # 1 − p_y by models that were trained without the sample: as many trainings as there are folds.
 rule held_out:
     input:
-        images=at("data", "images.safetensors"),
-        meta=at("data", "meta.json"),
+        **IMAGES,
         split=at("splits", "split.npz"),
     output:
         scores=at("models", "held_out_{folds}/scores.npz"),
@@ -18,12 +17,9 @@ rule held_out:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=model_memory,
-        runtime=model_runtime,
-        gpu=GPU,
+        **RESOURCES.of_model,
     params:
-        model=entry_of("models", "model"),
-        recipe=entry_of("recipes", "recipe"),
+        **NETWORK,
         code=code_of("held_out.py", models="model"),
     message:
         "held-out confidence in {wildcards.folds} folds: {wildcards.model} on {wildcards.dataset}, {wildcards.recipe}, seed {wildcards.seed}"
@@ -34,8 +30,7 @@ rule held_out:
 # The loss of the dense model on what it was trained on.
 rule losses:
     input:
-        images=at("data", "images.safetensors"),
-        meta=at("data", "meta.json"),
+        **IMAGES,
         split=at("splits", "split.npz"),
         model=at("models", "dense/model.safetensors"),
     output:
@@ -49,12 +44,9 @@ rule losses:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=model_memory,
-        runtime=model_runtime,
-        gpu=GPU,
+        **RESOURCES.of_model,
     params:
-        model=entry_of("models", "model"),
-        recipe=entry_of("recipes", "recipe"),
+        **NETWORK,
         code=code_of("losses.py", models="model"),
     message:
         "loss of {wildcards.model} on {wildcards.dataset}, {wildcards.recipe}, seed {wildcards.seed}"

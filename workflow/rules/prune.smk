@@ -4,11 +4,10 @@
 
 rule prune:
     input:
-        images=at("data", "images.safetensors"),
-        meta=at("data", "meta.json"),
+        **IMAGES,
         split=at("splits", "split.npz"),
-        model=from_previous("models", "{previous}/model.safetensors"),
-        mask=from_previous("models", "{previous}/mask.npz"),
+        model=INPUTS.from_previous("models", "{previous}/model.safetensors"),
+        mask=INPUTS.from_previous("models", "{previous}/mask.npz"),
         rewind=at("models", "dense/rewind.safetensors"),
         initial=at("models", "dense/initial.safetensors"),
     output:
@@ -24,12 +23,9 @@ rule prune:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=model_memory,
-        runtime=model_runtime,
-        gpu=GPU,
+        **RESOURCES.of_model,
     params:
-        model=entry_of("models", "model"),
-        recipe=entry_of("recipes", "recipe"),
+        **NETWORK,
         pruner=entry_of("pruners", "pruner"),
         code=code_of("prune.py", models="model", pruners="pruner"),
     message:

@@ -8,8 +8,7 @@ localrules:
 # Dense originals, each of its half of the training data: one set for every pruner, scenario and unlearner.
 rule shadow_train:
     input:
-        images=at("data", "images.safetensors"),
-        meta=at("data", "meta.json"),
+        **IMAGES,
         split=at("splits", "split.npz"),
     output:
         originals=at("shadows", "dense/{shadows}.safetensors"),
@@ -22,12 +21,9 @@ rule shadow_train:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=model_memory,
-        runtime=model_runtime,
-        gpu=GPU,
+        **RESOURCES.of_model,
     params:
-        model=entry_of("models", "model"),
-        recipe=entry_of("recipes", "recipe"),
+        **NETWORK,
         code=code_of("shadow_train.py", models="model"),
     message:
         "train shadow models {wildcards.shadows}: {wildcards.model} on {wildcards.dataset}, {wildcards.recipe}, seed {wildcards.seed}"
@@ -38,8 +34,7 @@ rule shadow_train:
 # The same models pruned.
 rule shadow_prune:
     input:
-        images=at("data", "images.safetensors"),
-        meta=at("data", "meta.json"),
+        **IMAGES,
         split=at("splits", "split.npz"),
         originals=at("shadows", "dense/{shadows}.safetensors"),
     output:
@@ -53,12 +48,9 @@ rule shadow_prune:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=model_memory,
-        runtime=model_runtime,
-        gpu=GPU,
+        **RESOURCES.of_model,
     params:
-        model=entry_of("models", "model"),
-        recipe=entry_of("recipes", "recipe"),
+        **NETWORK,
         pruner=entry_of("pruners", "pruner"),
         code=code_of("shadow_prune.py", models="model", pruners="pruner"),
     message:
@@ -70,11 +62,10 @@ rule shadow_prune:
 # Each forgets what its half has of D_f; a retrained oracle takes its mask, and where its own original started.
 rule shadow_unlearn:
     input:
-        images=at("data", "images.safetensors"),
-        meta=at("data", "meta.json"),
+        **IMAGES,
         split=at("splits", "forget/{scenario}.npz"),
         originals=at("shadows", "{state}/{shadows}.safetensors"),
-        rewound=started_from(rewind=at("shadows", "dense/{shadows}.safetensors")),
+        rewound=INPUTS.started_from(rewind=at("shadows", "dense/{shadows}.safetensors")),
     output:
         answers=at("cells", "{state}/{unlearner}/shadows/{shadows}.npz"),
         job=at("cells", "{state}/{unlearner}/shadows/{shadows}.json"),
@@ -83,18 +74,15 @@ rule shadow_unlearn:
     benchmark:
         benchmark_at("cells", "{state}/{unlearner}/shadows/{shadows}")
     wildcard_constraints:
-        unlearner=one_of([*unlearners_by(None), *unlearners_by("retrain")]),
+        unlearner=one_of([*PARAMS.unlearners_by(None), *PARAMS.unlearners_by("retrain")]),
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=model_memory,
-        runtime=model_runtime,
-        gpu=GPU,
+        **RESOURCES.of_model,
     params:
-        model=entry_of("models", "model"),
-        recipe=entry_of("recipes", "recipe"),
-        unlearner=unlearner_entry,
+        **NETWORK,
+        unlearner=PARAMS.unlearner_entry,
         code=code_of("shadow_unlearn.py", models="model", unlearners="unlearner"),
     message:
         "{wildcards.unlearner} of shadow models {wildcards.shadows}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
@@ -103,10 +91,9 @@ rule shadow_unlearn:
 
 
 # From nothing, on its half without D_f.
-rule shadow_retrain_exact_dense:
+use rule shadow_unlearn as shadow_retrain_exact_dense with:
     input:
-        images=at("data", "images.safetensors"),
-        meta=at("data", "meta.json"),
+        **IMAGES,
         split=at("splits", "forget/{scenario}.npz"),
     output:
         answers=at("cells", "dense/{unlearner}/shadows/{shadows}.npz"),
@@ -116,31 +103,13 @@ rule shadow_retrain_exact_dense:
     benchmark:
         benchmark_at("cells", "dense/{unlearner}/shadows/{shadows}")
     wildcard_constraints:
-        unlearner=one_of(unlearners_by("retrain_exact")),
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=model_memory,
-        runtime=model_runtime,
-        gpu=GPU,
-    params:
-        model=entry_of("models", "model"),
-        recipe=entry_of("recipes", "recipe"),
-        unlearner=unlearner_entry,
-        code=code_of("shadow_unlearn.py", models="model", unlearners="unlearner"),
+        unlearner=one_of(PARAMS.unlearners_by("retrain_exact")),
     message:
         "{wildcards.unlearner} of shadow models {wildcards.shadows}: {wildcards.scenario}, dense, {wildcards.dataset}, seed {wildcards.seed}"
-    script:
-        "../scripts/shadow_unlearn.py"
 
 
 # The same, then pruned on it; no state of a dense one is kept to start from.
-rule shadow_retrain_exact:
-    input:
-        images=at("data", "images.safetensors"),
-        meta=at("data", "meta.json"),
-        split=at("splits", "forget/{scenario}.npz"),
+use rule shadow_retrain_exact_dense as shadow_retrain_exact with:
     output:
         answers=at("cells", "{pruner}-{sparsity}/{unlearner}/shadows/{shadows}.npz"),
         job=at("cells", "{pruner}-{sparsity}/{unlearner}/shadows/{shadows}.json"),
@@ -148,32 +117,18 @@ rule shadow_retrain_exact:
         log_at("cells", "{pruner}-{sparsity}/{unlearner}/shadows/{shadows}"),
     benchmark:
         benchmark_at("cells", "{pruner}-{sparsity}/{unlearner}/shadows/{shadows}")
-    wildcard_constraints:
-        unlearner=one_of(unlearners_by("retrain_exact")),
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=model_memory,
-        runtime=model_runtime,
-        gpu=GPU,
     params:
-        model=entry_of("models", "model"),
-        recipe=entry_of("recipes", "recipe"),
-        unlearner=unlearner_entry,
         pruner=entry_of("pruners", "pruner"),
         code=code_of("shadow_unlearn.py", models="model", unlearners="unlearner", pruners="pruner"),
     message:
         "{wildcards.unlearner} of shadow models {wildcards.shadows}: {wildcards.scenario}, {wildcards.pruner}-{wildcards.sparsity}, {wildcards.dataset}, seed {wildcards.seed}"
-    script:
-        "../scripts/shadow_unlearn.py"
 
 
 # U-LiRA, RMIA, KLOM and the ε-score from what was answered: no GPU, no torch.
 rule population:
     input:
-        own=shadow_files(),
-        oracles=shadow_files(*EXPERIMENT.oracles),
+        own=INPUTS.shadow_files(),
+        oracles=INPUTS.shadow_files(*EXPERIMENT.oracles),
     output:
         population=at("cells", "{state}/{unlearner}/population.json"),
     log:
@@ -184,12 +139,10 @@ rule population:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(4000),
-        runtime=240,
-        gpu=0,
+        **small(megabytes=4000, minutes=240),
     params:
         oracles=EXPERIMENT.oracles,
-        code=code_digest(SCRIPTS / "population.py", *(facts["module"] for facts in KNOWN["population"].values())),
+        code=PARAMS.code_of_all("population.py", "population", KNOWN["population"]),
     message:
         "population metrics of {wildcards.unlearner}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
     script:
@@ -199,7 +152,7 @@ rule population:
 # The curves of all attacks in one table, for the figure.
 rule roc:
     input:
-        populations=POPULATIONS,
+        populations=TARGETS.populations,
     output:
         roc=at("tables", "roc.csv"),
     log:
@@ -210,12 +163,9 @@ rule roc:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(1000),
-        runtime=10,
-        gpu=0,
+        **small(),
     params:
-        oracles=EXPERIMENT.oracles,
-        twins=EXPERIMENT.twins,
+        **OF_ORACLES,
         code=code_of("roc.py"),
     message:
         "ROC curves of {wildcards.experiment}"

@@ -3,8 +3,7 @@
 
 rule train:
     input:
-        images=at("data", "images.safetensors"),
-        meta=at("data", "meta.json"),
+        **IMAGES,
         split=at("splits", "split.npz"),
     output:
         model=at("models", "dense/model.safetensors"),
@@ -21,12 +20,9 @@ rule train:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=model_memory,
-        runtime=model_runtime,
-        gpu=GPU,
+        **RESOURCES.of_model,
     params:
-        model=entry_of("models", "model"),
-        recipe=entry_of("recipes", "recipe"),
+        **NETWORK,
         code=code_of("train.py", models="model"),
     message:
         "train {wildcards.model} on {wildcards.dataset}, {wildcards.recipe}, seed {wildcards.seed}"

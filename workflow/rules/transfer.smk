@@ -19,9 +19,7 @@ rule probe:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=model_memory,
-        runtime=model_runtime,
-        gpu=GPU,
+        **RESOURCES.of_model,
     params:
         model=entry_of("models", "model"),
         probe=EXPERIMENT.probe,
@@ -38,7 +36,7 @@ localrules:
 
 rule transfer:
     input:
-        probes=PROBES,
+        probes=TARGETS.probes,
     output:
         probes=report(
             at("tables", "probes.csv"),
@@ -60,12 +58,9 @@ rule transfer:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(1000),
-        runtime=10,
-        gpu=0,
+        **small(),
     params:
-        oracles=EXPERIMENT.oracles,
-        twins=EXPERIMENT.twins,
+        **OF_ORACLES,
         code=code_of("transfer.py"),
     message:
         "probes of {wildcards.experiment}"

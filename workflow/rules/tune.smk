@@ -1,10 +1,21 @@
 # Hyper-parameters chosen on the validation split of other seeds, blind to oracles and test set. `snakemake tune` makes a
 # study of every method and an overlay with the winning values; it is no part of `all`.
+import sys
+
+from lacuna.errors import LacunaError
 
 
 localrules:
     tune,
     tuned,
+
+
+def tuned_files(wildcards):
+    """An overlay for each dataset, model and recipe of the experiment."""
+    try:
+        return TARGETS.tuned_files()
+    except LacunaError as error:
+        sys.exit(f"lacuna: {error}")
 
 
 rule tune:
@@ -14,11 +25,10 @@ rule tune:
 
 rule tune_unlearner:
     input:
-        images=at("data", "images.safetensors"),
-        meta=at("data", "meta.json"),
-        splits=tuning_starts("splits", "forget/{scenario}.npz"),
-        models=tuning_starts("models", "{state}/model.safetensors"),
-        masks=tuning_starts("models", "{state}/mask.npz"),
+        **IMAGES,
+        splits=INPUTS.tuning_starts("splits", "forget/{scenario}.npz"),
+        models=INPUTS.tuning_starts("models", "{state}/model.safetensors"),
+        masks=INPUTS.tuning_starts("models", "{state}/mask.npz"),
     output:
         study=at("tuning", "{unlearner}.json"),
     log:
@@ -26,22 +36,19 @@ rule tune_unlearner:
     benchmark:
         benchmark_at("tuning", "{unlearner}")
     wildcard_constraints:
-        unlearner=one_of(TUNABLE),
+        unlearner=one_of(PARAMS.tunable),
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=model_memory,
-        runtime=model_runtime_of_search,
-        gpu=GPU,
+        **RESOURCES.of_search,
     params:
-        model=entry_of("models", "model"),
-        recipe=entry_of("recipes", "recipe"),
+        **NETWORK,
         unlearner=entry_of("unlearners", "unlearner"),
-        scenarios=OPTIONS["scenarios"],
-        states={state: compacted_state(state) for state in EXPERIMENT.states},
+        scenarios=PARAMS.options["scenarios"],
+        states={state: PARAMS.compacted_state(state) for state in EXPERIMENT.states},
         tuning=EXPERIMENT.tuning,
-        code=code_of("tune_unlearner.py", also=tuning_code, models="model", unlearners="unlearner"),
+        code=code_of("tune_unlearner.py", also=PARAMS.tuning_code, models="model", unlearners="unlearner"),
     message:
         "tune {wildcards.unlearner} on {wildcards.dataset}, {wildcards.model}, {wildcards.recipe}"
     script:
@@ -50,7 +57,7 @@ rule tune_unlearner:
 
 rule tuned:
     input:
-        studies=expand(at("tuning", "{unlearner}.json"), unlearner=TUNABLE, allow_missing=True),
+        studies=expand(at("tuning", "{unlearner}.json"), unlearner=PARAMS.tunable, allow_missing=True),
     output:
         overlay=at("tuning", "tuned.yaml"),
     log:
@@ -61,9 +68,7 @@ rule tuned:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(1000),
-        runtime=10,
-        gpu=0,
+        **small(),
     params:
         given=dict(EXPERIMENT.given),
         code=code_of("tuned.py"),

@@ -2,7 +2,7 @@
 
 from lacuna_workflow.job import commit, coordinates, job, record_of
 
-from lacuna.artifacts.files import check_beside, read_mask, read_npz, read_tensors, write_json
+from lacuna.artifacts.files import check_beside, read_mask, read_npz, read_tensors, told_as, write_json
 from lacuna.artifacts.forms import read_form
 from lacuna.artifacts.jobs import read_job
 from lacuna.artifacts.provenance import facts_of, unchanged
@@ -50,7 +50,7 @@ with job(snakemake) as say:
         "layer_order": list(own.mask or ()),
         "origin": facts_of(own.extra["job"]),
         "evaluated_at_commit": commit(),
-        "job": given.job,
+        "job": told_as(given.job),
         **record_of(snakemake),
     }
     write_json(snakemake.output.metrics, result)

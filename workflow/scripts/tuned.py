@@ -4,8 +4,8 @@ from pathlib import Path
 
 from lacuna_workflow.job import job
 
-from lacuna.artifacts.files import atomic
 from lacuna.artifacts.forms import read_form
+from lacuna.artifacts.writing import atomic
 from lacuna.experiment.overlay import as_yaml, tuned
 
 with job(snakemake) as say:

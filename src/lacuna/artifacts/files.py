@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import glob
 import hashlib
 import io
 import itertools
@@ -18,18 +17,17 @@ import os
 import re
 import stat
 import struct
-import tempfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
+from lacuna.artifacts.writing import atomic
 from lacuna.errors import DamagedFile, LacunaError
 
 Arrays = dict[str, np.ndarray]
@@ -40,8 +38,8 @@ _TYPES = {"|u1": "U8", "<i8": "I64"}
 _CHANGED = "its checksum does not match its content"
 # kinds of which the same content is the same file wherever it lies; the job.json beside them names place and content
 _WITHOUT_PLACE = ("model", "mask")
-# the files whose content a job.json names
-_VOUCHED = ("*.safetensors", "mask.npz", "predictions.npz", "history.csv")
+# the folders of results of this process, by their parts
+_ROOTS: set[tuple[str, ...]] = {("results",)}
 # what an archive may hold whatever its size, and how far it may be compressed beyond that; the mark's own size
 _INFLATED, _RATIO, _MARK = 2**28, 20, 2**16
 # what a reader may find in the way of a file that says nothing about the file
@@ -86,87 +84,6 @@ class Rows(Protocol):
     def dtype(self) -> np.dtype: ...
 
     def __getitem__(self, rows: slice, /) -> np.ndarray: ...
-
-
-@contextlib.contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path` that replaces it on success and vanishes on failure.
-
-    A folder that stands in the file's place is set aside.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp" + path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp made it 0600; give it the mode any new file of this user has
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        if path.is_dir() and not path.is_symlink():
-            set_aside(path)
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        # a write does not say which file it was to
-        error.filename = error.filename or str(path)
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def remove_debris(path: str | Path) -> None:
-    """Remove what a killed `atomic` left of this file; nobody else may be writing it."""
-    path = Path(path)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp{glob.escape(path.suffix)}"):
-        left.unlink(missing_ok=True)
-
-
-def set_aside(path: str | Path) -> Path:
-    """Rename what lies at `path` to `<name>.damaged`, so that it can be made anew; the new path."""
-    path = Path(path)
-    aside = path.with_name(f"{path.name}.damaged")
-    number = 1
-    while aside.is_dir() or (path.is_dir() and aside.exists()):
-        number += 1
-        aside = path.with_name(f"{path.name}.damaged{number}")
-    path.rename(aside)
-    return aside
-
-
-def remove(path: str | Path) -> None:
-    """Delete a file of ours; a folder that stands in its place is set aside."""
-    try:
-        Path(path).unlink(missing_ok=True)
-    except OSError:
-        if not Path(path).is_dir():
-            raise
-        set_aside(path)
-
-
-def set_aside_with(paths: Iterable[Path]) -> list[Path]:
-    """Set files aside, with a job.json all that it vouches for: nothing else tells whose the files of a folder are.
-
-    Gives the files that were renamed; what is gone, or lies in a folder that cannot be written, stays as it is.
-    """
-    chosen: dict[Path, None] = {}
-    for path in paths:
-        beside = [f for kind in _VOUCHED for f in path.parent.glob(kind)] if path.name == "job.json" else []
-        chosen |= dict.fromkeys([path, *(file for file in sorted(beside) if not file.name.startswith("."))])
-    moved = []
-    for path in chosen:
-        with contextlib.suppress(OSError):
-            set_aside(path)
-            moved.append(path)
-    return moved
 
 
 def _unusable(path: str | Path, kind: str, why: object) -> DamagedFile:
@@ -215,10 +132,25 @@ def _memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def use_results(folder: str | Path) -> None:
+    """Take a folder for one of results too, beside `results/`: paths that begin with it have their place below it."""
+    _ROOTS.add(PurePath(folder).parts)
+
+
 def place_of(path: str | Path) -> str:
-    """The place that a file names: its path below `results/`; nothing for a path that does not begin there."""
-    first, *rest = PurePath(path).parts or ("",)
-    return "/".join(rest) if first == "results" else ""
+    """The place that a file names: its path below `results/`; nothing for a path that does not begin there.
+
+    What `use_results` was told of counts as `results/`, the innermost folder where one lies in another.
+    """
+    parts = PurePath(path).parts
+    depth = max((len(root) for root in _ROOTS if parts[: len(root)] == root), default=len(parts))
+    return "/".join(parts[depth:])
+
+
+def told_as(path: str | Path) -> str:
+    """How a file names another one: `results/` and its place, wherever the results lie; other paths as they are."""
+    place = place_of(path)
+    return f"results/{place}" if place else str(path)
 
 
 def check_place(path: str | Path, kind: str, place: str, expected: str | None = None) -> None:
@@ -582,21 +514,6 @@ def read_json(path: str | Path, place: str | None = None) -> dict[str, Any]:
         named = value.pop("place", "")
         check_place(path, "json", named if isinstance(named, str) else "", place)
         return value
-
-
-def write_cache(path: str | Path, made_from: str, content: Mapping[str, Any]) -> None:
-    """Keep what can be made again; made_from: a digest of all that it was made from."""
-    write_json(path, {"made_from": made_from, "content": content})
-
-
-def read_cache(path: str | Path, made_from: str) -> dict[str, Any] | None:
-    """What `write_cache` kept under this digest; None for nothing, for what was altered or made from something else."""
-    try:
-        stored = read_json(path)
-    except LacunaError:
-        return None
-    content = stored.get("content")
-    return content if stored.get("made_from") == made_from and isinstance(content, dict) else None
 
 
 def _parsed(path: str | Path) -> tuple[dict[str, Any], str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lacuna.artifacts.files import comment_of, content_of, read_json
+from lacuna.artifacts.files import comment_of, content_of, place_of, read_json, told_as
 from lacuna.errors import LacunaError
 
 _NONE = "nothing"
@@ -37,7 +37,7 @@ def record_in(outputs: Iterable[str | Path]) -> Mapping[str, Any] | None:
 def disagreement(record: Mapping[str, Any], parameters: Mapping[str, Any], inputs: Iterable[str]) -> str:
     """The first difference between a record and a job as it is planned, as words; empty if there is none.
 
-    inputs: the job's input files; those under results/ count, by their content where they exist.
+    inputs: the job's input files; those of results count, by their content where they exist.
     """
     now = json.loads(json.dumps(parameters))
     made = dict(record["parameters"])
@@ -47,13 +47,15 @@ def disagreement(record: Mapping[str, Any], parameters: Mapping[str, Any], input
     if by_other_code:
         return "made by other code"
     made_from = record.get("inputs")
-    made_from = {k: v for k, v in made_from.items() if _of_results(k)} if isinstance(made_from, Mapping) else {}
-    for path in sorted({path for path in inputs if _of_results(path)} ^ set(made_from)):
+    made_from = {k: v for k, v in made_from.items() if place_of(k)} if isinstance(made_from, Mapping) else {}
+    # a record tells results/..., wherever they lie
+    lying = {told_as(path): path for path in inputs if place_of(path)}
+    for path in sorted(set(lying) ^ set(made_from)):
         return f"{path}: {'made from it' if path in made_from else 'not made from it'}"
     for path, content in made_from.items():
         try:
-            if Path(path).exists() and content_of(path) != content:
-                return f"made from another {path}"
+            if Path(lying[path]).exists() and content_of(lying[path]) != content:
+                return f"made from another {lying[path]}"
         except LacunaError:
             continue  # the job that reads it says so
     return ""
@@ -72,10 +74,6 @@ def differences(there: Any, here: Any, key: str = "") -> Iterator[tuple[str, str
                 yield from differences(there[name], here[name], place)
     elif there != here:
         yield key, _shown(there), _shown(here)
-
-
-def _of_results(path: str) -> bool:
-    return Path(path).parts[:1] == ("results",)
 
 
 def _shown(value: Any) -> str:
@@ -121,8 +119,8 @@ def unlike_experiment(
                     continue
                 # of an oracle the grid has the method alone: its options are the recipe's
                 told = {k: made[key][k] for k in wanted if k in made[key]}
-                for place_of, there, here in differences(told, wanted, key):
-                    yield path, f"{place_of} is {there}, in the experiment {here}"
+                for leaf, there, here in differences(told, wanted, key):
+                    yield path, f"{leaf} is {there}, in the experiment {here}"
                     break
 
 

@@ -16,7 +16,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from lacuna.artifacts.files import atomic
+from lacuna.artifacts.writing import atomic
 from lacuna.evaluation import METRICS
 from lacuna.evaluation.population import POPULATION_METRICS
 from lacuna.experiment.catalogue import blame, settings

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lacuna.artifacts.files import atomic, read_json, read_tensors
+from lacuna.artifacts.files import read_json, read_tensors
+from lacuna.artifacts.writing import atomic
 from lacuna.errors import LacunaError
 from lacuna.randomness import numpy_generator
 

@@ -20,9 +20,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from lacuna.artifacts.files import Arrays, bits_of, content_of, mark_of, read_marked_npz, read_tensors, set_aside_with
+from lacuna.artifacts.files import Arrays, bits_of, content_of, mark_of, read_marked_npz, read_tensors
 from lacuna.artifacts.forms import FORMS, read_form
 from lacuna.artifacts.records import unlike_experiment
+from lacuna.artifacts.writing import set_aside_with
 from lacuna.errors import DamagedFile, LacunaError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lacuna.artifacts.files import read_cache, write_cache
+from lacuna.artifacts.cache import read_cache, write_cache
 from lacuna.errors import LacunaError
 
 Catalogue = dict[str, dict[str, Any]]

@@ -1,8 +1,10 @@
 """A digest of the code a script can reach, so that a rule reruns when its mathematics changes.
 
 Snakemake sees a rule's files and params but not the modules its script imports. The digest covers the
-script and every lacuna module that it imports, directly or not; comments, docstrings and layout do not count.
-A module of the user's counts with what it imports from its own package or folder, an installed one by its file alone.
+script and every lacuna module that it imports, directly or not; comments, docstrings, layout and type hints do not
+count, but for the annotations that make the fields of a class.
+A module of the user's counts with what it imports from its own package or folder, an installed one by its file alone,
+and with its type hints: what may read them (`torch.jit`, say) is not known.
 """
 
 from __future__ import annotations
@@ -10,12 +12,14 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import re
 import sys
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import TypeGuard
 
 _SOURCES = Path(__file__).resolve().parents[2]
 
@@ -26,6 +30,22 @@ def code_digest(script: str | Path, *modules: str) -> str:
     `modules` names what the script finds through a registry, which no import statement shows, and the user's own.
     """
     digest = hashlib.sha256()
+    for content in sorted(_read(source)[0] for source in _reached(script, *modules)):
+        digest.update(content.encode())
+    return digest.hexdigest()[:16]
+
+
+def files_of(script: str | Path, *modules: str) -> set[Path]:
+    """The files that `code_digest` covers, resolved."""
+    return {source.path for source in _reached(script, *modules)}
+
+
+def content_of_code(path: str | Path) -> str:
+    """Hex digest of what counts of one file of lacuna or of its workflow."""
+    return _read(_Source(Path(path).resolve()))[0]
+
+
+def _reached(script: str | Path, *modules: str) -> set[_Source]:
     script = Path(script).resolve()
     pending = [_Source(script, (script.parent, script.parents[1] / "lib"))]
     for name in modules:
@@ -36,9 +56,7 @@ def code_digest(script: str | Path, *modules: str) -> str:
         if source not in reached:
             reached.add(source)
             pending.extend(_read(source)[1])
-    for content in sorted(_read(source)[0] for source in reached):
-        digest.update(content.encode())
-    return digest.hexdigest()[:16]
+    return reached
 
 
 @dataclass(frozen=True)
@@ -47,6 +65,7 @@ class _Source:
 
     path: Path
     roots: tuple[Path, ...] = ()
+    hinted: bool = False  # its type hints count
 
     @property
     def package(self) -> tuple[str, ...]:
@@ -72,20 +91,89 @@ def _read(source: _Source) -> tuple[str, tuple[_Source, ...]]:
     imported = tuple(
         found
         for name in _imports(tree, source.package)
-        for found in (_of_lacuna(name) if _is_lacuna(name) else _neighbours(name, source.roots))
+        for found in (_of_lacuna(name) if _is_lacuna(name) else _neighbours(name, source.roots, source.hinted))
     )
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-            and body
-            and isinstance(body[0], ast.Expr)
-            and isinstance(body[0].value, ast.Constant)
-            and isinstance(body[0].value.value, str)
-        ):
-            node.body = body[1:] or [ast.Pass()]
-    # unparse, not dump: the dump of one source differs between Python versions
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), imported
+    return hashlib.sha256("\n".join(_Words(source.hinted).of(tree)).encode()).hexdigest(), imported
+
+
+# modules whose names are there for type hints
+_OF_HINTS = ("typing", "collections.abc", "__future__")
+# what a parser says of a tree beside what it does; `ast.dump` and `ast.unparse` differ between versions of Python
+_SILENT = {"ctx", "kind", "type_comment", "type_ignores", "type_params"}
+
+
+class _Words:
+    """What counts of a tree, as a list of words. hinted: type hints count.
+
+    Left out are docstrings and other bare constants, `pass`, type-checking blocks, the annotations that nothing reads
+    (of functions; of variables, but for the fields of a class), and what is imported for those alone.
+    """
+
+    def __init__(self, hinted: bool):
+        self._hinted = hinted
+        self._words: list[str] = []
+        self._names: set[str] = set()
+
+    def of(self, tree: ast.Module) -> list[str]:
+        for_hints = [] if self._hinted else [s for s in tree.body if _imports_hints(s)]
+        self._block([s for s in tree.body if s not in for_hints])
+        # what is used is known now
+        used = [a for s in for_hints for a in s.names if (a.asname or a.name) in self._names]
+        self._words += sorted(f"{alias.name} {alias.asname}" for alias in used)
+        return self._words
+
+    def _block(self, statements: Iterable[ast.stmt], fields: bool = False) -> None:
+        """fields: the annotations of its variables make the fields of a class."""
+        for statement in statements:
+            match statement:
+                case ast.Pass() | ast.Expr(value=ast.Constant()):
+                    continue
+                case ast.If() if _for_checkers(statement):
+                    self._block(statement.orelse, fields)
+                case ast.AnnAssign(target=target, value=value) if not (self._hinted or _is_field(statement, fields)):
+                    if value is not None:
+                        self._node(ast.Assign([target], value))
+                case _:
+                    self._node(statement)
+
+    def _node(self, node: ast.AST) -> None:
+        self._words.append(type(node).__name__)
+        if isinstance(node, ast.Constant):
+            self._words.append(repr(node.value))
+        elif isinstance(node, ast.Name):
+            self._names.add(node.id)
+            self._words.append(node.id)
+        else:
+            hint = "" if self._hinted else "annotation" if isinstance(node, ast.arg) else "returns"
+            for name, value in ast.iter_fields(node):
+                if value is None or name in _SILENT or name == hint:
+                    continue
+                self._words.append(name)
+                if name in ("body", "orelse", "finalbody") and isinstance(value, list):
+                    self._block(value, isinstance(node, ast.ClassDef) and _has_fields(node))
+                else:
+                    for item in value if isinstance(value, list) else [value]:
+                        self._node(item) if isinstance(item, ast.AST) else self._words.append(repr(item))
+        self._words.append(")")
+
+
+def _imports_hints(statement: ast.stmt) -> TypeGuard[ast.ImportFrom]:
+    return isinstance(statement, ast.ImportFrom) and statement.module in _OF_HINTS
+
+
+def _has_fields(node: ast.ClassDef) -> bool:
+    """Whether something may make fields of a class's annotations: a decorator, or what it inherits from."""
+    bases = {getattr(base, "attr", getattr(base, "id", "")) for base in node.bases}
+    return bool(node.decorator_list or bases & {"NamedTuple", "TypedDict"})
+
+
+def _is_field(statement: ast.AnnAssign, fields: bool) -> bool:
+    return fields and not re.match(r"(typing\.)?ClassVar\b", ast.unparse(statement.annotation))
+
+
+def _for_checkers(node: ast.AST) -> bool:
+    """Whether it is `if TYPE_CHECKING:`."""
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
 def _imports(tree: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
@@ -93,7 +181,7 @@ def _imports(tree: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
     pending: list[ast.AST] = [tree]
     while pending:
         node = pending.pop()
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        if isinstance(node, ast.If) and _for_checkers(node):
             pending.extend(node.orelse)
             continue
         if isinstance(node, ast.Import):
@@ -115,8 +203,8 @@ def _of_lacuna(name: str) -> Iterator[_Source]:
     return (_Source(path) for path in _files(name, _SOURCES))
 
 
-def _neighbours(name: str, roots: tuple[Path, ...]) -> Iterator[_Source]:
-    return (_Source(path, roots) for root in roots for path in _files(name, root))
+def _neighbours(name: str, roots: tuple[Path, ...], hinted: bool) -> Iterator[_Source]:
+    return (_Source(path, roots, hinted) for root in roots for path in _files(name, root))
 
 
 def _files(name: str, root: Path) -> Iterator[Path]:
@@ -137,6 +225,6 @@ def _of_user(name: str) -> Iterator[_Source]:
     folders = spec.submodule_search_locations
     root = Path(next(iter(folders)) if folders else str(spec.origin)).resolve().parent
     if "site-packages" in root.parts:
-        yield from (_Source(path) for path in [*_files(name, root)][-1:])
+        yield from (_Source(path, hinted=True) for path in [*_files(name, root)][-1:])
     else:
-        yield from _neighbours(name, (root,))
+        yield from _neighbours(name, (root,), hinted=True)

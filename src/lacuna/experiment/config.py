@@ -17,7 +17,8 @@ from typing import Any
 
 import yaml
 
-from lacuna.artifacts.files import read_cache, read_json, write_cache
+from lacuna.artifacts.cache import read_cache, write_cache
+from lacuna.artifacts.files import read_json
 from lacuna.data import DATASETS, SCENARIOS
 from lacuna.errors import LacunaError, unknown
 from lacuna.experiment.catalogue import Catalogue
@@ -140,6 +141,20 @@ class Experiment:
 def gpus_for(device: str) -> int:
     """GPUs that a job asks for: one where the config wants one and, with device: auto, this machine has one."""
     return int(device == "cuda" or (device == "auto" and Path("/dev/nvidia0").exists()))
+
+
+def results_of(files: Sequence[str | Path], overrides: Mapping[str, Any]) -> str | None:
+    """The folder of results that the files of an experiment, or the command line, name; None if they name none.
+
+    Where results lie is no part of an experiment: nothing runs again because they moved. Raises LacunaError for a value
+    that is no text.
+    """
+    found: Any = None
+    for held in (*(read_yaml(file) for file in files), overrides):
+        found = held.get("results", found)
+    if found is not None and not (isinstance(found, str) and found):
+        raise LacunaError(f"results: {found!r} is not allowed; allowed: the path of a folder")
+    return found
 
 
 def load(

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lacuna.artifacts.files import read_cache, write_cache
+from lacuna.artifacts.cache import read_cache, write_cache
 from lacuna.errors import Diverged, LacunaError, said
 from lacuna.experiment.catalogue import Catalogue, in_child
 from lacuna.experiment.code_digest import code_digest

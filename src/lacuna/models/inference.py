@@ -1,4 +1,4 @@
-"""A network's state, copies of it, and its answers."""
+"""What a network answers, its state, and copies of it."""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from lacuna.artifacts.files import Arrays, read_tensors, remove, write_tensors
+from lacuna.artifacts.files import Arrays, read_tensors, write_tensors
+from lacuna.artifacts.writing import remove
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.models.inference import State, logits, state_of

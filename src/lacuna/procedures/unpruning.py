@@ -16,7 +16,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from lacuna.artifacts.files import read_tensors, remove, sha256_of_arrays, write_tensors
+from lacuna.artifacts.files import read_tensors, sha256_of_arrays, write_tensors
+from lacuna.artifacts.writing import remove
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Count, Index, Percent, Positive, build, values_of

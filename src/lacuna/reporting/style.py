@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from lacuna.artifacts.files import atomic
+from lacuna.artifacts.writing import atomic
 from lacuna.evaluation.statistics import MIN_SEEDS
 
 mpl.use("Agg")

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from lacuna.artifacts.files import remove
+from lacuna.artifacts.writing import remove
 from lacuna.data.batches import Draw, UnlearningData
 from lacuna.errors import Diverged, LacunaError
 from lacuna.models.inference import accuracy, answers_finite, state_of

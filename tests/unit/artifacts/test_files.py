@@ -13,7 +13,6 @@ import pytest
 import safetensors.numpy
 
 from lacuna.artifacts.files import (
-    atomic,
     read_json,
     read_npz,
     read_tensors,
@@ -22,6 +21,7 @@ from lacuna.artifacts.files import (
     write_npz,
     write_tensors,
 )
+from lacuna.artifacts.writing import atomic
 from lacuna.errors import LacunaError
 
 ARRAYS = {

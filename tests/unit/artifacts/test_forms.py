@@ -13,18 +13,16 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from lacuna.artifacts.cache import read_cache, write_cache
 from lacuna.artifacts.files import (
-    atomic,
     check_beside,
     check_file,
     pack_bits,
     place_of,
-    read_cache,
     read_json,
     read_mask,
     read_npz,
     read_tensors,
-    write_cache,
     write_json,
     write_npz,
     write_rows,
@@ -32,6 +30,7 @@ from lacuna.artifacts.files import (
 )
 from lacuna.artifacts.forms import read_form
 from lacuna.artifacts.layout import cell_at
+from lacuna.artifacts.writing import atomic
 from lacuna.errors import DamagedFile, LacunaError
 
 SEED = "digits/resnet8/brief/seed0"

@@ -215,3 +215,125 @@ def test_no_table_counts_for_a_figure(monkeypatch):
     """Figures read files of tables: another sum in one, or another word, redraws nothing by itself."""
     tables = {path for path in reached_from("figure.py", monkeypatch) if path.startswith("reporting/tables/")}
     assert tables == {"reporting/tables/__init__.py", "reporting/tables/files.py"}
+
+
+# a type hint of each kind, and what it becomes
+HINTED = '''"""Words."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from lacuna.evaluation.metrics import gap
+
+LIMIT: int = 3
+known: dict[str, int]
+
+
+@dataclass
+class Options:
+    kind: ClassVar[str] = "a"
+    lr: float = 0.1
+    made: Callable[[int], str] = str
+
+
+class Plain:
+    steps: int
+    size: int = 2
+
+    def f(self, x: int, *rest: int, scale: float = 1.0, **more: gap.Gap) -> Mapping[str, int]:
+        """Words."""
+        found: dict[str, int] = {}
+        total: int
+        total = x
+        return found
+
+
+async def g(x: typing.Any) -> None: ...
+'''
+BARE = """from dataclasses import dataclass, field
+
+LIMIT = 3
+
+@dataclass
+class Options:
+    kind = "a"
+    lr: float = 0.1
+    made: Callable[[int], str] = str
+
+class Plain:
+    size = 2
+
+    def f(self, x, *rest, scale=1.0, **more):
+        found = {}
+        total = x
+        return found
+
+async def g(x):
+    pass
+"""
+
+
+def test_type_hints_do_not_count(tree):
+    """Nor do the imports that only they need, or what stands in a type-checking block."""
+    tree.path("neighbour.py").write_text(HINTED)
+    before = tree.digest()
+    for old, new in (
+        ("x: int, *rest: int", "x: float | None, *rest: 'str'"),
+        ("Mapping[str, int]:", "dict[str, typing.Any]:"),
+        ("LIMIT: int", "LIMIT: typing.Final[int]"),
+        ("known: dict[str, int]\n", ""),
+        ("ClassVar[str]", "ClassVar[typing.Any]"),
+        ("found: dict[str, int] =", "found ="),
+        ("        total: int\n", ""),
+        ("    steps: int\n", ""),
+        ("import gap", "import accuracy as gap"),
+    ):
+        tree.edit("neighbour.py", old, new)
+        assert tree.digest() == before, new
+    bare = BARE.replace("from dataclasses", "import typing\nfrom collections.abc import Callable\nfrom dataclasses")
+    tree.path("neighbour.py").write_text(bare)
+    codedigest._read.cache_clear()
+    assert tree.digest() == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("lr: float = 0.1", "lr: int = 0.1"),
+        ("lr: float = 0.1", "lr: ClassVar[float] = 0.1"),
+        ('kind: ClassVar[str] = "a"', 'kind: str = "a"'),
+        ('kind: ClassVar[str] = "a"', 'kind: ClassVar[str] = "b"'),
+        ("LIMIT: int = 3", "LIMIT: int = 4"),
+        ("scale: float = 1.0", "scale: float = 2.0"),
+    ],
+)
+def test_annotations_that_make_fields_count_and_values_do(tree, old, new):
+    tree.path("neighbour.py").write_text(HINTED)
+    before = tree.digest()
+    tree.edit("neighbour.py", old, new)
+    assert tree.digest() != before
+
+
+def test_fields_of_named_tuples_count(tree):
+    tree.path("neighbour.py").write_text("import typing\nclass Pair(typing.NamedTuple):\n    a: int\n")
+    before = tree.digest()
+    tree.edit("neighbour.py", "a: int", "b: int")
+    assert tree.digest() != before
+
+
+def test_type_hints_of_the_users_own_modules_count(tree, tmp_path, monkeypatch):
+    """Who reads them, such as torch.jit, is not known."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_network.py").write_text('"""Words."""\ndef net(x: int):\n    return x\n')
+    before = tree.digest("my_network")
+    (tmp_path / "my_network.py").write_text('"""More."""\ndef net(x: float):\n    return x\n')
+    codedigest._read.cache_clear()
+    assert tree.digest("my_network") != before
+    (tmp_path / "my_network.py").write_text('"""More."""\ndef net(x: int):\n    return x  # why\n')
+    codedigest._read.cache_clear()
+    assert tree.digest("my_network") == before

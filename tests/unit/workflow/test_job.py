@@ -30,6 +30,7 @@ def snakemake(tmp_path, monkeypatch):
         input=["results/model.safetensors", "mine.npz"],
         output=["results/out.json"],
         log=["results/logs/ga.log"],
+        config={"results": "results"},
     )
 
 

@@ -14,9 +14,10 @@ from typing import Any, NoReturn
 
 from lacuna_workflow import ROOT
 
-from lacuna.artifacts.files import check_beside, check_file, content_of, remove_debris, set_aside_with
+from lacuna.artifacts.files import check_beside, check_file, content_of, place_of, told_as, use_results
 from lacuna.artifacts.machine import commit_of
 from lacuna.artifacts.processes import exclusive, follow
+from lacuna.artifacts.writing import remove_debris, set_aside_with
 from lacuna.errors import DamagedFile, LacunaError, said
 
 # what a disk, a quota or a limit on files refuses
@@ -45,6 +46,7 @@ def job(snakemake: Any) -> Iterator[Callable[[str], None]]:
             say(details + sentence)
         sys.exit(f"{sentence} (log: {path})")
 
+    use_results(snakemake.config["results"])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # no buffer: what is said is written, and closing cannot fail; a link would lead it into another file
@@ -81,7 +83,7 @@ def _set_aside(damage: DamagedFile, inputs: Any) -> str:
     A damaged file is seldom alone: the other inputs and the files of its folder are looked at too, so that one more
     run makes all of them anew.
     """
-    read = [Path(path) for path in map(str, inputs) if Path(path).parts[0] == "results"]
+    read = [Path(path) for path in map(str, inputs) if place_of(path)]
     folders = {path.parent.parent if path.parent.name in ("metrics", "probe") else path.parent for path in read}
     if damage.path not in read and not (damage.path.name == "job.json" and damage.path.parent in folders):
         return ""
@@ -107,7 +109,7 @@ def _set_aside(damage: DamagedFile, inputs: Any) -> str:
 
 def inputs_of(snakemake: Any) -> dict[str, str]:
     """The content of every input that the pipeline made: `lacuna verify` compares it with what is there."""
-    return {path: content_of(path) for path in map(str, snakemake.input) if Path(path).parts[0] == "results"}
+    return {told_as(path): content_of(path) for path in map(str, snakemake.input) if place_of(path)}
 
 
 def record_of(snakemake: Any) -> dict[str, Any]:

@@ -12,15 +12,10 @@ import numpy
 import torch
 
 from lacuna import __version__
-from lacuna.artifacts.files import (
-    atomic,
-    content_of,
-    read_npz,
-    read_tensors,
-    write_json,
-)
+from lacuna.artifacts.files import content_of, read_npz, read_tensors, write_json
 from lacuna.artifacts.machine import processor, switches
 from lacuna.artifacts.meta import read_meta
+from lacuna.artifacts.writing import atomic
 from lacuna.data.backdoor import backdoor_of
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.errors import LacunaError

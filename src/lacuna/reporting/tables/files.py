@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from lacuna.artifacts.files import atomic
+from lacuna.artifacts.writing import atomic
 from lacuna.errors import DamagedFile
 from lacuna.reporting.columns import LABELS, REQUIRED
 

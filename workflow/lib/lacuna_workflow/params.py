@@ -1,0 +1,164 @@
+"""The params of rules: each rule depends on its own part of the experiment, and on the code that it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from lacuna_workflow import ROOT
+
+from lacuna.data import DATASETS, SCENARIOS
+from lacuna.data.user_files import content_of_files
+from lacuna.experiment.catalogue import Catalogue
+from lacuna.experiment.code_digest import code_digest
+from lacuna.experiment.config import Entry, Experiment
+from lacuna.experiment.feasibility import modules_of
+from lacuna.fields import build
+
+SCRIPTS = ROOT / "workflow" / "scripts"
+# Snakemake's wildcards of a job, by attribute and by name
+Wildcards = Any
+Param = Callable[[Wildcards], Any]
+
+
+def one_of(labels: Iterable[str]) -> str:
+    """The pattern of a wildcard: exactly these labels."""
+    return "|".join(label.replace(".", r"\.") for label in labels) or "(?!)none"
+
+
+def options(entry: Entry) -> dict[str, Any]:
+    """A grid entry as one flat dict with sorted keys, so that the order in the file does not matter."""
+    return {"method": entry.method} | dict(sorted(entry.values.items()))
+
+
+class JobParams:
+    """What the rules' params are of an experiment; `known` is the catalogue of what exists."""
+
+    def __init__(self, experiment: Experiment, known: Catalogue):
+        self.experiment, self.known = experiment, known
+        axes = experiment.axes | {"datasets": experiment.datasets}
+        self.options = {
+            axis: {label: options(entry) for label, entry in entries.items()} for axis, entries in axes.items()
+        }
+        # the entries that make cells: a new target of probes is nothing to the tables of these
+        self.grid = {
+            axis: {label: self.options[axis][label] for label in entries}
+            for axis, entries in experiment.axes.items()
+            if axis != "targets"
+        }
+        # the oracles and their twins
+        self.retrained = {*experiment.oracles, *experiment.twins}
+        self._built: dict[tuple[str, str], Any] = {}
+
+    def unlearners_by(self, method: str | None) -> list[str]:
+        """The labels of the unlearners with this method; None: of all that start from the original model."""
+        return [
+            label
+            for label, entry in self.experiment.axes["unlearners"].items()
+            if (label not in self.retrained if method is None else entry.method == method)
+        ]
+
+    @property
+    def tunable(self) -> list[str]:
+        """What has a hyper-parameter: every unlearner but the oracles, which follow the recipe, and the original."""
+        return [label for label in self.unlearners_by(None) if self.experiment.entry("unlearners", label).values]
+
+    def entry_of(self, axis: str, wildcard: str) -> dict[str, Any] | Param:
+        """A param: the entry of one axis that a wildcard names."""
+        entries = {label: options(entry) for label, entry in self.experiment.axes[axis].items()}
+        # a function is called for every job; where there is one label, all have the same entry
+        if len(entries) == 1:
+            return next(iter(entries.values()))
+        return lambda wildcards: entries[wildcards[wildcard]]
+
+    def unlearner_entry(self, wildcards: Wildcards) -> dict[str, Any]:
+        """A param: the unlearner's entry; an oracle follows the recipe, but for what is its own."""
+        entry = self.options["unlearners"][wildcards.unlearner]
+        if wildcards.unlearner not in self.retrained:
+            return entry
+        if "start" in entry:
+            entry = entry | {"start": self.start_of(wildcards)}
+        return self.options["recipes"][wildcards.recipe] | entry
+
+    def start_of(self, wildcards: Wildcards) -> str | None:
+        """Where a retraining starts; nothing is removed of a dense network, so that any θ_0 fits it."""
+        start: str | None = self.experiment.entry("unlearners", wildcards.unlearner).values.get("start")
+        return "fresh" if (start, wildcards.state) == ("theta0", "dense") else start
+
+    def unpruned(self, wildcards: Wildcards) -> str:
+        """The label of the unlearner that a cell un-prunes around."""
+        label: str = self.options["unprune"][wildcards.unlearner]["unlearner"]
+        return label
+
+    def unpruned_entry(self, wildcards: Wildcards) -> dict[str, Any]:
+        """A param: the entry of that unlearner."""
+        return self.options["unlearners"][self.unpruned(wildcards)]
+
+    def compacted_state(self, state: str) -> bool:
+        """Whether the networks of a state run without their removed filters."""
+        pruner = state.rpartition("-")[0]
+        return bool(pruner) and bool(self.experiment.entry("pruners", pruner).values.get("compact", False))
+
+    def compacted(self) -> bool | Param:
+        """A param: that of a cell, asked for each job only where a pruner of the grid removes filters."""
+        if not any(entry.values.get("compact") for entry in self.experiment.axes["pruners"].values()):
+            return False
+        return lambda wildcards: self.compacted_state(wildcards.state)
+
+    def compaction(self, wildcards: Wildcards) -> tuple[str, ...]:
+        """The module that takes removed filters out, where a state's networks run without them."""
+        return ("lacuna.sparsity.compaction",) if self.compacted_state(wildcards.state) else ()
+
+    def built(self, axis: str, label: str) -> Any:
+        """The object of a dataset's or scenario's entry; built once, not for every job."""
+        if (axis, label) not in self._built:
+            entry = self.experiment.entry(axis, label)
+            registry = {"datasets": DATASETS, "scenarios": SCENARIOS}[axis]
+            self._built[axis, label] = build(registry[entry.method], entry.values)
+        return self._built[axis, label]
+
+    def user_files(self, axis: str, wildcard: str) -> Param:
+        """A param: a digest of the user's files that the entry of one axis reads, so that their content counts.
+
+        They are no inputs: Snakemake would judge them by their times, and take braces in a path for wildcards.
+        """
+
+        def content(wildcards: Wildcards) -> Any:
+            entry = self.built(axis, wildcards[wildcard])
+            return entry.content() if axis == "datasets" else content_of_files(entry.files())
+
+        return content
+
+    def code_of(
+        self, script: str, also: Callable[[Wildcards], Iterable[str]] | None = None, **axes: str | Callable[..., str]
+    ) -> Param:
+        """A param: the digest of what a script runs, with the modules of the entries that its wildcards name.
+
+        axes: the wildcard that names an entry of an axis, or a function of the wildcards that gives its label.
+        also: gives more modules.
+        """
+        cache: dict[tuple[str, ...], str] = {}
+
+        def digest(wildcards: Wildcards) -> str:
+            chosen: tuple[str, ...] = tuple(also(wildcards)) if also is not None else ()
+            for axis, by in axes.items():
+                label = wildcards[by] if isinstance(by, str) else by(wildcards)
+                chosen += modules_of(axis, self.options[axis][label], self.known)
+            if chosen not in cache:
+                cache[chosen] = code_digest(SCRIPTS / script, *chosen)
+            return cache[chosen]
+
+        return digest
+
+    def code_of_all(self, script: str, kind: str, names: Iterable[str]) -> str:
+        """A param: the digest of what a script runs with these entries of the catalogue."""
+        return code_digest(SCRIPTS / script, *(self.known[kind][name]["module"] for name in names))
+
+    def figure_code(self, wildcards: Wildcards) -> str:
+        """A param: the digest of one figure's code, so that changing it draws that figure alone."""
+        return self.code_of_all("figure.py", "figures", [wildcards.figure])
+
+    def tuning_code(self, wildcards: Wildcards) -> list[str]:
+        """The modules of the scenarios that a search judges by."""
+        scenarios = self.experiment.axes["scenarios"].values()
+        return [self.known["scenarios"][entry.method]["module"] for entry in scenarios]

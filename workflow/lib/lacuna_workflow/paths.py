@@ -1,0 +1,82 @@
+"""Where files lie: the one place that builds paths.
+
+`models` holds networks that saw everything, by sparse state; `cells` what became of them, by scenario and unlearner;
+`shadows` the originals of the shadow models.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lacuna.errors import LacunaError
+
+FOLDERS = {
+    "data": "data/{dataset}",
+    "splits": "splits/{dataset}/seed{seed}",
+    "models": "models/{dataset}/{model}/{recipe}/seed{seed}",
+    "shadows": "shadows/{dataset}/{model}/{recipe}/seed{seed}",
+    "cells": "cells/{dataset}/{model}/{recipe}/seed{seed}/{scenario}",
+    "tuning": "tuning/{experiment}/{dataset}/{model}/{recipe}",
+    "tables": "tables/{experiment}",
+    "figures": "figures/{experiment}",
+}
+
+# what the job of a cell makes
+CELL_FILES = ("model.safetensors", "mask.npz", "predictions.npz", "history.csv", "job.json")
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The patterns of all files. A helper takes a folder and a file's name inside it.
+
+    root: the folder of all results, as rules write it. there: the same as the file system has it, which is below the
+    prefix of a workflow that imports this one with one.
+    """
+
+    root: str = "results"
+    there: str = "results"
+
+    @classmethod
+    def below(cls, root: str, prefixed: Callable[[str], str] = str) -> Paths:
+        """The paths below a folder. prefixed: what the importing workflow makes of a path.
+
+        Raises LacunaError for a folder that Snakemake could not tell from a pattern, and for one of other things too.
+        """
+        root = os.path.normpath(os.path.expanduser(root)) if root else root
+        if not root or root in (".", "..", "/") or re.search(r"[{}<>\x00-\x1f]", root):
+            raise LacunaError(
+                f"results: {root!r} is not allowed; allowed: the path of a folder of its own, without {{ }} < >"
+            )
+        return cls(root, os.path.dirname(prefixed(f"{root}/data")))
+
+    def at(self, folder: str, name: str) -> str:
+        """The pattern of a file: at("cells", "{state}/{unlearner}/model.safetensors")."""
+        return f"{self.root}/{FOLDERS[folder]}/{name}"
+
+    def of_target(self, folder: str, name: str) -> str:
+        """The same of the dataset that a cell is probed on."""
+        return self.at(folder, name).replace("{dataset}", "{target}")
+
+    def cell_at(self, folder: str) -> dict[str, str]:
+        """The files of an unlearned model or an oracle, by their names: cell_at("{state}/{unlearner}")."""
+        return {Path(name).stem: self.at("cells", f"{folder}/{name}") for name in CELL_FILES}
+
+    def log_at(self, folder: str, name: str) -> str:
+        """The log of the job that makes something there: the same path below logs."""
+        return f"{self.root}/logs/{FOLDERS[folder]}/{name}.log"
+
+    def benchmark_at(self, folder: str, name: str) -> str:
+        """The benchmark of the job that makes something there: the same path below benchmarks."""
+        return f"{self.root}/benchmarks/{FOLDERS[folder]}/{name}.tsv"
+
+    def lying(self, path: str) -> str:
+        """Where a file lies that rules write as `path`."""
+        return path if self.root == self.there else self.there + path[len(self.root) :]
+
+    def written(self, path: str) -> str:
+        """How rules write a file that lies at `path`."""
+        return path if self.root == self.there else self.root + path[len(self.there) :]

@@ -1,0 +1,70 @@
+"""The experiment of a plan, from Snakemake's settings or from the config of a workflow that imports this one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lacuna_workflow import ROOT
+from lacuna_workflow.paths import Paths
+
+from lacuna.artifacts.files import use_results
+from lacuna.errors import LacunaError
+from lacuna.experiment import catalogue
+from lacuna.experiment.catalogue import Catalogue
+from lacuna.experiment.config import Experiment, load, located, results_of
+from lacuna.experiment.foresight import limits_of
+
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+# what a plan leaves for the next
+CACHE = ".snakemake/lacuna"
+
+
+class Study(NamedTuple):
+    """A checked experiment, the catalogue that it was checked against, and where its files lie."""
+
+    experiment: Experiment
+    known: Catalogue
+    paths: Paths
+
+    def config_of_jobs(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The config that scripts are given: how a job works, which is no param and makes nothing run again."""
+        own = {"device": self.experiment.device, "images": self.experiment.images, "results": self.paths.there}
+        return {**config, **own}
+
+
+def read_study(workflow: Any, config: Mapping[str, Any]) -> Study:
+    """The experiment: the default file, here or else beside the Snakefile, and what lies over it.
+
+    That is every --configfile and --config, or what the module statement of an importing workflow has as its config.
+    workflow, config: Snakemake's. Ends the process with a sentence for an experiment that is not in order.
+    """
+    default = Path("config/config.yaml")
+    files = [default if default.exists() else ROOT / default]
+    imported = not workflow.modifier.is_main_snakefile() and bool(config)
+    if imported:
+        overrides: Mapping[str, Any] = config
+    else:
+        files += workflow.config_settings.configfiles
+        overrides = workflow.config_settings.config
+    try:
+        if imported and "grid" in overrides and "name" not in overrides:
+            raise LacunaError("config of the module: missing key 'name'; its tables would be those of the default grid")
+        root = results_of(files, overrides) or workflow.modifier.pathvars.get("results")
+        paths = Paths.below(root, workflow.modifier.modify_path)
+        use_results(paths.there)
+        known = catalogue.load(CACHE)
+        # a job's own process need not read the user's data again
+        data = f"{paths.there}/data" if workflow.is_main_process else None
+        experiment = load(files, overrides, SCHEMA, known, data_folder=data, cache=CACHE)
+    except LacunaError as error:
+        # the sentence alone: a WorkflowError would come with lines of the rules
+        sys.exit(f"lacuna: {located(str(error), files, overrides)}")
+    if workflow.is_main_process:
+        for warning in experiment.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        for sentence in limits_of(experiment):
+            print(f"note: {sentence}", file=sys.stderr)
+    return Study(experiment, known, paths)
