@@ -25,8 +25,8 @@ from lacuna.sparsity.mask import Mask, prunable
 from lacuna.training.loop import Recipe, fit
 from lacuna.training.origin import Origin
 from lacuna.unlearning import UNLEARNERS, unlearn
+from lacuna.unlearning.last_blocks import blocks
 from lacuna.unlearning.methods.conv_transpose import transpose
-from lacuna.unlearning.methods.last_blocks import blocks
 
 # options that make a network as small as it can be, and the side of an image that it then takes
 SMALL = {

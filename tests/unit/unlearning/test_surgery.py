@@ -22,7 +22,8 @@ from lacuna.fields import build
 from lacuna.training.loop import Checkpoint, Work, fit
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning.base import LossUnlearner
-from lacuna.unlearning.methods.eupmu import EUPMU, EUPMUFast
+from lacuna.unlearning.methods.eupmu import EUPMU
+from lacuna.unlearning.methods.eupmu_fast import EUPMUFast
 from lacuna.unlearning.methods.pcgrad import rectified
 from lacuna.unlearning.methods.rl import RandomLabels
 from lacuna.unlearning.surgery import adam, clip, untracked
