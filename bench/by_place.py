@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import re
 import signal
 import subprocess
@@ -84,19 +85,25 @@ def at_place(experiment: Experiment, name: str, seeds: Sequence[int] | None, val
 
 
 class Runs:
-    """Runs of Snakemake, one after the other; a signal that ends this process ends the present one first."""
+    """Runs of Snakemake, one after the other; a signal that ends this process ends the present one first, and its jobs.
+
+    Of a signal to itself alone Snakemake says that it ends with its jobs; they are told too, and keep where they are.
+    """
 
     def __init__(self, cores: int) -> None:
         self.cores = cores
         self.child: subprocess.Popen[bytes] | None = None
+        self.told = 0
         for kind in (signal.SIGTERM, signal.SIGINT):
             signal.signal(kind, self._end)
 
     def _end(self, kind: int, frame: object) -> None:
+        self.told = kind
+        # the call that waits for it cannot be waited for here
         if self.child is not None and self.child.poll() is None:
-            self.child.send_signal(signal.SIGTERM)
-            self.child.wait()
-        sys.exit(128 + kind)
+            os.killpg(self.child.pid, signal.SIGTERM)
+        else:
+            sys.exit(128 + kind)
 
     def __call__(self, made: Experiment, *arguments: str) -> bool:
         """One run; whether all of it was made."""
@@ -105,8 +112,11 @@ class Runs:
         file = folder / f"{made['name']}.yaml"
         file.write_text(as_yaml(made, "made by bench/by_place.py"), encoding="utf-8")
         command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--cores", str(self.cores)]
-        self.child = subprocess.Popen([*command, *arguments, "--configfile", str(file)], cwd=ROOT)
-        return self.child.wait() == 0
+        self.child = subprocess.Popen([*command, *arguments, "--configfile", str(file)], cwd=ROOT, process_group=0)
+        status = self.child.wait()
+        if self.told:
+            sys.exit(128 + self.told)
+        return status == 0
 
 
 def search(experiment: Experiment, runs: Runs) -> None:

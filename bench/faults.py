@@ -10,6 +10,7 @@ more time and a hang still ends.
     python bench/faults.py                      faults of one machine (full disk and read-only need root)
     python bench/faults.py --where cluster      those of a cluster (tests/slurm/cluster.sh start)
     python bench/faults.py --where both
+    python bench/faults.py --where files        harm to finished files of every kind alone
     python bench/faults.py --only kill --rounds 3 --seed 1
 """
 
@@ -30,13 +31,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psutil
+from safetensors.numpy import load_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # whose modules name each other without it
 
-from lacuna.commands.verify import mend, verify
+from lacuna.commands.verify import _content, _Tree, mend, verify
+from lacuna.errors import LacunaError
 from tests.workflow.project import EXPERIMENT, Project
 
 BOUND = 400.0  # seconds; a run that takes longer hangs; `main` raises it on a slow machine
@@ -45,6 +50,23 @@ GRID = EXPERIMENT["grid"] | {
     "unlearners": {"retrain": {}, "ga": {"epochs": 10, "lr": 1e-3}},
 }
 HERE = "digits/resnet8/brief/seed0"
+# Every kind of file that the pipeline makes, in few short jobs.
+WIDE: dict[str, Any] = EXPERIMENT | {
+    "name": "wide",
+    "metrics": ["UA", "RA", "TA", "ZRF", "relearn_epochs", "parameter_distance", "error_bound"],
+    "figures": ["metric_vs_sparsity", "roc", "transfer"],
+    "transfer": {"targets": {"high": {"method": "digits", "only": [5, 6, 7, 8, 9]}}, "probe": {"l2": [0.1]}},
+    "grid": EXPERIMENT["grid"]
+    | {
+        "datasets": {"low": {"method": "digits", "only": [0, 1, 2, 3, 4]}},
+        "scenarios": {
+            "class": {"forget_class": 3},
+            "hard": {"method": "memorised", "fraction": 0.1, "folds": 2, "model": "resnet8", "recipe": "brief"},
+        },
+        "unlearners": {"retrain": {}, "ga": {"epochs": 1, "lr": 1e-3}},
+        "shadows": {"models": 6, "per_job": 3},
+    },
+}
 # What is deleted before a run, so that it has jobs of each kind to do and does not take long.
 PARTS = {
     "cell": [f"cells/{HERE}/class/omp-0.90/ga"],
@@ -57,16 +79,29 @@ class Lost(Exception):
     """What a fault did that must not happen."""
 
 
+class Alike(Exception):
+    """A harm that changes nothing."""
+
+
 def models(project: Project) -> dict[str, str]:
-    """SHA-256 of every model file."""
-    return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in project.made("**/*.safetensors").items()
-    }
+    """SHA-256 of every model file; of packed shadow models without the seconds that each took."""
+    found = {}
+    for name, path in project.made("**/*.safetensors").items():
+        digest = hashlib.sha256()
+        if name.startswith("shadows/"):
+            arrays = {k: v for k, v in load_file(path).items() if not k.endswith("/seconds")}
+            for key in sorted(arrays):
+                digest.update(key.encode() + arrays[key].tobytes())
+        else:
+            digest.update(path.read_bytes())
+        found[name] = digest.hexdigest()
+    return found
 
 
 def numbers(project: Project) -> pd.DataFrame:
     """All cells, times left out: two runs may differ in them."""
-    cells = pd.read_csv(project / "results/tables/tiny/cells.csv", dtype={"sparsity": str})
+    [name] = project.made("tables/*/cells.csv")
+    cells = pd.read_csv(project / "results" / name, dtype={"sparsity": str})
     return cells[~cells["metric"].str.startswith(("time_s", "speedup"))].reset_index(drop=True)
 
 
@@ -114,6 +149,9 @@ class Trial:
     rng: random.Random
     part: str
     command: tuple[str, ...] = ("tables",)
+    number: int = 0  # which trial of its fault
+    other: Path = Path()  # results of a run with other values
+    by_hand: str = ""  # what verify had to set aside, because no job read it
     run: subprocess.Popen[str] | None = None
     output: list[str] = field(default_factory=list)
     runs: int = 0
@@ -159,6 +197,8 @@ class Trial:
 Fault = Callable[[Trial], None]
 FAULTS: dict[str, tuple[int, Fault]] = {}
 ON_CLUSTER: dict[str, tuple[int, Fault]] = {}
+# on a whole tree with files of every kind, of each kind one
+HARMS: dict[str, Fault] = {}
 
 
 def fault(name: str, times: int, cluster: bool = False) -> Callable[[Fault], Fault]:
@@ -284,40 +324,76 @@ def half_written(trial: Trial) -> None:
             (folder / "metrics.json").write_bytes(b'{"cell"')
 
 
-RESULTS = ("data/*/*", "splits/**/*.npz", "models/**/*.*", "cells/**/*.*", "tables/*/*.*")
+def kinds_of_file(results: Path) -> dict[str, list[str]]:
+    """The places of a tree by the kind of file that lies there: its top folder and name without labels and numbers."""
+    kinds: dict[str, list[str]] = {}
+    tables = {path.name: f"tables/{path.name}" for path in results.glob("tables/*/*")}
+    for place in map(str, sorted(path.relative_to(results) for path in results.rglob("*") if path.is_file())):
+        top, name = place.split("/")[0], Path(place).name
+        if top in ("logs", "benchmarks") or ".damaged" in name:
+            continue
+        folder = next(
+            (f for f in ("shadows", "probe", "metrics", "forget", "held_out_2") if f"/{f}/" in f"/{place}"), ""
+        )
+        alike = (
+            "*" + Path(name).suffix if folder in ("shadows", "probe", "metrics", "forget") or top == "figures" else name
+        )
+        kinds.setdefault(tables.get(name) or "/".join(filter(None, (top, folder, alike))), []).append(place)
+    return dict(sorted(kinds.items()))
 
 
-def harmed(name: str, times: int) -> Callable[[Callable[[Trial, Path], None]], None]:
-    """Register a harm to one file of any kind: verify sees it, what no job reads is set aside, the command mends it."""
+def users_of(results: Path, place: str) -> list[str]:
+    """The files that a job made from a file, and what is drawn from a table."""
+    told = _Tree(results)
+    for found in told.kinds:
+        with contextlib.suppress(LacunaError):
+            _content(told, found, results / found, told.kinds[found])
+    users = [user for user, inputs in told.made_from.items() if f"results/{place}" in inputs]
+    figures = [f for f in sorted(told.kinds) if f.startswith("figures/") and f.endswith(".svg")]
+    return figures if place.startswith("tables/") else users
+
+
+def harmed(name: str) -> Callable[[Callable[[Trial, Path], None]], None]:
+    """Register a harm to one file of each kind.
+
+    Verify sees it. Then a file that is made from it, if there is one, is deleted, so that a job of the same command
+    reads what was harmed: the run finds and mends it by itself. What no job reads, verify sets aside.
+    """
 
     def keep(harm: Callable[[Trial, Path], None]) -> None:
-        @fault(name, times)
         def inject(trial: Trial) -> None:
-            # tables too, which one_trial has taken away
-            trial.start()
-            trial.end()
             results = trial.project / "results"
-            path = trial.rng.choice(sorted(p for pattern in RESULTS for p in results.glob(pattern) if p.is_file()))
+            kinds = kinds_of_file(results)
+            kind = list(kinds)[trial.number % len(kinds)]
+            place = trial.rng.choice(kinds[kind])
+            path = results / place
+            trial.part = kind
             trial.output.append(f"{name}: {path}")
+            users = users_of(results, place)
             harm(trial, path)
             found = list(verify(results))
             if path not in {finding.path for finding in found}:
-                raise Lost(f"verify does not see: {path.relative_to(results)}")
-            # whatever the run reads it must find by itself
-            shutil.rmtree(results / "tables", ignore_errors=True)
-            shutil.rmtree(results / PARTS["cell"][0], ignore_errors=True)
+                raise Lost(f"verify does not see: {place}")
+            if users:
+                (results / trial.rng.choice(users)).unlink()
             for _ in range(3):
                 trial.start()
                 if trial.end() == 0:
                     break
-            mend(verify(results))
-            # the default target asks for what no table needs, too
-            trial.command = ()
+            if any("Traceback" in output for output in trial.output[1:]):
+                raise Lost(f"a traceback: {place}")
+            if left := list(verify(results)):
+                if users and path in {finding.path for finding in left}:
+                    raise Lost(f"a job read it and did not find it: {left[0]}")
+                trial.by_hand = f"set aside by verify: {', '.join(sorted({f.path.name for f in left}))}"
+                mend(left)
+
+        HARMS[name] = inject
 
     return keep
 
 
-@harmed("one byte of any file", 6)
+@harmed("one byte of a file")
 def one_byte(trial: Trial, path: Path) -> None:
     """In an archive within the first array: it has times and attributes that nobody reads."""
 
@@ -330,11 +406,11 @@ def one_byte(trial: Trial, path: Path) -> None:
     damage(path, change)
 
 
-@harmed("two files exchanged", 6)
+@harmed("two files exchanged")
 def exchanged(trial: Trial, path: Path) -> None:
     """With one of the same name whose content is another, or where there is none with any."""
     results = trial.project / "results"
-    others = [p for pattern in RESULTS for p in sorted(results.glob(pattern)) if p.is_file()]
+    others = [results / place for places in kinds_of_file(results).values() for place in places]
     others = [p for p in others if p.read_bytes() != path.read_bytes()]
     other = trial.rng.choice([p for p in others if p.name == path.name] or others)
     mine, theirs = path.read_bytes(), other.read_bytes()
@@ -342,10 +418,21 @@ def exchanged(trial: Trial, path: Path) -> None:
     damage(other, lambda content: mine)
 
 
-@harmed("another thing in a file's place", 6)
+@harmed("another run's file in its place")
+def of_another_run(trial: Trial, path: Path) -> None:
+    """Of the same experiment with another seed of its own numbers: sound, and not this one."""
+    results = trial.project / "results"
+    other = trial.other / path.relative_to(results)
+    content = other.read_bytes()
+    if content == path.read_bytes():
+        raise Alike(f"{path.name} of two runs are alike")
+    damage(path, lambda _: content)
+
+
+@harmed("another thing in a file's place")
 def replaced(trial: Trial, path: Path) -> None:
     path.unlink()
-    things = [path.touch, path.mkdir, lambda: path.write_text("x\0"), lambda: os.mkfifo(path)]
+    things: list[Callable[[], Any]] = [path.touch, path.mkdir, lambda: path.write_text("x\0"), lambda: os.mkfifo(path)]
     trial.rng.choice([*things, lambda: path.symlink_to("/etc/passwd")])()
 
 
@@ -550,13 +637,9 @@ def judge(trial: Trial, clean: Project, slurm: bool) -> None:
         until("an empty queue", lambda: not queue("--format", "%i"), 0.1)
 
 
-def one_trial(name: str, inject: Fault, clean: Project, folder: Path, rng: random.Random) -> str:
+def one_trial(name: str, trial: Trial, inject: Fault, clean: Project) -> str:
     """Inject a fault into a copy of the clean tree; what was lost, or nothing."""
-    project, slurm = clean.copy(folder), "profiles/slurm" in clean.how
-    trial = Trial(project, rng, rng.choice(["cell"] * 6 + ["oracle", "pruned"]))
-    for place in PARTS[trial.part]:
-        shutil.rmtree(project / "results" / place)
-    shutil.rmtree(project / "results/tables")
+    project, slurm = trial.project, "profiles/slurm" in clean.how
     began = time.monotonic()
     lost = ""
     try:
@@ -571,14 +654,38 @@ def one_trial(name: str, inject: Fault, clean: Project, folder: Path, rng: rando
         if slurm and (left := queue("--format", "%i")):
             subprocess.run(["scancel", *left], check=False)
     seconds = time.monotonic() - began
-    print(
-        f"{'LOST' if lost else 'ok':4} {name:40} {trial.part:7} {trial.runs} runs {seconds:5.0f} s  {lost}", flush=True
-    )
+    said = f"{'LOST' if lost else 'ok':4} {name:40} {trial.part:28} {trial.runs} runs {seconds:5.0f} s"
+    print(f"{said}  {lost or trial.by_hand}", flush=True)
     if lost:
-        (folder.parent / f"{folder.name}.txt").write_text("\n=======\n".join(trial.output))
+        project.folder.with_suffix(".txt").write_text("\n=======\n".join(trial.output))
     else:
-        shutil.rmtree(folder)
+        shutil.rmtree(project.folder)
     return lost
+
+
+def in_part(clean: Project, folder: Path, rng: random.Random) -> Trial:
+    """A copy of the finished tree from which a part was deleted."""
+    trial = Trial(clean.copy(folder), rng, rng.choice(["cell"] * 6 + ["oracle", "pruned"]))
+    for place in PARTS[trial.part]:
+        shutil.rmtree(trial.project / "results" / place)
+    shutil.rmtree(trial.project / "results/tables")
+    return trial
+
+
+def finished(folder: Path, experiment: dict[str, Any], *command: str) -> Project:
+    """A tree in which the experiment ran to its end, made once; `seconds` beside it says how long that took."""
+    project = Project(folder)
+    seconds = folder.with_name(f"{folder.name}.seconds")
+    if not seconds.exists():
+        project = Project.new(folder)
+        project.choose(experiment)
+        began = time.monotonic()
+        run = project.start(*command)
+        output, _ = run.communicate()
+        if run.returncode:
+            sys.exit(output)
+        seconds.write_text(f"{time.monotonic() - began:.0f}\n")
+    return project
 
 
 def for_this_cluster(profile: str) -> str:
@@ -593,43 +700,76 @@ def for_this_cluster(profile: str) -> str:
     return profile
 
 
+def another(experiment: dict[str, Any]) -> dict[str, Any]:
+    """The same labels with other values, so that every file has its namesake."""
+    grid = experiment["grid"]
+    recipe = grid["recipes"]["brief"] | {"lr": 0.05}
+    scenarios = {
+        name: options | ({"forget_class": 2} if name == "class" else {"fraction": 0.2})
+        for name, options in grid["scenarios"].items()
+    }
+    data = {name: options | {"only": [0, 1, 2, 3, 5]} for name, options in grid["datasets"].items()}
+    return experiment | {"grid": grid | {"datasets": data, "recipes": {"brief": recipe}, "scenarios": scenarios}}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--where", choices=["machine", "cluster", "both"], default="machine")
+    parser.add_argument("--where", choices=["machine", "files", "cluster", "both"], default="machine")
     parser.add_argument("--only", default="", help="faults whose name has this text")
     parser.add_argument("--rounds", type=int, default=1, help="how often the whole list is gone through")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="the harm that the first kind of file meets first")
+    parser.add_argument("--minutes", type=float, default=1e9, help="no harm to another file begins later")
     parser.add_argument("--patience", type=float, default=8, help="the bound of a run: 400 s, or so many clean runs")
     parser.add_argument("--folder", type=Path, help="where the trees are made (default: a temporary one)")
     given = parser.parse_args()
 
     global BOUND
     folder = given.folder or Path(tempfile.mkdtemp(prefix="faults-"))
-    local = Project(folder / "clean")
-    if not (local / "results/tables/tiny/cells.csv").exists():
-        local = Project.new(folder / "clean")
-        local.choose(EXPERIMENT | {"grid": GRID, "metrics": ["UA", "RA", "TA"]})
-        began = time.monotonic()
-        clean_run = local.start("tables")
-        output, _ = clean_run.communicate()
-        if clean_run.returncode:
-            sys.exit(output)
-        took = time.monotonic() - began
-        (folder / "seconds").write_text(f"{took:.0f}\n")
-        local.edit("profiles/slurm/config.yaml", for_this_cluster)
-    BOUND = max(BOUND, given.patience * float((folder / "seconds").read_text()))
+    faults = {
+        name: (*f, True) for name, f in ON_CLUSTER.items() if given.where in ("cluster", "both") and given.only in name
+    }
+    faults |= {
+        name: (*f, False) for name, f in FAULTS.items() if given.where in ("machine", "both") and given.only in name
+    }
+    harms = {name: f for name, f in HARMS.items() if given.where != "cluster" and given.only in name}
+    told: dict[str, list[str]] = {name: [] for name in (*faults, *harms)}
+    began, count, alike = time.monotonic(), 0, 0
+    if faults:
+        local = finished(folder / "clean", EXPERIMENT | {"grid": GRID, "metrics": ["UA", "RA", "TA"]}, "tables")
+        BOUND = max(BOUND, given.patience * float((folder / "clean.seconds").read_text()))
+        cluster = Project(local.folder, ("--cores", "64", "--profile", "profiles/slurm"))
+        if "device=cuda" in (text := (local / "profiles/slurm/config.yaml").read_text()):
+            (local / "profiles/slurm/config.yaml").write_text(for_this_cluster(text))
     print(f"a run may take {BOUND:.0f} s", flush=True)
-    cluster = Project(local.folder, ("--cores", "64", "--profile", "profiles/slurm"))
-    kinds = {name: (*f, cluster) for name, f in ON_CLUSTER.items() if given.where != "machine" and given.only in name}
-    kinds |= {name: (*f, local) for name, f in FAULTS.items() if given.where != "cluster" and given.only in name}
-    told: dict[str, list[str]] = {name: [] for name in kinds}
-    began, count = time.monotonic(), 0
     for turn in range(given.rounds):
-        for name, (times, inject, clean) in kinds.items():
+        for name, (times, inject, slurm) in faults.items():
             for i in range(times):
                 count += 1
-                rng = random.Random(f"{given.seed} {turn} {name} {i}")
-                told[name].append(one_trial(name, inject, clean, folder / f"{count:03}", rng))
+                clean = cluster if slurm else local
+                trial = in_part(clean, folder / f"{count:03}", random.Random(f"{given.seed} {turn} {name} {i}"))
+                told[name].append(one_trial(name, trial, inject, clean))
+    if harms:
+        whole = finished(folder / "wide", WIDE)
+        other = finished(folder / "other", another(WIDE)) / "results"
+        BOUND = max(BOUND, given.patience * float((folder / "wide.seconds").read_text()))
+        kinds = kinds_of_file(whole / "results")
+        print(f"{len(kinds)} kinds of file: {', '.join(kinds)}", flush=True)
+    # a harm of each kind of file first, then another one
+    for turn in range(given.first, given.first + given.rounds * len(harms)):
+        for number in range(len(kinds) if harms else 0):
+            if time.monotonic() - began > 60 * given.minutes:
+                break
+            count += 1
+            name = list(harms)[(turn + number) % len(harms)]
+            rng = random.Random(f"{given.seed} {turn} {name} {number}")
+            trial = Trial(whole.copy(folder / f"{given.first}{count:03}"), rng, "", (), number, other)
+            try:
+                told[name].append(one_trial(name, trial, harms[name], whole))
+            except Alike:
+                alike += 1
+                shutil.rmtree(trial.project.folder)
+    print(f"{alike} files of another run are the same")
     print("\n| fault | injected | lost |\n|---|---|---|")
     for name, results in told.items():
         print(f"| {name} | {len(results)} | {sum(map(bool, results))} |")

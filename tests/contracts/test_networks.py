@@ -26,8 +26,8 @@ from lacuna.training.loop import fit
 from lacuna.training.origin import Origin
 from lacuna.training.recipe import Recipe
 from lacuna.unlearning import UNLEARNERS, unlearn
+from lacuna.unlearning.last_blocks import blocks
 from lacuna.unlearning.methods.conv_transpose import transpose
-from lacuna.unlearning.methods.last_blocks import blocks
 
 # options that make a network as small as it can be, and the side of an image that it then takes
 SMALL = {

@@ -4,6 +4,10 @@ import importlib.util
 import itertools
 import json
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import pandas as pd
 import pytest
@@ -56,6 +60,28 @@ def test_the_search_of_a_place_is_of_its_scenario_and_sparsity_alone(experiment)
     assert list(made["grid"]["scenarios"]) == ["class"] and made["grid"]["sparsities"] == ["0.95"]
     assert not set(made["tuning"]["seeds"]) & set(made["grid"]["seeds"])
     assert made["grid"]["unlearners"] == experiment["grid"]["unlearners"]
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_and_its_jobs_before_this_process(kind, tmp_path):
+    """The stand-in for Snakemake has a job that notes the signal; neither outlives the one who started them."""
+    job = f"import signal, sys, pathlib, time; noted = pathlib.Path({str(tmp_path / 'noted')!r})\n"
+    job += "signal.signal(signal.SIGTERM, lambda *_: (noted.write_text('told'), sys.exit(1)))\n"
+    job += f"pathlib.Path({str(tmp_path / 'there')!r}).touch(); time.sleep(60)"
+    (tmp_path / "snakemake.py").write_text(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {job!r}])")
+    main = f"import sys; sys.path.insert(0, {str(ROOT / 'bench')!r}); import by_place, pathlib\n"
+    main += f"by_place.ROOT = pathlib.Path({str(tmp_path)!r}); by_place.Runs(1)({{'name': 'x'}}); print('went on')"
+    started = subprocess.Popen([sys.executable, "-c", main], stdout=subprocess.PIPE, cwd=tmp_path)
+    while not (tmp_path / "there").exists():
+        assert started.poll() is None
+        time.sleep(0.02)
+    started.send_signal(kind)
+    try:
+        out, _ = started.communicate(timeout=60)
+    finally:
+        started.kill()
+    assert (started.returncode, out) == (128 + kind, b"")
+    assert (tmp_path / "noted").read_text() == "told"
 
 
 def cells(seeds, labels):

@@ -4,6 +4,7 @@ from lacuna_workflow.job import job
 
 from lacuna.artifacts.files import content_of, write_json
 from lacuna.artifacts.forms import read_forms
+from lacuna.artifacts.records import check_origin
 from lacuna.reporting.tables.aggregation import contest_of, tables_of
 from lacuna.reporting.tables.cells import cells_table
 from lacuna.reporting.tables.files import write_table
@@ -11,9 +12,12 @@ from lacuna.reporting.tables.missing import missing_table
 from lacuna.reporting.tables.provenance import mixtures
 from lacuna.reporting.tables.verdicts import doubts_of, still
 
-with job(snakemake) as say:
+# of many thousand cells, the job.json of each tells runs apart
+with job(snakemake, origins=False) as say:
     params, output = snakemake.params, snakemake.output
     metrics = read_forms(snakemake.input.metrics, "metrics")
+    for path, result in zip(snakemake.input.metrics, metrics, strict=True):
+        check_origin(path, {k: v for k, v in result["inputs"].items() if k.endswith("/job.json")})
     populations = read_forms(snakemake.input.populations, "population")
     contest = contest_of(cells_table([*metrics, *populations]), params.experiment)
     tables = tables_of(contest, metrics, params.experiment)

@@ -2,7 +2,7 @@
 
 from lacuna_workflow.job import commit, coordinates, job, record_of
 
-from lacuna.artifacts.files import check_beside, read_mask, read_npz, read_tensors, told_as, write_json
+from lacuna.artifacts.files import read_mask, read_npz, read_tensors, told_as, write_json
 from lacuna.artifacts.forms import read_form
 from lacuna.artifacts.jobs import read_job
 from lacuna.artifacts.provenance import facts_of, unchanged
@@ -14,7 +14,6 @@ with job(snakemake) as say:
 
     def read(path: str, kind: str) -> dict:
         if path.endswith(".safetensors"):
-            check_beside(path)
             return read_tensors(path, "model")[0]
         return read_form(path, kind) if path.endswith(".json") else read_npz(path, kind)
 
@@ -22,8 +21,6 @@ with job(snakemake) as say:
         extra = {"job": read_job(job_file)}
         extra |= {name: read(path, name) for name, path in zip(params.needs, needs, strict=True)}
         masks, arrays = read_mask(mask), read_npz(predictions, "predictions")
-        for path in (mask, predictions):
-            check_beside(path)
         try:
             return Cell.from_arrays(arrays, masks, extra["job"]["seconds"], extra)
         except (KeyError, IndexError, TypeError, ValueError) as error:

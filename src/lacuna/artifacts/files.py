@@ -431,22 +431,36 @@ def check_file(path: str | Path, kind: str | None = None, place: str | None = No
 
 
 def check_beside(path: str | Path) -> None:
-    """Raise DamagedFile unless a model, mask or predictions have the content that the job.json beside them names.
+    """Raise DamagedFile unless what a job made has the content that the job's JSON file beside it names.
 
-    They are the same files wherever they lie, so another cell's, or those of an earlier run, would pass otherwise.
+    Models and masks are the same files wherever they lie, so another cell's, or those of an earlier run, would pass
+    otherwise. Of files that no JSON file vouches for nothing is said.
     """
     path = Path(path)
-    job = path.with_name("job.json")
-    if not place_of(path).startswith(("models/", "cells/")):
+    job = _job_of(path)
+    if job is None:
         return
     if not job.exists():
-        raise _unusable(path, "lacuna", "no job.json beside it names its content")
+        raise _unusable(path, "lacuna", f"no {job.name} beside it names its content")
     with _reading(job, "json"):
         outputs = read_json(job).get("outputs", {})
         if not isinstance(outputs, dict):
             raise ValueError("'outputs' is no object")
-    if outputs.get(path.stem, content := content_of(path)) != content:
-        raise _unusable(path, "lacuna", "the job.json beside it was written for another content")
+    # of packed shadow models and their answers the name is a range of numbers
+    told = outputs.get(path.stem) if job.name == "job.json" else next(iter(outputs.values()), None)
+    if told not in (None, content_of(path)):
+        raise _unusable(path, "lacuna", f"the {job.name} beside it was written for another content")
+
+
+def _job_of(path: Path) -> Path | None:
+    """The JSON file of the job that made a file, which names its content; None where there is none to be."""
+    place = place_of(path)
+    if path.suffix not in (".safetensors", ".npz"):
+        return None
+    if re.fullmatch(r"scores|\d+-\d+", path.stem) and place.startswith(("models/", "cells/", "shadows/")):
+        return path.with_suffix(".json")
+    vouched = path.suffix == ".safetensors" or path.name in ("mask.npz", "predictions.npz")
+    return path.with_name("job.json") if vouched and place.startswith(("models/", "cells/")) else None
 
 
 def content_of(path: str | Path) -> str:

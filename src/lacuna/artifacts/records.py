@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lacuna.artifacts.files import comment_of, content_of, place_of, read_json, told_as
-from lacuna.errors import LacunaError
+from lacuna.errors import DamagedFile, LacunaError
 
 _NONE = "nothing"
 
@@ -52,10 +52,30 @@ def disagreement(record: Mapping[str, Any], parameters: Mapping[str, Any], input
     lying = {told_as(path): path for path in inputs if place_of(path)}
     for path in sorted(set(lying) ^ set(made_from)):
         return f"{path}: {'made from it' if path in made_from else 'not made from it'}"
-    for path, content in made_from.items():
+    other = _other({lying[path]: content for path, content in made_from.items()})
+    return f"made from another {other}" if other else ""
+
+
+def check_origin(path: str | Path, made_from: Mapping[str, Any] | None = None) -> None:
+    """Raise DamagedFile for a file of a tree that was made from another file than the one that lies there now.
+
+    It may be sound, of the right place and as old as Snakemake remembers, and still another run's. made_from: the
+    inputs to look at, with their content; None: all that the file's record names.
+    """
+    if made_from is None:
+        made_from = (record_in([path]) or {}).get("inputs")
+    named = made_from if isinstance(made_from, Mapping) else {}
+    tree = str(path).removesuffix(place_of(path))
+    if other := _other({f"{tree}{place_of(told)}": content for told, content in named.items() if place_of(told)}):
+        raise DamagedFile(path, f"{path}: made from another {other} than the present one")
+
+
+def _other(contents: Mapping[str, object]) -> str:
+    """The first of these files that is there with another content; empty if there is none."""
+    for path, content in contents.items():
         try:
-            if Path(lying[path]).exists() and content_of(lying[path]) != content:
-                return f"made from another {lying[path]}"
+            if Path(path).exists() and content_of(path) != content:
+                return path
         except LacunaError:
             continue  # the job that reads it says so
     return ""

@@ -24,7 +24,8 @@ from lacuna.training.loop import fit
 from lacuna.training.state import Work
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning.base import LossUnlearner
-from lacuna.unlearning.methods.eupmu import EUPMU, EUPMUFast
+from lacuna.unlearning.methods.eupmu import EUPMU
+from lacuna.unlearning.methods.eupmu_fast import EUPMUFast
 from lacuna.unlearning.methods.pcgrad import rectified
 from lacuna.unlearning.methods.rl import RandomLabels
 from lacuna.unlearning.surgery import adam, clip, untracked

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from places import ROOT
 
-from lacuna.artifacts.files import check_beside, content_of, pack_bits, read_json, read_npz, write_json, write_npz
+from lacuna.artifacts.files import content_of, pack_bits, read_json, read_npz, write_json, write_npz
 from lacuna.errors import LacunaError
 
 LIB = ROOT / "workflow/lib"
@@ -237,6 +237,46 @@ def test_predictions_of_an_earlier_run_are_set_aside(snakemake):
     cell_files(CELL, 0.0)
     (CELL / "job.json").write_bytes(kept)
     snakemake.input = [str(CELL / name) for name in ("predictions.npz", "mask.npz", "job.json")]
-    sentence = ended(snakemake, lambda: check_beside(CELL / "mask.npz"))
-    assert "mask.npz.damaged, and so is " in sentence and "predictions.npz" in sentence
+    sentence = ended(snakemake, begun)
+    assert "predictions.npz.damaged, and so is " in sentence and "mask.npz" in sentence
     assert (CELL / "job.json").exists()
+
+
+def test_a_file_of_another_run_is_set_aside_before_the_job_begins(snakemake):
+    """Sound and in its own place, but made from other files than those that lie there now."""
+    cell_files(CELL, 0.0)
+    relearn = CELL / "relearn.json"
+    inputs = {str(CELL / "mask.npz"): content_of(CELL / "mask.npz"), "mine.npz": "of a user"}
+    write_json(relearn, {"parameters": {}, "inputs": inputs})
+    snakemake.input = [str(relearn), str(CELL / "job.json"), "mine.npz"]
+    assert ended(snakemake, raises(LacunaError("begun"))).startswith("lacuna: unlearn state=dense unlearner=ga: begun")
+    cell_files(CELL, 1.0)
+    sentence = ended(snakemake, begun)
+    assert (
+        f"{relearn}: made from another {CELL}/mask.npz than the present one; it is now relearn.json.damaged" in sentence
+    )
+    assert sorted(path.name for path in CELL.glob("*.damaged")) == ["relearn.json.damaged"]
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        ("models/digits/resnet8/brief/seed0/dense/scores", "scores"),
+        ("cells/digits/resnet8/brief/seed0/class/dense/ga/shadows/0-3", "shadows"),
+    ],
+)
+def test_arrays_must_be_those_that_their_own_json_names(snakemake, place, kind):
+    """Where several jobs write into a folder, the JSON file of the same name vouches for the arrays."""
+    arrays = Path("results", f"{place}.npz")
+    write_npz(arrays, kind, {"x": np.zeros(3)})
+    old = arrays.read_bytes()
+    write_npz(arrays, kind, {"x": np.ones(3)})
+    write_json(arrays.with_suffix(".json"), {"outputs": {"made": content_of(arrays)}})
+    snakemake.input = [str(arrays)]
+    assert ": begun (log" in ended(snakemake, raises(LacunaError("begun")))
+    arrays.write_bytes(old)
+    assert "beside it was written for another content); it is now " in ended(snakemake, begun)
+
+
+def begun():
+    pytest.fail("the job began")

@@ -17,6 +17,7 @@ from lacuna_workflow import ROOT
 from lacuna.artifacts.files import check_beside, check_file, content_of, place_of, told_as, use_results
 from lacuna.artifacts.machine import commit_of
 from lacuna.artifacts.processes import exclusive, follow
+from lacuna.artifacts.records import check_origin
 from lacuna.artifacts.writing import remove_debris, set_aside_with
 from lacuna.errors import DamagedFile, LacunaError, said
 
@@ -25,11 +26,12 @@ _FULL = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @contextlib.contextmanager
-def job(snakemake: Any) -> Iterator[Callable[[str], None]]:
+def job(snakemake: Any, origins: bool = True) -> Iterator[Callable[[str], None]]:
     """Gives `say(line)`, which writes to the job's log; whatever goes wrong ends the job with one sentence.
 
     The job alone writes its files: what a killed run left at work on them is waited for, and its unfinished files are
-    removed. A damaged input is set aside, so that the next run makes it anew.
+    removed. A damaged input is set aside, so that the next run makes it anew; so is one of another run, which was made
+    from other files than lie there now. origins: look whether there is any before the job begins.
     """
     name = " ".join([snakemake.rule, *(f"{k}={v}" for k, v in snakemake.wildcards.items())])
     path = Path(snakemake.log[0])
@@ -55,6 +57,9 @@ def job(snakemake: Any) -> Iterator[Callable[[str], None]]:
         with exclusive(Path(".snakemake/lacuna/jobs", hashlib.sha256(first).hexdigest()[:16])):
             for made in map(str, snakemake.output):
                 remove_debris(made)
+            for read in _of_results(snakemake.input) if origins else []:
+                check_beside(read)
+                check_origin(read)
             yield say
     except DamagedFile as error:
         end(_set_aside(error, snakemake.input) or str(error))
@@ -83,7 +88,7 @@ def _set_aside(damage: DamagedFile, inputs: Any) -> str:
     A damaged file is seldom alone: the other inputs and the files of its folder are looked at too, so that one more
     run makes all of them anew.
     """
-    read = [Path(path) for path in map(str, inputs) if place_of(path)]
+    read = _of_results(inputs)
     folders = {path.parent.parent if path.parent.name in ("metrics", "probe") else path.parent for path in read}
     if damage.path not in read and not (damage.path.name == "job.json" and damage.path.parent in folders):
         return ""
@@ -93,8 +98,8 @@ def _set_aside(damage: DamagedFile, inputs: Any) -> str:
     for path in dict.fromkeys((*beside, *read)):
         try:
             check_file(path)
-            if path.name in ("model.safetensors", "mask.npz", "predictions.npz"):
-                check_beside(path)
+            check_beside(path)
+            check_origin(path)
         except DamagedFile as error:
             harmed[error.path] = None
         except LacunaError:
@@ -107,9 +112,14 @@ def _set_aside(damage: DamagedFile, inputs: Any) -> str:
     return f"{damage.what}; it is now {damage.path.name}.damaged{too}: run the same command again to make it anew"
 
 
+def _of_results(inputs: Any) -> list[Path]:
+    """The inputs that the pipeline made."""
+    return [Path(path) for path in map(str, inputs) if place_of(path)]
+
+
 def inputs_of(snakemake: Any) -> dict[str, str]:
     """The content of every input that the pipeline made: `lacuna verify` compares it with what is there."""
-    return {told_as(path): content_of(path) for path in map(str, snakemake.input) if place_of(path)}
+    return {told_as(path): content_of(path) for path in _of_results(snakemake.input)}
 
 
 def record_of(snakemake: Any) -> dict[str, Any]:

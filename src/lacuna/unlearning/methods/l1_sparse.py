@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.errors import LacunaError
-from lacuna.fields import Count, Fraction, Index, NonNegative, Positive
+from lacuna.fields import Fraction, Index, NonNegative, Positive
 from lacuna.sparsity.mask import Mask, prunable
 from lacuna.training.state import Work
 from lacuna.unlearning.base import LossUnlearner, register
@@ -21,7 +21,7 @@ NEAR_ZERO = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Penalised(LossUnlearner):
+class Penalised(LossUnlearner):
     """A loss with γ_e ‖θ‖₁ added, and an optional pruning at the end.
 
     penalty: γ, the weight of the norm, ≥ 0.
@@ -85,7 +85,7 @@ def _masked(model: nn.Module, mask: Mask) -> dict[str, nn.Parameter]:
 
 @register("l1_sparse")
 @dataclass(frozen=True, kw_only=True)
-class L1Sparse(_Penalised):
+class L1Sparse(Penalised):
     """ℓ1-sparse unlearning: SGD on ℓ(D_r) + γ_e ‖θ‖₁ over all unmasked parameters.
 
     The penalty alone gives no exact zeros; the share of prunable weights below 1e-4 is reported as realised_sparsity.
@@ -99,22 +99,3 @@ class L1Sparse(_Penalised):
 
     def loss(self, model: nn.Module, retain: Batch, epoch: int) -> Tensor:
         return self.penalised(cross_entropy(model(retain.x), retain.y), model, epoch)
-
-
-@register("l1_sparse_ga")
-@dataclass(frozen=True, kw_only=True)
-class L1SparseGradientAscent(_Penalised):
-    """ℓ1-sparse gradient ascent: SGD on −ℓ(D_f) + γ_e ‖θ‖₁ over all unmasked parameters.
-
-    As published, batch norm's running statistics drift to D_f's unless `batchnorm: frozen`; at the published rate that
-    is most of the effect (see `ga`).
-    Published values (CIFAR-10, ResNet-18): penalty 1e-4 to 5e-4, lr 1e-4, epochs 5, l1_on all, batchnorm train.
-    Cost: 1 forward, 1 backward a step.
-    Source: Jia et al., NeurIPS 2023; Thudi et al., EuroS&P 2022.
-    """
-
-    lr: Positive = 1e-4
-    epochs: Count = 5
-
-    def loss(self, model: nn.Module, forget: Batch, epoch: int) -> Tensor:
-        return self.penalised(-cross_entropy(model(forget.x), forget.y), model, epoch)

@@ -26,7 +26,7 @@ from lacuna.training.loop import fit
 from lacuna.training.state import Work
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning.base import LossUnlearner
-from lacuna.unlearning.methods.last_blocks import blocks
+from lacuna.unlearning.last_blocks import blocks
 from lacuna.unlearning.methods.scrub import Scrub
 
 FAMILY = ("neggrad_plus", "l1_sparse", "l1_sparse_ga", "cf_k", "eu_k", "scrub", "bad_teacher", "delete")

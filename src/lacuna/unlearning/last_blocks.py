@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -13,11 +12,8 @@ from lacuna.data.batches import Batch, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Index, Positive
 from lacuna.models.anatomy import classifier
-from lacuna.models.inference import copy_of
-from lacuna.models.init import reinitialise
-from lacuna.randomness import derive
 from lacuna.training.state import Work
-from lacuna.unlearning.base import LossUnlearner, register
+from lacuna.unlearning.base import LossUnlearner
 
 _SEQUENCES = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
@@ -61,7 +57,7 @@ def _opened(module: nn.Module, total: int, prefix: str = "") -> Iterator[tuple[s
 
 
 @dataclass(frozen=True, kw_only=True)
-class _LastBlocks(LossUnlearner):
+class LastBlocks(LossUnlearner):
     """SGD on ℓ(D_r) of the parameters in the last k blocks and the classifier.
 
     k: blocks before the classifier: residual blocks, or layers with their norm (lacuna's stem is one); 0: none.
@@ -102,46 +98,3 @@ class _LastBlocks(LossUnlearner):
     def finish(self, model: nn.Module, data: UnlearningData, work: Work) -> None:
         for parameter in work.memory["still"]:
             parameter.requires_grad_(True)
-
-
-@register("cf_k")
-@dataclass(frozen=True, kw_only=True)
-class CatastrophicForgetting(_LastBlocks):
-    """CF-k: SGD on ℓ(D_r) of the last k blocks and the classifier; all before them stay bit for bit.
-
-    The batch norm of the blocks that stay normalises by its stored statistics.
-    Published values (CIFAR-10, ResNet-18): k 1, lr 0.01, epochs 10.
-    Cost: 1 forward, 1 backward a step, the backward pass through the last blocks only.
-    Source: Goel et al., arXiv 2201.06640 (2022).
-    """
-
-
-@register("eu_k")
-@dataclass(frozen=True, kw_only=True)
-class ExactUnlearning(_LastBlocks):
-    """EU-k: the last k blocks and the classifier start from a new initialisation, then SGD on ℓ(D_r) of them alone.
-
-    What they knew of D_f is gone; what the blocks before them and the mask know stays.
-    Published values (CIFAR-10, ResNet-18): k 1, lr 0.01, epochs 10.
-    Cost: 1 forward, 1 backward a step, the backward pass through the last blocks only.
-    Source: Goel et al., arXiv 2201.06640 (2022).
-    """
-
-    @torch.no_grad()
-    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
-        data = super().begin(model, data, work)
-        moving = self.moving(model)
-        fresh = copy_of(model)
-        for parameter in fresh.parameters():
-            parameter.fill_(torch.nan)  # so that a value which no module draws anew shows
-        # the whole copy: a network may initialise its parts in its own way
-        reinitialise(fresh, derive(work.seed, "init"))
-        drawn = fresh.state_dict()
-        for name, value in model.state_dict().items():
-            if name.rpartition(".")[0] in moving:
-                if bool(drawn[name].isnan().any()):
-                    raise LacunaError(
-                        f"{self.name}: '{name}' cannot be initialised anew: its module has no reset_parameters"
-                    )
-                value.copy_(drawn[name])
-        return data
