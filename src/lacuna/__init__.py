@@ -1,27 +1,56 @@
 """lacuna: does a sparse model forget better?
 
->>> import lacuna
->>> data = lacuna.UnlearningData.from_tensors(retain=(x_r, y_r), forget=(x_f, y_f))  # doctest: +SKIP
->>> result = lacuna.unlearn("ga", model, data, lr=1e-3)                              # doctest: +SKIP
+Six names, for use without the pipeline: `UnlearningData` (images and labels by part), `unlearn` (any method on a copy
+of a model), `Mask` (which weights a sparse model has), `Cell` (a model's predictions), `evaluate` (every metric of
+them), and `LacunaError` (bad input, in one sentence).
+
+>>> import numpy as np, torch, lacuna
+>>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(16, 2))
+>>> x, y = torch.rand(12, 1, 4, 4), torch.tensor([0, 1] * 6)
+>>> data = lacuna.UnlearningData.from_tensors(retain=(x[:8], y[:8]), forget=(x[8:], y[8:]))
+>>> result = lacuna.unlearn("ga", model, data, lr=1e-3, epochs=1, batch_size=4, seed=1)
+>>> with torch.no_grad():
+...     logits = result.model(x)
+>>> cell = lacuna.Cell.of(retain=(logits[:8], y[:8]), forget=(logits[8:], y[8:]))
+>>> sorted(lacuna.evaluate(cell, metrics=["UA", "RA"]))
+['RA', 'UA']
+
+Methods, pruners, metrics and networks are listed by their registries: `lacuna.unlearning.UNLEARNERS`,
+`lacuna.pruning.PRUNERS`, `lacuna.evaluation.METRICS`, `lacuna.models.MODELS`, `lacuna.data.DATASETS` and
+`lacuna.data.SCENARIOS`.
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Resolved on first use: importing lacuna loads neither torch nor scikit-learn.
 _PUBLIC = {
+    "Cell": "lacuna.evaluation.cell",
     "LacunaError": "lacuna.errors",
     "Mask": "lacuna.sparsity.mask",
     "UnlearningData": "lacuna.data.batches",
-    "unlearn": "lacuna.unlearning",
-    "Cell": "lacuna.evaluation",
     "evaluate": "lacuna.evaluation",
+    "unlearn": "lacuna.unlearning",
 }
-__all__ = ["__version__", *_PUBLIC]
+__all__ = ["Cell", "LacunaError", "Mask", "UnlearningData", "__version__", "evaluate", "unlearn"]
+
+if TYPE_CHECKING:
+    from lacuna.data.batches import UnlearningData
+    from lacuna.errors import LacunaError
+    from lacuna.evaluation import evaluate
+    from lacuna.evaluation.cell import Cell
+    from lacuna.sparsity.mask import Mask
+    from lacuna.unlearning import unlearn
+else:
+    # hidden from type checkers, to which a module with `__getattr__` has every name
+
+    def __getattr__(name: str) -> object:
+        if name in _PUBLIC:
+            return getattr(importlib.import_module(_PUBLIC[name]), name)
+        raise AttributeError(f"module 'lacuna' has no attribute {name!r}")
 
 
-def __getattr__(name: str) -> object:
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'lacuna' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted(__all__)

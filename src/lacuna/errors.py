@@ -6,7 +6,19 @@ from pathlib import Path
 
 
 class LacunaError(Exception):
-    """Bad input, said in one sentence: the file or key, the value, and what is allowed."""
+    """Bad input, in one sentence: the file or key, the value, and what is allowed.
+
+    Every function of lacuna raises it, and no other exception, for input that cannot be used; `str(error)` is the
+    sentence. A run that diverged and a damaged file are kinds of it.
+
+    >>> import lacuna
+    >>> from lacuna.unlearning import UNLEARNERS
+    >>> try:
+    ...     UNLEARNERS["salum"]
+    ... except lacuna.LacunaError as error:
+    ...     print(str(error).partition(";")[0])
+    unknown unlearner 'salum' (did you mean 'salun'?)
+    """
 
 
 def meant(name: object, allowed: Iterable[object]) -> str:

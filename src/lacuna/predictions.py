@@ -22,4 +22,5 @@ def margin(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     own = x[..., rows, labels]
     x[..., rows, labels] = -np.inf
     top = x.max(-1)
-    return own - (top + np.log(np.exp(x - top[..., None]).sum(-1)))
+    log_odds: np.ndarray = own - (top + np.log(np.exp(x - top[..., None]).sum(-1)))
+    return log_odds

@@ -68,7 +68,8 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __getitem__(self, name: str) -> T:
         module, attribute = self._where(name)
-        return getattr(importlib.import_module(module), attribute)
+        entry: T = getattr(importlib.import_module(module), attribute)
+        return entry
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries()

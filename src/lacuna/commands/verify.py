@@ -11,7 +11,7 @@ import re
 import stat
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -312,7 +312,13 @@ def _svg(path: Path) -> None:
         raise ValueError("it is no SVG image")
 
 
-_LOOKS = {"table": _table, "history": _history, "png": _png, "svg": _svg, "figure": lambda path: None}
+_LOOKS: dict[str, Callable[[Path], object]] = {
+    "table": _table,
+    "history": _history,
+    "png": _png,
+    "svg": _svg,
+    "figure": lambda path: None,
+}
 
 
 def _masked(path: Path, weights: Arrays, masks: Arrays) -> Iterator[Finding]:

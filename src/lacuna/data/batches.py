@@ -113,6 +113,17 @@ class UnlearningData:
     others (`val`, `test`, ...) are only predicted on. mean, std: per channel, of images scaled to [0, 1].
     shuffle: draw a new order each epoch (off, batches are consecutive slices of the given order).
     content: a digest of the images where one is known, so that no fingerprint has to read them all.
+
+    `UnlearningData.from_tensors` makes one of the user's own tensors.
+
+    >>> import torch
+    >>> from lacuna import UnlearningData
+    >>> x, y = torch.rand(6, 3, 8, 8), torch.tensor([0, 1, 2, 0, 1, 2])
+    >>> data = UnlearningData.from_tensors(retain=(x[:4], y[:4]), forget=(x[4:], y[4:]))
+    >>> data
+    UnlearningData(retain 4, forget 2; images of 3×8×8 float32 on cpu, 3 classes)
+    >>> data.index("forget").tolist()
+    [4, 5]
     """
 
     images: Tensor | HostImages | StampedImages

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Protocol, Required, TypedDict, TypeVar
 
 from lacuna.errors import LacunaError
 from lacuna.evaluation.cell import Absent as Absent
@@ -13,7 +14,33 @@ from lacuna.evaluation.cell import Cell as Cell
 from lacuna.evaluation.cell import note_of
 from lacuna.registry import Registry
 
-METRICS: Registry = Registry("lacuna.evaluation.metrics", "metric", __path__[0] + "/metrics")
+Of_co = TypeVar("Of_co", contravariant=True)
+
+
+class MetricFacts(TypedDict, total=False):
+    """What `register` is told of a metric; docs/extending.md says what each fact does."""
+
+    unit: Required[str]
+    low: Required[float | None]
+    high: Required[float | None]
+    better: Required[str]
+    oracle: Required[bool]
+    source: Required[str]
+    default: bool
+    needs: tuple[str, ...]
+    by_layer: bool
+
+
+class Metric(Protocol[Of_co]):
+    """A function of a cell (or a pool), and of an oracle's where `about` says so; None or `Absent`: it has no value."""
+
+    name: str
+    about: MetricFacts
+
+    def __call__(self, of: Of_co, /, *oracle: Of_co) -> float | Absent | None: ...
+
+
+METRICS: Registry[Metric[Cell]] = Registry("lacuna.evaluation.metrics", "metric", __path__[0] + "/metrics")
 
 
 class Values(dict[str, float]):
@@ -24,6 +51,17 @@ class Values(dict[str, float]):
         super().__init__()
         self.absent: dict[str, str] = {}
         self.notes: dict[str, str] = {}
+
+    def enter(self, name: str, value: float | Absent | None) -> None:
+        """Add what a metric returned. Raises LacunaError for a number that is not finite."""
+        if value is None or isinstance(value, Absent):
+            self.absent[name] = str(value or "the predictions do not hold what it is computed from")
+            return
+        if not abs(value) < float("inf"):
+            raise LacunaError(f"metric '{name}' is {value}; allowed: a finite number")
+        self[name] = float(value)
+        if note_of(value):
+            self.notes[name] = note_of(value)
 
 
 def evaluate(
@@ -40,11 +78,14 @@ def evaluate(
     Raises LacunaError for an unknown metric or oracle, an oracle of other samples, or a value that is not finite.
 
     >>> import numpy as np
+    >>> from lacuna import Cell, evaluate
     >>> y = np.array([0, 1])
     >>> sure, torn = 5 * np.eye(2), np.zeros((2, 2))
     >>> cell = Cell.of(retain=(sure, y), forget=(torn, y), test=(sure, y))
     >>> evaluate(cell, metrics=["UA", "RA"])
     {'UA': 50.0, 'RA': 100.0}
+    >>> evaluate(cell, {"retrain": cell}, metrics=["UA", "ToW"])
+    {'UA': 50.0, 'ToW/retrain': 1.0}
     """
     named = {"oracle": oracles} if isinstance(oracles, Cell) else oracles or {}
     if not isinstance(named, Mapping) or not all(isinstance(each, Cell) for each in (cell, *named.values())):
@@ -66,14 +107,7 @@ def evaluate(
         for full, given in asked.items():
             lacking = [n for n in about.get("needs", ()) if any(n not in c.extra for c in (cell, *given))]
             value = Absent(f"'{lacking[0]}' is not known of these predictions") if lacking else metric(cell, *given)
-            if value is None or isinstance(value, Absent):
-                values.absent[full] = str(value or "the predictions do not hold what it is computed from")
-            elif not abs(value) < float("inf"):
-                raise LacunaError(f"metric '{full}' is {value}; allowed: a finite number")
-            else:
-                values[full] = float(value)
-                if note_of(value):
-                    values.notes[full] = note_of(value)
+            values.enter(full, value)
     return values
 
 

@@ -76,7 +76,8 @@ class Part:
         own = z[rows, self.labels]
         z[rows, self.labels] = -np.inf
         highest = z.max(1)
-        return own - highest - np.log(np.exp(z - highest[:, None]).sum(1))
+        log_odds: np.ndarray = own - highest - np.log(np.exp(z - highest[:, None]).sum(1))
+        return log_odds
 
     @property
     def accuracy(self) -> float:
@@ -114,6 +115,16 @@ class Cell:
     job.json; `meta`, those of the dataset's meta.json; `random_init`, `logits` [n, classes] of a network that learnt
     nothing, for D_f in its order or with an `index` [n] that contains it; `relearn`, the facts of relearn.json;
     `weights`, arrays by name; `curvature`, the facts of curvature.json.
+    Raises LacunaError if parts have logits of different numbers of classes.
+
+    `Cell.of` makes one of anybody's logits and labels.
+
+    >>> from lacuna import Cell
+    >>> cell = Cell.of(retain=([[2.0, 0.0], [0.0, 1.0]], [0, 1]), forget=([[0.0, 3.0]], [0]))
+    >>> cell
+    Cell(retain 2, forget 1)
+    >>> cell["forget"].accuracy, cell["forget"].log_odds.tolist()
+    (0.0, [-3.0])
     """
 
     parts: Mapping[str, Part]

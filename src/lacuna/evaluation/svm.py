@@ -183,7 +183,8 @@ class _Newton:
     def _solved(self, g: np.ndarray) -> np.ndarray:
         """(D + ZᵀZ)⁻¹ g by Woodbury's identity."""
         g = g * self.inverse_diagonal
-        return g - ((self.inverse.T @ (self.inverse @ (self.z @ g))) @ self.z) * self.inverse_diagonal
+        solution: np.ndarray = g - ((self.inverse.T @ (self.inverse @ (self.z @ g))) @ self.z) * self.inverse_diagonal
+        return solution
 
     def step(self, of_s: np.ndarray, of_t: np.ndarray) -> tuple[np.ndarray, float, np.ndarray, np.ndarray, float]:
         """Moves of α, b, s and t for α s to grow by of_s and u t by of_t, and the share of them that keeps all > 0."""

@@ -105,7 +105,7 @@ def load(cache: str | Path) -> Catalogue:
     child = in_child("lacuna.experiment.catalogue")
     if child.returncode:
         raise LacunaError(f"the methods of lacuna cannot be listed: {blame(child.stderr)}")
-    catalogue = json.loads(child.stdout)
+    catalogue: Catalogue = json.loads(child.stdout)
     try:
         for old in stored.parent.glob("catalogue-*.json"):
             old.unlink(missing_ok=True)

@@ -99,7 +99,8 @@ class _Layer:
         if self.used or a.dim() not in self.axes or len(a) != self.samples:
             raise Unknown
         self.used = True
-        return _HandMade.apply(a, self, *self.module.parameters(recurse=False))
+        output: Tensor = _HandMade.apply(a, self, *self.module.parameters(recurse=False))
+        return output
 
     def forward(self, a: Tensor) -> Tensor:
         raise NotImplementedError
@@ -147,7 +148,8 @@ class _Convolution(_Layer):
         # torch.nn.grad.conv2d_input would lose the channels-last layout
         backward = torch.ops.aten.convolution_backward
         rest = (c.stride, c.padding, c.dilation, False, (0, 0), 1, (True, False, False))
-        return backward(g, a, c.weight, None, *rest)[0]
+        of_input: Tensor = backward(g, a, c.weight, None, *rest)[0]
+        return of_input
 
     def of_weight(self, a: Tensor, g: Tensor) -> Tensor:
         c, (down, right), height = self.module, self.module.kernel_size, g.shape[2]
@@ -180,7 +182,8 @@ class _Linear(_Layer):
         return linear(a, self.module.weight, self.module.bias)
 
     def of_input(self, a: Tensor, g: Tensor) -> Tensor:
-        return g @ self.module.weight
+        of_input: Tensor = g @ self.module.weight
+        return of_input
 
     def of_weight(self, a: Tensor, g: Tensor) -> Tensor:
         return g[:, :, None] * a[:, None, :]

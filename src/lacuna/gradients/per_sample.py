@@ -151,7 +151,8 @@ def _by_sample(
     """Any network: the forward pass of one sample, mapped over samples that have weights of their own."""
 
     def logits(weights: dict[str, Tensor], image: Tensor) -> Tensor:
-        return functional_call(model, weights, (image[None],))[0]
+        row: Tensor = functional_call(model, weights, (image[None],))[0]
+        return row
 
     # Neither torch.func.grad nor a loss inside vmap: their first use costs seconds, it loads torch's compiler.
     weights = {name: p.detach().expand(len(x), *p.shape).requires_grad_() for name, p in parameters.items()}

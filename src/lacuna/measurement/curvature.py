@@ -90,7 +90,8 @@ def training_steps(job: Mapping[str, Any], dense: Mapping[str, Any]) -> int:
     restart = (pruner or {}).get("restart", "lt")
     if restart == "rewind":
         recipe = dense["parameters"]["recipe"]
-        return steps + round(dense["steps"] * recipe["rewind_epoch"] / recipe["epochs"])
+        behind: float = dense["steps"] * recipe["rewind_epoch"] / recipe["epochs"]
+        return steps + round(behind)
     if restart == "finetune":
         earlier = len(rounds_to(job["cell"]["sparsity"], pruner.get("rate")))
         return int(dense["steps"]) + (1 + earlier) * steps

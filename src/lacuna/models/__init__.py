@@ -1,5 +1,12 @@
 """Networks: their anatomy, first weights, cost and files; `architectures` has them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from lacuna.registry import Registry
 
-MODELS: Registry = Registry("lacuna.models.architectures", "model", __path__[0] + "/architectures")
+if TYPE_CHECKING:
+    from lacuna.models.architectures.base import Architecture
+
+MODELS: Registry[type[Architecture]] = Registry("lacuna.models.architectures", "model", __path__[0] + "/architectures")

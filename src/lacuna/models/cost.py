@@ -33,7 +33,8 @@ def macs(model: nn.Module, shape: Sequence[int]) -> int:
     first = next(model.parameters())
     with evaluating(model), _Counter() as counter:
         model(torch.zeros(1, *shape, dtype=first.dtype, device=first.device))
-    return counter.total
+    total: int = counter.total
+    return total
 
 
 class _Counter(TorchFunctionMode):

@@ -1,5 +1,12 @@
 """Criteria and the procedures that turn a dense model into a sparse one."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from lacuna.registry import Registry
 
-PRUNERS: Registry = Registry("lacuna.pruning", "pruner", __path__[0])
+if TYPE_CHECKING:
+    from lacuna.pruning.base import Pruner
+
+PRUNERS: Registry[type[Pruner]] = Registry("lacuna.pruning", "pruner", __path__[0])

@@ -66,10 +66,26 @@ def maskable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 class Mask:
-    """A 0/1 mask over named tensors: 1 (true) keeps, 0 (false) removes. Immutable.
+    """A 0/1 mask over named tensors: 1 (true) keeps, 0 (false) removes. Immutable; `mask[name]` is a bool tensor.
 
+    kept: a tensor by the name of each masked parameter, of its shape; what is not 0 is kept. It is copied to the CPU.
     Tensors of one axis (bias and batch norm of a removed filter) are held at 0 as all others, but only the weights,
     tensors of two or more axes, count in sparsity and overlap.
+
+    `Mask.from_scores` removes the lowest scores, `Mask.full` nothing; `apply` sets masked weights to 0, and
+    `unlearn(..., mask=mask)` holds them there.
+
+    >>> import torch
+    >>> from lacuna import Mask
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 2, bias=False), torch.nn.Flatten(), torch.nn.Linear(2, 2))
+    >>> mask = Mask.from_scores({"0.weight": torch.arange(8.0).reshape(2, 1, 2, 2)}, sparsity="0.75")
+    >>> mask.sparsity, mask["0.weight"].flatten().tolist()[-3:]
+    (0.75, [False, True, True])
+    >>> mask.apply(model)
+    >>> int(model[0].weight.count_nonzero())
+    2
+    >>> mask.iou(Mask.full(model))
+    0.25
     """
 
     def __init__(self, kept: Mapping[str, Tensor]):

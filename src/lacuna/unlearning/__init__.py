@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lacuna.data.batches import UnlearningData
-    from lacuna.unlearning.base import Outcome
+    from lacuna.unlearning.base import Outcome, Unlearner
 
-UNLEARNERS: Registry = Registry("lacuna.unlearning.methods", "unlearner", __path__[0] + "/methods")
+UNLEARNERS: Registry[type[Unlearner]] = Registry("lacuna.unlearning.methods", "unlearner", __path__[0] + "/methods")
 
 
 def unlearn(method: str, model: nn.Module, data: UnlearningData, **options: Any) -> Outcome:
@@ -25,10 +25,20 @@ def unlearn(method: str, model: nn.Module, data: UnlearningData, **options: Any)
     original's own training, where `retrain` starts), and the method's hyper-parameters.
     Returns an Outcome: the new `model`, its `mask`, and `fit` (seconds, steps, samples, history).
 
-    Raises LacunaError for an unknown method or hyper-parameter, a value out of range, or a diverged run.
+    Raises LacunaError for an unknown method or hyper-parameter, a value out of range, a model or mask that the data or
+    the method do not fit, or a diverged run.
 
-    >>> result = unlearn("ga", model, data, mask=mask, lr=1e-3)  # doctest: +SKIP
+    >>> import torch
+    >>> from lacuna import Mask, UnlearningData, unlearn
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(16, 2))
+    >>> mask = Mask.from_scores({"0.weight": model[0].weight.abs()}, sparsity="0.50")
+    >>> x, y = torch.rand(12, 1, 4, 4), torch.tensor([0, 1] * 6)
+    >>> data = UnlearningData.from_tensors(retain=(x[:8], y[:8]), forget=(x[8:], y[8:]))
+    >>> result = unlearn("neggrad_plus", model, data, mask=mask, epochs=2, batch_size=4, seed=1)
+    >>> result.fit.steps, result.mask.sparsity, int((result.model[0].weight == 0).sum())
+    (4, 0.5, 18)
     """
     # by name, so that the code digest of one method's cells does not hang on every other method
     base = importlib.import_module("lacuna.unlearning.base")
-    return base.run(UNLEARNERS[method], model, data, **options)
+    outcome: Outcome = base.run(UNLEARNERS[method], model, data, **options)
+    return outcome

@@ -92,7 +92,8 @@ class Surgery(LossUnlearner):
         self.derive(l_f, l_r, work)
         if self.clip is not None:
             clip([p.grad for p, _ in work.memory["kept"] if p.grad is not None], self.clip)
-        return (l_f + l_r).detach()
+        total: Tensor = (l_f + l_r).detach()
+        return total
 
     def labels(self, batch: Batch) -> Tensor:
         """The labels of a batch as they are learnt, int64 [n]."""
@@ -154,7 +155,8 @@ class LossWeighting(Surgery):
         """
         seed_noise(work)
         with untracked(model):
-            return self._call(self.losses, model, batches, work)
+            losses: tuple[Tensor, Tensor] = self._call(self.losses, model, batches, work)
+            return losses
 
 
 @contextlib.contextmanager

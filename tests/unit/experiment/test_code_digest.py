@@ -88,7 +88,7 @@ def test_comments_docstrings_and_layout_do_not_count(tree, name, old, new):
         ("lacuna/errors.py", "LacunaError(Exception)", "LacunaError(ValueError)"),
         # importing a module runs its packages
         ("lacuna/data/__init__.py", '"dataset"', '"data set"'),
-        ("lacuna/__init__.py", '"0.1.0"', '"0.1.1"'),
+        ("lacuna/__init__.py", '"0.2.0"', '"0.2.1"'),
     ],
 )
 def test_code_that_the_script_reaches_counts(tree, name, old, new):

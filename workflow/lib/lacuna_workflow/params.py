@@ -14,6 +14,7 @@ from lacuna.experiment.code_digest import code_digest
 from lacuna.experiment.config import Entry, Experiment
 from lacuna.experiment.feasibility import modules_of
 from lacuna.fields import build
+from lacuna.registry import Registry
 
 SCRIPTS = ROOT / "workflow" / "scripts"
 # Snakemake's wildcards of a job, by attribute and by name
@@ -113,8 +114,8 @@ class JobParams:
         """The object of a dataset's or scenario's entry; built once, not for every job."""
         if (axis, label) not in self._built:
             entry = self.experiment.entry(axis, label)
-            registry = {"datasets": DATASETS, "scenarios": SCENARIOS}[axis]
-            self._built[axis, label] = build(registry[entry.method], entry.values)
+            registries: dict[str, Registry[Any]] = {"datasets": DATASETS, "scenarios": SCENARIOS}
+            self._built[axis, label] = build(registries[axis][entry.method], entry.values)
         return self._built[axis, label]
 
     def user_files(self, axis: str, wildcard: str) -> Param:

@@ -68,5 +68,5 @@ class JobResources:
 
     def runtime_of_search(self, wildcards: Wildcards, input: Any, attempt: int) -> int:
         """Minutes of a search: every trial unlearns every start, each for no more epochs than a training has."""
-        runs = (self.experiment.tuning or {"trials": 1})["trials"] * len(input.models)
+        runs: int = (self.experiment.tuning or {"trials": 1})["trials"] * len(input.models)
         return min(runs * self.model_runtime(wildcards, input, attempt), _DAY)

@@ -23,8 +23,9 @@ class PoisonedSamples(Scenario):
     needs: ClassVar[tuple[str, ...]] = ("poisoned",)
 
     def share(self, meta: Mapping[str, Any]) -> float:
-        return meta["poisoned"]
+        return float(meta["poisoned"])
 
     def forget(self, train: np.ndarray, known: Known, rng: np.random.Generator) -> np.ndarray:
         assert known.poisoned is not None
-        return train[known.poisoned[train]]
+        triggered: np.ndarray = train[known.poisoned[train]]
+        return triggered

@@ -53,4 +53,5 @@ class Subclass(Scenario):
     def _of(self, index: np.ndarray, known: Known) -> np.ndarray:
         if known.fine is None:
             raise LacunaError("subclass: the dataset has no finer labels; allowed: one that has them")
-        return index[(known.y[index] == self.super_class) & (known.fine[index] == self.fine_class)]
+        members: np.ndarray = index[(known.y[index] == self.super_class) & (known.fine[index] == self.fine_class)]
+        return members

@@ -37,7 +37,7 @@ class WholeClass(Scenario):
 
     def share(self, meta: Mapping[str, Any]) -> float:
         # as if all classes had the same number of samples
-        return len(self.forgotten) / meta["classes"]
+        return len(self.forgotten) / int(meta["classes"])
 
     def check(self, meta: Mapping[str, Any], where: str) -> None:
         classes = meta["classes"]

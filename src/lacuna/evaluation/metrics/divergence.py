@@ -18,13 +18,15 @@ _JS_SOURCE = "Chundawat et al., AAAI 2023; Lin, IEEE Trans. Inf. Theory 1991"
 
 def kullback_leibler(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """KL(p‖q) = Σ_k p_k (ln p_k − ln q_k) of each row, in nats [n], from log-probabilities [n, classes]."""
-    return np.maximum((np.exp(p) * (p - q)).sum(1), 0.0)
+    divergence: np.ndarray = np.maximum((np.exp(p) * (p - q)).sum(1), 0.0)
+    return divergence
 
 
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """½ KL(p‖m) + ½ KL(q‖m), m = (p+q)/2, of each row, in nats [n], 0 to ln 2; from log-probabilities [n, classes]."""
     m = np.logaddexp(p, q) - math.log(2)
-    return np.minimum((kullback_leibler(p, m) + kullback_leibler(q, m)) / 2, math.log(2))
+    divergence: np.ndarray = np.minimum((kullback_leibler(p, m) + kullback_leibler(q, m)) / 2, math.log(2))
+    return divergence
 
 
 def _kl(cell: Cell, oracle: Cell, part: str) -> float:

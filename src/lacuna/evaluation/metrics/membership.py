@@ -31,18 +31,21 @@ _DISAGREE = 20.0
 
 def correctness(p: np.ndarray, y: np.ndarray) -> np.ndarray:
     """1 where the first arg-max is the label, else 0. p: probabilities [n, classes]; y: int [n]. Returns [n, 1]."""
-    return (p.argmax(1) == y).astype(np.float64)[:, None]
+    feature: np.ndarray = (p.argmax(1) == y).astype(np.float64)[:, None]
+    return feature
 
 
 def confidence(p: np.ndarray, y: np.ndarray) -> np.ndarray:
     """p_y, the probability of the label; [n, 1]."""
-    return p[np.arange(len(y)), y].astype(np.float64)[:, None]
+    feature: np.ndarray = p[np.arange(len(y)), y].astype(np.float64)[:, None]
+    return feature
 
 
 def entropy(p: np.ndarray, y: np.ndarray) -> np.ndarray:
     """−Σ p ln p in nats, 0 ln 0 = 0; [n, 1]."""
     p = p.astype(np.float64)
-    return -(p * np.log(np.maximum(p, _LOG_FLOOR))).sum(1, keepdims=True)
+    feature: np.ndarray = -(p * np.log(np.maximum(p, _LOG_FLOOR))).sum(1, keepdims=True)
+    return feature
 
 
 def modified_entropy(p: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -52,7 +55,8 @@ def modified_entropy(p: np.ndarray, y: np.ndarray) -> np.ndarray:
     own = p[rows, y]
     others = p * np.log(np.maximum(1 - p, _LOG_FLOOR))
     others[rows, y] = 0.0
-    return (-(1 - own) * np.log(np.maximum(own, _LOG_FLOOR)) - others.sum(1))[:, None]
+    feature: np.ndarray = (-(1 - own) * np.log(np.maximum(own, _LOG_FLOOR)) - others.sum(1))[:, None]
+    return feature
 
 
 def probabilities(p: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -110,7 +114,8 @@ def _attacks(cell: Cell, feature: Feature, draws: int) -> _Attacks:
         return _Attacks(cell, feature, draws)
     if "attacks" not in cell.cache:
         cell.cache["attacks"] = _Attacks(cell, feature, DRAWS)
-    return cell.cache["attacks"]
+    attacks: _Attacks = cell.cache["attacks"]
+    return attacks
 
 
 def efficacies(
@@ -204,13 +209,15 @@ def mia_confidence(cell: Cell) -> float:
     that the attack learns from; the one that papers report, of one draw."""
     if "MIA" not in cell.cache:
         cell.cache["MIA"] = _median(_of_draws(cell), DRAWS)
-    return cell.cache["MIA"]
+    median: float = cell.cache["MIA"]
+    return median
 
 
 def _of_draws(cell: Cell) -> list[float]:
     if "MIA draws" not in cell.cache:
         cell.cache["MIA draws"] = list(efficacies(cell, confidence))
-    return cell.cache["MIA draws"]
+    draws: list[float] = cell.cache["MIA draws"]
+    return draws
 
 
 @register("MIA_draws_low", **_RANGE, source=_SOURCE)
@@ -258,8 +265,9 @@ def mia_probabilities(cell: Cell) -> float:
 def _privacy(cell: Cell) -> tuple[float, float] | Absent:
     """Balanced accuracy and area under the curve of attacks on the confidence, each for the half of either set that it
     did not learn from; medians over the draws."""
-    if "privacy" in cell.cache:
-        return cell.cache["privacy"]
+    known: tuple[float, float] | None = cell.cache.get("privacy")
+    if known is not None:
+        return known
     attacks, scores = _attacks(cell, confidence, FEW_DRAWS), []
     for whole in (shadows(cell, draw=draw) for draw in range(FEW_DRAWS)):
         half = min(len(whole.retain), len(whole.test)) // 2
@@ -270,8 +278,8 @@ def _privacy(cell: Cell) -> tuple[float, float] | Absent:
         members, nonmembers = (decision(_values(part, confidence, rows[half:])) for part, rows in held_out)
         scores.append((balanced_accuracy(members, nonmembers), auc(members, nonmembers)))
     accuracy, area = np.median(scores, axis=0)
-    cell.cache["privacy"] = float(accuracy), float(area)
-    return cell.cache["privacy"]
+    known = cell.cache["privacy"] = float(accuracy), float(area)
+    return known
 
 
 @register("MIA_privacy", **_PRIVACY, unit="%", low=0.0, high=100.0, better=50.0)

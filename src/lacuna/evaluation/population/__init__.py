@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from lacuna.errors import LacunaError
-from lacuna.evaluation import Values
-from lacuna.evaluation.cell import note_of
+from lacuna.evaluation import Metric, Values
 from lacuna.evaluation.population.pool import Pool as Pool
 from lacuna.predictions import margin as margin
 from lacuna.registry import Registry
 
-POPULATION_METRICS: Registry = Registry("lacuna.evaluation.population", "population metric", __path__[0])
+POPULATION_METRICS: Registry[Metric[Pool]] = Registry("lacuna.evaluation.population", "population metric", __path__[0])
 
 
 def evaluate_population(
@@ -32,19 +30,12 @@ def evaluate_population(
     """
     for label, oracle in (oracles or {}).items():
         pool.check_comparable(oracle, label)
-    found: dict[str, float] = {}
+    values = Values()
     for name in POPULATION_METRICS if metrics is None else metrics:
         metric = POPULATION_METRICS[name]
         if not metric.about["oracle"]:
-            found[name] = metric(pool)
+            values.enter(name, metric(pool))
             continue
         for label, oracle in (oracles or {}).items():
-            found[f"{name}/{label}"] = metric(pool, oracle)
-    values = Values()
-    for name, value in found.items():
-        if not abs(value) < float("inf"):
-            raise LacunaError(f"metric '{name}' is {value}; allowed: a finite number")
-        values[name] = float(value)
-        if note_of(value):
-            values.notes[name] = note_of(value)
+            values.enter(f"{name}/{label}", metric(pool, oracle))
     return values

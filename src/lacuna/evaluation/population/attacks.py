@@ -115,7 +115,8 @@ def rmia(phi: np.ndarray, population: np.ndarray, held_out: np.ndarray, gamma: f
 def _log_mean(logs: np.ndarray) -> np.ndarray:
     """log of the mean of exp over the first axis."""
     top = logs.max(0)
-    return top + np.log(np.exp(logs - top).mean(0))
+    mean: np.ndarray = top + np.log(np.exp(logs - top).mean(0))
+    return mean
 
 
 def nomus(test_accuracy: float, attack_accuracy: float, weight: float = 0.5) -> float:

@@ -40,7 +40,8 @@ def klom(
     q = np.where(p > 0, np.maximum(q, least), q)
     q /= q.sum(0)
     seen = p > 0
-    return np.where(seen, p * np.log(np.where(seen, p, 1.0) / np.where(seen, q, 1.0)), 0.0).sum(0)
+    divergence: np.ndarray = np.where(seen, p * np.log(np.where(seen, p, 1.0) / np.where(seen, q, 1.0)), 0.0).sum(0)
+    return divergence
 
 
 def _frequencies(x: np.ndarray, bins: int) -> np.ndarray:
@@ -102,7 +103,8 @@ def _counted(x: np.ndarray, ordered: np.ndarray, start: np.ndarray, stop: np.nda
     upto = np.searchsorted(np.sort(x), ordered, side="right")
     from_left = np.append(below, len(x))[start]
     from_right = np.append(0, upto)[stop]
-    return np.maximum(from_right - from_left, 0)
+    count: np.ndarray = np.maximum(from_right - from_left, 0)
+    return count
 
 
 def _evidence(fpr: np.ndarray, fnr: np.ndarray, delta: float) -> float:

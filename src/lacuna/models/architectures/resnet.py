@@ -103,7 +103,8 @@ class ResNet(nn.Module):
         he_initialisation(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.groups(self.stem(x)).mean((2, 3)))
+        logits: Tensor = self.classifier(self.groups(self.stem(x)).mean((2, 3)))
+        return logits
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,8 @@ class Swin(nn.Module):
                 nn.init.trunc_normal_(table, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.body(x)
+        logits: Tensor = self.body(x)
+        return logits
 
 
 @register("swin_t")

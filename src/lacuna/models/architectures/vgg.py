@@ -38,7 +38,8 @@ class Vgg(nn.Module):
         he_initialisation(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.features(x).mean((2, 3)))
+        logits: Tensor = self.classifier(self.features(x).mean((2, 3)))
+        return logits
 
 
 @register("vgg16_bn")

@@ -29,7 +29,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         n, tokens, width = x.shape
         q, k, v = self.qkv(x).view(n, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        return self.project(scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, tokens, width))
+        mixed: Tensor = self.project(scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, tokens, width))
+        return mixed
 
 
 class Block(nn.Module):
@@ -45,7 +46,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x))
-        return x + self.contract(gelu(self.expand(self.norm2(x))))
+        mixed: Tensor = x + self.contract(gelu(self.expand(self.norm2(x))))
+        return mixed
 
 
 class VisionTransformer(nn.Module):
@@ -80,7 +82,8 @@ class VisionTransformer(nn.Module):
             raise LacunaError(f"vit.patch: {size} does not divide {shape}; allowed: a patch that does")
         x = self.patch(x)
         where = positions(x.shape[2], x.shape[3], x.shape[1], x.device).to(x.dtype)
-        return self.classifier(self.norm(self.blocks(x.flatten(2).transpose(1, 2) + where)).mean(1))
+        logits: Tensor = self.classifier(self.norm(self.blocks(x.flatten(2).transpose(1, 2) + where)).mean(1))
+        return logits
 
 
 def positions(height: int, width: int, channels: int, device: torch.device) -> Tensor:

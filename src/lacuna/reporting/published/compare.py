@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -216,7 +216,8 @@ class Ours:
     def entry(self, axis: str, label: str) -> Mapping[str, Any]:
         """The grid entry behind a label of the tables; un-pruned cells stand among the unlearners."""
         beside = self.grid.get("unprune", {}) if axis == "unlearner" else {}
-        return {**self.grid[f"{axis}s"], **beside}[label]
+        entry: Mapping[str, Any] = {**self.grid[f"{axis}s"], **beside}[label]
+        return entry
 
     def values(self, row: Mapping[str, Any]) -> str:
         """Every hyper-parameter of a row's method."""
@@ -266,7 +267,7 @@ def _matches(ours: Ours, row: Published) -> tuple[list[tuple[Mapping[str, Any], 
     left = [mine for mine in ours.rows if mine["metric"] == ours.metric(row.metric)]
     if not left:
         return [], f"no metric {row.metric}"
-    steps = {
+    steps: dict[str, Callable[[Mapping[str, Any]], bool]] = {
         f"scenario {row.told['scenario']}": lambda r: not _unlike(ours, r, row, "scenario", "scenario"),
         f"sparsity {row.told['sparsity']}": lambda r: Decimal(r["sparsity"]) == Decimal(row.told["sparsity"]),
         f"method {row.told['method']}": lambda r: not _unlike(ours, r, row, "unlearner", "method"),
@@ -364,7 +365,7 @@ def _gap_of_means(ours: Ours, mine: Mapping[str, Any]) -> float:
         if own is None or of_oracle is None:
             return math.nan
         gaps.append(abs(own["mean"] - of_oracle["mean"]))
-    return sum(gaps) / len(gaps)
+    return float(sum(gaps) / len(gaps))
 
 
 def _joined(parts: list[str]) -> str | None:

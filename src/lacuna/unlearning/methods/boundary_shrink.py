@@ -58,4 +58,5 @@ class BoundaryShrink(LossUnlearner):
             moved = x + self.epsilon / std * gradient.sign()
             if data.images.dtype == torch.uint8:
                 moved = moved.clamp(-mean / std, (1 - mean) / std)
-            return model(moved).scatter(1, y[:, None], -torch.inf).argmax(1)
+            nearest: Tensor = model(moved).scatter(1, y[:, None], -torch.inf).argmax(1)
+            return nearest
