@@ -34,16 +34,19 @@ lint: $(STAMP)
 	.venv/bin/mypy
 	.venv/bin/snakemake --lint
 	.venv/bin/python -m lacuna.commands.docs --check
+	PYTHONPATH=workflow/lib .venv/bin/python -m lacuna_workflow.environment --check
 
 format: $(STAMP)
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 	.venv/bin/snakefmt Snakefile workflow
 
-# Pins every dependency again from pyproject.toml; the address of the package index is not recorded.
+# Pins every dependency again from pyproject.toml, here and in workflow/envs/lacuna.yaml; the address of the package
+# index is not recorded.
 lock: $(STAMP)
 	.venv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --python-version 3.11 --extra dev pyproject.toml --output-file requirements.txt
+	PYTHONPATH=workflow/lib .venv/bin/python -m lacuna_workflow.environment
 
 # The pages that are generated from the sources.
 docs: $(STAMP)

@@ -12,8 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
-from packaging.requirements import Requirement
 
 from lacuna.artifacts.files import mark_of, read_npz, read_tensors, unpack_bits
 from lacuna.data.batches import Augment, UnlearningData
@@ -26,7 +24,7 @@ from lacuna.sparsity.mask import prunable
 from lacuna.training.origin import Origin
 from lacuna.unlearning import unlearn
 
-from .project import DRAWN, ROOT, STATES, UNLEARNERS, Project, changed
+from .project import DRAWN, STATES, UNLEARNERS, Project, changed
 
 ORACLES = ("retrain", "retrain_exact")
 COORDINATES = ["dataset", "model", "recipe", "seed", "scenario", "pruner", "sparsity", "unlearner"]
@@ -376,22 +374,6 @@ def test_lint_is_clean(fresh: Project) -> None:
     """snakemake --lint has nothing to say about the default experiment."""
     done = fresh.run("--lint", "--configfile", "config/config.yaml")
     assert done.code == 0, done.output
-
-
-def test_conda_environment_is_the_pinned_one() -> None:
-    """workflow/envs/lacuna.yaml names the versions that requirements.txt pins."""
-    conda = yaml.safe_load((ROOT / "workflow/envs/lacuna.yaml").read_text())["dependencies"]
-    python = next(item for item in conda if isinstance(item, str) and item.startswith("python ")).partition("=")[2]
-    environment = {"python_version": python, "python_full_version": f"{python}.0"}
-    pinned = {}
-    for line in (ROOT / "requirements.txt").read_text().splitlines():
-        if re.match(r"[a-z]", line):
-            requirement = Requirement(line.rstrip("\\ "))
-            if requirement.marker is None or requirement.marker.evaluate(environment):
-                pinned[requirement.name] = str(requirement.specifier)
-    named = [Requirement(item) for item in next(item["pip"] for item in conda if isinstance(item, dict))]
-    assert {"torch", "numpy", "safetensors"} <= {requirement.name for requirement in named}
-    assert {r.name: str(r.specifier) for r in named} == {r.name: pinned[r.name] for r in named}
 
 
 def test_recipes_are_compared_where_there_are_two(finished: Project, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ class Objective:
 
     def backward(self, model: nn.Module, batches: Mapping[str, Batch], work: Work) -> Tensor:
         """Leave the gradient in the parameters; returns the loss that is shown. The default derives `loss` once."""
-        loss = self._call(self.loss, model, batches, work)
+        loss: Tensor = self._call(self.loss, model, batches, work)
         loss.backward()
         return loss.detach()
 

@@ -1,5 +1,12 @@
 """How originals and oracles are trained: one file per recipe."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from lacuna.registry import Registry
 
-RECIPES: Registry = Registry("lacuna.training.recipes", "recipe", __path__[0])
+if TYPE_CHECKING:
+    from lacuna.training.recipe import Recipe
+
+RECIPES: Registry[type[Recipe]] = Registry("lacuna.training.recipes", "recipe", __path__[0])
