@@ -718,7 +718,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="faults whose name has this text")
     parser.add_argument("--rounds", type=int, default=1, help="how often the whole list is gone through")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0, help="the harm that the first kind of file meets first")
+    parser.add_argument("--share", default="0/1", help="of the kinds of files: 0/2 and 1/2 make two processes")
     parser.add_argument("--minutes", type=float, default=1e9, help="no harm to another file begins later")
     parser.add_argument("--patience", type=float, default=8, help="the bound of a run: 400 s, or so many clean runs")
     parser.add_argument("--folder", type=Path, help="where the trees are made (default: a temporary one)")
@@ -734,6 +734,7 @@ def main() -> None:
     }
     harms = {name: f for name, f in HARMS.items() if given.where != "cluster" and given.only in name}
     told: dict[str, list[str]] = {name: [] for name in (*faults, *harms)}
+    kinds: dict[str, list[str]] = {}
     began, count, alike = time.monotonic(), 0, 0
     if faults:
         local = finished(folder / "clean", EXPERIMENT | {"grid": GRID, "metrics": ["UA", "RA", "TA"]}, "tables")
@@ -755,15 +756,16 @@ def main() -> None:
         BOUND = max(BOUND, given.patience * float((folder / "wide.seconds").read_text()))
         kinds = kinds_of_file(whole / "results")
         print(f"{len(kinds)} kinds of file: {', '.join(kinds)}", flush=True)
-    # a harm of each kind of file first, then another one
-    for turn in range(given.first, given.first + given.rounds * len(harms)):
-        for number in range(len(kinds) if harms else 0):
+    # one harm of every kind of file first, then another one
+    first, of = map(int, given.share.split("/"))
+    for turn in range(given.rounds * len(harms)):
+        for number in range(first, len(kinds), of):
             if time.monotonic() - began > 60 * given.minutes:
                 break
             count += 1
-            name = list(harms)[(turn + number) % len(harms)]
+            name = random.Random(f"{given.seed} {number}").sample(list(harms), len(harms))[turn % len(harms)]
             rng = random.Random(f"{given.seed} {turn} {name} {number}")
-            trial = Trial(whole.copy(folder / f"{given.first}{count:03}"), rng, "", (), number, other)
+            trial = Trial(whole.copy(folder / f"{first}{count:03}"), rng, "", (), number, other)
             try:
                 told[name].append(one_trial(name, trial, harms[name], whole))
             except Alike:

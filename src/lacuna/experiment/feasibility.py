@@ -267,7 +267,7 @@ def _check_logits(logits: Any, images: int, classes: int, when: str) -> None:
     made = tuple(logits.shape) if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
     if made != (images, classes):
         raise LacunaError(f"{when} it gives {made}; allowed: logits of the shape ({images}, {classes})")
-    if not logits.is_floating_point():
+    if logits.dtype not in (torch.float32, torch.float64):
         raise LacunaError(f"{when} it gives {_type(logits)}; allowed: logits in float32 or float64")
 
 
@@ -336,13 +336,19 @@ def _train(network: Any, question: Question) -> None:
     logits = predicted(network)
     if not logits.isfinite().all():
         raise LacunaError("for images of noise its logits are not finite; allowed: finite numbers")
-    rows = logits.double().sum(1)
-    if bool((logits >= 0).all()) and bool(((rows - 1).abs() < 1e-4).all()):
-        raise LacunaError("its outputs sum to 1 for every image; allowed: logits, so leave out the last softmax")
     if not torch.equal(predicted(network), logits):
         raise LacunaError(
             "in evaluation mode it gives other logits for the same images; allowed: random draws in training mode alone"
         )
+    scale = float(logits.abs().max().clamp(min=1.0))
+    with torch.no_grad(), evaluating(network):
+        alone = network(x[:2].clone())
+    if not float((alone - logits[:2]).abs().max()) <= 1e-3 * scale:
+        raise LacunaError(
+            "in evaluation mode an image's logits depend on the other images of its batch; allowed: statistics of the "
+            "batch in training mode alone (batch norm with track_running_stats)"
+        )
+    _check_unbounded(network, predicted)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         save_state(path, state_of(network))
@@ -353,13 +359,50 @@ def _train(network: Any, question: Question) -> None:
             reason = str(error).partition("architecture (")[2].rpartition("); delete")[0]
             raise LacunaError(f"its state cannot be loaded again ({reason}); allowed: a state_dict that can") from None
     again = predicted(other)
-    scale = float(logits.abs().max().clamp(min=1.0))
     if not float((again - logits).abs().max()) <= 1e-5 * scale:
         where = _outside(network, other)
         raise LacunaError(
             f"another network with its state_dict gives other logits{f', {where} differs' if where else ''}; allowed: "
             "all that the outputs depend on is a parameter or a buffer (register_buffer without persistent=False), or "
             "the same whenever the network is made"
+        )
+    _check_training_repeats(network, other, x)
+
+
+def _check_training_repeats(network: Any, other: Any, x: Any) -> None:
+    """Two networks of one state draw alike: a training that goes on from a checkpoint ends where it would have."""
+    import torch
+
+    from lacuna.randomness import seeded
+
+    shown = []
+    for model in (network, other):
+        model.train()
+        with torch.no_grad(), seeded(0):
+            shown.append(model(x.clone()))
+    if not float((shown[0] - shown[1]).abs().max()) <= 1e-5 * float(shown[0].abs().max().clamp(min=1.0)):
+        raise LacunaError(
+            "in training mode another network with its state_dict gives other logits; allowed: random draws from the "
+            "global streams of torch, NumPy or Python, and no memory outside the state_dict"
+        )
+
+
+def _check_unbounded(network: Any, predicted: Any) -> None:
+    """Outputs in [0, 1] whatever goes into them are probabilities, of a softmax or of a sigmoid."""
+    import torch
+
+    from lacuna.models.anatomy import classifier
+    from lacuna.models.inference import copy_of
+
+    steep = copy_of(network)
+    with torch.no_grad():
+        for parameter in classifier(steep)[1].parameters():
+            parameter.mul_(1e4)
+    outputs = predicted(steep)
+    if bool(((outputs >= 0) & (outputs <= 1 + 1e-4)).all()):
+        raise LacunaError(
+            "its outputs lie in [0, 1] whatever its classifier gives; allowed: logits, so leave out the last softmax "
+            "or sigmoid"
         )
 
 

@@ -86,6 +86,50 @@ class Softmax(Net):
         return super().forward(x).softmax(1)
 
 
+class Sigmoids(Net):
+    def forward(self, x):
+        return super().forward(x).sigmoid()
+
+
+class Rounding(Net):
+    def forward(self, x):
+        return super().forward(x).half()
+
+
+class Neighbours(Net):
+    "Statistics of the batch in evaluation mode too."
+
+    def forward(self, x):
+        x = self.features(x)
+        return self.fc(x - x.mean(0))
+
+
+class Counting(Net):
+    "Stochastic depth that grows with a count of its own, which no checkpoint keeps."
+
+    steps = 0
+
+    def features(self, x):
+        x = super().features(x)
+        if self.training:
+            self.steps += 1
+        return x * (1 + self.steps) if self.training else x
+
+
+class Unseeded(Net):
+    def features(self, x):
+        x = super().features(x)
+        return x * torch.from_numpy(np.random.default_rng().random(6)).float() if self.training else x
+
+
+class Seeded(Net):
+    "Dropout by the global stream of NumPy, which a job seeds at every step."
+
+    def features(self, x):
+        x = super().features(x)
+        return x * torch.from_numpy(np.random.rand(6)).float() if self.training else x
+
+
 class Infinite(Net):
     def forward(self, x):
         return super().forward(x) / 0
@@ -277,7 +321,7 @@ def test_so_can_every_pruner(method):
         assert said(axis="pruners", method=method, sparsity="0.50", options={"compact": True}) == ""
 
 
-@pytest.mark.parametrize("kind", ["Net", "Tied", "Frozen", "Attending", "Spectral"])
+@pytest.mark.parametrize("kind", ["Net", "Tied", "Frozen", "Attending", "Spectral", "Seeded"])
 def test_networks_of_many_kinds_are_allowed(kind):
     assert said(kind) == ""
     for method in ("omp", "snip", "grasp", "synflow", "taylor"):
@@ -351,7 +395,12 @@ def test_so_is_a_tensor_that_training_moves():
     ("kind", "more", "sentence"),
     [
         ("Aux", {}, "in training mode, for 6 images, it gives a tuple; allowed: logits of the shape (6, 3)"),
-        ("Softmax", {}, "its outputs sum to 1 for every image; allowed: logits, so leave out the last softmax"),
+        ("Softmax", {}, "its outputs lie in [0, 1] whatever its classifier gives; allowed: logits, so leave out the"),
+        ("Sigmoids", {}, "its outputs lie in [0, 1] whatever its classifier gives; allowed: logits, so leave out the"),
+        ("Rounding", {}, "for 2 images it gives float16; allowed: logits in float32 or float64"),
+        ("Neighbours", {}, "in evaluation mode an image's logits depend on the other images of its batch; allowed:"),
+        ("Counting", {}, "in training mode another network with its state_dict gives other logits; allowed: random"),
+        ("Unseeded", {}, "in training mode another network with its state_dict gives other logits; allowed: random"),
         ("Infinite", {}, "for images of noise its logits are not finite; allowed: finite numbers"),
         ("Dropping", {}, "in evaluation mode it gives other logits for the same images; allowed: random draws in"),
         ("Locked", {}, "it cannot be copied (TypeError: cannot pickle '_thread.lock' object); allowed:"),
