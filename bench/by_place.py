@@ -27,8 +27,8 @@ from typing import Any
 
 import pandas as pd
 
-from lacuna.experiment.config import read_yaml
 from lacuna.experiment.overlay import SUFFIX, as_yaml
+from lacuna.experiment.yaml_files import read_yaml
 from lacuna.reporting.tables.aggregation import contest_of
 from lacuna.reporting.tables.files import read_table, write_table
 from lacuna.reporting.tables.sparsity import sparsity_table

@@ -15,7 +15,9 @@ from pathlib import Path
 
 from lacuna.errors import LacunaError
 from lacuna.experiment import catalogue
-from lacuna.experiment.config import Experiment, load, located, read_yaml, shown
+from lacuna.experiment.config import load
+from lacuna.experiment.grid import Experiment
+from lacuna.experiment.yaml_files import located, read_yaml, shown
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from lacuna.evaluation.population.distance import FEW_MODELS
 from lacuna.evaluation.statistics import MIN_SEEDS, least_effect
-from lacuna.experiment.config import DENSE, Experiment
+from lacuna.experiment.coordinates import DENSE
+from lacuna.experiment.grid import Experiment
 
 
 def limits_of(experiment: Experiment) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 A_DAY = 24 * 60  # minutes
 MAPPED_MB = 16_000
@@ -35,3 +36,8 @@ def allowed(minutes: float, attempt: int = 1) -> int:
     Long limits wait long in the queue, and the next attempt goes on from the checkpoint.
     """
     return min(round(minutes * attempt), A_DAY)
+
+
+def gpus_for(device: str) -> int:
+    """GPUs that a job asks for: one where the config wants one and, with device: auto, this machine has one."""
+    return int(device == "cuda" or (device == "auto" and Path("/dev/nvidia0").exists()))

@@ -20,7 +20,9 @@ from lacuna.errors import LacunaError
 from lacuna.evaluation import default_metrics
 from lacuna.experiment import catalogue
 from lacuna.experiment import feasibility as reachable
-from lacuna.experiment.config import canonical_sparsity, load, located, read_yaml
+from lacuna.experiment.config import load
+from lacuna.experiment.coordinates import canonical_sparsity
+from lacuna.experiment.yaml_files import located, read_yaml
 from lacuna.fields import values_of
 from lacuna.measurement.linear_probe import Probing
 from lacuna.measurement.relearning import Relearning

@@ -11,8 +11,8 @@ from lacuna.data import DATASETS, SCENARIOS
 from lacuna.data.user_files import content_of_files
 from lacuna.experiment.catalogue import Catalogue
 from lacuna.experiment.code_digest import code_digest
-from lacuna.experiment.config import Entry, Experiment
 from lacuna.experiment.feasibility import modules_of
+from lacuna.experiment.grid import Entry, Experiment
 from lacuna.fields import build
 from lacuna.registry import Registry
 

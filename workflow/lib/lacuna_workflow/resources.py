@@ -9,7 +9,8 @@ from typing import Any
 from lacuna_workflow.params import Wildcards
 
 from lacuna.experiment import limits
-from lacuna.experiment.config import Experiment, gpus_for
+from lacuna.experiment.grid import Experiment
+from lacuna.experiment.limits import gpus_for
 from lacuna.experiment.shadow_plan import models_of
 
 _DAY = 24 * 60

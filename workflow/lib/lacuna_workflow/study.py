@@ -14,8 +14,10 @@ from lacuna.artifacts.files import use_results
 from lacuna.errors import LacunaError
 from lacuna.experiment import catalogue
 from lacuna.experiment.catalogue import Catalogue
-from lacuna.experiment.config import Experiment, load, located, results_of
+from lacuna.experiment.config import load, results_of
 from lacuna.experiment.foresight import limits_of
+from lacuna.experiment.grid import Experiment
+from lacuna.experiment.yaml_files import located
 
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 # what a plan leaves for the next

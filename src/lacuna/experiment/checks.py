@@ -1,0 +1,235 @@
+"""What a schema cannot say: entries that contradict each other, or the data, or what a network can do."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lacuna.artifacts.cache import read_cache, write_cache
+from lacuna.artifacts.files import read_json
+from lacuna.data import DATASETS, SCENARIOS
+from lacuna.errors import LacunaError
+from lacuna.experiment.catalogue import Catalogue
+from lacuna.experiment.coordinates import AXES, DENSE
+from lacuna.experiment.feasibility import Answer, Question, answers
+from lacuna.experiment.grid import Entry, Experiment
+from lacuna.fields import build
+from lacuna.sparsity.rounds import rounds_to
+
+OF_BACKDOORS = {"SA", "ASR"}
+# names that Windows keeps for devices, with any suffix
+_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
+# what Snakemake looks for at the end of a wildcard's value
+_REPEATED = re.compile(r"(.+)\1{19,}$")
+# where a plan leaves what the networks cost for the processes of its jobs
+SIZES = "sizes.json"
+
+
+def check_meaning(experiment: Experiment, catalogue: Catalogue) -> None:
+    """What a schema cannot say: entries that contradict each other."""
+    axes = experiment.axes
+    if not experiment.oracles:
+        oracles = [k for k, facts in catalogue["unlearners"].items() if facts["oracle"]]
+        raise LacunaError(f"grid.unlearners: no oracle to compare with; add one of: {', '.join(oracles)}")
+    if DENSE in axes["pruners"]:
+        raise LacunaError("grid.pruners.dense: this label is not allowed; it names the unpruned state")
+    if experiment.shadows is not None and axes["unprune"]:
+        raise LacunaError(
+            "grid.unprune: is not allowed with grid.shadows, because shadow models are not un-pruned; "
+            "allowed: one of the two in an experiment"
+        )
+    for label, entry in axes["recipes"].items():
+        rewind, epochs = entry.values["rewind_epoch"], entry.values["epochs"]
+        if rewind >= epochs:
+            raise LacunaError(
+                f"grid.recipes.{label}.rewind_epoch: {rewind} is not allowed; "
+                f"allowed: 0 to {epochs - 1} (training has {epochs} epochs)"
+            )
+    for pruner, sparsity in _sparse(experiment):
+        try:
+            rounds_to(sparsity, axes["pruners"][pruner].values.get("rate"))
+        except LacunaError as error:
+            raise LacunaError(f"grid.pruners.{pruner}.{error}") from None
+    for name, scenario in axes["scenarios"].items():
+        _check_needs(f"grid.scenarios.{name}", scenario, axes)
+    for label, entry in axes["unlearners"].items():
+        suits = catalogue["unlearners"][entry.method]["scenarios"]
+        for name, scenario in axes["scenarios"].items():
+            if suits is not None and scenario.method not in suits:
+                raise LacunaError(
+                    f"grid.unlearners.{label}: {entry.method} cannot work on scenario '{name}' ({scenario.method}); "
+                    f"allowed: {', '.join(suits)}"
+                )
+
+
+def check_labels(merged: Mapping[str, Any]) -> None:
+    """Refuse labels that cannot name files everywhere, beyond what their pattern says: they go into paths."""
+    grid = merged["grid"]
+    axes = {f"grid.{axis}": list(grid[axis] or {}) for axis in AXES.values()}
+    axes["transfer.targets"] = list((merged.get("transfer") or {}).get("targets") or {})
+    axes["grid.unprune"] = [entry["label"] for entry in grid.get("unprune") or [] if entry.get("label")]
+    for where, label in (("name", merged["name"]), *((f"{w}.{label}", label) for w in axes for label in axes[w])):
+        if label.partition(".")[0].upper() in _DEVICES:
+            raise LacunaError(f"{where}: '{label}' is not allowed, Windows has a device of this name; allowed: another")
+        if _REPEATED.search(label):
+            raise LacunaError(f"{where}: '{label}' is not allowed, Snakemake takes its end for an endless repetition")
+    for where, labels in axes.items():
+        # files of one axis lie beside each other
+        beside: dict[str, str] = {}
+        for label in labels:
+            other = beside.setdefault(label.casefold(), label)
+            if other != label:
+                raise LacunaError(
+                    f"{where}.{label}: differs from '{other}' in capitals alone, which not every file system "
+                    "tells apart; allowed: another label"
+                )
+
+
+def _check_needs(where: str, scenario: Entry, axes: Mapping[str, Mapping[str, Entry]]) -> None:
+    """Refuse a scenario where the grid has not what it reads beside the labels."""
+    needs = SCENARIOS[scenario.method].needs
+    for label, dataset in axes["datasets"].items():
+        if "poisoned" in needs and not dataset.values["backdoor"]:
+            raise LacunaError(
+                f"{where}: dataset '{label}' has no backdoor, which {scenario.method} forgets; "
+                "allowed: datasets with backdoor: {}"
+            )
+    for key, axis in (("model", "models"), ("recipe", "recipes")):
+        if "scores" in needs and scenario.values[key] not in axes[axis]:
+            raise LacunaError(
+                f"{where}.{key}: '{scenario.values[key]}' is not known; allowed: a label of grid.{axis}: "
+                f"{', '.join(axes[axis])}"
+            )
+
+
+def check_dataset(label: str, meta: Mapping[str, Any], axes: Mapping[str, Mapping[str, Entry]]) -> None:
+    """Refuse what does not suit a dataset: its backdoor, a scenario."""
+    entry = axes["datasets"][label]
+    if backdoor := build(DATASETS[entry.method], entry.values).backdoor:
+        backdoor.check(meta["classes"], meta["shape"], f"grid.datasets.{label}.backdoor")
+    for name, given in axes["scenarios"].items():
+        scenario, where = build(SCENARIOS[given.method], given.values), f"grid.scenarios.{name}"
+        if "fine" in scenario.needs and not meta["fine"]:
+            raise LacunaError(
+                f"{where}: dataset '{label}' has no finer labels, which {given.method} needs; "
+                "allowed: a dataset that has them (cifar100 with labels: coarse, npz with fine_train and fine_test)"
+            )
+        scenario.check(meta, where)
+
+
+def unselective(
+    axes: Mapping[str, Mapping[str, Entry]], metas: Mapping[str, Mapping[str, Any]], catalogue: Catalogue
+) -> Iterator[str]:
+    """A warning for each unlearner and scenario that can change nothing: see `Unlearner.capped`."""
+    for (label, entry), (name, given) in itertools.product(axes["unlearners"].items(), axes["scenarios"].items()):
+        if (capped := catalogue["unlearners"][entry.method].get("capped")) is None:
+            continue
+        field_name, variant = capped
+        value, scenario = entry.values[field_name], build(SCENARIOS[given.method], given.values)
+        for dataset, meta in metas.items():
+            source = axes["datasets"][dataset]
+            backdoor = build(DATASETS[source.method], source.values).backdoor
+            share = scenario.share({"poisoned": backdoor.share if backdoor else 0, **meta})
+            # a hair's breadth for shares that are no binary numbers
+            if entry.values["variant"] == variant and share and value * share >= 1 - 1e-9:
+                yield (
+                    f"grid.unlearners.{label}.{field_name}: {value:g} is at least n/n_f, about {1 / share:.3g} for "
+                    f"scenario '{name}' on {dataset}: with variant {variant} {entry.method} can select nothing and "
+                    f"returns the model as it was; a smaller {field_name} can select, or variant: batch"
+                )
+
+
+def _sparse(experiment: Experiment) -> list[tuple[str, str]]:
+    """Pruner and sparsity of every sparse state."""
+    return [(state.rpartition("-")[0], state.rpartition("-")[2]) for state in experiment.states if state != DENSE]
+
+
+def check_models(
+    experiment: Experiment, catalogue: Catalogue, metas: Mapping[str, dict[str, Any]], cache: str | Path
+) -> dict[tuple[str, str], Answer]:
+    """What every network costs on every dataset.
+
+    Refuses a network that does not work on a dataset, a pruner that cannot bring it to a sparsity, an unlearner that
+    cannot work on it.
+    """
+    models, pruners, unlearners = (experiment.axes[axis] for axis in ("models", "pruners", "unlearners"))
+    checking = [label for label, entry in unlearners.items() if catalogue["unlearners"][entry.method]["checks"]]
+    asked: list[tuple[str, Question]] = []
+    places: dict[tuple[str, str], int] = {}
+    for (dataset, facts), (model, entry) in itertools.product(metas.items(), models.items()):
+        network, meta = _flat(entry), {key: facts[key] for key in ("classes", "shape")}
+        places[dataset, model] = len(asked)
+        asked.append((f"grid.models.{model}: on {dataset}", Question(network, meta)))
+        for pruner, sparsity in _sparse(experiment):
+            where = f"grid.pruners.{pruner}: {model} on {dataset} cannot be pruned to {sparsity}"
+            asked.append((where, Question(network, meta, "pruners", _flat(pruners[pruner]), sparsity)))
+        # one of the user's is tried with every method
+        for unlearner in unlearners if "import" in network else checking:
+            where = f"grid.unlearners.{unlearner}: cannot work on {model}"
+            asked.append((where, Question(network, meta, "unlearners", _flat(unlearners[unlearner]))))
+    told = answers([question for _, question in asked], catalogue, cache)
+    for (where, _), answer in zip(asked, told, strict=True):
+        if "refused" in answer:
+            raise LacunaError(f"{where}: {answer['refused']}")
+    return {key: told[place] for key, place in places.items()}
+
+
+def keep_sizes(experiment: Experiment, path: Path) -> None:
+    """Beside those of other experiments; a job need not ask again, which would read the user's data."""
+    sizes = kept_sizes(path)
+    if sizes != sizes | experiment.sizes:
+        # a read-only working directory only costs a job its true size
+        with contextlib.suppress(OSError):
+            write_cache(path, SIZES, {"/".join(key): size for key, size in (sizes | experiment.sizes).items()})
+
+
+def kept_sizes(path: Path) -> dict[tuple[str, str], Answer]:
+    kept = read_cache(path, SIZES) or {}
+    return {(key.partition("/")[0], key.partition("/")[2]): size for key, size in kept.items()}
+
+
+def check_channels(experiment: Experiment, metas: Mapping[str, dict[str, Any]]) -> None:
+    """Refuse a target whose images a network cannot be shown: grey and colour become each other, nothing else does."""
+    for target, dataset in itertools.product(experiment.axes["targets"], experiment.axes["datasets"]):
+        channels, own = metas[target]["shape"][0], metas[dataset]["shape"][0]
+        if channels not in (own, 1) and (channels, own) != (3, 1):
+            raise LacunaError(
+                f"transfer.targets.{target}: images of {channels} channels cannot be shown to networks of {dataset}; "
+                f"allowed: {own}, 1, or 3 for a network for 1"
+            )
+
+
+@contextlib.contextmanager
+def named(where: str, entry: Entry) -> Iterator[None]:
+    """Give an error about an entry's files the key of the entry, or of the option that names the file."""
+    try:
+        yield
+    except LacunaError as error:
+        told = str(error)
+        if told.startswith(where):
+            raise
+        texts = {key: value for key, value in entry.values.items() if isinstance(value, str) and value}
+        option = next((f".{key}" for key, value in texts.items() if told.startswith(value)), "")
+        raise LacunaError(f"{where}{option}: {told}") from None
+
+
+def _flat(entry: Entry) -> dict[str, Any]:
+    return {"method": entry.method, **entry.values}
+
+
+def meta_of(label: str, entry: Entry, data_folder: Path) -> dict[str, Any]:
+    """`classes`, `shape` and `fine` of a dataset; its files are read only if they changed since they were ingested."""
+    dataset = build(DATASETS[entry.method], entry.values)
+    stored = data_folder / label / "meta.json"
+    try:
+        meta = read_json(stored)
+        if meta["entry"] == {"method": entry.method, **entry.values} and meta.get("content", "") == dataset.content():
+            shape = [int(n) for n in meta["shape"]]
+            return {"classes": int(meta["classes"]), "shape": shape, "fine": int(meta.get("fine", 0))}
+    except (OSError, LacunaError, KeyError, TypeError, ValueError, AttributeError):
+        pass  # nothing usable is stored: ask the dataset itself
+    return {"classes": dataset.classes(), "shape": list(dataset.shape()), "fine": dataset.fine()}

@@ -1,0 +1,80 @@
+"""Which figures an experiment has something to show in, and what the others lack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lacuna.errors import LacunaError
+from lacuna.experiment.catalogue import Catalogue
+from lacuna.experiment.coordinates import DENSE
+from lacuna.experiment.entries import chosen_of
+from lacuna.experiment.grid import OPTIONAL_TABLES, Experiment
+
+
+def figures_of(
+    merged: Mapping[str, Any], experiment: Experiment, catalogue: Catalogue
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The figures that are asked for, by default all that have something to show; and what others lack.
+
+    Of the others those alone that ordinary choices leave out: not what needs a metric or a part of the grid on request.
+    """
+    facts = catalogue["figures"]
+    lacking = {figure: _lacking(facts[figure], experiment, catalogue) for figure in facts}
+    chosen = chosen_of("figures", merged, catalogue)
+    if "figures" in merged:
+        for position, figure in enumerate(chosen):
+            if lacking[figure]:
+                raise LacunaError(
+                    f"figures[{position}]: '{figure}' has nothing to show; allowed with: {', '.join(lacking[figure])}"
+                )
+        return chosen, {}
+    on_request = {name for name, of in catalogue["metrics"].items() if not of["default"]}
+    tables = OPTIONAL_TABLES.keys()
+    usual = [f for f in chosen if not (on_request & {*facts[f]["metrics"]} or tables & {*facts[f]["reads"]})]
+    usual = [figure for figure in usual if not facts[figure]["masks"]]
+    return (
+        tuple(figure for figure in chosen if not lacking[figure]),
+        {figure: ", ".join(lacking[figure]) for figure in usual if lacking[figure]},
+    )
+
+
+def _lacking(figure: Mapping[str, Any], experiment: Experiment, catalogue: Catalogue) -> list[str]:
+    """What a figure needs (see `lacuna.reporting.figures`) and the experiment has not."""
+    metrics, axes = experiment.metrics, experiment.axes
+    lacking = [f"metric {m}" for m in figure["metrics"] if m not in metrics]
+    absent = {table: asked for table, asked in OPTIONAL_TABLES.items() if table not in experiment.tables}
+    lacking += [absent[table] for table in figure["reads"] if table in absent and not lacking]
+    if figure["one_of"] and not {*figure["one_of"]} & {*metrics}:
+        lacking.append(f"a metric of {', '.join(figure['one_of'])}")
+    known = catalogue["metrics"]
+    judged = [
+        m for m in metrics if known[m]["better"] != "none" and known[m]["module"] != "lacuna.evaluation.metrics.cost"
+    ]
+    if len(judged) < figure["judged"]:
+        lacking.append(f"at least {figure['judged']} metrics that order methods")
+    retrained = {*experiment.oracles, *experiment.twins}
+    methods = [entry.method for label, entry in axes["unlearners"].items() if label not in retrained]
+    methods += [entry.method for entry in axes["unprune"].values()]
+    acting = sum(method != "original" for method in methods)
+    for needed, there, words in (
+        (figure["methods"], len(methods), "in grid.unlearners that is no oracle"),
+        (figure["acting"], acting, "in grid.unlearners that is neither an oracle nor original"),
+    ):
+        if there < needed:
+            words = (
+                words
+                if needed == 1
+                else words.replace("that is no", "that are no").replace("is neither", "are neither")
+            )
+            lacking.append(f"at least {needed} method{'s' if needed > 1 else ''} {words}")
+    if figure["sparse"] and set(experiment.states) <= {DENSE}:
+        lacking.append("a sparsity > 0 in grid.sparsities")
+    oracles = [experiment.entry("unlearners", label).method for label in experiment.oracles]
+    if figure["oracle"] and figure["oracle"] not in oracles:
+        lacking.append(f"the oracle {figure['oracle']} in grid.unlearners")
+    if figure["unlearner"] and figure["unlearner"] not in methods:
+        lacking.append(f"{figure['unlearner']} in grid.unlearners")
+    if figure["masks"] and not axes["unprune"]:
+        lacking.append("grid.unprune, because all other methods keep the mask that they are given")
+    return lacking
