@@ -128,7 +128,7 @@ def test_module_found_through_a_registry_counts_when_it_is_named(tree):
     assert tree.digest("lacuna.unlearning.methods.ga") != before["ga"]
     assert tree.digest("lacuna.unlearning.methods.ft") == before["ft"]
     # what the named module imports counts too
-    tree.edit("lacuna/training/loop.py", "-lr)", "-2 * lr)")
+    tree.edit("lacuna/training/sgd.py", "-lr)", "-2 * lr)")
     assert tree.digest("lacuna.unlearning.methods.ft") != before["ft"]
 
 
@@ -206,7 +206,7 @@ def test_what_is_told_of_a_job_makes_no_model_again(script, monkeypatch):
 def test_no_criterion_or_pruner_counts_where_nothing_is_pruned(script, monkeypatch):
     """What a grid's own pruner is, a job is told by name; `unlearn.py` builds one for compact cells alone."""
     reached = reached_from(script, monkeypatch)
-    assert "training/loop.py" in reached
+    assert "models/inference.py" in reached
     assert {path for path in reached if path.startswith("pruning/")} <= {"pruning/__init__.py"}
     assert script == "unlearn.py" or not any(path.startswith("unlearning/") for path in reached)
 
