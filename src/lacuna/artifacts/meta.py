@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from lacuna.artifacts.grammar import count, fields, listed, number, read_as, text
+
+if TYPE_CHECKING:
+    from lacuna.artifacts.contents import Meta
+
 
 META = fields(
     {
@@ -15,6 +19,6 @@ META = fields(
 )
 
 
-def read_meta(path: str | Path) -> dict[str, Any]:
+def read_meta(path: str | Path) -> Meta:
     """A dataset's meta.json. Raises DamagedFile as `grammar.read_as`."""
-    return read_as(path, "meta", META)
+    return cast("Meta", read_as(path, "meta", META))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from lacuna.data.backdoor import Backdoor
 from lacuna.data.user_files import content_of_files
 from lacuna.errors import LacunaError
 from lacuna.randomness import numpy_generator
+
+if TYPE_CHECKING:
+    from lacuna.artifacts.contents import Meta
 
 # what computing in single precision may add to 0 or 1
 _ROUNDING = 1e-6
@@ -63,14 +66,14 @@ class Images:
         lines = [f"no test image of {len(untested)} classes, such as {', '.join(named)}"] if named else []
         return [*self.notes(), *lines]
 
-    def meta(self) -> dict[str, Any]:
+    def meta(self) -> Meta:
         """Classes, sizes, per-channel mean and std of the training images in [0, 1], and the SHA-256 of the content."""
         levels, digest = self._levels(), hashlib.sha256()
         for block in blocks_of(self._arrays(self.x), digest):
             self._count(levels, *block)
         return self._meta(levels, digest.hexdigest())
 
-    def write(self, path: str | Path, threads: int = 1) -> dict[str, Any]:
+    def write(self, path: str | Path, threads: int = 1) -> Meta:
         """Write `images.safetensors` and give the meta, in one pass that never holds all images.
 
         threads: how many read `Pictures`. Raises LacunaError naming an image that is not usable, or
@@ -99,11 +102,11 @@ class Images:
             for c, counts in enumerate(levels):
                 counts += np.bincount(block[: max(0, self.train - start), c].reshape(-1), minlength=256)
 
-    def _meta(self, levels: np.ndarray, digest: str) -> dict[str, Any]:
+    def _meta(self, levels: np.ndarray, digest: str) -> Meta:
         scale = np.arange(256) / 255
         mean = [float(n @ scale / n.sum()) for n in levels]
         std = [float(np.sqrt(n @ (scale - m) ** 2 / n.sum())) for n, m in zip(levels, mean, strict=True)]
-        return {
+        meta: Meta = {
             "classes": self.classes,
             "train": self.train,
             "test": len(self.y) - self.train,
@@ -112,13 +115,13 @@ class Images:
             # a constant channel carries nothing; 1 keeps it finite
             "std": [s if s > 0 else 1.0 for s in std],
             "sha256": digest,
-        } | self._levels_of_labels()
-
-    def _levels_of_labels(self) -> dict[str, Any]:
-        facts: dict[str, Any] = {"fine": int(self.fine.max()) + 1} if self.fine is not None else {}
-        # a folder's name need not be text
-        names = [name.encode(errors="backslashreplace").decode() for name in self.names]
-        return facts | ({"class_names": names} if names else {})
+        }
+        if self.fine is not None:
+            meta["fine"] = int(self.fine.max()) + 1
+        if self.names:
+            # a folder's name need not be text
+            meta["class_names"] = [name.encode(errors="backslashreplace").decode() for name in self.names]
+        return meta
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol, Required, TypedDict, TypeVar
+from typing import TYPE_CHECKING
 
 from lacuna.errors import LacunaError
 from lacuna.evaluation.cell import Absent as Absent
@@ -14,31 +14,8 @@ from lacuna.evaluation.cell import Cell as Cell
 from lacuna.evaluation.cell import note_of
 from lacuna.registry import Registry
 
-Of_co = TypeVar("Of_co", contravariant=True)
-
-
-class MetricFacts(TypedDict, total=False):
-    """What `register` is told of a metric; docs/extending.md says what each fact does."""
-
-    unit: Required[str]
-    low: Required[float | None]
-    high: Required[float | None]
-    better: Required[str]
-    oracle: Required[bool]
-    source: Required[str]
-    default: bool
-    needs: tuple[str, ...]
-    by_layer: bool
-
-
-class Metric(Protocol[Of_co]):
-    """A function of a cell (or a pool), and of an oracle's where `about` says so; None or `Absent`: it has no value."""
-
-    name: str
-    about: MetricFacts
-
-    def __call__(self, of: Of_co, /, *oracle: Of_co) -> float | Absent | None: ...
-
+if TYPE_CHECKING:
+    from lacuna.evaluation.metric import Metric
 
 METRICS: Registry[Metric[Cell]] = Registry("lacuna.evaluation.metrics", "metric", __path__[0] + "/metrics")
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,9 @@ from lacuna.gradients.whole import evaluating, trained
 from lacuna.models.modes import plain_attention
 from lacuna.sparsity.mask import Mask
 from lacuna.sparsity.rounds import rounds_to
+
+if TYPE_CHECKING:
+    from lacuna.artifacts.contents import Job
 
 
 @dataclass(frozen=True)
@@ -79,15 +82,15 @@ def distance(a: dict[str, Tensor], b: dict[str, Tensor], mask: Mask) -> float:
     return math.sqrt(squares)
 
 
-def training_steps(job: Mapping[str, Any], dense: Mapping[str, Any]) -> int:
+def training_steps(job: Job, dense: Job) -> int:
     """The steps of SGD from θ_0 to an original model: its own training's, and those behind the weights that began it.
 
     job, dense: the job.json of the model's state and of the dense state. A pruner starts again from θ_0 with no step
     behind it, from the dense model's θ_k with k epochs (restart: rewind), or from the model that it pruned (finetune):
     the dense one, or the one of the round before.
     """
-    pruner, steps = job["parameters"].get("pruner"), int(job["steps"])
-    restart = (pruner or {}).get("restart", "lt")
+    pruner, steps = job["parameters"].get("pruner") or {}, int(job["steps"])
+    restart = pruner.get("restart", "lt")
     if restart == "rewind":
         recipe = dense["parameters"]["recipe"]
         behind: float = dense["steps"] * recipe["rewind_epoch"] / recipe["epochs"]

@@ -1,7 +1,9 @@
 """The files of a cell: an unlearned model or an oracle, its predictions, and what it cost."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lacuna_workflow.model_job import write_history, write_job
 
@@ -19,8 +21,11 @@ from lacuna.sparsity.mask import Mask
 from lacuna.training.divergence import diverged
 from lacuna.unlearning.base import Outcome
 
+if TYPE_CHECKING:
+    from lacuna.artifacts.contents import Meta
 
-def write_predictions(path: str, model: torch.nn.Module, data: UnlearningData, meta: dict[str, Any], name: str) -> None:
+
+def write_predictions(path: str, model: torch.nn.Module, data: UnlearningData, meta: Meta, name: str) -> None:
     """Logits, labels and dataset indices of every part of the split, and the digests of dataset and split.
 
     Raises LacunaError for a logit that is not finite: the model called `name` diverged, whatever its loss was.
@@ -54,7 +59,7 @@ def write_cell(
     snakemake: Any,
     outcome: Outcome,
     data: UnlearningData,
-    meta: dict[str, Any],
+    meta: Meta,
     device: torch.device,
     seed: int,
     **more: Any,

@@ -1,10 +1,12 @@
 """What the model-making scripts share: the device, the data, and the files that each of them writes."""
 
+from __future__ import annotations
+
 import os
 import platform
 import resource
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lacuna_workflow.job import commit, inputs_of
 
@@ -24,6 +26,9 @@ from lacuna.training.checkpoints import Checkpoint
 from lacuna.training.recipe import Recipe
 from lacuna.training.state import Fit
 
+if TYPE_CHECKING:
+    from lacuna.artifacts.contents import Job, Meta
+
 
 def use_device(name: str, threads: int) -> torch.device:
     """The torch device that the config names, with the job's threads; results on the CPU depend on their number."""
@@ -41,7 +46,7 @@ def load_data(
     dense: bool = False,
     split: str | None = None,
     visible: tuple[str, ...] | None = None,
-) -> tuple[UnlearningData, dict[str, Any]]:
+) -> tuple[UnlearningData, Meta]:
     """The job's images and split on the device, and the dataset's facts; dense: train on all, forget nothing.
 
     recipe: how images are augmented; None: no step is taken.
@@ -104,7 +109,7 @@ def write_job(snakemake: Any, path: str, fit: Fit, device: torch.device, seed: i
     Written last: it names the content of the job's other files, by which each of them is known.
     """
     gpu = device.type == "cuda"
-    facts = {
+    facts: Job = {
         "cell": dict(snakemake.wildcards.items()),
         "seconds": fit.seconds,
         "steps": fit.steps,
@@ -133,4 +138,4 @@ def write_job(snakemake: Any, path: str, fit: Fit, device: torch.device, seed: i
         "outputs": {name: content_of(made) for name, made in snakemake.output.items() if made != path},
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
-    write_json(path, facts | more)
+    write_json(path, {**facts, **more})

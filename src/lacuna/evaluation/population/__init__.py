@@ -9,11 +9,15 @@ trained on its own half of the data and unlearned what it knew of D_f (`procedur
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from lacuna.evaluation import Metric, Values
+from lacuna.evaluation import Values
 from lacuna.evaluation.population.pool import Pool as Pool
 from lacuna.predictions import margin as margin
 from lacuna.registry import Registry
+
+if TYPE_CHECKING:
+    from lacuna.evaluation.metric import Metric
 
 POPULATION_METRICS: Registry[Metric[Pool]] = Registry("lacuna.evaluation.population", "population metric", __path__[0])
 
