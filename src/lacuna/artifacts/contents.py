@@ -1,7 +1,5 @@
 """Types of JSON files, for type checkers alone: imported at run time, one more field would make jobs run again."""
 
-from __future__ import annotations
-
 from typing import Any, NotRequired, TypedDict
 
 

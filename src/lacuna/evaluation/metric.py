@@ -1,7 +1,5 @@
 """What a metric is, for type checkers alone."""
 
-from __future__ import annotations
-
 from typing import Protocol, Required, TypedDict, TypeVar
 
 from lacuna.evaluation.cell import Absent
