@@ -4,10 +4,7 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-include: "workflow/rules/locks.smk"
-include: "workflow/rules/wakes.smk"
-include: "workflow/rules/quoting.smk"
-include: "workflow/rules/records.smk"
+include: "workflow/rules/start.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/hard_sets.smk"

@@ -1,4 +1,4 @@
-"""What Snakemake's main process spends on looking for ready jobs, as it is and with workflow/rules/wakes.smk.
+"""What Snakemake's main process spends on looking for ready jobs, as it is and with lacuna_workflow.scheduler.
 
     python bench/wakes.py --jobs 150 --seconds 0.5
 
@@ -18,7 +18,16 @@ import tempfile
 import time
 from pathlib import Path
 
-RULES = Path(__file__).resolve().parents[1] / "workflow" / "rules" / "wakes.smk"
+LIB = Path(__file__).resolve().parents[1] / "workflow" / "lib"
+PATCH = f"""
+import sys
+
+sys.path.append({str(LIB)!r})
+
+from lacuna_workflow.scheduler import SCHEDULER
+
+SCHEDULER.make()
+"""
 WORKFLOW = """
 import hashlib
 
@@ -54,7 +63,7 @@ def main() -> None:
     given = parser.parse_args()
     found = {
         "snakemake": run("", given.jobs, given.seconds),
-        "one wake": run(f'include: "{RULES}"\n', given.jobs, given.seconds),
+        "one wake": run(PATCH, given.jobs, given.seconds),
     }
     about = {"machine": platform.machine(), "python": platform.python_version(), "jobs": given.jobs}
     print(json.dumps(about | found, indent=1))

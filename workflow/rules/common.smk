@@ -4,6 +4,7 @@ import gc
 from lacuna_workflow.inputs import JobInputs
 from lacuna_workflow.params import JobParams, one_of
 from lacuna_workflow.resources import JobResources, small
+from lacuna_workflow.stale_runs import results_in
 from lacuna_workflow.study import read_study
 from lacuna_workflow.targets import RunTargets
 
@@ -14,6 +15,7 @@ STUDY = read_study(workflow, config)
 # another dict: a workflow that imports this one keeps its own
 config = STUDY.config_of_jobs(config)
 EXPERIMENT, KNOWN, PATHS = STUDY
+results_in(PATHS.there)
 PARAMS = JobParams(EXPERIMENT, KNOWN)
 INPUTS = JobInputs(PARAMS, PATHS)
 TARGETS = RunTargets(INPUTS, PATHS)

@@ -1,0 +1,213 @@
+"""What is changed in Snakemake: under a guard, by a switch, and with nothing lost."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+import tomllib
+from types import SimpleNamespace
+
+from lacuna_workflow import internals, scheduler, stale_runs
+from lacuna_workflow.internals import VERSIONS, Patch, apply, chosen, require
+from lacuna_workflow.start import patches_of, start
+
+import pytest
+import yaml
+from places import ROOT
+
+from lacuna.errors import LacunaError
+
+
+class Owner:
+    """A class of Snakemake's."""
+
+    def old(self):
+        return "old"
+
+
+@pytest.fixture
+def patch(monkeypatch):
+    """A change to that class."""
+    monkeypatch.setattr(internals, "_MADE", set())
+    monkeypatch.setattr(Owner, "old", Owner.old)
+    return Patch("it", ((Owner, "old"),), lambda: setattr(Owner, "old", lambda self: "new"))
+
+
+# ---- the guard and the switch ---------------------------------------------------------------------------------------
+
+
+def test_a_patch_is_made_once(patch):
+    assert apply([patch], "9.27.1") == ["it"] and Owner().old() == "new"
+    assert apply([patch], "9.27.1") == []
+
+
+@pytest.mark.parametrize("version", ["9.26.9", "10.0.0"])
+def test_a_version_that_it_was_not_tried_with_is_left_as_it_is(patch, version, capsys):
+    assert apply([patch], version) == [] and Owner().old() == "old"
+    assert capsys.readouterr().err == (
+        f"lacuna: Snakemake {version} is left as it is (it: it was tried with >=9.27,<10)\n"
+    )
+
+
+def test_a_snakemake_without_what_it_changes_is_left_as_it_is(patch, capsys):
+    gone = Patch("gone", ((Owner, "older"),), patch.make)
+    assert apply([gone], "9.27.1") == [] and Owner().old() == "old"
+    assert "(gone: there is no Owner.older)" in capsys.readouterr().err
+
+
+def test_the_installed_snakemake_has_all_that_is_changed():
+    assert [(patch.name, patch.lacks(internals.snakemake.__version__)) for patch in patches_of(True)] == [
+        ("stale_runs", ""),
+        ("scheduler", ""),
+        ("records", ""),
+        ("python_path", ""),
+    ]
+    assert [patch.name for patch in patches_of(False)] == ["python_path"]
+
+
+def test_the_switch_is_a_list_of_names():
+    names = ["a", "b"]
+    assert chosen({}, names) == names
+    assert chosen({"snakemake_patches": ["b"]}, names) == ["b"]
+    assert chosen({"snakemake_patches": []}, names) == []
+    assert chosen({"snakemake_patches": "a"}, names) == ["a"]
+    for value in (["c"], "c", 3, ["a", "c"]):
+        with pytest.raises(LacunaError, match=r"snakemake_patches: .* is not allowed; allowed: a list of a, b"):
+            chosen({"snakemake_patches": value}, names)
+
+
+def test_both_profiles_name_the_patches():
+    """Each in the line that switches one off when it is taken out."""
+    listed = ",".join(patch.name for patch in patches_of(True))
+    for name in ("local", "slurm"):
+        text = (ROOT / f"profiles/{name}/config.yaml").read_text()
+        switch = f"snakemake_patches=[{listed}]"
+        assert switch in text, name
+        on = re.sub(r"^(\s*)# ?(config:|\s*- snakemake_patches)", r"\1\2", text, flags=re.MULTILINE)
+        assert switch in yaml.safe_load(on)["config"], name
+
+
+def test_one_bound_for_snakemake_everywhere():
+    lowest, beyond = re.findall(r"[\d.]+", VERSIONS)
+    assert f'min_version("{lowest}")' in (ROOT / "Snakefile").read_text()
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert f"snakemake>={lowest},<{beyond}" in dependencies
+    (pinned,) = re.findall(r"^snakemake==([\d.]+)", (ROOT / "requirements.txt").read_text(), re.M)
+    require(pinned)
+    for environment in (ROOT / "workflow/envs").glob("*.yaml"):
+        for found in re.findall(r"- snakemake\s*==?\s*([\d.]+)", environment.read_text()):
+            require(found)
+    with pytest.raises(LacunaError, match=r"snakemake: 10.0.1 is installed; allowed: >=9.27,<10"):
+        require("10.0.1")
+
+
+def test_a_wrong_switch_ends_the_reading_with_a_sentence(monkeypatch, tmp_path):
+    workflow = SimpleNamespace(
+        config_settings=SimpleNamespace(overwrite_config={"snakemake_patches": ["clocks"]}), is_main_process=True
+    )
+    with pytest.raises(SystemExit, match=r"^lacuna: snakemake_patches: 'clocks' is not allowed; allowed: a list of"):
+        start(workflow, {})
+    (tmp_path / "a{b}").mkdir()
+    monkeypatch.chdir(tmp_path / "a{b}")
+    workflow.config_settings.overwrite_config = {}
+    with pytest.raises(SystemExit, match="Snakemake takes braces for wildcards; allowed: a path without"):
+        start(workflow, {})
+
+
+# ---- the scheduler --------------------------------------------------------------------------------------------------
+
+
+def test_every_look_is_followed_by_the_next():
+    """None is lost: a run whose submissions are limited would wait for ever."""
+    running = SimpleNamespace(_open_jobs=threading.Semaphore(0))
+    for _ in range(3):
+        scheduler.look_again(running, 0.01)
+        assert running._open_jobs.acquire(timeout=60), "no look came"
+
+
+def test_many_calls_are_one_look_and_the_end_of_a_run_does_not_wait_for_it():
+    before = set(threading.enumerate())
+    running = SimpleNamespace(_open_jobs=threading.Semaphore(0))
+    for _ in range(50):
+        scheduler.look_again(running, 3600)
+    timers = set(threading.enumerate()) - before
+    for timer in timers:
+        timer.cancel()
+    assert [timer.daemon for timer in timers] == [True]
+
+
+# ---- what another run left ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Snakemake's folder with the lock of a run that was killed."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks/0.input.lock").write_text("results/a\n")
+    return tmp_path
+
+
+def test_a_killed_run_s_lock_is_taken_away(folder, capsys):
+    alive, alone = stale_runs.take_away_stale_locks(folder)
+    assert alone and not list((folder / "locks").iterdir())
+    assert capsys.readouterr().err == "lacuna: the last run here was killed; its lock is taken away\n"
+    alive.close()
+
+
+def test_the_lock_of_a_run_that_lives_stays(folder):
+    first, alone = stale_runs.take_away_stale_locks(folder)
+    (folder / "locks/0.input.lock").write_text("results/a\n")
+    second, beside = stale_runs.take_away_stale_locks(folder)
+    assert (alone, beside) == (True, False)
+    assert list((folder / "locks").iterdir())
+    first.close()
+    second.close()
+
+
+def test_looking_whether_a_run_was_killed_changes_nothing(folder):
+    alive, _ = stale_runs.take_away_stale_locks(folder)
+    assert not stale_runs.was_killed(folder), "it lives"
+    alive.close()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert stale_runs.was_killed(folder)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    (folder / "lacuna/alive").write_text("another machine")
+    assert not stale_runs.was_killed(folder)
+
+
+def test_the_lock_of_another_machine_stays(folder):
+    """Where the file system passes no locks on, its run may live."""
+    (folder / "lacuna").mkdir()
+    (folder / "lacuna/alive").write_text("another machine")
+    alive, alone = stale_runs.take_away_stale_locks(folder)
+    assert not alone and list((folder / "locks").iterdir())
+    alive.close()
+
+
+def test_a_folder_that_cannot_be_written_is_left(folder):
+    (folder / "lacuna").write_text("a file")
+    assert stale_runs.take_away_stale_locks(folder) == (None, False)
+
+
+def test_only_what_the_plan_reads_is_dated_back(tmp_path, monkeypatch, capsys):
+    """Not what lies beside it, not an importing workflow's own files, and nothing that is not of the future."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stale_runs, "_RESULTS", {"results"})
+    ahead = time.time() + 3600
+    for name in ("results/read", "results/beside", "mine", "results/old"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        os.utime(path, (ahead, ahead) if name != "results/old" else (1000, 1000))
+    jobs = [SimpleNamespace(input=["results/read", "mine", "results/old", "results/not made yet"])]
+    stale_runs.date_back(stale_runs.read_by(jobs))
+    assert (tmp_path / "results/read").stat().st_mtime <= time.time()
+    assert {name: (tmp_path / name).stat().st_mtime for name in ("results/beside", "mine", "results/old")} == {
+        "results/beside": pytest.approx(ahead),
+        "mine": pytest.approx(ahead),
+        "results/old": 1000,
+    }
+    assert capsys.readouterr().err == "lacuna: files from the future in results, now dated back: 1\n"
