@@ -23,19 +23,16 @@ include: "workflow/rules/complete.smk"
 include: "workflow/rules/closing.smk"
 
 
-localrules:
-    all,
-    tables,
-
-
 rule all:
     default_target: True
     input:
         TARGETS.table_files(),
         TARGETS.figure_files(),
         files_to_make_again,
+    localrule: True
 
 
 rule tables:
     input:
         TARGETS.table_files(),
+    localrule: True

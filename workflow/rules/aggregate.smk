@@ -2,11 +2,6 @@
 # missing.
 
 
-localrules:
-    aggregate,
-    recipes,
-
-
 rule aggregate:
     input:
         metrics=TARGETS.metrics,
@@ -65,6 +60,7 @@ rule aggregate:
         log_at("tables", "aggregate"),
     benchmark:
         benchmark_at("tables", "aggregate")
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1
@@ -117,6 +113,7 @@ rule recipes:
         log_at("tables", "recipes"),
     benchmark:
         benchmark_at("tables", "recipes")
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1

@@ -1,10 +1,6 @@
 # What becomes of a backdoor: the table of experiments whose datasets have one.
 
 
-localrules:
-    backdoor,
-
-
 rule backdoor:
     input:
         cells=at("tables", "cells.csv"),
@@ -19,6 +15,7 @@ rule backdoor:
         log_at("tables", "backdoor"),
     benchmark:
         benchmark_at("tables", "backdoor")
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1

@@ -1,11 +1,6 @@
 # Images come in, and are split once per seed.
 
 
-localrules:
-    split,
-    forget,
-
-
 rule ingest:
     output:
         images=at("data", "images.safetensors"),
@@ -38,6 +33,7 @@ rule split:
         log_at("splits", "split"),
     benchmark:
         benchmark_at("splits", "split")
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1
@@ -62,6 +58,7 @@ rule forget:
         log_at("splits", "forget/{scenario}"),
     benchmark:
         benchmark_at("splits", "forget/{scenario}")
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1

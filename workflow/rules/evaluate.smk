@@ -2,10 +2,6 @@
 
 
 # a job in a queue starts Snakemake twice, which takes longer than the metrics
-localrules:
-    evaluate,
-
-
 rule evaluate:
     input:
         **INPUTS.evaluated(),
@@ -13,6 +9,7 @@ rule evaluate:
         metrics=at("cells", "{state}/{unlearner}/metrics/{experiment}.json"),
     log:
         log_at("cells", "{state}/{unlearner}/metrics/{experiment}"),
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1

@@ -1,10 +1,6 @@
 # Figures from tables; a new figure is one new file in lacuna.reporting.figures, which names the tables that it reads.
 
 
-localrules:
-    figure,
-
-
 rule figure:
     input:
         unpack(INPUTS.figure_tables),
@@ -21,6 +17,7 @@ rule figure:
         log_at("figures", "{figure}"),
     benchmark:
         benchmark_at("figures", "{figure}")
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1

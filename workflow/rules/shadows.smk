@@ -1,10 +1,6 @@
 # Shadow models, several in a job, and what attackers who have them can tell.
 
 
-localrules:
-    roc,
-
-
 # Dense originals, each of its half of the training data: one set for every pruner, scenario and unlearner.
 rule shadow_train:
     input:
@@ -159,6 +155,7 @@ rule roc:
         log_at("tables", "roc"),
     benchmark:
         benchmark_at("tables", "roc")
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1

@@ -30,10 +30,6 @@ rule probe:
         "../scripts/probe.py"
 
 
-localrules:
-    transfer,
-
-
 rule transfer:
     input:
         probes=TARGETS.probes,
@@ -54,6 +50,7 @@ rule transfer:
         log_at("tables", "transfer"),
     benchmark:
         benchmark_at("tables", "transfer")
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1

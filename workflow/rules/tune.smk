@@ -1,26 +1,11 @@
 # Hyper-parameters chosen on the validation split of other seeds, blind to oracles and test set. `snakemake tune` makes a
 # study of every method and an overlay with the winning values; it is no part of `all`.
-import sys
-
-from lacuna.errors import LacunaError
-
-
-localrules:
-    tune,
-    tuned,
-
-
-def tuned_files(wildcards):
-    """An overlay for each dataset, model and recipe of the experiment."""
-    try:
-        return TARGETS.tuned_files()
-    except LacunaError as error:
-        sys.exit(f"lacuna: {error}")
 
 
 rule tune:
     input:
-        tuned_files,
+        TARGETS.tuned_files,
+    localrule: True
 
 
 rule tune_unlearner:
@@ -64,6 +49,7 @@ rule tuned:
         log_at("tuning", "tuned"),
     benchmark:
         benchmark_at("tuning", "tuned")
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1

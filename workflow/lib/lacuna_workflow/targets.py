@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from lacuna_workflow.inputs import JobInputs
 from lacuna_workflow.paths import Paths
 
 from lacuna.data import SCENARIOS
-from lacuna.errors import LacunaError
 
 TABLES = ("cells", "layers", "summary", "ranks", "disagreement", "sparsity", "missing", "provenance")
 # the patterns of what a rule makes, by its name
@@ -41,10 +41,14 @@ class RunTargets:
             for suffix in ("svg", "png")
         ]
 
-    def tuned_files(self) -> list[str]:
-        """An overlay for each dataset, model and recipe. Raises LacunaError for an experiment that searches nothing."""
+    def tuned_files(self, wildcards: Any = None) -> list[str]:
+        """An input: an overlay for each dataset, model and recipe.
+
+        Ends the process with a sentence for an experiment that searches nothing: an error would come with lines of the
+        rules.
+        """
         if self.experiment.tuning is None:
-            raise LacunaError("tuning: missing key; `tuning: {}` in the experiment's file searches with the defaults")
+            sys.exit("lacuna: tuning: missing key; `tuning: {}` in the experiment's file searches with the defaults")
         axes = ("dataset", "model", "recipe")
         labels = itertools.product(*(self.experiment.axes[f"{axis}s"] for axis in axes))
         return [self._own("tuning", "tuned.yaml", **dict(zip(axes, place, strict=True))) for place in labels]
