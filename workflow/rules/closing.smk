@@ -17,7 +17,9 @@ def with_files(jobs):
 onsuccess:
     ran = [job for job in workflow.dag.jobs if workflow.dag.finished(job)]
     overlays = [str(job.output.overlay) for job in ran if job.rule.name == "tuned"]
-    told = closing.made(EXPERIMENT.name, {job.rule.name for job in ran}, overlays, len(TARGETS.missing))
+    told = closing.made(
+        EXPERIMENT.name, {job.rule.name for job in ran}, overlays, len(TARGETS.missing), PATHS.there
+    )
     if told:
         print(told, file=sys.stderr)
 
@@ -28,7 +30,7 @@ onerror:
     left = with_files(workflow.dag.needrun_jobs())
     # jobs that end with a run which is told to stop did not fail
     if not getattr(scheduler, "_user_kill", None) and any(not closing.told_to_stop(log) for _, log in failed):
-        told = closing.failures(failed, len(left) - len(failed), EXPERIMENT.missing == "refuse")
+        told = closing.failures(failed, len(left) - len(failed), EXPERIMENT.missing == "refuse", PATHS.there)
     elif getattr(scheduler, "_executor_error", None):
         return  # the queue refused: Snakemake says why
     else:

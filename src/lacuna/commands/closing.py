@@ -29,7 +29,7 @@ def told_to_stop(log: str | Path) -> bool:
     return "stopped by SIG" in reason or reason == "interrupted"
 
 
-def failures(failed: Sequence[tuple[str, str]], waiting: int, missing_refused: bool) -> str:
+def failures(failed: Sequence[tuple[str, str]], waiting: int, missing_refused: bool, results: str = "results") -> str:
     """The end of a run with failed jobs, given as (name, log): each with its reason, then what to do.
 
     waiting: how many jobs could not start without them. missing_refused: tables are made of complete grids only.
@@ -40,7 +40,7 @@ def failures(failed: Sequence[tuple[str, str]], waiting: int, missing_refused: b
     for name, log in failed[:LISTED]:
         lines.append(f"  {name}: {reason_in(log)} (log: {log})")
     if len(failed) > LISTED:
-        lines.append(f"  and {len(failed) - LISTED} more: each has its log in results/logs")
+        lines.append(f"  and {len(failed) - LISTED} more: each has its log in {results}/logs")
     lines.append(f"run the same command to try {them} again and to continue")
     if missing_refused and waiting:
         lines.append("for tables and figures of the other cells, add to the command: --config missing=allow")
@@ -52,18 +52,18 @@ def stopped(finished: int, left: int) -> str:
     return f"stopped; {_count(finished, 'job')} done, {left} to do; run the same command to continue"
 
 
-def made(name: str, rules: set[str], overlays: Sequence[str], missing: int) -> str:
+def made(name: str, rules: set[str], overlays: Sequence[str], missing: int, results: str = "results") -> str:
     """The end of a run without failures, by the rules of the jobs that ran.
 
     overlays: the files with winning values. missing: cells that are not in the tables.
     """
     lines = []
     if "aggregate" in rules:
-        lines.append(f"tables: results/tables/{name}/")
+        lines.append(f"tables: {results}/tables/{name}/")
         if missing:
             lines.append(f"cells that are not in them: {missing}, see missing.csv")
     if "figure" in rules:
-        lines.append(f"figures: results/figures/{name}/")
+        lines.append(f"figures: {results}/figures/{name}/")
     for path in overlays:
         lines.append(f"values found: {path}")
         lines.append(
