@@ -198,6 +198,25 @@ def test_a_log_that_is_a_link_leads_into_no_other_file(snakemake):
     assert Path("victim").read_text() == "mine"
 
 
+@pytest.mark.parametrize("root", ["results", "on/logs/mine"])
+def test_a_benchmark_that_is_a_link_leads_into_no_other_file(snakemake, root):
+    """As an output that is a link is replaced: Snakemake writes the benchmark when the script is done."""
+    snakemake.config = {"results": root}
+    snakemake.log = [f"{root}/logs/cells/ga-0.90.log"]
+    Path("victim").write_text("mine")
+    benchmark = Path(root, "benchmarks/cells/ga-0.90.tsv")
+    benchmark.parent.mkdir(parents=True)
+    benchmark.symlink_to(Path("victim").absolute())
+    with job(snakemake):
+        pass
+    assert not benchmark.is_symlink()
+    benchmark.write_text("s\n")
+    assert Path("victim").read_text() == "mine"
+    with job(snakemake):
+        pass
+    assert benchmark.read_text() == "s\n", "a file of its own stays"
+
+
 CELL = Path("results/cells/digits/resnet8/brief/seed0/class/dense/ga")
 
 

@@ -55,6 +55,7 @@ def job(snakemake: Any, origins: bool = True) -> Iterator[Callable[[str], None]]
         log = io.FileIO(path, "w", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
         follow()
         with exclusive(Path(".snakemake/lacuna/jobs", hashlib.sha256(first).hexdigest()[:16])):
+            _remove_linked_benchmark(path)
             for made in map(str, snakemake.output):
                 remove_debris(made)
             for read in _of_results(snakemake.input) if origins else []:
@@ -80,6 +81,15 @@ def job(snakemake: Any, origins: bool = True) -> Iterator[Callable[[str], None]]
     finally:
         if log is not None:
             log.close()
+
+
+def _remove_linked_benchmark(log: Path) -> None:
+    """Remove the benchmark of an earlier run if it is a link: Snakemake would write into the file that it leads to."""
+    # results/logs/<place>.log → results/benchmarks/<place>.tsv
+    name = place_of(log).removeprefix("logs/")
+    benchmark = Path(str(log)[: -len(f"logs/{name}")], "benchmarks", name).with_suffix(".tsv")
+    if benchmark.is_symlink():
+        benchmark.unlink()
 
 
 def _set_aside(damage: DamagedFile, inputs: Any) -> str:
