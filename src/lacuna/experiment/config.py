@@ -27,7 +27,7 @@ from lacuna.experiment.checks import (
 from lacuna.experiment.coordinates import AXES
 from lacuna.experiment.entries import chosen_of, entries_of, oracles_of, states_of, targets_of, tuning_of, unprunings_of
 from lacuna.experiment.figures import figures_of
-from lacuna.experiment.grid import Experiment
+from lacuna.experiment.grid import Entry, Experiment
 from lacuna.experiment.shadow_plan import Shadows
 from lacuna.experiment.yaml_files import read_yaml, retyped, shown
 from lacuna.fields import build, check, resolve
@@ -66,6 +66,25 @@ def load(
 
     Raises LacunaError naming the key, the value and what is allowed.
     """
+    merged = _merged(files, overrides)
+    check(merged, read_yaml(schema), "")
+    check_labels(merged)
+    experiment = _planned(merged, catalogue)
+    check_meaning(experiment, catalogue)
+    figures, left_out = figures_of(merged, experiment, catalogue)
+    experiment = dataclasses.replace(experiment, figures=figures, left_out=left_out)
+    if data_folder is not None:
+        metas = _check_data(experiment, catalogue, Path(data_folder))
+        if cache is not None:
+            experiment.sizes.update(check_models(experiment, catalogue, metas, cache))
+            keep_sizes(experiment, Path(cache) / SIZES)
+    elif cache is not None:
+        experiment.sizes.update(kept_sizes(Path(cache) / SIZES))
+    return experiment
+
+
+def _merged(files: Sequence[str | Path], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """One mapping of all files and overrides. Raises LacunaError for overlays that take the default's name."""
     merged: dict[str, Any] = {}
     named_by = ""
     for file in files:
@@ -78,26 +97,21 @@ def load(
             f"{shown(overlays[-1])}: missing key 'name', and the tables of '{merged.get('name')}' are those of another "
             f"file; it must be given, such as name: {_label_from(overlays[-1])}"
         )
-    merged |= {key: retyped(value) for key, value in overrides.items()}
-    check(merged, read_yaml(schema), "")
+    return merged | {key: retyped(value) for key, value in overrides.items()}
+
+
+def _planned(merged: Mapping[str, Any], catalogue: Catalogue) -> Experiment:
+    """The experiment of merged files that fit the schema, each entry checked against the fields of its method."""
     grid = merged["grid"]
-    check_labels(merged)
     axes = {axis: entries_of(axis, grid[axis] or {}, catalogue) for axis in AXES.values()}
-    metrics = chosen_of("metrics", merged, catalogue)
-    oracles, twins = oracles_of(axes["unlearners"], catalogue)
-    shadows = build(Shadows, grid["shadows"] or {}, "grid.shadows") if "shadows" in grid else None
-    tables: tuple[str, ...] = ("roc",) if shadows is not None else ()
-    if any(dataset.values["backdoor"] for dataset in axes["datasets"].values()) and OF_BACKDOORS & set(metrics):
-        tables += ("backdoor",)
-    if len(axes["recipes"]) > 1 and "avg_gap" in metrics:
-        tables += ("recipes",)
     states = states_of(grid["sparsities"], axes["pruners"])
     axes["unprune"] = unprunings_of(grid.get("unprune") or [], axes["unlearners"], states, catalogue)
     transfer = merged.get("transfer") or {}
     axes["targets"] = targets_of(transfer.get("targets", {}), axes["datasets"], catalogue)
-    if axes["targets"]:
-        tables += ("transfer",)
-    experiment = Experiment(
+    metrics = chosen_of("metrics", merged, catalogue)
+    oracles, twins = oracles_of(axes["unlearners"], catalogue)
+    shadows = build(Shadows, grid["shadows"] or {}, "grid.shadows") if "shadows" in grid else None
+    return Experiment(
         name=merged["name"],
         device=merged["device"],
         images=merged.get("images", "auto"),
@@ -114,28 +128,37 @@ def load(
         shadows=shadows,
         tuning=tuning_of(merged, axes["scenarios"], catalogue),
         given=merged,
-        tables=tables,
+        tables=_tables_of(axes, metrics, shadows),
     )
-    check_meaning(experiment, catalogue)
-    figures, left_out = figures_of(merged, experiment, catalogue)
-    experiment = dataclasses.replace(experiment, figures=figures, left_out=left_out)
-    if data_folder is not None:
-        found = {}
-        for label, entry in experiment.datasets.items():
-            where = f"{'grid.datasets' if label in axes['datasets'] else 'transfer.targets'}.{label}"
-            with named(where, entry):
-                found[label] = meta_of(label, entry, Path(data_folder))
-        metas = {label: found[label] for label in axes["datasets"]}
-        check_channels(experiment, found)
-        for label, meta in metas.items():
-            check_dataset(label, meta, axes)
-        experiment.warnings.extend(unselective(axes, metas, catalogue))
-        if cache is not None:
-            experiment.sizes.update(check_models(experiment, catalogue, metas, cache))
-            keep_sizes(experiment, Path(cache) / SIZES)
-    elif cache is not None:
-        experiment.sizes.update(kept_sizes(Path(cache) / SIZES))
-    return experiment
+
+
+def _tables_of(
+    axes: Mapping[str, Mapping[str, Entry]], metrics: Sequence[str], shadows: Shadows | None
+) -> tuple[str, ...]:
+    """The tables that only some experiments have."""
+    poisoned = any(dataset.values["backdoor"] for dataset in axes["datasets"].values())
+    there = {
+        "roc": shadows is not None,
+        "backdoor": poisoned and bool(OF_BACKDOORS & set(metrics)),
+        "recipes": len(axes["recipes"]) > 1 and "avg_gap" in metrics,
+        "transfer": bool(axes["targets"]),
+    }
+    return tuple(name for name, exists in there.items() if exists)
+
+
+def _check_data(experiment: Experiment, catalogue: Catalogue, folder: Path) -> dict[str, dict[str, Any]]:
+    """The facts of the grid's datasets, once they and those of the targets are checked against the experiment."""
+    facts = {}
+    for label, entry in experiment.datasets.items():
+        where = f"{'grid.datasets' if label in experiment.axes['datasets'] else 'transfer.targets'}.{label}"
+        with named(where, entry):
+            facts[label] = meta_of(label, entry, folder)
+    metas = {label: facts[label] for label in experiment.axes["datasets"]}
+    check_channels(experiment, facts)
+    for label, meta in metas.items():
+        check_dataset(label, meta, experiment.axes)
+    experiment.warnings.extend(unselective(experiment.axes, metas, catalogue))
+    return metas
 
 
 def _label_from(path: str) -> str:

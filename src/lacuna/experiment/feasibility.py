@@ -297,24 +297,35 @@ def _heavy(network: Any, question: Question) -> bool:
 def _train(network: Any, question: Question) -> None:
     """A step in training mode, and the trained state in another process's network: what a training's users rely on."""
     import torch
-    from torch.nn.functional import cross_entropy
 
-    from lacuna.models.files import load_into, save_state
-    from lacuna.models.inference import copy_of, state_of
-    from lacuna.models.modes import evaluating
+    from lacuna.models.inference import copy_of
 
     try:
         network = copy_of(network)
     except Exception as error:
         raise LacunaError(f"it cannot be copied ({said(error)}); allowed: a network for copy.deepcopy") from None
-    data, classes = _noise(question, network), question.meta["classes"]
-    x, y = data.images.contiguous(memory_format=torch.channels_last), data.labels
+    data = _noise(question, network)
+    x = data.images.contiguous(memory_format=torch.channels_last)
+    _take_steps(network, x, data.labels, question.meta["classes"])
+    logits = _predicted(network, x)
+    _check_answers(network, x, logits)
+    _check_unbounded(network, x)
+    other = _loaded_again(network, question)
+    if not _difference(_predicted(other, x), logits) <= 1e-5:
+        where = _outside(network, other)
+        raise LacunaError(
+            f"another network with its state_dict gives other logits{f', {where} differs' if where else ''}; allowed: "
+            "all that the outputs depend on is a parameter or a buffer (register_buffer without persistent=False), or "
+            "the same whenever the network is made"
+        )
+    _check_training_repeats(network, other, x)
 
-    def predicted(model: Any) -> Any:
-        with torch.no_grad(), evaluating(model):
-            return model(x.clone())
 
-    # several steps, so that what is kept outside the state has moved
+def _take_steps(network: Any, x: Any, y: Any, classes: int) -> None:
+    """Train on one batch, in place: several steps, so that what is kept outside the state has moved."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
     for _ in range(3):
         network.train()
         network.zero_grad()
@@ -333,22 +344,45 @@ def _train(network: Any, question: Question) -> None:
                 if parameter.grad is not None:
                     parameter -= 1e-2 * parameter.grad / parameter.grad.norm().clamp(min=1.0)
     network.zero_grad()
-    logits = predicted(network)
+
+
+def _predicted(network: Any, x: Any) -> Any:
+    """Logits in evaluation mode; a network may write into its input."""
+    import torch
+
+    from lacuna.models.modes import evaluating
+
+    with torch.no_grad(), evaluating(network):
+        return network(x.clone())
+
+
+def _difference(answer: Any, logits: Any) -> float:
+    """The largest difference of two answers, relative to the largest of `logits` where that is above 1."""
+    return float((answer - logits[: len(answer)]).abs().max() / logits.abs().max().clamp(min=1.0))
+
+
+def _check_answers(network: Any, x: Any, logits: Any) -> None:
+    """Logits in evaluation mode are numbers, the same each time, and each image's own."""
+    import torch
+
     if not logits.isfinite().all():
         raise LacunaError("for images of noise its logits are not finite; allowed: finite numbers")
-    if not torch.equal(predicted(network), logits):
+    if not torch.equal(_predicted(network, x), logits):
         raise LacunaError(
             "in evaluation mode it gives other logits for the same images; allowed: random draws in training mode alone"
         )
-    scale = float(logits.abs().max().clamp(min=1.0))
-    with torch.no_grad(), evaluating(network):
-        alone = network(x[:2].clone())
-    if not float((alone - logits[:2]).abs().max()) <= 1e-3 * scale:
+    if not _difference(_predicted(network, x[:2]), logits) <= 1e-3:
         raise LacunaError(
             "in evaluation mode an image's logits depend on the other images of its batch; allowed: statistics of the "
             "batch in training mode alone (batch norm with track_running_stats)"
         )
-    _check_unbounded(network, predicted)
+
+
+def _loaded_again(network: Any, question: Question) -> Any:
+    """Another network of the same entry with this one's state, by way of a file."""
+    from lacuna.models.files import load_into, save_state
+    from lacuna.models.inference import state_of
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         save_state(path, state_of(network))
@@ -358,15 +392,7 @@ def _train(network: Any, question: Question) -> None:
         except LacunaError as error:
             reason = str(error).partition("architecture (")[2].rpartition("); delete")[0]
             raise LacunaError(f"its state cannot be loaded again ({reason}); allowed: a state_dict that can") from None
-    again = predicted(other)
-    if not float((again - logits).abs().max()) <= 1e-5 * scale:
-        where = _outside(network, other)
-        raise LacunaError(
-            f"another network with its state_dict gives other logits{f', {where} differs' if where else ''}; allowed: "
-            "all that the outputs depend on is a parameter or a buffer (register_buffer without persistent=False), or "
-            "the same whenever the network is made"
-        )
-    _check_training_repeats(network, other, x)
+    return other
 
 
 def _check_training_repeats(network: Any, other: Any, x: Any) -> None:
@@ -380,14 +406,14 @@ def _check_training_repeats(network: Any, other: Any, x: Any) -> None:
         model.train()
         with torch.no_grad(), seeded(0):
             shown.append(model(x.clone()))
-    if not float((shown[0] - shown[1]).abs().max()) <= 1e-5 * float(shown[0].abs().max().clamp(min=1.0)):
+    if not _difference(shown[1], shown[0]) <= 1e-5:
         raise LacunaError(
             "in training mode another network with its state_dict gives other logits; allowed: random draws from the "
             "global streams of torch, NumPy or Python, and no memory outside the state_dict"
         )
 
 
-def _check_unbounded(network: Any, predicted: Any) -> None:
+def _check_unbounded(network: Any, x: Any) -> None:
     """Outputs in [0, 1] whatever goes into them are probabilities, of a softmax or of a sigmoid."""
     import torch
 
@@ -398,7 +424,7 @@ def _check_unbounded(network: Any, predicted: Any) -> None:
     with torch.no_grad():
         for parameter in classifier(steep)[1].parameters():
             parameter.mul_(1e4)
-    outputs = predicted(steep)
+    outputs = _predicted(steep, x)
     if bool(((outputs >= 0) & (outputs <= 1 + 1e-4)).all()):
         raise LacunaError(
             "its outputs lie in [0, 1] whatever its classifier gives; allowed: logits, so leave out the last softmax "
