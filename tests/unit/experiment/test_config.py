@@ -456,7 +456,12 @@ MISTAKES = [
     ("grid/sparsities", ["dense", 0.5, "dense"], "grid.sparsities[2]: dense is listed twice", "each sparsity once"),
     ("grid/sparsities", [], "grid.sparsities: [] is", "a list of at least 1"),
     ("grid/sparsity", [0.5], "grid: unknown key 'sparsity'", "sparsities"),
-    ("gird", {}, "config: unknown key 'gird'", "name, device, results, snakemake_patches, metrics, figures, relearning, transfer, grid"),
+    (
+        "gird",
+        {},
+        "config: unknown key 'gird'",
+        "name, device, results, snakemake_patches, metrics, figures, relearning, transfer, grid",
+    ),
     ("grid", ..., "config: missing key 'grid'", "must be given"),
     ("grid/seeds", ..., "grid: missing key 'seeds'", "must be given"),
     ("device", "gpu", 'device: "gpu" is', "one of auto, cpu, cuda"),
