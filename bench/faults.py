@@ -348,9 +348,14 @@ def users_of(results: Path, place: str) -> list[str]:
     for found in told.kinds:
         with contextlib.suppress(LacunaError):
             _content(told, found, results / found, told.kinds[found])
-    users = [user for user, inputs in told.made_from.items() if f"results/{place}" in inputs]
-    figures = [f for f in sorted(told.kinds) if f.startswith("figures/") and f.endswith(".svg")]
-    return figures if place.startswith("tables/") else users
+    if place.startswith("tables/"):
+        return [f for f in sorted(told.kinds) if f.startswith("figures/") and f.endswith(".svg")]
+    read = {place}
+    if "/shadows/" in place:  # whoever reads the arrays looks at the JSON file that vouches for them
+        read.add(str(Path(place).with_suffix(".npz")))
+    users = [user for user, inputs in told.made_from.items() if {f"results/{path}" for path in read} & set(inputs)]
+    of_results = {"metrics": "cells.csv", "probe": "probes.csv"}.get(Path(place).parent.name)
+    return users + ([f"tables/{WIDE['name']}/{of_results}"] if of_results else [])
 
 
 def harmed(name: str) -> Callable[[Callable[[Trial, Path], None]], None]:

@@ -114,7 +114,24 @@ class Surgery(LossUnlearner):
 
 @dataclass(frozen=True, kw_only=True)
 class GradientSurgery(Surgery):
-    """Two backward passes; `combine` makes the direction d from both gradients."""
+    """Two backward passes; `combine` makes the direction d from both gradients.
+
+    A step whose d is 0 is moved by momentum and weight decay alone; the run tells how many there were.
+    """
+
+    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+        work.tensors["still"] = torch.zeros((), dtype=torch.int64, device=work.device)
+        return super().begin(model, data, work)
+
+    def finish(self, model: nn.Module, data: UnlearningData, work: Work) -> None:
+        super().finish(model, data, work)
+        if still := int(work.tensors["still"]):
+            work.facts["steps_without_direction"] = float(still)
+
+    def describe(self, facts: Mapping[str, float]) -> str:
+        still = facts.get("steps_without_direction", 0.0)
+        why = "their batches lack a sample of D_f or of D_r, or the gradients cancel"
+        return f"warning: d is 0 in {still:,.0f} steps: {why}" if still else ""
 
     def combine(self, g_f: Tensor, g_r: Tensor, l_f: Tensor, l_r: Tensor, work: Work) -> Tensor:
         """d from the gradients of L_f and L_r, flat vectors that are 0 on masked weights."""
@@ -126,6 +143,7 @@ class GradientSurgery(Surgery):
         g_r = _gradient(l_r, kept)
         with torch.no_grad():
             d = self.combine(g_f, g_r, l_f.detach(), l_r.detach(), work)
+            work.tensors["still"] = work.tensors["still"] + ~d.any()
             for (p, _), part in zip(kept, d.split([p.numel() for p, _ in kept]), strict=True):
                 p.grad = torch.empty_like(p).copy_(part.view(p.shape))
 

@@ -677,6 +677,17 @@ def test_a_loss_without_a_sample_in_the_batch_is_0_and_has_no_gradient(name, lac
     assert torch.allclose(found, expected, rtol=1e-7, atol=1e-12)
 
 
+@pytest.mark.parametrize(("name", "still"), [("mgda", 8), ("ungrad", 8), ("pcgrad", 0), ("munba", 0)])
+def test_steps_without_a_direction_are_counted_and_said(name, still):
+    """One forgotten sample in 40: of the five batches of an epoch it lies in one, and in the others d is 0."""
+    said = []
+    outcome = unlearn(name, network(), data(retain=39, forget=1), **QUICK, log=said.append)
+    assert outcome.fit.steps == 10
+    assert outcome.fit.facts.get("steps_without_direction", 0.0) == still
+    words = f"warning: d is 0 in {still} steps: their batches lack a sample of D_f or of D_r, or the gradients cancel"
+    assert (words in said[-1]) == bool(still)
+
+
 def drifted(model):
     """Other weights, so that a second look sees other losses."""
     with torch.no_grad():
