@@ -28,7 +28,7 @@ from lacuna.sparsity.mask import Mask
 from lacuna.training.counting import PassCounter
 from lacuna.training.state import Fit
 from lacuna.unlearning import unlearn
-from lacuna.unlearning.base import Outcome, Run
+from lacuna.unlearning.base import Outcome, Run, change_of
 
 # what `reinit: random` takes of a new draw of the initialisation
 SMALL = 0.1
@@ -75,7 +75,8 @@ def unprune(
     options: `mask` of the model, `pruner` and `sparsity` that it came from, `seed`, `checkpoint`, `log`, `name`, and
     the fields of `Unpruning`. A completed round is kept in a file beside the checkpoint.
     Returns an Outcome: `model`, its `mask`, as sparse as the given one, and `fit` over all rounds with growing and
-    pruning; `fit.facts` tells how many weights grew and how many of them are in the final mask.
+    pruning; `fit.facts` tells how many weights grew, how many of them are in the final mask, and how far the model is
+    from the given one under its mask (`unlearning.base.change_of`).
 
     Raises LacunaError for an unusable value, a θ_0 of another architecture, or a density that cannot be restored.
 
@@ -90,9 +91,15 @@ def unprune(
     for name in given.mask:
         if name not in initial or initial[name].shape != given.mask[name].shape:
             raise LacunaError(f"unprune: initial: '{name}' does not fit the mask; allowed: the state θ_0 of this model")
-    model = copy_of(model)
-    given.mask.apply(model)
-    return _Course(how, method, dict(hyperparameters or {}), data, given, initial, model, given.mask).run()
+    began = copy_of(model)
+    given.mask.apply(began)
+    course = _Course(how, method, dict(hyperparameters or {}), data, given, initial, began, given.mask)
+    outcome = course.run()
+    change, words = change_of(model, outcome.model, given.mask)
+    outcome.fit.facts |= change
+    if given.log is not None:
+        given.log(f"{given.name}: {outcome.fit.facts['exchanged']:,.0f} weights of the mask exchanged; {words}")
+    return outcome
 
 
 @dataclass

@@ -241,23 +241,18 @@ def _check_answer(model: nn.Module, data: UnlearningData) -> None:
 def _report(unlearner: Unlearner, before: nn.Module, outcome: Outcome, run: Run) -> None:
     """Add how far the model moved to the facts of a run, and log one line about all that it did.
 
-    facts: `relative_change`, ‖θ_u − θ_o‖/‖θ_o‖ over all parameters; `changed`, how many of their entries differ;
-    `unchanged`, 1 if every parameter and buffer is θ_o's bit for bit, else 0. An oracle has none: where it starts says
-    nothing. The untouched model is not flagged: it is meant to be the original.
+    The facts of `change_of`; an oracle has none: where it starts says nothing. The untouched model is not flagged as
+    unchanged: it is meant to be the original.
     """
     done = outcome.fit
     parts = [f"{done.steps:,} steps" + _course(done)] if done.steps else []
     parts += [words] if (words := unlearner.describe(done.facts)) else []
     if not unlearner.oracle:
-        change, total, statistics = _change(before, outcome.model, run.mask)
-        same = not change["changed"] and not statistics
-        parts.append(
-            "the model is the original bit for bit"
-            if same
-            else f"{change['changed']:,.0f} of {total:,} parameters changed, ‖Δθ‖/‖θ‖ {change['relative_change']:.3g}, "
-            f"batch norm statistics {'changed' if statistics else 'kept'}"
-        )
-        done.facts |= change | ({} if unlearner.keeps else {"unchanged": float(same)})
+        change, words = change_of(before, outcome.model, run.mask)
+        parts.append(words)
+        if unlearner.keeps:
+            del change["unchanged"]
+        done.facts |= change
     if run.log is not None:
         run.log(f"{run.name}: {'; '.join(parts)}")
 
@@ -268,18 +263,29 @@ def _course(done: Fit) -> str:
 
 
 @torch.no_grad()
-def _change(before: nn.Module, after: nn.Module, mask: Mask | None) -> tuple[dict[str, float], int, bool]:
-    """How far the parameters are from the masked original's, how many there are, and whether a buffer differs."""
+def change_of(before: nn.Module, after: nn.Module, mask: Mask | None) -> tuple[dict[str, float], str]:
+    """How far a model is from the original, whose weights count as `mask` leaves them: facts, and a log's words.
+
+    facts: `relative_change`, ‖θ_u − θ_o‖/‖θ_o‖ over all parameters; `changed`, how many of their entries differ;
+    `unchanged`, 1 if every parameter and buffer is θ_o's bit for bit, else 0.
+    """
     start, squares, norm, changed = dict(before.named_parameters()), 0.0, 0.0, 0
     for name, p in after.named_parameters():
         origin = start[name] * mask[name].to(p.device) if mask is not None and name in mask else start[name]
         changed += int((p != origin).sum())
         squares += float((p - origin).double().square().sum())
         norm += float(origin.double().square().sum())
-    buffers = dict(before.named_buffers())
+    buffers, total = dict(before.named_buffers()), sum(p.numel() for p in start.values())
     moved = any(not torch.equal(b, buffers[name]) for name, b in after.named_buffers())
     relative = (squares / norm) ** 0.5 if norm else float(squares > 0)
-    return {"changed": float(changed), "relative_change": relative}, sum(p.numel() for p in start.values()), moved
+    same = not changed and not moved
+    words = (
+        "the model is the original bit for bit"
+        if same
+        else f"{changed:,.0f} of {total:,} parameters changed, ‖Δθ‖/‖θ‖ {relative:.3g}, "
+        f"batch norm statistics {'changed' if moved else 'kept'}"
+    )
+    return {"changed": float(changed), "relative_change": relative, "unchanged": float(same)}, words
 
 
 def _compacted(unlearner: Unlearner, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:

@@ -71,7 +71,19 @@ def test_without_growth_it_is_the_unlearner(sparse, nothing, method, values):
     outcome = run(sparse, method, values, **nothing)
     assert same(state(outcome.model), state(plain.model))
     assert outcome.mask == mask
-    assert outcome.fit.facts == {"grown": 0.0, "exchanged": 0.0}
+    assert outcome.fit.facts == {"grown": 0.0, "exchanged": 0.0} | plain.fit.facts
+    assert plain.fit.facts["unchanged"] == 0.0
+
+
+@pytest.mark.parametrize(("p", "same"), [(0, True), (30, False)])
+def test_a_model_that_comes_back_as_it_was_is_marked_as_unchanged(sparse, p, same):
+    """As a cell of a method is; what a growth exchanged in the mask is a change though no step was made."""
+    said = []
+    outcome = run(sparse, "ssd", {"alpha": 1e9}, p=p, rounds=2, log=said.append)
+    facts = outcome.fit.facts
+    assert (facts["unchanged"], facts["changed"] > 0) == (float(same), not same)
+    assert said[-1].startswith(f"unprune ssd: {facts['exchanged']:.0f} weights of the mask exchanged; ")
+    assert ("the model is the original bit for bit" in said[-1]) == same
 
 
 def test_without_growth_rounds_are_the_unlearner_again_and_again(sparse):
