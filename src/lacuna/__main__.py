@@ -37,6 +37,17 @@ def main(arguments: list[str] | None = None) -> int:
     )
     start.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENT", help="of Snakemake, targets first")
     start.set_defaults(run=_run)
+    change = commands.add_parser(
+        "why",
+        help="which jobs would a change of a file make run again?",
+        description="Says which jobs of the experiment a change of a file's code would make run again, those that are "
+        "made from them included; the same of a key, such as grid.unlearners.ga.lr. Starts no job.",
+    )
+    change.add_argument("changed", nargs="+", metavar="FILE", help="a file, or a key of the experiment")
+    change.add_argument(
+        "--configfile", nargs="+", type=Path, default=[], metavar="FILE", help="the experiment, as for a run"
+    )
+    change.set_defaults(run=_why)
     check = commands.add_parser("verify", help="is a results tree whole?", description=verify.__doc__)
     check.add_argument("results", nargs="?", type=Path, default=Path("results"))
     check.add_argument(
@@ -107,6 +118,15 @@ def _check(given: argparse.Namespace) -> int:
     for line in [*(f"warning: {w}" for w in experiment.warnings), *(f"note: {n}" for n in limits_of(experiment))]:
         print(line, file=sys.stderr)
     print(f"{experiment.name}: in order, {sum(1 for _ in experiment.cells())} cells")
+    return 0
+
+
+def _why(given: argparse.Namespace) -> int:
+    from lacuna.commands.why import Reruns
+
+    reruns = Reruns(given.configfile)
+    for position, changed in enumerate(given.changed):
+        print(*([""] if position else []), *reruns.report(changed), sep="\n")
     return 0
 
 

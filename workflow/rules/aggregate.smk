@@ -91,7 +91,7 @@ rule aggregate:
                 ],
             },
         },
-        code=code_of("aggregate.py"),
+        code=code_of("aggregate"),
     message:
         "tables of {wildcards.experiment}"
     script:
@@ -121,7 +121,7 @@ rule recipes:
         **small(),
     params:
         **OF_ORACLES,
-        code=code_of("recipes.py"),
+        code=code_of("recipes"),
     message:
         "recipes compared in {wildcards.experiment}"
     script:

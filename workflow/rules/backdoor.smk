@@ -24,7 +24,7 @@ rule backdoor:
     params:
         **OF_ORACLES,
         grid={"unlearners": {label: PARAMS.options["unlearners"][label] for label in PARAMS.unlearners_by("original")}},
-        code=code_of("backdoor.py"),
+        code=code_of("backdoor"),
     message:
         "backdoor before and after, of {wildcards.experiment}"
     script:

@@ -17,7 +17,7 @@ rule ingest:
     params:
         entry=entry_of("datasets", "dataset"),
         content=PARAMS.user_files("datasets", "dataset"),
-        code=code_of("ingest.py", datasets="dataset"),
+        code=code_of("ingest"),
     message:
         "ingest {wildcards.dataset}"
     script:
@@ -40,7 +40,7 @@ rule split:
     resources:
         **small(),
     params:
-        code=code_of("split.py"),
+        code=code_of("split"),
     message:
         "split {wildcards.dataset}, seed {wildcards.seed}"
     script:
@@ -67,7 +67,7 @@ rule forget:
     params:
         entry=entry_of("scenarios", "scenario"),
         content=PARAMS.user_files("scenarios", "scenario"),
-        code=code_of("forget.py", scenarios="scenario"),
+        code=code_of("forget"),
     message:
         "choose what to forget: {wildcards.scenario} of {wildcards.dataset}, seed {wildcards.seed}"
     script:

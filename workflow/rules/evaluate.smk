@@ -22,7 +22,7 @@ rule evaluate:
         oracles=EXPERIMENT.oracles,
         metrics=EXPERIMENT.metrics,
         needs=INPUTS.needed(),
-        code=PARAMS.code_of_all("evaluate.py", "metrics", EXPERIMENT.metrics),
+        code=code_of("evaluate"),
     message:
         "evaluate {wildcards.unlearner}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
     script:
@@ -47,7 +47,7 @@ rule random_init:
         **RESOURCES.of_model,
     params:
         model=entry_of("models", "model"),
-        code=code_of("random_init.py", models="model"),
+        code=code_of("random_init"),
     message:
         "predict with an untrained {wildcards.model} on {wildcards.dataset}, {wildcards.recipe}, seed {wildcards.seed}"
     script:
@@ -76,7 +76,7 @@ rule relearn:
     params:
         **NETWORK,
         relearning=EXPERIMENT.relearning,
-        code=code_of("relearn.py", models="model"),
+        code=code_of("relearn"),
     message:
         "relearn after {wildcards.unlearner}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
     script:
@@ -106,7 +106,7 @@ rule curvature:
         **RESOURCES.of_model,
     params:
         **NETWORK,
-        code=code_of("curvature.py", models="model"),
+        code=code_of("curvature"),
     message:
         "curvature of {wildcards.model} at {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
     script:

@@ -25,7 +25,7 @@ rule figure:
         **small(),
     params:
         oracles=EXPERIMENT.oracles,
-        code=PARAMS.figure_code,
+        code=code_of("figure"),
     message:
         "figure {wildcards.figure} of {wildcards.experiment}"
     script:

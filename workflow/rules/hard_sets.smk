@@ -20,7 +20,7 @@ rule held_out:
         **RESOURCES.of_model,
     params:
         **NETWORK,
-        code=code_of("held_out.py", models="model"),
+        code=code_of("held_out"),
     message:
         "held-out confidence in {wildcards.folds} folds: {wildcards.model} on {wildcards.dataset}, {wildcards.recipe}, seed {wildcards.seed}"
     script:
@@ -47,7 +47,7 @@ rule losses:
         **RESOURCES.of_model,
     params:
         **NETWORK,
-        code=code_of("losses.py", models="model"),
+        code=code_of("losses"),
     message:
         "loss of {wildcards.model} on {wildcards.dataset}, {wildcards.recipe}, seed {wildcards.seed}"
     script:

@@ -27,7 +27,7 @@ rule prune:
     params:
         **NETWORK,
         pruner=entry_of("pruners", "pruner"),
-        code=code_of("prune.py", models="model", pruners="pruner"),
+        code=code_of("prune"),
     message:
         "prune {wildcards.model} to {wildcards.pruner}-{wildcards.sparsity}, {wildcards.dataset}, seed {wildcards.seed}"
     script:

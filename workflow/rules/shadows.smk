@@ -20,7 +20,7 @@ rule shadow_train:
         **RESOURCES.of_model,
     params:
         **NETWORK,
-        code=code_of("shadow_train.py", models="model"),
+        code=code_of("shadow_train"),
     message:
         "train shadow models {wildcards.shadows}: {wildcards.model} on {wildcards.dataset}, {wildcards.recipe}, seed {wildcards.seed}"
     script:
@@ -48,7 +48,7 @@ rule shadow_prune:
     params:
         **NETWORK,
         pruner=entry_of("pruners", "pruner"),
-        code=code_of("shadow_prune.py", models="model", pruners="pruner"),
+        code=code_of("shadow_prune"),
     message:
         "prune shadow models {wildcards.shadows} to {wildcards.pruner}-{wildcards.sparsity}, {wildcards.dataset}, seed {wildcards.seed}"
     script:
@@ -79,7 +79,7 @@ rule shadow_unlearn:
     params:
         **NETWORK,
         unlearner=PARAMS.unlearner_entry,
-        code=code_of("shadow_unlearn.py", models="model", unlearners="unlearner"),
+        code=code_of("shadow_unlearn"),
     message:
         "{wildcards.unlearner} of shadow models {wildcards.shadows}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
     script:
@@ -115,7 +115,7 @@ use rule shadow_retrain_exact_dense as shadow_retrain_exact with:
         benchmark_at("cells", "{pruner}-{sparsity}/{unlearner}/shadows/{shadows}")
     params:
         pruner=entry_of("pruners", "pruner"),
-        code=code_of("shadow_unlearn.py", models="model", unlearners="unlearner", pruners="pruner"),
+        code=code_of("shadow_retrain_exact"),
     message:
         "{wildcards.unlearner} of shadow models {wildcards.shadows}: {wildcards.scenario}, {wildcards.pruner}-{wildcards.sparsity}, {wildcards.dataset}, seed {wildcards.seed}"
 
@@ -138,7 +138,7 @@ rule population:
         **small(megabytes=4000, minutes=240),
     params:
         oracles=EXPERIMENT.oracles,
-        code=PARAMS.code_of_all("population.py", "population", KNOWN["population"]),
+        code=code_of("population"),
     message:
         "population metrics of {wildcards.unlearner}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
     script:
@@ -163,7 +163,7 @@ rule roc:
         **small(),
     params:
         **OF_ORACLES,
-        code=code_of("roc.py"),
+        code=code_of("roc"),
     message:
         "ROC curves of {wildcards.experiment}"
     script:

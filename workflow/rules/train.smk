@@ -23,7 +23,7 @@ rule train:
         **RESOURCES.of_model,
     params:
         **NETWORK,
-        code=code_of("train.py", models="model"),
+        code=code_of("train"),
     message:
         "train {wildcards.model} on {wildcards.dataset}, {wildcards.recipe}, seed {wildcards.seed}"
     script:

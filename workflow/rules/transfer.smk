@@ -23,7 +23,7 @@ rule probe:
     params:
         model=entry_of("models", "model"),
         probe=EXPERIMENT.probe,
-        code=code_of("probe.py", models="model"),
+        code=code_of("probe"),
     message:
         "probe {wildcards.unlearner} on {wildcards.target}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
     script:
@@ -58,7 +58,7 @@ rule transfer:
         **small(),
     params:
         **OF_ORACLES,
-        code=code_of("transfer.py"),
+        code=code_of("transfer"),
     message:
         "probes of {wildcards.experiment}"
     script:

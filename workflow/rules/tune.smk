@@ -31,9 +31,9 @@ rule tune_unlearner:
         **NETWORK,
         unlearner=entry_of("unlearners", "unlearner"),
         scenarios=PARAMS.options["scenarios"],
-        states={state: PARAMS.compacted_state(state) for state in EXPERIMENT.states},
+        states={state: PARAMS.code.compacts(state) for state in EXPERIMENT.states},
         tuning=EXPERIMENT.tuning,
-        code=code_of("tune_unlearner.py", also=PARAMS.tuning_code, models="model", unlearners="unlearner"),
+        code=code_of("tune_unlearner"),
     message:
         "tune {wildcards.unlearner} on {wildcards.dataset}, {wildcards.model}, {wildcards.recipe}"
     script:
@@ -57,7 +57,7 @@ rule tuned:
         **small(),
     params:
         given=dict(EXPERIMENT.given),
-        code=code_of("tuned.py"),
+        code=code_of("tuned"),
     message:
         "winning values of {wildcards.experiment} on {wildcards.dataset}, {wildcards.model}, {wildcards.recipe}"
     script:

@@ -25,7 +25,7 @@ rule unlearn:
         **NETWORK,
         unlearner=PARAMS.unlearner_entry,
         compact=PARAMS.compacted(),
-        code=code_of("unlearn.py", also=PARAMS.compaction, models="model", unlearners="unlearner"),
+        code=code_of("unlearn"),
     message:
         "{wildcards.unlearner}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
     script:
@@ -63,7 +63,7 @@ use rule unlearn as retrain_exact_dense with:
         unlearner=one_of(PARAMS.unlearners_by("retrain_exact")),
     params:
         compact=False,
-        code=code_of("unlearn.py", models="model", unlearners="unlearner"),
+        code=code_of("retrain_exact_dense"),
     message:
         "{wildcards.unlearner}: {wildcards.scenario}, dense, {wildcards.dataset}, seed {wildcards.seed}"
 
@@ -86,6 +86,6 @@ use rule retrain_exact_dense as retrain_exact with:
         benchmark_at("cells", "{pruner}-{sparsity}/{unlearner}")
     params:
         pruner=entry_of("pruners", "pruner"),
-        code=code_of("unlearn.py", models="model", unlearners="unlearner", pruners="pruner"),
+        code=code_of("retrain_exact"),
     message:
         "{wildcards.unlearner}: {wildcards.scenario}, {wildcards.pruner}-{wildcards.sparsity}, {wildcards.dataset}, seed {wildcards.seed}"

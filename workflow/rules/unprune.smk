@@ -26,7 +26,7 @@ rule unprune:
         pruner=entry_of("pruners", "pruner"),
         unlearner=PARAMS.unpruned_entry,
         unprune=entry_of("unprune", "unlearner"),
-        code=code_of("unprune.py", models="model", pruners="pruner", unlearners=PARAMS.unpruned),
+        code=code_of("unprune"),
     message:
         "{wildcards.unlearner}: {wildcards.scenario}, {wildcards.pruner}-{wildcards.sparsity}, {wildcards.dataset}, seed {wildcards.seed}"
     script:

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 _CONFIGFILES = ("--configfile", "--configfiles")
 # what a plan leaves for the next
-_CACHE = ".snakemake/lacuna"
+CACHE = ".snakemake/lacuna"
 
 
 def default_config() -> Path:
@@ -41,8 +41,8 @@ def check_experiment(files: Sequence[str | Path]) -> Experiment:
     for file in files:
         read_yaml(file)
     try:
-        known = catalogue.load(_CACHE)
-        return load(files, {}, SCHEMA, known, data_folder="results/data", cache=_CACHE)
+        known = catalogue.load(CACHE)
+        return load(files, {}, SCHEMA, known, data_folder="results/data", cache=CACHE)
     except LacunaError as error:
         raise LacunaError(located(str(error), files, {})) from None
 

@@ -130,10 +130,12 @@ def test_unlearners_by_method(study):
 
 def test_code_of_a_job_is_that_of_its_entries(study):
     params, *_ = study(grid=GRID | {"unlearners": GRID["unlearners"] | {"ft": {}}})
-    digest = params.code_of("unlearn.py", unlearners="unlearner")
-    ga, ft = (digest(wildcards(unlearner=label)) for label in ("ga", "ft"))
-    assert ga != ft and digest(wildcards(unlearner="ga")) == ga
-    assert params.code_of("unlearn.py", unlearners=lambda w: "ft")(wildcards()) == ft
+    place = {"model": "resnet8", "recipe": "brief", "state": "dense"}
+    digest = params.code_of("unlearn")
+    ga, ft = (digest(wildcards(**place, unlearner=label)) for label in ("ga", "ft"))
+    assert ga != ft and digest(wildcards(**place, unlearner="ga")) == ga
+    assert params.code_of("retrain_exact_dense")(wildcards(**place, unlearner="ft")) == ft
+    assert isinstance(params.code_of("evaluate"), str), "a function is called for each of so many jobs"
 
 
 # ---- inputs ---------------------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from lacuna.data import DATASETS, SCENARIOS
 from lacuna.data.user_files import content_of_files
 from lacuna.experiment.catalogue import Catalogue
 from lacuna.experiment.code_digest import code_digest
-from lacuna.experiment.feasibility import modules_of
-from lacuna.experiment.grid import Entry, Experiment
+from lacuna.experiment.grid import Experiment
+from lacuna.experiment.jobs import RULES, Code, options
 from lacuna.fields import build
 from lacuna.registry import Registry
 
@@ -27,16 +27,11 @@ def one_of(labels: Iterable[str]) -> str:
     return "|".join(label.replace(".", r"\.") for label in labels) or "(?!)none"
 
 
-def options(entry: Entry) -> dict[str, Any]:
-    """A grid entry as one flat dict with sorted keys, so that the order in the file does not matter."""
-    return {"method": entry.method} | dict(sorted(entry.values.items()))
-
-
 class JobParams:
     """What the rules' params are of an experiment; `known` is the catalogue of what exists."""
 
     def __init__(self, experiment: Experiment, known: Catalogue):
-        self.experiment, self.known = experiment, known
+        self.experiment, self.known, self.code = experiment, known, Code(experiment, known)
         axes = experiment.axes | {"datasets": experiment.datasets}
         self.options = {
             axis: {label: options(entry) for label, entry in entries.items()} for axis, entries in axes.items()
@@ -86,29 +81,15 @@ class JobParams:
         start: str | None = self.experiment.entry("unlearners", wildcards.unlearner).values.get("start")
         return "fresh" if (start, wildcards.state) == ("theta0", "dense") else start
 
-    def unpruned(self, wildcards: Wildcards) -> str:
-        """The label of the unlearner that a cell un-prunes around."""
-        label: str = self.options["unprune"][wildcards.unlearner]["unlearner"]
-        return label
-
     def unpruned_entry(self, wildcards: Wildcards) -> dict[str, Any]:
-        """A param: the entry of that unlearner."""
-        return self.options["unlearners"][self.unpruned(wildcards)]
-
-    def compacted_state(self, state: str) -> bool:
-        """Whether the networks of a state run without their removed filters."""
-        pruner = state.rpartition("-")[0]
-        return bool(pruner) and bool(self.experiment.entry("pruners", pruner).values.get("compact", False))
+        """A param: the entry of the unlearner that a cell un-prunes around."""
+        return self.options["unlearners"][self.options["unprune"][wildcards.unlearner]["unlearner"]]
 
     def compacted(self) -> bool | Param:
-        """A param: that of a cell, asked for each job only where a pruner of the grid removes filters."""
+        """A param: whether a cell's network runs without its removed filters; asked for each job only where one can."""
         if not any(entry.values.get("compact") for entry in self.experiment.axes["pruners"].values()):
             return False
-        return lambda wildcards: self.compacted_state(wildcards.state)
-
-    def compaction(self, wildcards: Wildcards) -> tuple[str, ...]:
-        """The module that takes removed filters out, where a state's networks run without them."""
-        return ("lacuna.sparsity.compaction",) if self.compacted_state(wildcards.state) else ()
+        return lambda wildcards: self.code.compacts(wildcards.state)
 
     def built(self, axis: str, label: str) -> Any:
         """The object of a dataset's or scenario's entry; built once, not for every job."""
@@ -130,36 +111,15 @@ class JobParams:
 
         return content
 
-    def code_of(
-        self, script: str, also: Callable[[Wildcards], Iterable[str]] | None = None, **axes: str | Callable[..., str]
-    ) -> Param:
-        """A param: the digest of what a script runs, with the modules of the entries that its wildcards name.
-
-        axes: the wildcard that names an entry of an axis, or a function of the wildcards that gives its label.
-        also: gives more modules.
-        """
+    def code_of(self, rule: str) -> str | Param:
+        """A param: the digest of what a rule runs, with the modules of the entries that its wildcards name."""
         cache: dict[tuple[str, ...], str] = {}
 
         def digest(wildcards: Wildcards) -> str:
-            chosen: tuple[str, ...] = tuple(also(wildcards)) if also is not None else ()
-            for axis, by in axes.items():
-                label = wildcards[by] if isinstance(by, str) else by(wildcards)
-                chosen += modules_of(axis, self.options[axis][label], self.known)
-            if chosen not in cache:
-                cache[chosen] = code_digest(SCRIPTS / script, *chosen)
-            return cache[chosen]
+            modules = self.code.modules(rule, wildcards)
+            if modules not in cache:
+                cache[modules] = code_digest(SCRIPTS / RULES[rule].script, *modules)
+            return cache[modules]
 
-        return digest
-
-    def code_of_all(self, script: str, kind: str, names: Iterable[str]) -> str:
-        """A param: the digest of what a script runs with these entries of the catalogue."""
-        return code_digest(SCRIPTS / script, *(self.known[kind][name]["module"] for name in names))
-
-    def figure_code(self, wildcards: Wildcards) -> str:
-        """A param: the digest of one figure's code, so that changing it draws that figure alone."""
-        return self.code_of_all("figure.py", "figures", [wildcards.figure])
-
-    def tuning_code(self, wildcards: Wildcards) -> list[str]:
-        """The modules of the scenarios that a search judges by."""
-        scenarios = self.experiment.axes["scenarios"].values()
-        return [self.known["scenarios"][entry.method]["module"] for entry in scenarios]
+        # a function is called for every job
+        return digest if RULES[rule].axes else digest({})

@@ -1,0 +1,148 @@
+"""lacuna why: which jobs a change of a file, or of a key of the experiment, would make run again."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from lacuna.commands.launch import CACHE, ROOT, SCHEMA, default_config
+from lacuna.errors import LacunaError
+from lacuna.experiment import catalogue
+from lacuna.experiment.code_digest import files_of
+from lacuna.experiment.config import Experiment, load, located, read_yaml, shown
+from lacuna.experiment.jobs import RULES, Code, Job, Jobs
+
+# the rules that a key of the experiment tells what to do, beside the entries of the grid
+_OF_KEYS: dict[str, tuple[str, ...]] = {
+    "metrics": ("evaluate", "aggregate"),
+    "relearning": ("relearn",),
+    "transfer.probe": ("probe",),
+    "tuning": ("tune_unlearner",),
+    "missing": ("aggregate",),
+    "device": (),
+    "images": (),
+}
+# labels of one kind that are listed one by one
+_LISTED = 6
+
+
+class Reruns:
+    """The jobs of an experiment, asked for what a change would make run again."""
+
+    def __init__(self, files: Sequence[str | Path]):
+        """files: the experiment's, over the default one. Raises LacunaError for an experiment that is not in order."""
+        files = [default_config(), *(Path(file).absolute() for file in files)]
+        for file in files:
+            read_yaml(file)
+        known = catalogue.load(CACHE)
+        try:
+            self.experiment: Experiment = load(files, {}, SCHEMA, known)
+        except LacunaError as error:
+            raise LacunaError(located(str(error), files, {})) from None
+        self._code, self._reads = Code(self.experiment, known), Jobs(self.experiment, known).reads
+
+    def report(self, changed: str) -> Iterator[str]:
+        """Lines about a file, or a key such as grid.unlearners.ga.lr.
+
+        Raises LacunaError for a word that is neither.
+        """
+        path = Path(changed)
+        if path.is_dir():
+            raise LacunaError(f"why: {shown(path)} is a folder; allowed: a file, or a key of the experiment")
+        if path.exists():
+            direct, cause = self._of_file(path.resolve()), "runs it"
+            changed = shown(path)
+        else:
+            direct, cause = self._of_key(changed), "is told by it"
+        again = self.following(direct)
+        name = self.experiment.name
+        if not again:
+            yield f"{changed}: no job of '{name}' would run again{self._reason(path)}"
+            return
+        yield f"{changed}: {len(again)} of the {len(self._reads)} jobs of '{name}' would run again"
+        rows = [("rule", "jobs", "why", "only")]
+        for rule in dict.fromkeys(job.rule for job in sorted(again, key=lambda job: [*RULES].index(job.rule))):
+            every = [job for job in self._reads if job.rule == rule]
+            some = [job for job in every if job in again]
+            why = cause if direct.intersection(some) else "reads what those make"
+            rows.append((rule, f"{len(some)} of {len(every)}", why, _only(some, every)))
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        for row in rows:
+            yield "  " + "  ".join((*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[3])).rstrip()
+        if path.suffix == ".py":
+            yield "comments, docstrings and type hints in it would make no job run again"
+
+    def following(self, direct: set[Job]) -> set[Job]:
+        """These jobs and all that are made from theirs."""
+        again: set[Job] = set()
+        for job, reads in self._reads.items():  # a job stands behind those that it reads from
+            if job in direct or not again.isdisjoint(reads):
+                again.add(job)
+        return again
+
+    def _of_file(self, path: Path) -> set[Job]:
+        """The jobs that run this code, or whose entry of the grid names this file of data."""
+        found = {job for job in self._reads if path in self._files(job)}
+        for rule, axis in (("ingest", "datasets"), ("forget", "scenarios")):
+            for job in (job for job in self._reads if job.rule == rule):
+                entry = self.experiment.entry(axis, self._code.labels(rule, dict(job.wildcards))[axis])
+                if any(isinstance(value, str) and Path(value).resolve() == path for value in entry.values.values()):
+                    found.add(job)
+        return found
+
+    def _files(self, job: Job) -> frozenset[Path]:
+        return _reached(RULES[job.rule].script, self._code.modules(job.rule, dict(job.wildcards)))
+
+    def _of_key(self, key: str) -> set[Job]:
+        """The jobs that a key of the experiment tells what to do."""
+        for known, rules in _OF_KEYS.items():
+            if f"{key}.".startswith(f"{known}."):
+                return {job for job in self._reads if job.rule in rules}
+        axes: Mapping[str, Mapping[str, object]] = {**self.experiment.axes, "datasets": self.experiment.datasets}
+        top, _, rest = key.partition(".")
+        axis, _, rest = rest.partition(".")
+        labels = [label for label in axes.get(axis, ()) if f"{rest}.".startswith(f"{label}.")]
+        if top != "grid" or axis in ("unprune", "targets") or not labels:
+            entries = ", ".join(f"grid.{each}.LABEL" for each in axes if each not in ("unprune", "targets"))
+            raise LacunaError(
+                f"why: '{key}' is no file, nor a key of '{self.experiment.name}' that a job is told; "
+                f"allowed: a file, {entries}, {', '.join(_OF_KEYS)}"
+            )
+        label = max(labels, key=len)
+        return {
+            job
+            for job in self._reads
+            if axis in RULES[job.rule].axes and self._code.labels(job.rule, dict(job.wildcards))[axis] == label
+        }
+
+    def _reason(self, path: Path) -> str:
+        """Why nothing would, for a file."""
+        if not path.exists():
+            return ""
+        if path.suffix in (".yaml", ".yml", ".json"):
+            return ": its keys count, not the file; `lacuna why KEY` tells of one"
+        if path.suffix == ".smk" or path.name == "Snakefile" or "lacuna_workflow" in path.resolve().parts:
+            return ": it says what is planned, and only a job with other inputs or values would"
+        if path.suffix == ".py":
+            return ": none of them runs it"
+        return ": none of them reads it as code or as the user's data"
+
+
+@functools.cache
+def _reached(script: str, modules: tuple[str, ...]) -> frozenset[Path]:
+    return frozenset(files_of(ROOT / "workflow/scripts" / script, *modules))
+
+
+def _only(some: Sequence[Job], every: Sequence[Job]) -> str:
+    """The values by which some jobs of a rule differ from the others: "pruner taylor, filter_taylor"."""
+    told = []
+    names = [name for name, _ in every[0].wildcards]
+    for position, name in enumerate(names):
+        if name in ("pruner", "sparsity") and "state" in names:
+            continue
+        mine = [*dict.fromkeys(job.wildcards[position][1] for job in some)]
+        if len(mine) < len({job.wildcards[position][1] for job in every}):
+            more = f" and {len(mine) - _LISTED} more" if len(mine) > _LISTED else ""
+            told.append(f"{name} {', '.join(mine[:_LISTED])}{more}")
+    return "; ".join(told)
