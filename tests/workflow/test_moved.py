@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lacuna.artifacts.files import read_json, write_json
-from lacuna.artifacts.records import record_in
+from lacuna.artifacts.origin import record_in
 
 from .project import EXPERIMENT, STATES, UNLEARNERS, Done, Project, changed
 

@@ -4,7 +4,7 @@ from lacuna_workflow.job import job
 
 from lacuna.artifacts.files import content_of, write_json
 from lacuna.artifacts.forms import read_forms
-from lacuna.artifacts.records import check_origin
+from lacuna.artifacts.origin import check_origin
 from lacuna.reporting.tables.aggregation import contest_of, tables_of
 from lacuna.reporting.tables.cells import cells_table
 from lacuna.reporting.tables.files import write_table

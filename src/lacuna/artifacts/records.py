@@ -1,7 +1,7 @@
 """What a result says of its making, against what the plan would do now.
 
-Snakemake keeps a record of each file's params in .snakemake, which does not travel with results/. Every file that
-later jobs read says the same of itself: JSON under "parameters" and "inputs", npz in the archive's comment.
+Snakemake keeps a record of each file's params in .snakemake, which does not travel with results/; the files' own
+records do (`artifacts.origin`).
 """
 
 from __future__ import annotations
@@ -11,27 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lacuna.artifacts.files import comment_of, content_of, place_of, read_json, told_as
-from lacuna.errors import DamagedFile, LacunaError
+from lacuna.artifacts.files import place_of, told_as
+from lacuna.artifacts.origin import other_content, record_in
 
 _NONE = "nothing"
-
-
-def record_in(outputs: Iterable[str | Path]) -> Mapping[str, Any] | None:
-    """`parameters` and `inputs` of the job that made these files; None if none of them says so."""
-    for path in sorted(map(Path, outputs), key=lambda p: (p.suffix != ".json", str(p))):
-        try:
-            if path.suffix == ".json":
-                record = read_json(path)
-            elif path.suffix == ".npz":
-                record = json.loads(comment_of(path) or "null")
-            else:
-                continue
-        except (LacunaError, ValueError):
-            continue  # damaged: no word of it counts
-        if isinstance(record, Mapping) and isinstance(record.get("parameters"), Mapping):
-            return record
-    return None
 
 
 def disagreement(record: Mapping[str, Any], parameters: Mapping[str, Any], inputs: Iterable[str]) -> str:
@@ -52,33 +35,8 @@ def disagreement(record: Mapping[str, Any], parameters: Mapping[str, Any], input
     lying = {told_as(path): path for path in inputs if place_of(path)}
     for path in sorted(set(lying) ^ set(made_from)):
         return f"{path}: {'made from it' if path in made_from else 'not made from it'}"
-    other = _other({lying[path]: content for path, content in made_from.items()})
+    other = other_content({lying[path]: content for path, content in made_from.items()})
     return f"made from another {other}" if other else ""
-
-
-def check_origin(path: str | Path, made_from: Mapping[str, Any] | None = None) -> None:
-    """Raise DamagedFile for a file of a tree that was made from another file than the one that lies there now.
-
-    It may be sound, of the right place and as old as Snakemake remembers, and still another run's. made_from: the
-    inputs to look at, with their content; None: all that the file's record names.
-    """
-    if made_from is None:
-        made_from = (record_in([path]) or {}).get("inputs")
-    named = made_from if isinstance(made_from, Mapping) else {}
-    tree = str(path).removesuffix(place_of(path))
-    if other := _other({f"{tree}{place_of(told)}": content for told, content in named.items() if place_of(told)}):
-        raise DamagedFile(path, f"{path}: made from another {other} than the present one")
-
-
-def _other(contents: Mapping[str, object]) -> str:
-    """The first of these files that is there with another content; empty if there is none."""
-    for path, content in contents.items():
-        try:
-            if Path(path).exists() and content_of(path) != content:
-                return path
-        except LacunaError:
-            continue  # the job that reads it says so
-    return ""
 
 
 def differences(there: Any, here: Any, key: str = "") -> Iterator[tuple[str, str, str]]:

@@ -264,7 +264,7 @@ def _content(tree: _Tree, place: str, path: Path, kind: str) -> Arrays:
 
 
 def _recorded(path: Path, comment: str) -> dict[str, str]:
-    """The inputs that the comment of an npz file names (`lacuna.artifacts.records`)."""
+    """The inputs that the comment of an npz file names (`lacuna.artifacts.origin`)."""
     try:
         record = json.loads(comment or "{}")
         inputs = record.get("inputs", {})

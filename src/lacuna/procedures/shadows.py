@@ -24,7 +24,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -37,7 +37,6 @@ from lacuna.errors import LacunaError
 from lacuna.models.inference import State, logits, state_of
 from lacuna.models.init import reinitialise
 from lacuna.predictions import margin
-from lacuna.pruning.base import Pruner
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask
 from lacuna.training.divergence import diverged
@@ -45,6 +44,9 @@ from lacuna.training.loop import fit
 from lacuna.training.origin import Origin
 from lacuna.training.recipe import Recipe
 from lacuna.training.state import Fit
+
+if TYPE_CHECKING:  # shadow originals are trained without any
+    from lacuna.pruning.base import Pruner
 
 
 def one_by_one(

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from lacuna.artifacts.files import comment_of, content_of, read_npz, write_json, write_npz
-from lacuna.artifacts.records import differences, disagreement, record_in, unlike_experiment
+from lacuna.artifacts.origin import record_in
+from lacuna.artifacts.records import differences, disagreement, unlike_experiment
 
 PARAMETERS = {"unlearner": {"lr": 0.2, "milestones": [1, 2]}, "code": "abc"}
 

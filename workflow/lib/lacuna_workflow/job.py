@@ -16,8 +16,8 @@ from lacuna_workflow import ROOT
 
 from lacuna.artifacts.files import check_beside, check_file, content_of, place_of, told_as, use_results
 from lacuna.artifacts.machine import commit_of
+from lacuna.artifacts.origin import check_origin
 from lacuna.artifacts.processes import exclusive, follow
-from lacuna.artifacts.records import check_origin
 from lacuna.artifacts.writing import remove_debris, set_aside_with
 from lacuna.errors import DamagedFile, LacunaError, said
 
@@ -133,7 +133,7 @@ def inputs_of(snakemake: Any) -> dict[str, str]:
 
 
 def record_of(snakemake: Any) -> dict[str, Any]:
-    """What the job was asked for, and its inputs: in its output, where a later run looks (`artifacts.records`)."""
+    """What the job was asked for, and its inputs: in its output, where a later run looks (`artifacts.origin`)."""
     return {"parameters": dict(snakemake.params.items()), "inputs": inputs_of(snakemake)}
 
 
