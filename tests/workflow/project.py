@@ -123,8 +123,9 @@ class Project:
         return dataclasses.replace(self, folder=folder)
 
     def own(self, *names: str) -> None:
-        """Make links into copies."""
-        for name in names:
+        """Make links into copies; of the pipeline's code all at once, whose parts find one another where they lie."""
+        code = ("Snakefile", "workflow", "src")
+        for name in dict.fromkeys(part for each in names for part in (code if each in code else (each,))):
             if (self / name).is_symlink():
                 target = (self / name).readlink()
                 (self / name).unlink()

@@ -10,8 +10,10 @@ from lacuna.commands.launch import CACHE, ROOT, SCHEMA, default_config
 from lacuna.errors import LacunaError
 from lacuna.experiment import catalogue
 from lacuna.experiment.code_digest import files_of
-from lacuna.experiment.config import Experiment, load, located, read_yaml, shown
+from lacuna.experiment.config import load
+from lacuna.experiment.grid import Experiment
 from lacuna.experiment.jobs import RULES, Code, Job, Jobs
+from lacuna.experiment.yaml_files import located, read_yaml, shown
 
 # the rules that a key of the experiment tells what to do, beside the entries of the grid
 _OF_KEYS: dict[str, tuple[str, ...]] = {

@@ -18,7 +18,8 @@ from lacuna_workflow.internals import Patch
 from snakemake.persistence import ParamsChange, PersistenceBase
 from snakemake.persistence.file import FilePersistence
 
-from lacuna.artifacts.records import disagreement, record_in
+from lacuna.artifacts.origin import record_in
+from lacuna.artifacts.records import disagreement
 
 # how many files are named on the screen; the reasons of all are in the list of jobs
 NAMED = 3
