@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-_SOURCES = str(ROOT / "src")
+# beside this folder as it was reached: where workflow/ is a link, src/ need not be that of the place it leads to
+_SOURCES = str(Path(__file__).absolute().parents[3] / "src")
 if sys.path[:1] != [_SOURCES]:
     sys.path.insert(0, _SOURCES)
