@@ -18,6 +18,26 @@ from lacuna.errors import LacunaError
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand; returns the exit status: 0 in order, 1 findings, 2 bad input."""
+    _speak_to_any_terminal()
+    words = sys.argv[1:] if arguments is None else arguments
+    # every word behind `run` is Snakemake's, options too
+    options = argparse.Namespace(run=_run, arguments=words[1:]) if words[:1] == ["run"] else _parser().parse_args(words)
+    try:
+        status: int = options.run(options)
+        # a reader that went away is noticed here rather than when the interpreter ends
+        sys.stdout.flush()
+        return status
+    except LacunaError as error:
+        print(f"lacuna: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # `lacuna verify | head`: whoever reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    """The subcommands and their arguments."""
     parser = argparse.ArgumentParser(prog="lacuna", description="Does a sparse model forget better?")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     plan = commands.add_parser(
@@ -73,22 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     small.add_argument("--train", type=int, default=5000, metavar="N", help="training images (default 5000)")
     small.add_argument("--test", type=int, default=2000, metavar="N", help="test images (default 2000)")
     small.set_defaults(run=_subset)
-    _speak_to_any_terminal()
-    words = sys.argv[1:] if arguments is None else arguments
-    # every word behind `run` is Snakemake's, options too
-    given = argparse.Namespace(run=_run, arguments=words[1:]) if words[:1] == ["run"] else parser.parse_args(words)
-    try:
-        status: int = given.run(given)
-        # a reader that went away is noticed here rather than when the interpreter ends
-        sys.stdout.flush()
-        return status
-    except LacunaError as error:
-        print(f"lacuna: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        # `lacuna verify | head`: whoever reads has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    return parser
 
 
 # signs of our reports, as a terminal without them shows them
@@ -110,62 +115,62 @@ def _speak_to_any_terminal() -> None:
             stream.reconfigure(errors="lacuna")
 
 
-def _check(given: argparse.Namespace) -> int:
+def _check(options: argparse.Namespace) -> int:
     from lacuna.commands.launch import check_experiment
     from lacuna.experiment.foresight import limits_of
 
-    experiment = check_experiment(given.files)
+    experiment = check_experiment(options.files)
     for line in [*(f"warning: {w}" for w in experiment.warnings), *(f"note: {n}" for n in limits_of(experiment))]:
         print(line, file=sys.stderr)
     print(f"{experiment.name}: in order, {sum(1 for _ in experiment.cells())} cells")
     return 0
 
 
-def _why(given: argparse.Namespace) -> int:
+def _why(options: argparse.Namespace) -> int:
     from lacuna.commands.why import Reruns
 
-    reruns = Reruns(given.configfile)
-    for position, changed in enumerate(given.changed):
+    reruns = Reruns(options.configfile)
+    for position, changed in enumerate(options.changed):
         print(*([""] if position else []), *reruns.report(changed), sep="\n")
     return 0
 
 
-def _run(given: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> int:
     from lacuna.commands.launch import snakemake_command
 
-    command = snakemake_command(given.arguments)
+    command = snakemake_command(options.arguments)
     sys.stdout.flush()
     # in this process's place: signals and the exit status are Snakemake's
     os.execv(command[0], command)
 
 
-def _verify(given: argparse.Namespace) -> int:
-    findings = list(verify(given.results))
-    for line in report(findings, given.results):
+def _verify(options: argparse.Namespace) -> int:
+    findings = list(verify(options.results))
+    for line in report(findings, options.results):
         print(line)
-    if given.set_aside:
+    if options.set_aside:
         for path in mend(findings):
             print(f"set aside: {path}")
-    print(f"{given.results}: {f'{len(findings)} findings' if findings else 'in order'}", file=sys.stderr)
+    print(f"{options.results}: {f'{len(findings)} findings' if findings else 'in order'}", file=sys.stderr)
     return int(bool(findings))
 
 
-def _compare(given: argparse.Namespace) -> int:
+def _compare(options: argparse.Namespace) -> int:
     # pandas, which verify does without
     from lacuna.reporting.published.compare import as_text, compare
 
-    table = compare(given.tables, given.published)
-    if given.csv:
-        _write(given.csv, table.to_csv(index=False))
-    if given.json:
+    table = compare(options.tables, options.published)
+    if options.csv:
+        _write(options.csv, table.to_csv(index=False))
+    if options.json:
         rows = json.loads(table.to_json(orient="records", double_precision=15))
-        _write(given.json, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+        _write(options.json, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     print(as_text(table), end="")
     return 0
 
 
-def _subset(given: argparse.Namespace) -> int:
-    subset(given.dataset, given.path, given.train, given.test)
+def _subset(options: argparse.Namespace) -> int:
+    subset(options.dataset, options.path, options.train, options.test)
     return 0
 
 

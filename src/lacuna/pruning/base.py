@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Unpack
 
 import torch
 from torch import nn
@@ -20,8 +19,7 @@ from lacuna.pruning.criteria.base import Criterion, Scores
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask, Scope, Sparsity, prunable, refuse_computed
 from lacuna.sparsity.rounds import rounds_to, sparsity_of
-from lacuna.training.checkpoints import Checkpoint
-from lacuna.training.loop import fit
+from lacuna.training.loop import Options, fit
 from lacuna.training.origin import Origin
 from lacuna.training.recipe import Recipe
 from lacuna.training.state import Fit
@@ -127,31 +125,24 @@ class Pruner:
         data: UnlearningData,
         *,
         seed: int,
-        checkpoint: Checkpoint | None = None,
-        log: Callable[[str], None] | None = None,
-        name: str = "pruning",
+        **options: Unpack[Options],
     ) -> tuple[Mask, Fit]:
         """One round, in place: score, remove, restart, train under the mask. Returns mask and run.
 
-        level: a sparsity in [0, 1), or a round of an iterative pruner ("round03").
+        level: a sparsity in [0, 1), or a round of an iterative pruner ("round03"). options: of the training, as
+        `training.loop.fit` takes them; where it starts is the pruner's.
         """
+        options.setdefault("name", "pruning")
         sparsity = sparsity_of(level, self.rate)
         self.check(model, sparsity)
         load_tensors(model, origin.initial if self.before_training else origin.final)
         mask = self.find_mask(model, sparsity, data, seed=seed, mask=origin.mask)
-        if log is not None:
+        if (log := options.get("log")) is not None:
             for layer in mask.collapsed():
-                log(f"warning: {name}: layer collapse, no weight of '{layer}' is left at {level}")
-        weights, epoch = self.start(origin, recipe)
+                log(f"warning: {options['name']}: layer collapse, no weight of '{layer}' is left at {level}")
+        weights, options["start_epoch"] = self.start(origin, recipe)
         load_tensors(model, weights)
-        options: dict[str, Any] = {
-            "seed": seed,
-            "start_epoch": epoch,
-            "checkpoint": checkpoint,
-            "log": log,
-            "name": name,
-        }
-        return mask, self.train(model, recipe, data, mask, **options)
+        return mask, self.train(model, recipe, data, mask, seed=seed, **options)
 
     def train(self, model: nn.Module, recipe: Recipe, data: UnlearningData, mask: Mask, **options: Any) -> Fit:
         """Train under the mask, in place."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,10 @@ from lacuna.reporting.tables.contest import Contest, mean_of
 from lacuna.reporting.tables.verdicts import verdict_of
 
 _DENSE = "dense"
+_TOLD = ["dense", "sparse", "change", "change_low", "change_high", "p_unadjusted", "p", "least_sd", "least"]
+_TOLD += ["floor_dense", "floor_sparse", "floor_of_mean", "excess_p", "verdict", "n", "unchanged", "note"]
+# what the verdicts come from, in no file
+_SPREAD = ["excess", "spread"]
 
 
 def sparsity_table(contest: Contest, better: Mapping[str, str | float]) -> pd.DataFrame:
@@ -30,8 +34,6 @@ def sparsity_table(contest: Contest, better: Mapping[str, str | float]) -> pd.Da
     method's change is the twins'. verdict: closer or farther, if both tests say so (p < 0.05, same sign), else not
     shown. unchanged: seeds on which the method returned the sparse model. `note` says why a field is empty.
     """
-    told = ["dense", "sparse", "change", "change_low", "change_high", "p_unadjusted", "p", "least_sd", "least"]
-    told += ["floor_dense", "floor_sparse", "floor_of_mean", "excess_p", "verdict"]
     names = [*GROUP, "metric", "oracle"]
     far = _distances(contest, better)
     at = [c for c in names if c not in ("pruner", "sparsity")]
@@ -42,54 +44,68 @@ def sparsity_table(contest: Contest, better: Mapping[str, str | float]) -> pd.Da
     }
     table = []
     for key, rows in far[far["pruner"] != _DENSE].groupby(names, sort=False):
-        row: dict[str, Any] = dict(zip(names, key, strict=True))
-        beside = dense.get(tuple(row[c] for c in at))
+        place: dict[str, Any] = dict(zip(names, key, strict=True))
+        beside = dense.get(tuple(place[c] for c in at))
         if beside is None:
             continue
         pairs = rows.set_index("seed")[kept].join(beside, how="inner")
-        if pairs.empty:
-            continue
-        n = len(pairs)
-        changes = (pairs["distance"] - pairs["distance_dense"]).to_numpy()
-        of_twins = (pairs["floor"] - pairs["floor_dense"]).to_numpy()
-        row |= {"dense": pairs["distance_dense"].mean(), "sparse": pairs["distance"].mean(), "n": n}
-        row |= dict(zip(("change", "change_low", "change_high"), t_interval(changes), strict=True))
-        row |= {"floor_dense": mean_of(pairs["floor_dense"]), "floor_sparse": mean_of(pairs["floor"])}
-        row |= {"p_unadjusted": paired_p(changes), "floor_of_mean": mean_of(np.abs(of_twins)) / math.sqrt(n)}
-        excess = (changes - of_twins)[np.isfinite(of_twins)]
-        row |= {"excess_p": paired_p(excess), "excess": excess.mean() if len(excess) else math.nan}
-        row["spread"] = float(changes.std(ddof=1)) if n >= MIN_SEEDS else math.nan
-        row["unchanged"] = int(pairs["unchanged"].sum())
-        notes = []
-        if n < MIN_SEEDS:
-            some = f"{n} seed{'s' if n > 1 else ''}"
-            notes.append(f"{some} with both: no interval, no test, no verdict")
-        elif math.isnan(row["p_unadjusted"]):
-            notes.append("every seed has the same change: no test, no verdict")
-        if math.isnan(row["floor_of_mean"]):
-            notes.append(f"no second {row['oracle']}: no floor, no verdict")
-        elif n >= MIN_SEEDS and math.isnan(row["excess_p"]) and not math.isnan(row["p_unadjusted"]):
-            few = f"a second {row['oracle']} on fewer than {MIN_SEEDS} of the seeds"
-            same = "every seed has the twin's change and as much more"
-            notes.append(f"{few if len(excess) < MIN_SEEDS else same}: no verdict")
-        for state, end in (("sparse", ""), ("dense", "_dense")):
-            if pairs[f"unchanged{end}"].sum():
-                notes.append(f"returned the {state} model unchanged on {pairs[f'unchanged{end}'].sum()} of {n} seeds")
-        table.append(row | {"note": "; ".join(notes) or None})
-    extra = ["excess", "spread"]
-    found = pd.DataFrame(table, columns=[*names, *told, "n", "unchanged", "note", *extra])
-    families = found.groupby([*PLACE, "metric", "oracle"], sort=False)
+        if not pairs.empty:
+            table.append(place | _compared(pairs, place["oracle"]))
+    return _judged(pd.DataFrame(table, columns=[*names, *_TOLD, *_SPREAD]))
+
+
+def _compared(pairs: pd.DataFrame, oracle: str) -> dict[str, Any]:
+    """One row: a method's distances over the seeds that have both models, before the tests are adjusted.
+
+    pairs: `distance`, `floor` and `unchanged` by seed, of the sparse model, and of the dense one with `_dense` behind.
+    """
+    n = len(pairs)
+    changes = (pairs["distance"] - pairs["distance_dense"]).to_numpy()
+    of_twins = (pairs["floor"] - pairs["floor_dense"]).to_numpy()
+    excess = (changes - of_twins)[np.isfinite(of_twins)]
+    row: dict[str, Any] = {"dense": pairs["distance_dense"].mean(), "sparse": pairs["distance"].mean(), "n": n}
+    row |= dict(zip(("change", "change_low", "change_high"), t_interval(changes), strict=True))
+    row |= {"floor_dense": mean_of(pairs["floor_dense"]), "floor_sparse": mean_of(pairs["floor"])}
+    row |= {"p_unadjusted": paired_p(changes), "floor_of_mean": mean_of(np.abs(of_twins)) / math.sqrt(n)}
+    row |= {"excess_p": paired_p(excess), "excess": excess.mean() if len(excess) else math.nan}
+    row["spread"] = float(changes.std(ddof=1)) if n >= MIN_SEEDS else math.nan
+    row["unchanged"] = int(pairs["unchanged"].sum())
+    return row | {"note": "; ".join(_notes(row, pairs, oracle, len(excess))) or None}
+
+
+def _notes(row: Mapping[str, Any], pairs: pd.DataFrame, oracle: str, twins: int) -> Iterator[str]:
+    """Why fields of a row are empty, and on which seeds a method did nothing. twins: the seeds with a second oracle."""
+    n = len(pairs)
+    if n < MIN_SEEDS:
+        some = f"{n} seed{'s' if n > 1 else ''}"
+        yield f"{some} with both: no interval, no test, no verdict"
+    elif math.isnan(row["p_unadjusted"]):
+        yield "every seed has the same change: no test, no verdict"
+    if math.isnan(row["floor_of_mean"]):
+        yield f"no second {oracle}: no floor, no verdict"
+    elif n >= MIN_SEEDS and math.isnan(row["excess_p"]) and not math.isnan(row["p_unadjusted"]):
+        few = f"a second {oracle} on fewer than {MIN_SEEDS} of the seeds"
+        same = "every seed has the twin's change and as much more"
+        yield f"{few if twins < MIN_SEEDS else same}: no verdict"
+    for state, end in (("sparse", ""), ("dense", "_dense")):
+        if pairs[f"unchanged{end}"].sum():
+            yield f"returned the {state} model unchanged on {pairs[f'unchanged{end}'].sum()} of {n} seeds"
+
+
+def _judged(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with p-values adjusted within their families, the smallest changes that they show, and verdicts."""
+    families = table.groupby([*PLACE, "metric", "oracle"], sort=False)
     tests = families["p_unadjusted"].transform("count")
-    found["p"] = families["p_unadjusted"].transform(lambda p: holm(p.to_numpy(float)))
-    found["excess_p"] = families["excess_p"].transform(lambda p: holm(p.to_numpy(float)))
-    known = found["p_unadjusted"].notna()
-    found["least_sd"] = [*map(least_effect, found["n"].where(known, 0), tests)]
-    found["least"] = found["least_sd"] * found["spread"]
-    found["verdict"] = [
+    table["p"] = families["p_unadjusted"].transform(lambda p: holm(p.to_numpy(float)))
+    table["excess_p"] = families["excess_p"].transform(lambda p: holm(p.to_numpy(float)))
+    known = table["p_unadjusted"].notna()
+    table["least_sd"] = [*map(least_effect, table["n"].where(known, 0), tests)]
+    table["least"] = table["least_sd"] * table["spread"]
+    table["verdict"] = [
         verdict_of(change, math.nan if math.isnan(p + excess_p) else max(p, excess_p) if change * excess > 0 else 1.0)
-        for change, p, excess, excess_p in found[["change", "p", "excess", "excess_p"]].to_numpy(float)
+        for change, p, excess, excess_p in table[["change", "p", "excess", "excess_p"]].to_numpy(float)
     ]
-    return found.drop(columns=extra)
+    return table.drop(columns=_SPREAD)
 
 
 def _distances(contest: Contest, better: Mapping[str, str | float]) -> pd.DataFrame:
