@@ -227,3 +227,31 @@ def test_input_from_the_future_is_read_and_dated_back(finished: Project, tmp_pat
     assert "files from the future in results, now dated back: 1" in done.output
     assert (project / cell / "mask.npz").stat().st_mtime <= (project / metrics).stat().st_mtime <= time.time()
     assert project.plan(metrics).nothing_to_do
+
+
+def test_looking_changes_nothing(finished: Project, tmp_path: Path) -> None:
+    """A dry run, --lint and --summary beside the lock of a killed run: locks, results and records stay as they were."""
+    project = finished.copy(tmp_path / "clone")
+    (project / ".snakemake/locks").mkdir(exist_ok=True)
+    (project / ".snakemake/locks/0.output.lock").write_text("results/tables/tiny/cells.csv\n")
+    later = time.time() + 3600
+    os.utime(project / "results/tables/tiny/cells.csv", (later, later))
+
+    def state() -> dict[str, tuple[int, int]]:
+        # Snakemake's own log and cache of a plan, and what lacuna finds out about methods, are written by every plan
+        own = ("log/", "iocache/", "lacuna/catalogue", "lacuna/sizes", "lacuna/reachable")
+        files = [path for name in ("results", ".snakemake") for path in (project / name).rglob("*") if path.is_file()]
+        kept = {str(path.relative_to(project.folder)): path.stat() for path in files}
+        return {
+            name: (found.st_mtime_ns, found.st_size)
+            for name, found in kept.items()
+            if not name.removeprefix(".snakemake/").startswith(own)
+        }
+
+    before = state()
+    planned = project.plan()
+    assert planned.code == 0, planned.output
+    assert "the last run here was killed; the next one takes its lock away" in planned.output
+    assert project.run("--lint").code == 0
+    assert project.run("--summary").code == 0
+    assert state() == before

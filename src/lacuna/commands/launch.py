@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lacuna.errors import LacunaError
 from lacuna.experiment import catalogue
-from lacuna.experiment.config import load
+from lacuna.experiment.config import load, results_of
 from lacuna.experiment.grid import Experiment
 from lacuna.experiment.yaml_files import located, read_yaml, shown
 
@@ -42,7 +42,8 @@ def check_experiment(files: Sequence[str | Path]) -> Experiment:
         read_yaml(file)
     try:
         known = catalogue.load(CACHE)
-        return load(files, {}, SCHEMA, known, data_folder="results/data", cache=CACHE)
+        results = Path(results_of(files, {}) or "results").expanduser()
+        return load(files, {}, SCHEMA, known, data_folder=results / "data", cache=CACHE)
     except LacunaError as error:
         raise LacunaError(located(str(error), files, {})) from None
 
