@@ -9,7 +9,7 @@ import time
 import tomllib
 from types import SimpleNamespace
 
-from lacuna_workflow import internals, scheduler, stale_runs
+from lacuna_workflow import internals, memory, scheduler, stale_runs
 from lacuna_workflow.internals import VERSIONS, Patch, apply, chosen, require
 from lacuna_workflow.start import patches_of, start
 
@@ -211,3 +211,43 @@ def test_only_what_the_plan_reads_is_dated_back(tmp_path, monkeypatch, capsys):
         "results/old": 1000,
     }
     assert capsys.readouterr().err == "lacuna: files from the future in results, now dated back: 1\n"
+
+
+# ---- what Snakemake does not remember -------------------------------------------------------------------------------
+
+
+def job_of(snakefile, *output):
+    rule = SimpleNamespace(snakefile=str(snakefile))
+    return SimpleNamespace(rule=rule, output=output, input=[], params=SimpleNamespace(items=lambda: []))
+
+
+def test_files_of_this_workflow_s_rules_are_looked_at_and_no_importer_s(tmp_path, monkeypatch, capsys):
+    """Wherever a link leads to the rules; an importer's file has no record and need not have one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "workflow").symlink_to(ROOT / "workflow")
+    monkeypatch.setattr(memory, "_params_changed", lambda *_: "Snakemake's answer")
+    monkeypatch.setattr(memory, "_has_metadata", lambda *_: False)
+    monkeypatch.setattr(memory, "remembers", lambda *_: False)
+    persistence = SimpleNamespace()
+    (tmp_path / "made.csv").touch()
+    mine = job_of(tmp_path / "Snakefile", "made.csv")
+    assert memory.has_metadata(persistence, mine) is False
+    monkeypatch.setattr(memory, "_params_changed", lambda *_: False)
+    assert memory.params_changed(persistence, mine) is False
+    ours = job_of(tmp_path / "workflow/rules/train.smk", "made.csv")
+    assert memory.has_metadata(persistence, ours) is True
+    changed = memory.params_changed(persistence, ours)
+    assert changed.files == {"made.csv"} and "not known what it was made from" in str(changed)
+    assert memory.params_changed(persistence, job_of(tmp_path / "workflow/rules/train.smk")) is False, "a target"
+    monkeypatch.setattr(memory, "remembers", lambda *_: True)
+    assert memory.params_changed(persistence, ours) is False
+
+
+def test_a_damaged_record_is_none_and_is_named_once(monkeypatch, capsys):
+    def damaged(persistence, key):
+        raise ValueError("half")
+
+    monkeypatch.setattr(memory, "_read_record", damaged)
+    persistence = SimpleNamespace(_record_path=lambda folder, key: f"{folder}/{key}", _metadata_path="metadata")
+    assert [memory.read_record(persistence, "a") for _ in range(2)] == [None, None]
+    assert capsys.readouterr().err == "lacuna: metadata/a: damaged (ValueError), taken for missing\n"

@@ -7,6 +7,7 @@ figure, which has none, is made again. A record of Snakemake's that is damaged i
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -30,7 +31,12 @@ _read_record = FilePersistence._read_record
 
 def _ours(job: Any) -> bool:
     """Whether a rule of this workflow makes a job's files: a workflow that imports it has others, without records."""
-    return bool(job.output) and Path(str(job.rule.snakefile)).is_relative_to(ROOT)
+    return bool(job.output) and _of_this_workflow(str(job.rule.snakefile))
+
+
+@functools.cache
+def _of_this_workflow(snakefile: str) -> bool:
+    return Path(snakefile).resolve().is_relative_to(ROOT)
 
 
 def _kept(persistence: Any, name: str) -> Any:
