@@ -53,6 +53,8 @@ def test_files_and_command_line_lie_over_the_default_experiment(workflow):
 def test_a_module_s_config_is_all_that_lies_over_it(workflow):
     """Not the importer's files; a text of its config is read as a file would have it."""
     Path("importer.yaml").write_text("sample: 3\n")
+    Path("config").mkdir()
+    Path("config/config.yaml").write_text("sample: 3\n")
     config = MINE | {"grid": GRID | {"recipes": {"brief": GRID["recipes"]["brief"] | {"lr": "1e-2"}}}}
     kept = dict(config)
     study = read_study(workflow(imported=True, files=["importer.yaml"], sample=4), config)

@@ -38,21 +38,21 @@ class Study(NamedTuple):
 
 
 def read_study(workflow: Any, config: Mapping[str, Any]) -> Study:
-    """The experiment: the default file, here or else beside the Snakefile, and what lies over it.
+    """The experiment: the default file and what lies over it.
 
-    That is every --configfile and --config, or what the module statement of an importing workflow has as its config.
+    The default is config/config.yaml of the working directory or else beside the Snakefile; of an importing workflow the
+    former is its own affair. Over it lie every --configfile and --config, or the config of the module statement.
     workflow, config: Snakemake's. Ends the process with a sentence for an experiment that is not in order.
     """
-    default = Path("config/config.yaml")
-    files = [default if default.exists() else ROOT / default]
-    imported = not workflow.modifier.is_main_snakefile() and bool(config)
-    if imported:
+    default, imported = Path("config/config.yaml"), not workflow.modifier.is_main_snakefile()
+    files = [default if default.exists() and not imported else ROOT / default]
+    if imported and config:
         overrides: Mapping[str, Any] = config
     else:
         files += workflow.config_settings.configfiles
         overrides = workflow.config_settings.config
     try:
-        if imported and "grid" in overrides and "name" not in overrides:
+        if overrides is config and "grid" in overrides and "name" not in overrides:
             raise LacunaError("config of the module: missing key 'name'; its tables would be those of the default grid")
         root = results_of(files, overrides) or workflow.modifier.pathvars.get("results")
         paths = Paths.below(root, workflow.modifier.modify_path)
