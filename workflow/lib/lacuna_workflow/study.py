@@ -40,8 +40,8 @@ class Study(NamedTuple):
 def read_study(workflow: Any, config: Mapping[str, Any]) -> Study:
     """The experiment: the default file and what lies over it.
 
-    The default is config/config.yaml of the working directory or else beside the Snakefile; of an importing workflow the
-    former is its own affair. Over it lie every --configfile and --config, or the config of the module statement.
+    The default is config/config.yaml of the working directory, which of an importing workflow is its own affair, or
+    else beside the Snakefile. Over it lie every --configfile and --config, or the config of the module statement.
     workflow, config: Snakemake's. Ends the process with a sentence for an experiment that is not in order.
     """
     default, imported = Path("config/config.yaml"), not workflow.modifier.is_main_snakefile()
