@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import threading
 import time
 import tomllib
+from pathlib import Path
 from types import SimpleNamespace
 
 from lacuna_workflow import internals, memory, scheduler, stale_runs
@@ -251,3 +253,29 @@ def test_a_damaged_record_is_none_and_is_named_once(monkeypatch, capsys):
     persistence = SimpleNamespace(_record_path=lambda folder, key: f"{folder}/{key}", _metadata_path="metadata")
     assert [memory.read_record(persistence, "a") for _ in range(2)] == [None, None]
     assert capsys.readouterr().err == "lacuna: metadata/a: damaged (ValueError), taken for missing\n"
+
+
+# ---- names ----------------------------------------------------------------------------------------------------------
+
+
+def test_no_name_of_the_rules_hides_one_that_snakemake_works_with():
+    """Rules are executed among the names of snakemake.workflow: a class `Resources` of ours would take its place."""
+    source = Path(internals.snakemake.__file__).with_name("workflow.py").read_text()
+    its = set()
+    for node in ast.parse(source).body:
+        match node:
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                its |= {alias.asname or alias.name for alias in names}
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                its.add(name)
+    assert {"Rules", "Resources"} <= its
+    ours = set()
+    for path in [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]:
+        text = path.read_text()
+        for names in re.findall(r"^from lacuna\S* import (.+)$", text, re.MULTILINE):
+            ours |= {name.rpartition(" as ")[2].strip() for name in names.split(",")}
+        for names in re.findall(r"^([A-Za-z_, ]+) = ", text, re.MULTILINE):
+            ours |= set(names.replace(" ", "").split(","))
+        ours |= set(re.findall(r"^def (\w+)", text, re.MULTILINE))
+    assert {"JobResources", "PATHS", "at", "benchmark_at"} <= ours
+    assert not ours & its
