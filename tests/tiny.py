@@ -1,6 +1,7 @@
 """Small networks and data: big enough to be wrong, small enough to train in milliseconds."""
 
 import dataclasses
+import random
 from collections import OrderedDict
 
 import numpy as np
@@ -84,3 +85,12 @@ def trained_on(source: UnlearningData) -> nn.Module:
 def half(model: nn.Module) -> Mask:
     """The mask that keeps the larger half of the weights."""
     return Mask.from_scores({name: w.detach().abs() for name, w in prunable(model).items()}, "0.5")
+
+
+def global_streams(seed=None):
+    """The states of the global streams, started at a seed if one is given."""
+    if seed is not None:
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        torch.manual_seed(seed)
+    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002

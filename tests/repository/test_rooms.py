@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from places import TESTS
 
 import lacuna
 
@@ -94,3 +95,10 @@ def test_a_room_offers_its_registries_and_no_more(room: str) -> None:
         reached = {name for name in named(path, for_types=False) if not f"{name}.".startswith(f"lacuna.{room}.")}
         apart = {"lacuna.registry.Registry", "__future__.annotations", "typing.TYPE_CHECKING"}
         assert room in public or reached <= apart, path
+
+
+def test_tests_have_the_path_of_what_they_test() -> None:
+    """Every folder of tests/unit is one of the library; tests/unit/workflow is of workflow/lib."""
+    unit = TESTS / "unit"
+    folders = {path.parent.relative_to(unit) for path in unit.rglob("test_*.py")}
+    assert all(folder == Path("workflow") or (SOURCES / folder).is_dir() for folder in folders), folders

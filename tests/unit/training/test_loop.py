@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from tiny import data, half, network, same, state
+from tiny import data, global_streams, half, network, same, state
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -723,15 +723,6 @@ def by_random():
     return Deepening(lambda n: [random.random() for _ in range(n)])
 
 
-def global_streams(seed=None):
-    """The states of the global streams, started at a seed if one is given."""
-    if seed is not None:
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        torch.manual_seed(seed)
-    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
-
-
 @pytest.mark.parametrize("hit", [2, 3, 8])
 @pytest.mark.parametrize("make", [Dropping, by_numpy, by_random])
 def test_what_a_network_draws_itself_depends_on_seed_and_step_alone(tmp_path, make, hit):
@@ -916,56 +907,6 @@ def test_log_tells_where_it_continues(tmp_path):
     )
     assert lines[0] == "mine: continues after 5 of 9 steps"
     assert [line.split(",")[0] for line in lines[1:]] == ["mine: epoch 2/3", "mine: epoch 3/3"]
-
-
-# ---- predictions -----------------------------------------------------------------------------------------------------
-
-
-def test_logits_are_in_evaluation_mode_and_stored_order():
-    model = network()
-    fit(model, recipe(), SOURCE, seed=0)
-    model.train()
-    model.bn1.eval()
-    before, modes = state(model), [m.training for m in model.modules()]
-    found = inference.logits(model, SOURCE, "test", batch_size=3)
-    assert same(state(model), before), "batch norm statistics included"
-    assert [m.training for m in model.modules()] == modes
-    model.eval()
-    images = SOURCE.images[SOURCE.parts["test"]]
-    with torch.no_grad():
-        expected = model(SOURCE.normalised(images, torch.float32))
-    torch.testing.assert_close(found, expected)
-    assert (found.dtype, found.requires_grad) == (torch.float32, False)
-    hits = (expected.argmax(1) == SOURCE.labels[SOURCE.parts["test"]]).sum().item()
-    assert inference.accuracy(model, SOURCE, "test") == pytest.approx(10.0 * hits)
-
-
-def test_logits_of_a_network_that_draws_in_evaluation_are_the_same_at_every_call():
-    class Noisy(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.net = network()
-
-        def forward(self, x):
-            x = nn.functional.dropout(x, 0.5) * random.random()
-            return self.net(x * np.random.rand())  # noqa: NPY002
-
-    model = Noisy()
-    found = []
-    for seed in (1, 2):
-        before = global_streams(seed)
-        found.append(inference.logits(model, SOURCE, "test"))
-        assert global_streams() == before
-    assert torch.equal(*found)
-
-
-def test_copy_shares_nothing():
-    model = network()
-    other = copy_of(model)
-    with torch.no_grad():
-        for tensor in (*other.parameters(), *other.buffers()):
-            tensor.add_(1)
-    assert same(state(model), state(network()))
 
 
 @pytest.fixture

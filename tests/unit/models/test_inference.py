@@ -1,0 +1,59 @@
+"""What a network answers, in evaluation mode and in the stored order; copies share nothing."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from tiny import data, global_streams, network, same, state, trained_on
+from torch import nn
+
+from lacuna.models.inference import accuracy, copy_of, logits
+
+SOURCE = data()
+
+
+def test_logits_are_in_evaluation_mode_and_stored_order():
+    model = trained_on(SOURCE).float()
+    model.train()
+    model.bn1.eval()
+    before, modes = state(model), [m.training for m in model.modules()]
+    found = logits(model, SOURCE, "test", batch_size=3)
+    assert same(state(model), before), "batch norm statistics included"
+    assert [m.training for m in model.modules()] == modes
+    model.eval()
+    images = SOURCE.images[SOURCE.parts["test"]]
+    with torch.no_grad():
+        expected = model(SOURCE.normalised(images, torch.float32))
+    torch.testing.assert_close(found, expected)
+    assert (found.dtype, found.requires_grad) == (torch.float32, False)
+    hits = (expected.argmax(1) == SOURCE.labels[SOURCE.parts["test"]]).sum().item()
+    assert accuracy(model, SOURCE, "test") == pytest.approx(10.0 * hits)
+
+
+def test_logits_of_a_network_that_draws_in_evaluation_are_the_same_at_every_call():
+    class Noisy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = network()
+
+        def forward(self, x):
+            x = nn.functional.dropout(x, 0.5) * random.random()
+            return self.net(x * np.random.rand())  # noqa: NPY002
+
+    model = Noisy()
+    found = []
+    for seed in (1, 2):
+        before = global_streams(seed)
+        found.append(logits(model, SOURCE, "test"))
+        assert global_streams() == before
+    assert torch.equal(*found)
+
+
+def test_copy_shares_nothing():
+    model = network()
+    other = copy_of(model)
+    with torch.no_grad():
+        for tensor in (*other.parameters(), *other.buffers()):
+            tensor.add_(1)
+    assert same(state(model), state(network()))
