@@ -102,19 +102,19 @@ def to_json(value: Any) -> Any:
     return [to_json(v) for v in value] if isinstance(value, tuple | list) else value
 
 
-def resolve(schema: Mapping[str, Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
+def resolve(schema: Mapping[str, Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Checked values of every field, sorted by name: the given ones in canonical type, defaults for the rest.
 
     Raises LacunaError naming `where`, the key, the value and what is allowed.
     """
-    check(given, schema, where)
-    return _filled(given, schema["properties"])
+    check(values, schema, where)
+    return _filled(values, schema["properties"])
 
 
-def _filled(given: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
+def _filled(values: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
     # a stored schema may have its keys in another order, and jobs run again where their parameters read differently
     return {
-        key: _canonical(to_json(given[key] if key in given else spec["default"]), spec)
+        key: _canonical(to_json(values[key] if key in values else spec["default"]), spec)
         for key, spec in sorted(properties.items())
     }
 

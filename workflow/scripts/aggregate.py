@@ -13,7 +13,7 @@ from lacuna.reporting.tables.provenance import mixtures
 from lacuna.reporting.tables.verdicts import doubts_of, still
 
 # of many thousand cells, the job.json of each tells runs apart
-with job(snakemake, origins=False) as say:
+with job(snakemake, origins=False) as log:
     params, output = snakemake.params, snakemake.output
     metrics = read_forms(snakemake.input.metrics, "metrics")
     for path, result in zip(snakemake.input.metrics, metrics, strict=True):
@@ -29,5 +29,5 @@ with job(snakemake, origins=False) as say:
     write_json(output.experiment, params.experiment | {"tables": contents})
     doubts = [f"{'/'.join(place)}: {said}" for place, each in doubts_of(contest).items() for said in each]
     for warning in [*mixtures(tables["provenance"]), *doubts, *still(contest)]:
-        say(f"warning: {warning}")
-    say(f"{len(metrics)} cells, {len(tables['cells'])} values, {len(params.missing)} cells missing")
+        log(f"warning: {warning}")
+    log(f"{len(metrics)} cells, {len(tables['cells'])} values, {len(params.missing)} cells missing")

@@ -6,9 +6,9 @@ from lacuna.reporting.tables.backdoor import backdoor_table
 from lacuna.reporting.tables.contest import Contest, original_of
 from lacuna.reporting.tables.files import read_table, write_table
 
-with job(snakemake) as say:
+with job(snakemake) as log:
     params = snakemake.params
     contest = Contest(read_table(snakemake.input.cells), params.oracles, params.twins)
     table = backdoor_table(contest, original_of(params.grid))
     write_table(snakemake.output.backdoor, table)
-    say(f"{len(table)} rows")
+    log(f"{len(table)} rows")

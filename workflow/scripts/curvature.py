@@ -19,22 +19,22 @@ from lacuna.training.recipes import RECIPES
 # the Hessian of so many samples stands for that of D: each step of the iteration reads them twice
 SAMPLES = 1000
 
-with job(snakemake) as say:
-    w, given, params = snakemake.wildcards, snakemake.input, snakemake.params
+with job(snakemake) as log:
+    w, inputs, params = snakemake.wildcards, snakemake.input, snakemake.params
     device = use_device(snakemake.config["device"], snakemake.threads)
     recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
     data, meta = load_data(snakemake, device, recipe, dense=True)
     seed = derive(int(w.seed), "curvature", w.dataset, w.model, w.recipe, w.state)
     order = torch.randperm(len(data.index("retain")), generator=torch.Generator().manual_seed(derive(seed, "samples")))
     sample = data.index("retain")[order[:SAMPLES].to(device)]
-    model = load_into(new_model(params.model, meta, device), given.model)
-    mask, initial = load_mask(given.mask), load_state(given.initial)
+    model = load_into(new_model(params.model, meta, device), inputs.model)
+    mask, initial = load_mask(inputs.mask), load_state(inputs.initial)
     found = largest_singular_value(model, replace(data, parts={"retain": sample}), "retain", mask=mask, seed=seed)
     weights = {name: p.detach().cpu() for name, p in model.named_parameters()}
     facts = asdict(found) | {"distance": distance(weights, initial, mask), "samples": len(sample)}
-    jobs = [read_job(path) for path in (given.job, given.dense_job)]
+    jobs = [read_job(path) for path in (inputs.job, inputs.dense_job)]
     facts |= {"lr": recipe.lr, "steps": training_steps(*jobs)}
     if not found.converged:
-        say(f"warning: the power iteration has not converged after {found.iterations} steps")
-    say(", ".join(f"{name} {value:g}" for name, value in facts.items()))
+        log(f"warning: the power iteration has not converged after {found.iterations} steps")
+    log(", ".join(f"{name} {value:g}" for name, value in facts.items()))
     write_json(snakemake.output.curvature, facts | record_of(snakemake))

@@ -9,8 +9,8 @@ from lacuna.artifacts.provenance import facts_of, unchanged
 from lacuna.errors import DamagedFile
 from lacuna.evaluation import Cell, evaluate, evaluate_layers
 
-with job(snakemake) as say:
-    given, params = snakemake.input, snakemake.params
+with job(snakemake) as log:
+    inputs, params = snakemake.input, snakemake.params
 
     def read(path: str, kind: str) -> dict:
         if path.endswith(".safetensors"):
@@ -26,12 +26,12 @@ with job(snakemake) as say:
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise DamagedFile(predictions, f"{predictions}: not a usable predictions file ({error!r})") from None
 
-    own = cell(given.predictions, given.mask, given.job, *(given[f"need_{name}"] for name in params.needs))
+    own = cell(inputs.predictions, inputs.mask, inputs.job, *(inputs[f"need_{name}"] for name in params.needs))
     of_oracles = zip(
-        given.oracle_predictions,
-        given.oracle_masks,
-        given.oracle_jobs,
-        *(given[f"oracle_need_{name}"] for name in params.needs),
+        inputs.oracle_predictions,
+        inputs.oracle_masks,
+        inputs.oracle_jobs,
+        *(inputs[f"oracle_need_{name}"] for name in params.needs),
         strict=True,
     )
     oracles = {label: cell(*files) for label, files in zip(params.oracles, of_oracles, strict=True)}
@@ -47,10 +47,10 @@ with job(snakemake) as say:
         "layer_order": list(own.mask or ()),
         "origin": facts_of(own.extra["job"]),
         "evaluated_at_commit": commit(),
-        "job": told_as(given.job),
+        "job": told_as(inputs.job),
         **record_of(snakemake),
     }
     write_json(snakemake.output.metrics, result)
-    say(", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+    log(", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
     for name, note in metrics.notes.items():
-        say(f"warning: {name}: {note}")
+        log(f"warning: {name}: {note}")

@@ -6,8 +6,8 @@ from lacuna.reporting import FIGURES
 from lacuna.reporting.style import save
 from lacuna.reporting.tables.files import read_table
 
-with job(snakemake) as say:
+with job(snakemake) as log:
     tables = {name: read_table(path) for name, path in snakemake.input.items()}
     draw = FIGURES[snakemake.wildcards.figure]
     save(draw(**tables, oracles=snakemake.params.oracles), snakemake.output.svg, snakemake.output.png)
-    say(f"{snakemake.wildcards.figure} from {', '.join(f'{len(t)} rows of {name}' for name, t in tables.items())}")
+    log(f"{snakemake.wildcards.figure} from {', '.join(f'{len(t)} rows of {name}' for name, t in tables.items())}")

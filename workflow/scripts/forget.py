@@ -12,7 +12,7 @@ from lacuna.data.forget import forget_split
 from lacuna.data.scenarios.base import Known
 from lacuna.fields import build
 
-with job(snakemake) as say:
+with job(snakemake) as log:
     entry, w = snakemake.params.entry, snakemake.wildcards
     arrays, _ = read_tensors(snakemake.input.images, "images", mapped=True)
     meta, base = read_meta(snakemake.input.meta), read_npz(snakemake.input.split, "split")
@@ -28,6 +28,6 @@ with job(snakemake) as say:
     scenario = build(SCENARIOS[entry["method"]], without_method(entry))
     parts = forget_split(base, known, scenario, int(w.seed), w.dataset, w.scenario)
     write_npz(snakemake.output.split, "split", parts, comment_for(snakemake))
-    say(", ".join(f"{name} {len(index)}" for name, index in parts.items()))
+    log(", ".join(f"{name} {len(index)}" for name, index in parts.items()))
     if remark := scenario.remark(base["train"]):
-        say(remark)
+        log(remark)

@@ -20,7 +20,7 @@ from lacuna.training.checkpoints import Checkpoint
 from lacuna.training.recipes import RECIPES
 from lacuna.training.state import Fit
 
-with job(snakemake) as say:
+with job(snakemake) as log:
     w, params, output = snakemake.wildcards, snakemake.params, snakemake.output
     device = use_device(snakemake.config["device"], snakemake.threads)
     recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
@@ -38,7 +38,7 @@ with job(snakemake) as say:
             out,
             seeds[k],
             checkpoint=Checkpoint(Path(output.scores).parent / f".checkpoint{k}.safetensors"),
-            log=say,
+            log=log,
             name=f"without fold {k + 1} of {w.folds}",
         )
         return {"score": scores, "seconds": np.array(run.seconds)}
@@ -53,4 +53,4 @@ with job(snakemake) as say:
     seconds = sum(float(arrays["seconds"]) for arrays in made.values())
     write_job(snakemake, output.job, Fit(seconds=seconds), device, seeds[0], random_streams=seeds)
     forget_parts(made, output.scores)
-    say(f"1 - p_y of {len(train)} samples: mean {score.mean():.4f}, {(score > 0.5).mean():.1%} above 0.5")
+    log(f"1 - p_y of {len(train)} samples: mean {score.mean():.4f}, {(score > 0.5).mean():.1%} above 0.5")

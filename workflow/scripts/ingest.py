@@ -6,7 +6,7 @@ from lacuna.artifacts.files import write_json
 from lacuna.data import DATASETS
 from lacuna.fields import build
 
-with job(snakemake) as say:
+with job(snakemake) as log:
     entry = snakemake.params.entry
     dataset = build(DATASETS[entry["method"]], without_method(entry))
     content = dataset.content()  # before it is read: a change meanwhile is noticed by the next plan
@@ -16,5 +16,5 @@ with job(snakemake) as say:
         meta["content"] = content
     write_json(snakemake.output.meta, meta | {"parameters": dict(snakemake.params.items())})
     for line in images.remarks():
-        say(line)
-    say(f"{meta['train']} training and {meta['test']} test images, {meta['classes']} classes, sha256 {meta['sha256']}")
+        log(line)
+    log(f"{meta['train']} training and {meta['test']} test images, {meta['classes']} classes, sha256 {meta['sha256']}")

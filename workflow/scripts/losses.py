@@ -10,7 +10,7 @@ from lacuna.models.files import load_into, new_model
 from lacuna.training.recipes import RECIPES
 from lacuna.training.state import Fit
 
-with job(snakemake) as say:
+with job(snakemake) as log:
     params = snakemake.params
     device = use_device(snakemake.config["device"], snakemake.threads)
     recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
@@ -19,4 +19,4 @@ with job(snakemake) as say:
     index = data.parts["retain"].cpu().numpy()
     write_npz(snakemake.output.scores, "scores", {"index": index, "score": score})
     write_job(snakemake, snakemake.output.job, Fit(), device, 0)
-    say(f"loss of {len(index)} samples: mean {score.mean():.4f}, highest {score.max():.4f}")
+    log(f"loss of {len(index)} samples: mean {score.mean():.4f}, highest {score.max():.4f}")

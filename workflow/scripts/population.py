@@ -6,14 +6,14 @@ from lacuna.artifacts.files import read_npz, write_json
 from lacuna.evaluation.population import Pool, evaluate_population
 from lacuna.evaluation.population.attacks import summary_of
 
-with job(snakemake) as say:
-    given, labels = snakemake.input, snakemake.params.oracles
+with job(snakemake) as log:
+    inputs, labels = snakemake.input, snakemake.params.oracles
 
     def pool(files: list[str]) -> Pool:
         return Pool.from_jobs({file: read_npz(file, "shadows") for file in files})
 
-    own, count = pool(given.own), len(given.own)
-    theirs = {label: given.oracles[i * count : (i + 1) * count] for i, label in enumerate(labels)}
+    own, count = pool(inputs.own), len(inputs.own)
+    theirs = {label: inputs.oracles[i * count : (i + 1) * count] for i, label in enumerate(labels)}
     metrics = evaluate_population(own, {label: pool(files) for label, files in theirs.items()})
     result = {
         "cell": coordinates(snakemake.wildcards),
@@ -25,6 +25,6 @@ with job(snakemake) as say:
         **record_of(snakemake),
     }
     write_json(snakemake.output.population, result)
-    say(", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+    log(", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
     for name, note in metrics.notes.items():
-        say(f"warning: {name}: {note}")
+        log(f"warning: {name}: {note}")

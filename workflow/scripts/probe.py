@@ -10,21 +10,21 @@ from lacuna.fields import build
 from lacuna.measurement.linear_probe import Probing, Source, transfer
 from lacuna.models.files import load_into, new_model
 
-with job(snakemake) as say:
-    given, params = snakemake.input, snakemake.params
+with job(snakemake) as log:
+    inputs, params = snakemake.input, snakemake.params
     device = use_device(snakemake.config["device"], snakemake.threads)
-    own, target = read_meta(given.meta), read_meta(given.target_meta)
-    arrays, _ = read_tensors(given.images, "images", mapped=True)
+    own, target = read_meta(inputs.meta), read_meta(inputs.target_meta)
+    arrays, _ = read_tensors(inputs.images, "images", mapped=True)
     found = transfer(
-        load_into(new_model(params.model, own, device), given.model),
+        load_into(new_model(params.model, own, device), inputs.model),
         arrays["x"],
         arrays["y"],
-        read_npz(given.split, "split"),
+        read_npz(inputs.split, "split"),
         source=Source(own["shape"], own["mean"], own["std"]),
         classes=target["classes"],
         how=build(Probing, params.probe),
     )
-    unlearning = read_job(given.job)["seconds"]
+    unlearning = read_job(inputs.job)["seconds"]
     probing = found["feature_seconds"] + found["probe_seconds"]
     result = {
         "cell": coordinates(snakemake.wildcards),
@@ -40,5 +40,5 @@ with job(snakemake) as say:
     }
     write_json(snakemake.output.probe, result)
     if found["derivative"] > params.probe["tolerance"]:
-        say(f"warning: a fit ended at a derivative of {found['derivative']:.2g}")
-    say(f"{found['accuracy']:.2f} % on the test set with l2 {found['l2']:g}, {probing:.1f} s")
+        log(f"warning: a fit ended at a derivative of {found['derivative']:.2g}")
+    log(f"{found['accuracy']:.2f} % on the test set with l2 {found['l2']:g}, {probing:.1f} s")

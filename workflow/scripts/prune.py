@@ -12,15 +12,15 @@ from lacuna.sparsity.files import load_mask, save_mask
 from lacuna.training.origin import Origin
 from lacuna.training.recipes import RECIPES
 
-with job(snakemake) as say:
-    w, given, params = snakemake.wildcards, snakemake.input, snakemake.params
+with job(snakemake) as log:
+    w, inputs, params = snakemake.wildcards, snakemake.input, snakemake.params
     device = use_device(snakemake.config["device"], snakemake.threads)
     recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
     pruner = build(PRUNERS[params.pruner["method"]], without_method(params.pruner))
     data, meta = load_data(snakemake, device, recipe, dense=True)
     seed = derive(int(w.seed), "prune", w.dataset, w.model, w.recipe, w.pruner, w.sparsity)
-    model = load_into(new_model(params.model, meta, device), given.model)
-    origin = Origin(state_of(model), load_state(given.rewind), load_state(given.initial), load_mask(given.mask))
+    model = load_into(new_model(params.model, meta, device), inputs.model)
+    origin = Origin(state_of(model), load_state(inputs.rewind), load_state(inputs.initial), load_mask(inputs.mask))
     mask, run = pruner.prune_once(
         model,
         origin,
@@ -29,10 +29,10 @@ with job(snakemake) as say:
         data,
         seed=seed,
         checkpoint=checkpoint_of(snakemake),
-        log=say,
+        log=log,
         name=f"prune {w.model} to {w.pruner}-{w.sparsity}",
     )
-    say(f"sparsity {mask.sparsity:.6f} of the prunable weights")
+    log(f"sparsity {mask.sparsity:.6f} of the prunable weights")
     save_mask(snakemake.output.mask, mask)
     write_history(snakemake.output.history, run.history)
     save_state(snakemake.output.model, state_of(model))

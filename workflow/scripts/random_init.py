@@ -9,7 +9,7 @@ from lacuna.models.inference import logits
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
 
-with job(snakemake) as say:
+with job(snakemake) as log:
     w, params = snakemake.wildcards, snakemake.params
     device = use_device(snakemake.config["device"], snakemake.threads)
     data, meta = load_data(snakemake, device, None, dense=True)
@@ -18,4 +18,4 @@ with job(snakemake) as say:
     index = data.parts["retain"].cpu().numpy()
     arrays = {"logits": logits(model, data, "retain").numpy(), "index": index}
     write_npz(snakemake.output.predictions, "random_init", arrays, comment_for(snakemake))
-    say(f"logits of {len(index)} images")
+    log(f"logits of {len(index)} images")

@@ -6,6 +6,6 @@ from lacuna.reporting.tables.contest import Contest
 from lacuna.reporting.tables.files import read_table, write_table
 from lacuna.reporting.tables.recipes import recipes_table
 
-with job(snakemake) as say:
+with job(snakemake) as log:
     contest = Contest(read_table(snakemake.input.cells), snakemake.params.oracles, snakemake.params.twins)
     write_table(snakemake.output.recipes, recipes_table(contest))

@@ -11,20 +11,22 @@ from lacuna.randomness import derive
 from lacuna.sparsity.files import load_mask
 from lacuna.training.recipes import RECIPES
 
-with job(snakemake) as say:
-    w, params, given = snakemake.wildcards, snakemake.params, snakemake.input
+with job(snakemake) as log:
+    w, params, inputs = snakemake.wildcards, snakemake.params, snakemake.input
     device = use_device(snakemake.config["device"], snakemake.threads)
     recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
     data, meta = load_data(snakemake, device, recipe)
-    model, original = (load_into(new_model(params.model, meta, device), path) for path in (given.model, given.original))
+    model, original = (
+        load_into(new_model(params.model, meta, device), path) for path in (inputs.model, inputs.original)
+    )
     found = relearn(
         model,
         original,
         data,
         build(Relearning, params.relearning),
         seed=derive(int(w.seed), "relearn", w.dataset, w.model, w.recipe, w.scenario, w.state, w.unlearner),
-        mask=load_mask(given.mask),
-        log=say,
+        mask=load_mask(inputs.mask),
+        log=log,
     )
     write_json(snakemake.output.relearn, found | {"settings": params.relearning, **record_of(snakemake)})
-    say(f"epochs {found['epochs']}, from {found['accuracy'][0]:.2f} % to {found['target']:.2f} % on D_f")
+    log(f"epochs {found['epochs']}, from {found['accuracy'][0]:.2f} % to {found['target']:.2f} % on D_f")

@@ -6,8 +6,8 @@ from lacuna.artifacts.forms import read_forms
 from lacuna.reporting.tables.files import write_table
 from lacuna.reporting.tables.roc import roc_table
 
-with job(snakemake) as say:
+with job(snakemake) as log:
     populations, params = read_forms(snakemake.input.populations, "population"), snakemake.params
     table = roc_table(populations, params.oracles, params.twins)
     write_table(snakemake.output.roc, table)
-    say(f"{len(snakemake.input.populations)} cells, {len(table)} points")
+    log(f"{len(snakemake.input.populations)} cells, {len(table)} points")

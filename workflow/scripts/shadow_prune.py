@@ -11,9 +11,9 @@ from lacuna.models.inference import state_of
 from lacuna.procedures.shadows import pruned
 from lacuna.pruning import PRUNERS
 
-with job(snakemake) as say:
+with job(snakemake) as log:
     w, entry = snakemake.wildcards, snakemake.params.pruner
-    shadows = ShadowJob(snakemake, say, dense=True)
+    shadows = ShadowJob(snakemake, log, dense=True)
     pruner = build(PRUNERS[entry["method"]], without_method(entry))
     dense, _ = read_tensors(snakemake.input.originals, "shadow originals")
 

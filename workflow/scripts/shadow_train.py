@@ -9,8 +9,8 @@ from lacuna.artifacts.files import Arrays, write_tensors
 from lacuna.models.inference import state_of
 from lacuna.procedures.shadows import trained
 
-with job(snakemake) as say:
-    shadows = ShadowJob(snakemake, say, dense=True)
+with job(snakemake) as log:
+    shadows = ShadowJob(snakemake, log, dense=True)
 
     def make(shadow: Shadow, seed: int) -> Arrays:
         run = trained(shadow.network, shadows.recipe, shadow.data, seed, **shadow.rest)

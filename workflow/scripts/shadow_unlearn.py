@@ -16,16 +16,16 @@ from lacuna.sparsity.mask import Mask
 from lacuna.training.origin import Origin
 from lacuna.unlearning import unlearn
 
-with job(snakemake) as say:
-    w, params, given = snakemake.wildcards, snakemake.params, dict(snakemake.input.items())
-    shadows = ShadowJob(snakemake, say, dense=False)
+with job(snakemake) as log:
+    w, params, inputs = snakemake.wildcards, snakemake.params, dict(snakemake.input.items())
+    shadows = ShadowJob(snakemake, log, dense=False)
     # .../{state}/{unlearner}/shadows/0-3.npz, whichever wildcards the rule makes the state of
     state = Path(snakemake.output.answers).parts[-4]
     originals: Arrays = {}
-    if "originals" in given:
-        originals, _ = read_tensors(given["originals"], "shadow originals")
+    if "originals" in inputs:
+        originals, _ = read_tensors(inputs["originals"], "shadow originals")
     rewound: Arrays = {}
-    for path in given.get("rewound", []):
+    for path in inputs.get("rewound", []):
         rewound, _ = read_tensors(path, "shadow originals")
 
     def make(shadow: Shadow, seed: int) -> Arrays:

@@ -7,7 +7,7 @@ from lacuna.artifacts.meta import read_meta
 from lacuna.data.backdoor import backdoor_of
 from lacuna.data.splits import split
 
-with job(snakemake) as say:
+with job(snakemake) as log:
     labels = read_tensors(snakemake.input.images, "images", mapped=True)[0]["y"]
     meta, seed, dataset = (
         read_meta(snakemake.input.meta),
@@ -18,4 +18,4 @@ with job(snakemake) as say:
     if (backdoor := backdoor_of(meta)) is not None:
         parts |= backdoor.parts(parts["train"], labels, meta["train"], seed, dataset)
     write_npz(snakemake.output.split, "split", parts, comment_for(snakemake))
-    say(", ".join(f"{name} {len(index)}" for name, index in parts.items()))
+    log(", ".join(f"{name} {len(index)}" for name, index in parts.items()))

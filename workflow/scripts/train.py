@@ -13,7 +13,7 @@ from lacuna.sparsity.mask import Mask
 from lacuna.training.loop import fit
 from lacuna.training.recipes import RECIPES
 
-with job(snakemake) as say:
+with job(snakemake) as log:
     w, params = snakemake.wildcards, snakemake.params
     device = use_device(snakemake.config["device"], snakemake.threads)
     recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
@@ -29,7 +29,7 @@ with job(snakemake) as say:
         seed=seed,
         snapshot_epoch=recipe.rewind_epoch,
         checkpoint=checkpoint_of(snakemake),
-        log=say,
+        log=log,
         name=f"train {w.model} on {w.dataset}",
     )
     save_state(snakemake.output.initial, initial)

@@ -21,19 +21,21 @@ from lacuna.randomness import derive
 from lacuna.sparsity.files import load_mask
 from lacuna.training.recipes import RECIPES
 
-with job(snakemake) as say:
-    w, given, params = snakemake.wildcards, snakemake.input, snakemake.params
+with job(snakemake) as log:
+    w, inputs, params = snakemake.wildcards, snakemake.input, snakemake.params
     device = use_device(snakemake.config["device"], snakemake.threads)
     recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
     settings = build(Tuning, params.tuning)
-    arrays = read_tensors(given.images, "images", mapped=True)[0]
+    arrays = read_tensors(inputs.images, "images", mapped=True)[0]
     seen = {
-        path: load_data(snakemake, device, recipe, split=path, visible=VISIBLE) for path in dict.fromkeys(given.splits)
+        path: load_data(snakemake, device, recipe, split=path, visible=VISIBLE) for path in dict.fromkeys(inputs.splits)
     }
     starts = []
     # in the order of the inputs
     places = itertools.product(settings.seeds, params.scenarios, params.states)
-    for (number, label, state), split, model, mask in zip(places, given.splits, given.models, given.masks, strict=True):
+    for (number, label, state), split, model, mask in zip(
+        places, inputs.splits, inputs.models, inputs.masks, strict=True
+    ):
         data, meta = seen[split]
         entry = params.scenarios[label]
         scenario = build(SCENARIOS[entry["method"]], without_method(entry))
@@ -50,7 +52,7 @@ with job(snakemake) as say:
             derive(number, "tune", w.dataset, w.model, w.recipe, label, state, w.unlearner),
         )
         starts.append(start)
-    inputs = inputs_of(snakemake)
+    contents = inputs_of(snakemake)
     kept = Path(snakemake.output.study).with_name(f".trials.{w.unlearner}.json")
     cell = dict(w.items())
     # another number of trials continues the search
@@ -63,9 +65,9 @@ with job(snakemake) as say:
         seed=derive("tune", w.dataset, w.model, w.recipe, w.unlearner),
         kept=kept,
         fingerprint=hashlib.sha256(
-            json.dumps([decides, inputs, torch.__version__], sort_keys=True).encode()
+            json.dumps([decides, contents, torch.__version__], sort_keys=True).encode()
         ).hexdigest(),
-        log=say,
+        log=log,
     )
-    about = {"cell": cell, "parameters": dict(params.items()), "inputs": inputs, "commit": commit()}
+    about = {"cell": cell, "parameters": dict(params.items()), "inputs": contents, "commit": commit()}
     write_json(snakemake.output.study, about | found)

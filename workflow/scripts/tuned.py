@@ -8,14 +8,14 @@ from lacuna.artifacts.forms import read_form
 from lacuna.artifacts.writing import atomic
 from lacuna.experiment.overlay import as_yaml, tuned
 
-with job(snakemake) as say:
+with job(snakemake) as log:
     w = snakemake.wildcards
     studies = {Path(path).stem: read_form(path, "study") for path in snakemake.input.studies}
     winners = {}
     for label, study in studies.items():
         best, grids = study["trials"][study["best"]], study["trials"][0]
         winners[label] = {k: v for k, v in best["values"].items() if v != grids["values"][k]}
-        say(f"{label}: {winners[label] or 'the values of the grid'}, {best['score']:.3f} against {grids['score']:.3f}")
+        log(f"{label}: {winners[label] or 'the values of the grid'}, {best['score']:.3f} against {grids['score']:.3f}")
     settings = next(iter(studies.values()))["parameters"]["tuning"]
     head = (
         f"{w.experiment} with values found by `snakemake tune`: of {settings['trials']} tried for each method,\n"

@@ -18,9 +18,9 @@ from lacuna.training.origin import Origin
 from lacuna.training.recipes import RECIPES
 from lacuna.unlearning import unlearn
 
-with job(snakemake) as say:
+with job(snakemake) as log:
     w, params = snakemake.wildcards, snakemake.params
-    given, made = dict(snakemake.input.items()), dict(snakemake.output.items())
+    inputs, made = dict(snakemake.input.items()), dict(snakemake.output.items())
     device = use_device(snakemake.config["device"], snakemake.threads)
     recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
     data, meta = load_data(snakemake, device, recipe)
@@ -29,18 +29,18 @@ with job(snakemake) as say:
     seed = derive(int(w.seed), "unlearn", w.dataset, w.model, w.recipe, w.scenario, state, w.unlearner)
     model = new_model(params.model, meta, device)
     options = without_method(params.unlearner)
-    if "model" in given:
-        load_into(model, given["model"])
-    if "mask" in given:
-        options["mask"] = load_mask(given["mask"])
+    if "model" in inputs:
+        load_into(model, inputs["model"])
+    if "mask" in inputs:
+        options["mask"] = load_mask(inputs["mask"])
         options["compact"] = params.compact
-    for path in given.get("start", []):  # a retraining from a state of the original's training
+    for path in inputs.get("start", []):  # a retraining from a state of the original's training
         which = "initial" if options["start"] == "theta0" else "rewind"
         options["origin"] = Origin(**{which: load_state(path)})
-    if "previous" in given:  # an exact oracle, to be pruned
-        load_into(model, given["previous"])
-        states = [state_of(model), load_state(given["rewind"]), load_state(given["initial"])]
-        options["origin"] = Origin(*states, load_mask(given["previous_mask"]))
+    if "previous" in inputs:  # an exact oracle, to be pruned
+        load_into(model, inputs["previous"])
+        states = [state_of(model), load_state(inputs["rewind"]), load_state(inputs["initial"])]
+        options["origin"] = Origin(*states, load_mask(inputs["previous_mask"]))
         options["pruner"] = build(PRUNERS[params.pruner["method"]], without_method(params.pruner))
         options["sparsity"] = w.sparsity
     with EnergyMeter(device) as meter:
@@ -50,14 +50,14 @@ with job(snakemake) as say:
             data,
             seed=seed,
             checkpoint=checkpoint_of(snakemake),
-            log=say,
+            log=log,
             name=f"{w.unlearner} on {state}, {w.scenario}",
             **options,
         )
     energy = meter.facts
-    if "previous_job" in given and not options["pruner"].before_training:
+    if "previous_job" in inputs and not options["pruner"].before_training:
         # an oracle from scratch costs what it is pruned from too
-        before = read_job(given["previous_job"])
+        before = read_job(inputs["previous_job"])
         outcome.fit.add(before)
         energy = sum_of(energy, before)
     if outcome.origin is not None:

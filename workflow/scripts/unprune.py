@@ -13,8 +13,8 @@ from lacuna.randomness import derive
 from lacuna.sparsity.files import load_mask
 from lacuna.training.recipes import RECIPES
 
-with job(snakemake) as say:
-    w, given, params = snakemake.wildcards, snakemake.input, snakemake.params
+with job(snakemake) as log:
+    w, inputs, params = snakemake.wildcards, snakemake.input, snakemake.params
     device = use_device(snakemake.config["device"], snakemake.threads)
     recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
     data, meta = load_data(snakemake, device, recipe)
@@ -24,16 +24,16 @@ with job(snakemake) as say:
     with EnergyMeter(device) as meter:
         outcome = unprune(
             params.unlearner["method"],
-            load_into(new_model(params.model, meta, device), given.model),
+            load_into(new_model(params.model, meta, device), inputs.model),
             data,
-            initial=load_state(given.initial),
+            initial=load_state(inputs.initial),
             hyperparameters=without_method(params.unlearner),
-            mask=load_mask(given.mask),
+            mask=load_mask(inputs.mask),
             pruner=build(PRUNERS[params.pruner["method"]], without_method(params.pruner)),
             sparsity=w.sparsity,
             seed=seed,
             checkpoint=checkpoint_of(snakemake),
-            log=say,
+            log=log,
             name=f"{w.unlearner} on {state}, {w.scenario}",
             **{k: v for k, v in without_method(params.unprune).items() if k != "unlearner"},
         )

@@ -81,9 +81,9 @@ def evaluate(
             values.absent[name] = "it compares with an oracle and none was given; evaluate(cell, oracle) takes one"
         chosen = {only: named[only]} if only else named
         asked = {f"{name}/{label}": (oracle,) for label, oracle in chosen.items()} if about["oracle"] else {name: ()}
-        for full, given in asked.items():
-            lacking = [n for n in about.get("needs", ()) if any(n not in c.extra for c in (cell, *given))]
-            value = Absent(f"'{lacking[0]}' is not known of these predictions") if lacking else metric(cell, *given)
+        for full, others in asked.items():
+            lacking = [n for n in about.get("needs", ()) if any(n not in c.extra for c in (cell, *others))]
+            value = Absent(f"'{lacking[0]}' is not known of these predictions") if lacking else metric(cell, *others)
             values.enter(full, value)
     return values
 

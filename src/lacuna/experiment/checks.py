@@ -111,11 +111,11 @@ def check_dataset(label: str, meta: Mapping[str, Any], axes: Mapping[str, Mappin
     entry = axes["datasets"][label]
     if backdoor := build(DATASETS[entry.method], entry.values).backdoor:
         backdoor.check(meta["classes"], meta["shape"], f"grid.datasets.{label}.backdoor")
-    for name, given in axes["scenarios"].items():
-        scenario, where = build(SCENARIOS[given.method], given.values), f"grid.scenarios.{name}"
+    for name, chosen in axes["scenarios"].items():
+        scenario, where = build(SCENARIOS[chosen.method], chosen.values), f"grid.scenarios.{name}"
         if "fine" in scenario.needs and not meta["fine"]:
             raise LacunaError(
-                f"{where}: dataset '{label}' has no finer labels, which {given.method} needs; "
+                f"{where}: dataset '{label}' has no finer labels, which {chosen.method} needs; "
                 "allowed: a dataset that has them (cifar100 with labels: coarse, npz with fine_train and fine_test)"
             )
         scenario.check(meta, where)
@@ -125,11 +125,11 @@ def unselective(
     axes: Mapping[str, Mapping[str, Entry]], metas: Mapping[str, Mapping[str, Any]], catalogue: Catalogue
 ) -> Iterator[str]:
     """A warning for each unlearner and scenario that can change nothing: see `Unlearner.capped`."""
-    for (label, entry), (name, given) in itertools.product(axes["unlearners"].items(), axes["scenarios"].items()):
+    for (label, entry), (name, chosen) in itertools.product(axes["unlearners"].items(), axes["scenarios"].items()):
         if (capped := catalogue["unlearners"][entry.method].get("capped")) is None:
             continue
         field_name, variant = capped
-        value, scenario = entry.values[field_name], build(SCENARIOS[given.method], given.values)
+        value, scenario = entry.values[field_name], build(SCENARIOS[chosen.method], chosen.values)
         for dataset, meta in metas.items():
             source = axes["datasets"][dataset]
             backdoor = build(DATASETS[source.method], source.values).backdoor

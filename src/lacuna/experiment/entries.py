@@ -19,10 +19,10 @@ from lacuna.fields import resolve
 _DEFAULT_RECIPE = "sgd"
 
 
-def entries_of(axis: str, given: Mapping[str, Any], catalogue: Catalogue, key: str | None = None) -> dict[str, Entry]:
+def entries_of(axis: str, section: Mapping[str, Any], catalogue: Catalogue, key: str | None = None) -> dict[str, Entry]:
     """The entries of an axis by label; key: where they stand in the config, if not in the grid under the axis."""
     entries = {}
-    for label, options in given.items():
+    for label, options in section.items():
         where = f"{key or f'grid.{axis}'}.{label}"
         options = dict(options or {})
         default = label
@@ -68,9 +68,9 @@ def oracles_of(unlearners: Mapping[str, Entry], catalogue: Catalogue) -> tuple[t
     return oracles, {twin: first for first, *others in alike.values() for twin in others}
 
 
-def targets_of(given: Mapping[str, Any], datasets: Mapping[str, Entry], catalogue: Catalogue) -> dict[str, Entry]:
+def targets_of(section: Mapping[str, Any], datasets: Mapping[str, Entry], catalogue: Catalogue) -> dict[str, Entry]:
     """The datasets that cells are probed on; one of the grid may be among them, for the cells of the others."""
-    targets = entries_of("datasets", given, catalogue, "transfer.targets")
+    targets = entries_of("datasets", section, catalogue, "transfer.targets")
     for label, entry in targets.items():
         if datasets.get(label, entry) != entry:
             raise LacunaError(
@@ -90,15 +90,15 @@ def targets_of(given: Mapping[str, Any], datasets: Mapping[str, Entry], catalogu
 
 
 def unprunings_of(
-    given: Sequence[Mapping[str, Any]], unlearners: Mapping[str, Entry], states: Sequence[str], catalogue: Catalogue
+    listed: Sequence[Mapping[str, Any]], unlearners: Mapping[str, Entry], states: Sequence[str], catalogue: Catalogue
 ) -> dict[str, Entry]:
     """An entry for each combination of the listed values, under a label made of them."""
-    if given and set(states) <= {DENSE}:
+    if listed and set(states) <= {DENSE}:
         raise LacunaError("grid.unprune: no state is sparse, there is nothing to grow; allowed with a sparsity > 0")
     schema = catalogue["settings"]["unprune"]["schema"]
     allowed = [label for label, e in unlearners.items() if not catalogue["unlearners"][e.method]["oracle"]]
     entries: dict[str, Entry] = {}
-    for position, options in enumerate(given):
+    for position, options in enumerate(listed):
         where = f"grid.unprune[{position}]"
         options = dict(options)
         name = options.pop("label", None)
@@ -151,15 +151,15 @@ def tuning_of(merged: Mapping[str, Any], scenarios: Mapping[str, Entry], catalog
 
 def states_of(sparsities: Sequence[str | float], pruners: Mapping[str, Entry]) -> tuple[str, ...]:
     levels: list[str] = []
-    for position, given in enumerate(sparsities):
-        level = DENSE if given == DENSE else canonical_sparsity(given)
+    for position, sparsity in enumerate(sparsities):
+        level = DENSE if sparsity == DENSE else canonical_sparsity(sparsity)
         where = f"grid.sparsities[{position}]"
         if level != DENSE and (len(level) > 6 or float(level) == 0):
             raise LacunaError(
-                f"{where}: {given} is not allowed; allowed: dense, or a number > 0 and < 1 with at most 4 decimals"
+                f"{where}: {sparsity} is not allowed; allowed: dense, or a number > 0 and < 1 with at most 4 decimals"
             )
         if level in levels:
-            raise LacunaError(f"{where}: {given} is listed twice ({level}); allowed: each sparsity once")
+            raise LacunaError(f"{where}: {sparsity} is listed twice ({level}); allowed: each sparsity once")
         levels.append(level)
     sparse = [s for s in levels if s != DENSE]
     if sparse and not pruners:

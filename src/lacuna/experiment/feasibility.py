@@ -487,12 +487,12 @@ def _unlearn(network: Any, question: Question, options: dict[str, Any]) -> None:
     )
     if only_a_loss and _heavy(network, question):
         return  # that is what a training has
-    given: dict[str, Any] = {} if method.oracle else {"mask": Mask.full(network)}
+    needed: dict[str, Any] = {} if method.oracle else {"mask": Mask.full(network)}
     if hasattr(method, "start"):  # an oracle that starts from a state of the original's training
         state = state_of(network)
-        given["origin"] = Origin(state, state, state)
+        needed["origin"] = Origin(state, state, state)
     with _failing("a short run"):
-        run(method, network, _noise(question, network), seed=0, **given, **options | _short(method, options))
+        run(method, network, _noise(question, network), seed=0, **needed, **options | _short(method, options))
 
 
 def _short(of: type, values: Mapping[str, Any]) -> dict[str, Any]:

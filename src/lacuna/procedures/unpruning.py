@@ -84,33 +84,33 @@ def unprune(
     ...                  hyperparameters={"lr": 0.1}, p=10, rounds=3)  # doctest: +SKIP
     """
     names = {f.name for f in dataclasses.fields(Run)}
-    given = Run(**{"name": f"unprune {method}"} | {k: v for k, v in options.items() if k in names})
-    how = build(Unpruning, {k: v for k, v in options.items() if k not in names}, "unprune")
-    if given.mask is None or given.pruner is None or given.sparsity is None:
+    run = Run(**{"name": f"unprune {method}"} | {k: v for k, v in options.items() if k in names})
+    settings = build(Unpruning, {k: v for k, v in options.items() if k not in names}, "unprune")
+    if run.mask is None or run.pruner is None or run.sparsity is None:
         raise LacunaError("unprune: mask, pruner and sparsity must be given: there is nothing to grow in a dense model")
-    for name in given.mask:
-        if name not in initial or initial[name].shape != given.mask[name].shape:
+    for name in run.mask:
+        if name not in initial or initial[name].shape != run.mask[name].shape:
             raise LacunaError(f"unprune: initial: '{name}' does not fit the mask; allowed: the state θ_0 of this model")
     began = copy_of(model)
-    given.mask.apply(began)
-    course = _Course(how, method, dict(hyperparameters or {}), data, given, initial, began, given.mask)
-    outcome = course.run()
-    change, words = change_of(model, outcome.model, given.mask)
+    run.mask.apply(began)
+    procedure = _Procedure(settings, method, dict(hyperparameters or {}), data, run, initial, began, run.mask)
+    outcome = procedure.run()
+    change, words = change_of(model, outcome.model, run.mask)
     outcome.fit.facts |= change
-    if given.log is not None:
-        given.log(f"{given.name}: {outcome.fit.facts['exchanged']:,.0f} weights of the mask exchanged; {words}")
+    if run.log is not None:
+        run.log(f"{run.name}: {outcome.fit.facts['exchanged']:,.0f} weights of the mask exchanged; {words}")
     return outcome
 
 
 @dataclass
-class _Course:
+class _Procedure:
     """One procedure under way: model, mask and what was done so far; rounds: completed."""
 
-    how: Unpruning
+    settings: Unpruning
     method: str
     hyperparameters: dict[str, Any]
     data: UnlearningData
-    given: Run
+    options: Run
     initial: State
     model: nn.Module
     mask: Mask
@@ -120,28 +120,28 @@ class _Course:
     def run(self) -> Outcome:
         kept, self.fit.facts = self.mask, {"grown": 0.0}
         store = None
-        if self.given.checkpoint is not None:
-            path = self.given.checkpoint.path
+        if self.options.checkpoint is not None:
+            path = self.options.checkpoint.path
             store = _Store(path.with_name(f"{path.name}.rounds"), self._fingerprint())
             store.load(self)
-        while self.rounds < max(self.how.rounds, 1):
+        while self.rounds < max(self.settings.rounds, 1):
             self._round()
             self.rounds += 1
             if store is not None:
                 store.save(self)
-        if self.how.finetune_epochs:
-            values = {"epochs": self.how.finetune_epochs, "lr": self.how.finetune_lr}
-            values["batch_size"] = self.how.finetune_batch_size
-            self._unlearn("ft", values, derive(self.given.seed, "finetune"), "fine-tuning")
+        if self.settings.finetune_epochs:
+            values = {"epochs": self.settings.finetune_epochs, "lr": self.settings.finetune_lr}
+            values["batch_size"] = self.settings.finetune_batch_size
+            self._unlearn("ft", values, derive(self.options.seed, "finetune"), "fine-tuning")
         # filters come in lumps: ranked over all layers they are as near to the sparsity as can be, not always on it
-        if count(self.mask) != count(kept) and not self.given.pruner.structured:
+        if count(self.mask) != count(kept) and not self.options.pruner.structured:
             raise LacunaError(
                 f"unprune: the mask keeps {count(self.mask)} weights, {count(kept)} before; allowed: the same number, "
                 f"so {self.method} must leave at least as many, and sparsity must be that of the given mask"
             )
         self.fit.facts["exchanged"] = float(sum((self.mask[n] & ~kept[n]).sum() for n in kept.weights))
         self.fit.mask = self.mask
-        if self.given.pruner.compact:
+        if self.options.pruner.compact:
             compaction = importlib.import_module("lacuna.sparsity.compaction")
             self.fit.network = compaction.compact(self.model, self.mask, self.data.images.shape[1:])
         if store is not None:
@@ -149,9 +149,9 @@ class _Course:
         return Outcome(self.model, self.mask, self.fit)
 
     def _round(self) -> None:
-        number, seed = self.rounds + 1, self.given.seed
+        number, seed = self.rounds + 1, self.options.seed
         clock = time.perf_counter()
-        if self.how.rounds:
+        if self.settings.rounds:
             self._grow(derive(seed, "grow", number))
         self.fit.seconds += time.perf_counter() - clock
         # the first round has the stream of the plain unlearner: where nothing grows, the result is its own
@@ -159,8 +159,8 @@ class _Course:
             self.method, self.hyperparameters, seed if number == 1 else derive(seed, number), f"round {number}"
         )
         clock = time.perf_counter()
-        if self.how.rounds and (self.how.when == "each_round" or number == self.how.rounds):
-            pruner, sparsity = self.given.pruner, self.given.sparsity
+        if self.settings.rounds and (self.settings.when == "each_round" or number == self.settings.rounds):
+            pruner, sparsity = self.options.pruner, self.options.sparsity
             with PassCounter(self.model) as passes:
                 self.mask = pruner.find_mask(
                     self.model, sparsity, self.data, seed=derive(seed, "prune", number), mask=self.mask
@@ -173,10 +173,10 @@ class _Course:
 
     @torch.no_grad()
     def _grow(self, seed: int) -> None:
-        generator = torch.Generator().manual_seed(derive(seed, "which")) if self.how.grow == "random" else None
-        before, share = self.mask, Fraction(str(self.how.p)) / 100
-        self.mask = self.given.pruner.grow(before, self.model, self.data, self.initial, share, generator)
-        start = self.initial if self.how.reinit == "original" else self._drawn(derive(seed, "values"))
+        generator = torch.Generator().manual_seed(derive(seed, "which")) if self.settings.grow == "random" else None
+        before, share = self.mask, Fraction(str(self.settings.p)) / 100
+        self.mask = self.options.pruner.grow(before, self.model, self.data, self.initial, share, generator)
+        start = self.initial if self.settings.reinit == "original" else self._drawn(derive(seed, "values"))
         parameters = dict(self.model.named_parameters())
         for name in self.mask:
             keep = self.mask[name]
@@ -196,11 +196,11 @@ class _Course:
         return {name: SMALL * value for name, value in fresh.state_dict().items()}
 
     def _unlearn(self, method: str, hyperparameters: Mapping[str, Any], seed: int, what: str) -> None:
-        given = {key: getattr(self.given, key) for key in ("checkpoint", "log")}
-        given["compact"] = self.given.pruner.compact
-        name = f"{self.given.name}, {what}"
+        rest = {key: getattr(self.options, key) for key in ("checkpoint", "log")}
+        rest["compact"] = self.options.pruner.compact
+        name = f"{self.options.name}, {what}"
         outcome = unlearn(
-            method, self.model, self.data, mask=self.mask, seed=seed, name=name, **given, **hyperparameters
+            method, self.model, self.data, mask=self.mask, seed=seed, name=name, **rest, **hyperparameters
         )
         self.model, self.mask = outcome.model, outcome.mask or self.mask
         epochs, seconds = len(self.fit.history), self.fit.seconds
@@ -213,15 +213,15 @@ class _Course:
         """Names the procedure by all that decides its result."""
         arrays = {f"model/{k}": v.numpy() for k, v in state_of(self.model).items()}
         arrays |= {f"initial/{k}": v.numpy() for k, v in self.initial.items()}
-        pruner = self.given.pruner
+        pruner = self.options.pruner
         about: list[Any] = [
             self.method,
             self.hyperparameters,
-            values_of(self.how),
+            values_of(self.settings),
             type(pruner).__name__,
             values_of(pruner),
         ]
-        about += [str(self.given.sparsity), self.given.seed, self.mask.digest(), self.data.fingerprint()]
+        about += [str(self.options.sparsity), self.options.seed, self.mask.digest(), self.data.fingerprint()]
         return hashlib.sha256((json.dumps(about, sort_keys=True) + sha256_of_arrays(arrays)).encode()).hexdigest()
 
 
@@ -232,16 +232,16 @@ class _Store:
     path: Path
     fingerprint: str
 
-    def save(self, course: _Course) -> None:
-        arrays = {f"model/{k}": v.numpy() for k, v in state_of(course.model).items()}
-        arrays |= {f"mask/{k}": v for k, v in course.mask.bits().items()}
-        fit = course.fit
-        progress = {"rounds": course.rounds} | {
+    def save(self, procedure: _Procedure) -> None:
+        arrays = {f"model/{k}": v.numpy() for k, v in state_of(procedure.model).items()}
+        arrays |= {f"mask/{k}": v for k, v in procedure.mask.bits().items()}
+        fit = procedure.fit
+        progress = {"rounds": procedure.rounds} | {
             k: v for k, v in vars(fit).items() if k not in ("snapshot", "mask", "network")
         }
         write_tensors(self.path, "unpruning", arrays, fingerprint=self.fingerprint, progress=json.dumps(progress))
 
-    def load(self, course: _Course) -> None:
+    def load(self, procedure: _Procedure) -> None:
         """Go on after the completed rounds, if the file is of this very procedure."""
         try:
             arrays, about = read_tensors(self.path, "unpruning")
@@ -250,12 +250,14 @@ class _Store:
         if about.get("fingerprint") != self.fingerprint:
             return
         tensors = {k: torch.from_numpy(v.copy()) for k, v in arrays.items()}
-        load_tensors(course.model, {k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")})
-        course.model.eval()
-        course.mask = Mask({k.removeprefix("mask/"): v for k, v in tensors.items() if k.startswith("mask/")})
+        load_tensors(
+            procedure.model, {k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")}
+        )
+        procedure.model.eval()
+        procedure.mask = Mask({k.removeprefix("mask/"): v for k, v in tensors.items() if k.startswith("mask/")})
         progress = json.loads(about["progress"])
-        course.rounds = progress.pop("rounds")
-        course.fit = Fit(**progress)
+        procedure.rounds = progress.pop("rounds")
+        procedure.fit = Fit(**progress)
 
 
 def count(mask: Mask) -> int:

@@ -164,29 +164,29 @@ def run(method: type[Unlearner], model: nn.Module, data: UnlearningData, **optio
     """Run a method class on a copy of `model`; options are Run's fields and the method's hyper-parameters."""
     names = {f.name for f in dataclasses.fields(Run)} - {"asked"}
     hyperparameters = {k: v for k, v in options.items() if k not in names}
-    given = Run(
+    run = Run(
         **{"name": method.name} | {k: v for k, v in options.items() if k in names}, asked=frozenset(hyperparameters)
     )
     unlearner = build(method, hyperparameters, method.name)
-    _check_kinds(unlearner, model, data, given)
+    _check_kinds(unlearner, model, data, run)
     unlearner.check(model)
     before, model = model, copy_of(model)
     _check_answer(model, data)
-    unlearner.prepare(model, given)
-    if given.mask is not None:
-        given.mask.apply(model)
-    outcome = _compacted(unlearner, model, data, given) if given.compact else unlearner.run(model, data, given)
+    unlearner.prepare(model, run)
+    if run.mask is not None:
+        run.mask.apply(model)
+    outcome = _compacted(unlearner, model, data, run) if run.compact else unlearner.run(model, data, run)
     if outcome.mask is not None:
         outcome.mask.check(outcome.model)
     outcome.model.eval()
-    _report(unlearner, before, outcome, given)
+    _report(unlearner, before, outcome, run)
     return outcome
 
 
-def _check_kinds(unlearner: Unlearner, model: nn.Module, data: UnlearningData, given: Run) -> None:
+def _check_kinds(unlearner: Unlearner, model: nn.Module, data: UnlearningData, run: Run) -> None:
     """Refuse what is no network, data or mask, and a network whose weights are computed from others."""
-    mask = Mask({}) if given.mask is None else given.mask
-    origin = Origin() if given.origin is None else given.origin
+    mask = Mask({}) if run.mask is None else run.mask
+    origin = Origin() if run.origin is None else run.origin
     kinds: dict[str, tuple[Any, type, str]] = {
         "model": (model, nn.Module, "a torch.nn.Module"),
         "data": (data, UnlearningData, "lacuna.UnlearningData, as from_tensors makes it"),

@@ -38,8 +38,8 @@ def ended(snakemake, work):
     """The sentence that a job with this work ends with."""
 
     def run():
-        with job(snakemake) as say:
-            say("began")
+        with job(snakemake) as log:
+            log("began")
             work()
 
     with pytest.raises(SystemExit) as error:
@@ -48,7 +48,7 @@ def ended(snakemake, work):
     return str(error.value)
 
 
-def log():
+def logged():
     return Path("results/logs/ga.log").read_text()
 
 
@@ -64,7 +64,7 @@ def test_bad_input_is_one_sentence(snakemake):
     assert sentence == (
         "lacuna: unlearn state=dense unlearner=ga: lr: 7 is not allowed; allowed: less (log: results/logs/ga.log)"
     )
-    assert log() == f"began\n{sentence.partition(' (log')[0]}\n"
+    assert logged() == f"began\n{sentence.partition(' (log')[0]}\n"
 
 
 def test_file_name_that_is_no_text_is_said_all_the_same(snakemake):
@@ -72,7 +72,7 @@ def test_file_name_that_is_no_text_is_said_all_the_same(snakemake):
     name = os.fsdecode(b"caf\xe9.png")
     sentence = ended(snakemake, raises(LacunaError(f"{name}: not a usable image; allowed: a sound one")))
     assert sentence.startswith("lacuna: unlearn state=dense unlearner=ga: caf\udce9.png: not a usable image")
-    assert r"caf\udce9.png: not a usable image; allowed: a sound one" in log()
+    assert r"caf\udce9.png: not a usable image; allowed: a sound one" in logged()
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_anything_else_is_one_sentence_too(snakemake, error, said):
     sentence = ended(snakemake, raises(error))
     assert sentence.startswith("lacuna: unlearn state=dense unlearner=ga: ") and said in sentence
     assert "\n" not in sentence
-    assert "Traceback" in log() and log().startswith("began\n")
+    assert "Traceback" in logged() and logged().startswith("began\n")
 
 
 @pytest.mark.parametrize(("number", "why"), [(28, "No space left on device"), (27, "File too large")])
@@ -96,7 +96,7 @@ def test_a_disk_that_refuses_is_one_sentence_without_a_traceback(snakemake, numb
     """Not in the log either, which a profile shows beside the sentence."""
     sentence = ended(snakemake, raises(OSError(number, why, "results/out.json")))
     assert f"results/out.json: cannot be written ({why}); run the same command when there is room" in sentence
-    assert "Traceback" not in log()
+    assert "Traceback" not in logged()
 
 
 def test_a_full_disk_does_not_hide_the_sentence(snakemake):
@@ -105,8 +105,8 @@ def test_a_full_disk_does_not_hide_the_sentence(snakemake):
     with pytest.raises(SystemExit) as error, job(snakemake):
         raise OSError(28, "No space left on device")
     assert "No space left on device" in str(error.value)
-    with pytest.raises(SystemExit, match="No space left on device"), job(snakemake) as say:
-        say("a line")
+    with pytest.raises(SystemExit, match="No space left on device"), job(snakemake) as log:
+        log("a line")
 
 
 def test_an_unwritable_log_is_one_sentence(snakemake):
@@ -141,11 +141,11 @@ def test_a_missing_input_is_named(snakemake):
 
 
 def test_success_leaves_its_log_and_no_lock(snakemake):
-    with job(snakemake) as say:
+    with job(snakemake) as log:
         (lock,) = Path(".snakemake/lacuna/jobs").iterdir()
         assert f"process {os.getpid()}" in lock.read_text()
-        say("α = 0.5")
-    assert log() == "α = 0.5\n"
+        log("α = 0.5")
+    assert logged() == "α = 0.5\n"
     assert not list(Path(".snakemake/lacuna/jobs").iterdir())
 
 

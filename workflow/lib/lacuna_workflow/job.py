@@ -27,7 +27,7 @@ _FULL = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 @contextlib.contextmanager
 def job(snakemake: Any, origins: bool = True) -> Iterator[Callable[[str], None]]:
-    """Gives `say(line)`, which writes to the job's log; whatever goes wrong ends the job with one sentence.
+    """Gives `log(line)`, which writes to the job's log; whatever goes wrong ends the job with one sentence.
 
     The job alone writes its files: what a killed run left at work on them is waited for, and its unfinished files are
     removed. A damaged input is set aside, so that the next run makes it anew; so is one of another run, which was made
@@ -36,23 +36,23 @@ def job(snakemake: Any, origins: bool = True) -> Iterator[Callable[[str], None]]
     name = " ".join([snakemake.rule, *(f"{k}={v}" for k, v in snakemake.wildcards.items())])
     path = Path(snakemake.log[0])
     first = str(snakemake.output[0]).encode()
-    log: io.FileIO | None = None
+    file: io.FileIO | None = None
 
-    def say(line: str) -> None:
-        if log is not None:
-            log.write(f"{line}\n".encode(errors="backslashreplace"))  # a file's name need not be text
+    def log(line: str) -> None:
+        if file is not None:
+            file.write(f"{line}\n".encode(errors="backslashreplace"))  # a file's name need not be text
 
     def end(reason: str, details: str = "") -> NoReturn:
         sentence = f"lacuna: {name}: {reason}"
         with contextlib.suppress(OSError):  # the disk may be what is wrong
-            say(details + sentence)
+            log(details + sentence)
         sys.exit(f"{sentence} (log: {path})")
 
     use_results(snakemake.config["results"])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # no buffer: what is said is written, and closing cannot fail; a link would lead it into another file
-        log = io.FileIO(path, "w", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
+        # no buffer: what is logged is written, and closing cannot fail; a link would lead it into another file
+        file = io.FileIO(path, "w", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
         follow()
         with exclusive(Path(".snakemake/lacuna/jobs", hashlib.sha256(first).hexdigest()[:16])):
             _remove_linked_benchmark(path)
@@ -61,7 +61,7 @@ def job(snakemake: Any, origins: bool = True) -> Iterator[Callable[[str], None]]
             for read in _of_results(snakemake.input) if origins else []:
                 check_beside(read)
                 check_origin(read)
-            yield say
+            yield log
     except DamagedFile as error:
         end(_set_aside(error, snakemake.input) or str(error))
     except LacunaError as error:
@@ -70,17 +70,17 @@ def job(snakemake: Any, origins: bool = True) -> Iterator[Callable[[str], None]]
         if error.errno not in _FULL:
             end(said(error), traceback.format_exc())
         # of the disk there is nothing to trace
-        file = error.filename or "its files"
-        end(f"{file}: cannot be written ({error.strerror}); run the same command when there is room")
+        lost = error.filename or "its files"
+        end(f"{lost}: cannot be written ({error.strerror}); run the same command when there is room")
     except Exception as error:
         end(said(error), traceback.format_exc())
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):
-            say(f"lacuna: {name}: interrupted")
+            log(f"lacuna: {name}: interrupted")
         sys.exit(130)
     finally:
-        if log is not None:
-            log.close()
+        if file is not None:
+            file.close()
 
 
 def _remove_linked_benchmark(log: Path) -> None:

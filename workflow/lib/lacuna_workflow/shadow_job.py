@@ -37,8 +37,8 @@ class Shadow(NamedTuple):
 class ShadowJob:
     """Several shadow models in one job. dense: they are trained on all of their half; else there is a forget set."""
 
-    def __init__(self, snakemake: Any, say: Callable[[str], None], dense: bool):
-        self.snakemake, self.say = snakemake, say
+    def __init__(self, snakemake: Any, log: Callable[[str], None], dense: bool):
+        self.snakemake, self.log = snakemake, log
         w, params = snakemake.wildcards, snakemake.params
         self.device = use_device(snakemake.config["device"], snakemake.threads)
         self.recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
@@ -62,7 +62,7 @@ class ShadowJob:
             checkpoint = Checkpoint(Path(output).parent / f".checkpoint{number}.safetensors")
             network = new_model(self.snakemake.params.model, self.meta, self.device)
             own = restricted(self.data, self.halves[number], name)
-            rest = {"checkpoint": checkpoint, "log": self.say, "name": name}
+            rest = {"checkpoint": checkpoint, "log": self.log, "name": name}
             return make(Shadow(number, network, own, rest), self.streams[number])
 
         what = [dict(self.snakemake.params.items()), self.streams, self.data.fingerprint(), made_from]
