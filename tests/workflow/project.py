@@ -49,7 +49,7 @@ def changed(**grid: Any) -> dict[str, Any]:
     """The tiny experiment with some axes of its grid replaced; a dict is merged into the axis."""
     experiment = copy.deepcopy(EXPERIMENT)
     for axis, value in grid.items():
-        if isinstance(value, dict) and isinstance(experiment["grid"][axis], dict):
+        if isinstance(value, dict) and isinstance(experiment["grid"].get(axis), dict):
             value = experiment["grid"][axis] | value
         experiment["grid"][axis] = value
     return experiment

@@ -42,7 +42,7 @@ class Reruns:
             self.experiment: Experiment = load(files, {}, SCHEMA, known)
         except LacunaError as error:
             raise LacunaError(located(str(error), files, {})) from None
-        self._code, self._reads = Code(self.experiment, known), Jobs(self.experiment, known).reads
+        self._code, self.jobs = Code(self.experiment, known), Jobs(self.experiment, known).reads
 
     def report(self, changed: str) -> Iterator[str]:
         """Lines about a file, or a key such as grid.unlearners.ga.lr.
@@ -62,10 +62,10 @@ class Reruns:
         if not again:
             yield f"{changed}: no job of '{name}' would run again{self._reason(path)}"
             return
-        yield f"{changed}: {len(again)} of the {len(self._reads)} jobs of '{name}' would run again"
+        yield f"{changed}: {len(again)} of the {len(self.jobs)} jobs of '{name}' would run again"
         rows = [("rule", "jobs", "why", "only")]
         for rule in dict.fromkeys(job.rule for job in sorted(again, key=lambda job: [*RULES].index(job.rule))):
-            every = [job for job in self._reads if job.rule == rule]
+            every = [job for job in self.jobs if job.rule == rule]
             some = [job for job in every if job in again]
             why = cause if direct.intersection(some) else "reads what those make"
             rows.append((rule, f"{len(some)} of {len(every)}", why, _only(some, every)))
@@ -78,16 +78,16 @@ class Reruns:
     def following(self, direct: set[Job]) -> set[Job]:
         """These jobs and all that are made from theirs."""
         again: set[Job] = set()
-        for job, reads in self._reads.items():  # a job stands behind those that it reads from
+        for job, reads in self.jobs.items():  # a job stands behind those that it reads from
             if job in direct or not again.isdisjoint(reads):
                 again.add(job)
         return again
 
     def _of_file(self, path: Path) -> set[Job]:
         """The jobs that run this code, or whose entry of the grid names this file of data."""
-        found = {job for job in self._reads if path in self._files(job)}
+        found = {job for job in self.jobs if path in self._files(job)}
         for rule, axis in (("ingest", "datasets"), ("forget", "scenarios")):
-            for job in (job for job in self._reads if job.rule == rule):
+            for job in (job for job in self.jobs if job.rule == rule):
                 entry = self.experiment.entry(axis, self._code.labels(rule, dict(job.wildcards))[axis])
                 if any(isinstance(value, str) and Path(value).resolve() == path for value in entry.values.values()):
                     found.add(job)
@@ -100,7 +100,7 @@ class Reruns:
         """The jobs that a key of the experiment tells what to do."""
         for known, rules in _OF_KEYS.items():
             if f"{key}.".startswith(f"{known}."):
-                return {job for job in self._reads if job.rule in rules}
+                return {job for job in self.jobs if job.rule in rules}
         axes: Mapping[str, Mapping[str, object]] = {**self.experiment.axes, "datasets": self.experiment.datasets}
         top, _, rest = key.partition(".")
         axis, _, rest = rest.partition(".")
@@ -114,7 +114,7 @@ class Reruns:
         label = max(labels, key=len)
         return {
             job
-            for job in self._reads
+            for job in self.jobs
             if axis in RULES[job.rule].axes and self._code.labels(job.rule, dict(job.wildcards))[axis] == label
         }
 

@@ -1,0 +1,137 @@
+"""lacuna why: what would run again, in words."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from places import ROOT
+
+from lacuna.__main__ import main
+from lacuna.commands import why
+from lacuna.experiment import catalogue
+
+EXPERIMENT = {
+    "name": "small",
+    "device": "cpu",
+    "metrics": ["UA", "AIN", "avg_gap", "time_s"],
+    "grid": {
+        "datasets": {"digits": {}, "mine": {"method": "npz", "path": "mine.npz"}},
+        "models": {"resnet8": {"width": 4}},
+        "recipes": {"sgd": {}},
+        "seeds": [0, 1],
+        "scenarios": {"class": {"forget_class": 3}},
+        "pruners": {"omp": {}, "taylor": {}, "filter_taylor": {}},
+        "sparsities": ["dense", 0.9],
+        "unlearners": {"original": {}, "retrain": {}, "ga": {}, "ga.strong": {"method": "ga", "lr": 0.01}},
+    },
+}
+
+
+@pytest.fixture
+def told(known, tmp_path, monkeypatch, capsys):
+    """What the command prints for some words: told("FILE") → lines."""
+    monkeypatch.setattr(catalogue, "load", lambda cache: known)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump(EXPERIMENT, sort_keys=False))
+    (tmp_path / "mine.npz").write_bytes(b"")
+
+    def tell(*words: str, status: int = 0) -> list[str]:
+        assert main(["why", *words, "--configfile", "e.yaml"]) == status
+        captured = capsys.readouterr()
+        return (captured.err if status else captured.out).splitlines()
+
+    return tell
+
+
+def rows(lines: list[str]) -> dict[str, tuple[str, str, str]]:
+    """Number of jobs, reason and restriction by rule."""
+    table = [re.split(r" {2,}", line.strip()) for line in lines if line.startswith("  ")]
+    return {row[0]: (row[1], row[2], row[3] if row[3:] else "") for row in table[1:]}
+
+
+def test_a_criterion(told):
+    """Its pruners' states on two datasets and seeds, and the cells on them; no dense model."""
+    lines = told(str(ROOT / "src/lacuna/pruning/criteria/taylor.py"))
+    after, states = "reads what those make", "state taylor-0.90, filter_taylor-0.90"
+    assert rows(lines) == {
+        "prune": ("8 of 12", "runs it", "pruner taylor, filter_taylor"),
+        "unlearn": ("24 of 48", after, states),
+        "retrain": ("8 of 16", after, states),
+        "relearn": ("32 of 64", after, states),
+        "evaluate": ("32 of 64", after, states),
+        "aggregate": ("1 of 1", after, ""),
+        "figure": ("4 of 4", after, ""),
+    }
+    assert lines[0].endswith("taylor.py: 109 of the 223 jobs of 'small' would run again")
+    assert lines[-1] == "comments, docstrings and type hints in it would make no job run again"
+
+
+def test_a_key_and_a_file_in_one_call(told):
+    lines = told("grid.unlearners.ga.strong.lr", str(ROOT / "src/lacuna/reporting/figures/time_vs_gap.py"))
+    gap = lines.index("")
+    assert rows(lines[:gap])["unlearn"] == ("16 of 48", "is told by it", "unlearner ga.strong")
+    assert set(rows(lines[:gap])) == {"unlearn", "relearn", "evaluate", "aggregate", "figure"}
+    assert rows(lines[gap:]) == {"figure": ("1 of 4", "runs it", "figure time_vs_gap")}
+
+
+@pytest.mark.parametrize(
+    ("key", "rules"),
+    [
+        ("grid.recipes.sgd", {"train", "prune", "unlearn", "retrain", "relearn", "evaluate", "aggregate", "figure"}),
+        ("grid.pruners.omp.scope", {"prune", "unlearn", "retrain", "relearn", "evaluate", "aggregate", "figure"}),
+        ("metrics", {"evaluate", "aggregate", "figure"}),
+        ("relearning.lr", {"relearn", "evaluate", "aggregate", "figure"}),
+        ("device", set()),
+    ],
+)
+def test_keys(told, key, rules):
+    assert set(rows(told(key))) == rules
+
+
+def test_a_file_of_data_of_the_users(told):
+    found = rows(told("mine.npz"))
+    assert found["ingest"] == ("1 of 2", "runs it", "dataset mine")
+    assert found["train"] == ("2 of 4", "reads what those make", "dataset mine")
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("src/lacuna/unlearning/methods/scrub.py", "none of them runs it"),
+        ("workflow/rules/train.smk", "it says what is planned, and only a job with other inputs or values would"),
+        ("config/config.yaml", "its keys count, not the file; `lacuna why KEY` tells of one"),
+        ("README.md", "none of them reads it as code or as the user's data"),
+    ],
+)
+def test_a_file_that_no_job_reads(told, file, said):
+    assert told(str(ROOT / file)) == [f"{ROOT / file}: no job of 'small' would run again: {said}"]
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        (
+            "src/nothing.py",
+            "lacuna: why: 'src/nothing.py' is no file, nor a key of 'small' that a job is told; allowed: ",
+        ),
+        (
+            "grid.unlearners.gaa",
+            "lacuna: why: 'grid.unlearners.gaa' is no file, nor a key of 'small' that a job is told",
+        ),
+        (".", "lacuna: why: . is a folder; allowed: a file, or a key of the experiment"),
+    ],
+)
+def test_a_word_that_is_neither_file_nor_key(told, word, said):
+    (line,) = told(word, status=2)
+    assert line.startswith(f"lacuna: why: {said}")
+
+
+def test_it_imports_no_torch():
+    code = (
+        f"import sys, {why.__name__}, {launch.__name__}; assert not {{'torch', 'pandas', 'scipy'}} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
