@@ -116,13 +116,13 @@ def test_a_file_that_no_job_reads(told, file, said):
     [
         (
             "src/nothing.py",
-            "lacuna: why: 'src/nothing.py' is no file, nor a key of 'small' that a job is told; allowed: ",
+            "'src/nothing.py' is no file, nor a key of 'small' that a job is told; allowed: ",
         ),
         (
             "grid.unlearners.gaa",
-            "lacuna: why: 'grid.unlearners.gaa' is no file, nor a key of 'small' that a job is told",
+            "'grid.unlearners.gaa' is no file, nor a key of 'small' that a job is told",
         ),
-        (".", "lacuna: why: . is a folder; allowed: a file, or a key of the experiment"),
+        (".", ". is a folder; allowed: a file, or a key of the experiment"),
     ],
 )
 def test_a_word_that_is_neither_file_nor_key(told, word, said):
@@ -130,8 +130,17 @@ def test_a_word_that_is_neither_file_nor_key(told, word, said):
     assert line.startswith(f"lacuna: why: {said}")
 
 
+def test_the_example_of_the_documentation(known, monkeypatch, capsys):
+    monkeypatch.setattr(catalogue, "load", lambda cache: known)
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / "docs/reproducibility.md").read_text(encoding="utf-8")
+    calls = re.findall(r"^\$ lacuna (why .+)\n((?:(?!\$|```).*\n)+)", text, re.MULTILINE)
+    assert len(calls) == 2
+    for words, output in calls:
+        main(words.split())
+        assert capsys.readouterr().out.strip() == output.strip()
+
+
 def test_it_imports_no_torch():
-    code = (
-        f"import sys, {why.__name__}, {launch.__name__}; assert not {{'torch', 'pandas', 'scipy'}} & set(sys.modules)"
-    )
+    code = f"import sys, {why.__name__}; assert not {{'torch', 'pandas', 'scipy'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
