@@ -70,7 +70,7 @@ def answers(questions: Sequence[Question], catalogue: Catalogue, cache: str | Pa
     Answers come from the folder `cache`; what is not there is asked of a child process, once (about 3 seconds). Where
     a network ends that process, its question is refused and another child goes on.
     """
-    stored = Path(cache) / "reachable.json"
+    stored = Path(cache) / "feasibility.json"
     known = read_cache(stored, "answers by the digest of question and code") or {}
     keys = [_key(question, catalogue) for question in questions]
     new = {key: asdict(question) for key, question in zip(keys, questions, strict=True) if key not in known}

@@ -18,8 +18,7 @@ from lacuna.data.datasets.image_folder import ImageFolder
 from lacuna.data.datasets.npz import Npz
 from lacuna.errors import LacunaError
 from lacuna.evaluation import default_metrics
-from lacuna.experiment import catalogue
-from lacuna.experiment import feasibility as reachable
+from lacuna.experiment import catalogue, feasibility
 from lacuna.experiment.config import load
 from lacuna.experiment.coordinates import canonical_sparsity
 from lacuna.experiment.yaml_files import located, read_yaml
@@ -665,13 +664,13 @@ def test_pruner_must_reach_the_sparsity_on_every_model(resolve, tmp_path, known)
             with pytest.raises(LacunaError) as caught:
                 resolve(config, data_folder=tmp_path, cache=tmp_path)
             assert str(caught.value) == sentence
-            patch.setattr(reachable, "in_child", None)
+            patch.setattr(feasibility, "in_child", None)
         config["grid"]["sparsities"] = [0.9]
         assert resolve(config, data_folder=tmp_path, cache=tmp_path)
         config["grid"]["sparsities"] = [0.8]
         with pytest.raises(TypeError, match="not callable"):
             resolve(config, data_folder=tmp_path, cache=tmp_path)
-    answered = json.loads((tmp_path / "reachable.json").read_text())["content"]
+    answered = json.loads((tmp_path / "feasibility.json").read_text())["content"]
     assert sorted(a["refused"] for a in answered.values() if "refused" in a) == [sentence.partition("0.9999: ")[2]]
     assert sum(a == {} for a in answered.values()) == 3
     assert sum("parameters" in a for a in answered.values()) == 2
@@ -716,7 +715,7 @@ def test_models_that_cannot_be_built_are_one_sentence(resolve, tmp_path, monkeyp
     class Child:
         returncode, stdout, stderr = 1, "", "Traceback ...\nMemoryError: no\n"
 
-    monkeypatch.setattr(reachable, "in_child", lambda *a: Child)
+    monkeypatch.setattr(feasibility, "in_child", lambda *a: Child)
     with pytest.raises(LacunaError, match=r"^the models of the grid cannot be built: MemoryError: no$"):
         resolve(BASE, data_folder=tmp_path, cache=tmp_path)
 

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from lacuna.errors import LacunaError
-from lacuna.experiment import catalogue
+from lacuna.experiment import catalogue, feasibility
 from lacuna.experiment import code_digest as codedigest
-from lacuna.experiment import feasibility as reachable
 from lacuna.experiment.feasibility import Question, answer, answers
 from lacuna.models import MODELS
 from lacuna.models.files import load_into, new_model, save_state
@@ -281,10 +280,10 @@ def nets(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     codedigest._read.cache_clear()
-    reachable._code.cache_clear()
+    feasibility._code.cache_clear()
     yield tmp_path
     codedigest._read.cache_clear()
-    reachable._code.cache_clear()
+    feasibility._code.cache_clear()
     sys.modules.pop("triednets", None)
 
 
@@ -334,14 +333,14 @@ def test_networks_of_many_kinds_are_allowed(kind):
 
 def test_a_heavy_network_is_tried_on_less(monkeypatch):
     """Fewer images, no method that is a loss alone, no second scoring of weights; the rest is tried all the same."""
-    monkeypatch.setattr(reachable, "_HEAVY", 1)
+    monkeypatch.setattr(feasibility, "_HEAVY", 1)
     tried = []
-    run, prune = unlearning_base.run, reachable._prune
+    run, prune = unlearning_base.run, feasibility._prune
     monkeypatch.setattr(
         unlearning_base, "run", lambda m, *a, **k: tried.append((m.name, len(a[1].labels))) or run(m, *a, **k)
     )
     monkeypatch.setattr(
-        reachable, "_prune", lambda *a: tried.append((a[2].method["method"], a[2].sparsity)) or prune(*a)
+        feasibility, "_prune", lambda *a: tried.append((a[2].method["method"], a[2].sparsity)) or prune(*a)
     )
     pruners = [asked(axis="pruners", method=m, sparsity=s) for m in ("omp", "filter_l2") for s in ("0.25", "0.50")]
     methods = [asked(axis="unlearners", method=m) for m in ("ft", "ga", "ssd", "ff", "boundary_expand")]
@@ -467,19 +466,19 @@ def test_a_network_that_ends_the_process_is_refused_and_the_others_are_not(nets)
     assert told[3] == {"refused": "trying it ended the process with status 7; allowed: a network that Python outlives"}
     assert "parameters" in told[2] and told[4] == {} and "parameters" in told[5]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reachable, "in_child", None)
+        patch.setattr(feasibility, "in_child", None)
         assert answers(questions, KNOWN, nets) == told, "nobody asks again"
 
 
 def test_a_network_that_never_answers_is_refused(nets, monkeypatch):
-    monkeypatch.setattr(reachable, "PATIENCE", 4)
+    monkeypatch.setattr(feasibility, "PATIENCE", 4)
 
     def in_child(module, given):
         code = "from lacuna.experiment import feasibility as f; f.PATIENCE = 4; f._serve()"
         command = [sys.executable, "-P", "-c", code]
         return subprocess.run(command, input=given, capture_output=True, text=True, check=False)
 
-    monkeypatch.setattr(reachable, "in_child", in_child)
+    monkeypatch.setattr(feasibility, "in_child", in_child)
     (told,) = answers([asked("Sleeping")], KNOWN, nets)
     assert told["refused"] == "trying it took more than 4 seconds; allowed: a network that Python outlives"
 
@@ -488,7 +487,7 @@ def test_a_child_that_cannot_begin_is_one_sentence(nets, monkeypatch):
     class Child:
         returncode, stdout, stderr = 1, "", "Traceback ...\nMemoryError: no\n"
 
-    monkeypatch.setattr(reachable, "in_child", lambda *a: Child)
+    monkeypatch.setattr(feasibility, "in_child", lambda *a: Child)
     with pytest.raises(LacunaError, match=r"^the models of the grid cannot be built: MemoryError: no$"):
         answers([asked()], KNOWN, nets)
 
@@ -501,7 +500,7 @@ def test_the_working_directory_stays(nets):
 def test_short_runs_are_short():
     """Every hyper-parameter that a trial cuts is one of some method."""
     fields = {f.name for kind in (*UNLEARNERS.values(), *PRUNERS.values()) for f in dataclasses.fields(kind)}
-    assert set(reachable._SHORT) <= fields
+    assert set(feasibility._SHORT) <= fields
     assert "import" in MODELS
 
 
