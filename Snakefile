@@ -7,7 +7,7 @@ min_version("9.27")
 include: "workflow/rules/start.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
-include: "workflow/rules/hard_sets.smk"
+include: "workflow/rules/difficulty.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/prune.smk"
 include: "workflow/rules/unlearn.smk"

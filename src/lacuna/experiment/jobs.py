@@ -34,8 +34,8 @@ RULES = {
     "ingest": Runs("ingest.py", ("datasets",)),
     "split": Runs("split.py"),
     "train": Runs("train.py", _NETWORK),
-    "losses": Runs("losses.py", _NETWORK),
-    "held_out": Runs("held_out.py", _NETWORK),
+    "difficulty_by_loss": Runs("difficulty_by_loss.py", _NETWORK),
+    "difficulty_held_out": Runs("difficulty_held_out.py", _NETWORK),
     "forget": Runs("forget.py", ("scenarios",)),
     "prune": Runs("prune.py", (*_NETWORK, "pruners")),
     "unlearn": _UNLEARN,
@@ -172,10 +172,10 @@ class Jobs:
         if "scores" in SCENARIOS[entry.method].needs:
             own = {**place, **{name: str(value) for name, value in entry.values.items()}}
             if "folds" in entry.values:
-                reads.append(self._job("held_out", own, "dataset model recipe seed folds", data))
+                reads.append(self._job("difficulty_held_out", own, "dataset model recipe seed folds", data))
             else:
                 dense = self._model(own, str(State()))
-                reads.append(self._job("losses", own, "dataset model recipe seed", [*data, dense]))
+                reads.append(self._job("difficulty_by_loss", own, "dataset model recipe seed", [*data, dense]))
         return self._job("forget", place, "dataset seed scenario", reads)
 
     def _cell(self, place: Mapping[str, str]) -> Job:

@@ -154,7 +154,8 @@ class RunTargets:
                 yield "forget", place, False
                 entry = self.experiment.entry("scenarios", scenario)
                 if "scores" in SCENARIOS[entry.method].needs:
-                    yield "held_out" if "folds" in entry.values else "losses", place | entry.values, False
+                    by = "held_out" if "folds" in entry.values else "by_loss"
+                    yield f"difficulty_{by}", place | entry.values, False
             # an exact oracle reads no model of its state
             reads = evaluated and maker in ("unlearn", "unprune") and not self._there(f"{folder}/predictions.npz")
             for behind in self._states_behind(state):

@@ -2,7 +2,7 @@
 
 
 # 1 − p_y by models that were trained without the sample: as many trainings as there are folds.
-rule held_out:
+rule difficulty_held_out:
     input:
         **IMAGES,
         split=at("splits", "split.npz"),
@@ -20,15 +20,15 @@ rule held_out:
         **RESOURCES.of_model,
     params:
         **NETWORK,
-        code=code_of("held_out"),
+        code=code_of("difficulty_held_out"),
     message:
         "held-out confidence in {wildcards.folds} folds: {wildcards.model} on {wildcards.dataset}, {wildcards.recipe}, seed {wildcards.seed}"
     script:
-        "../scripts/held_out.py"
+        "../scripts/difficulty_held_out.py"
 
 
 # The loss of the dense model on what it was trained on.
-rule losses:
+rule difficulty_by_loss:
     input:
         **IMAGES,
         split=at("splits", "split.npz"),
@@ -47,8 +47,8 @@ rule losses:
         **RESOURCES.of_model,
     params:
         **NETWORK,
-        code=code_of("losses"),
+        code=code_of("difficulty_by_loss"),
     message:
         "loss of {wildcards.model} on {wildcards.dataset}, {wildcards.recipe}, seed {wildcards.seed}"
     script:
-        "../scripts/losses.py"
+        "../scripts/difficulty_by_loss.py"
