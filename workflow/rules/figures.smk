@@ -25,6 +25,7 @@ rule figure:
         **small(),
     params:
         oracles=EXPERIMENT.oracles,
+        judges=PARAMS.figure_judges,
         code=code_of("figure"),
     message:
         "figure {wildcards.figure} of {wildcards.experiment}"

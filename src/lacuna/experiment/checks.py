@@ -171,11 +171,28 @@ def check_models(
         for unlearner in unlearners if "import" in network else checking:
             where = f"grid.unlearners.{unlearner}: cannot work on {model}"
             asked.append((where, Question(network, meta, "unlearners", _flat(unlearners[unlearner]))))
+        if "import" in network:
+            asked += _unprunings(experiment, model, network, meta)
     told = answers([question for _, question in asked], catalogue, cache)
     for (where, _), answer in zip(asked, told, strict=True):
         if "refused" in answer:
             raise LacunaError(f"{where}: {answer['refused']}")
     return {key: told[place] for key, place in places.items()}
+
+
+def _unprunings(
+    experiment: Experiment, model: str, network: dict[str, Any], meta: dict[str, Any]
+) -> Iterator[tuple[str, Question]]:
+    """Whether what un-pruning does can be done on a network of the user's; how much grows how often is no question."""
+    pruners, unlearners = experiment.axes["pruners"], experiment.axes["unlearners"]
+    for label, entry in experiment.axes["unprune"].items():
+        values = entry.values
+        once = {"p": 50.0 if values["p"] else 0.0, "rounds": min(values["rounds"], 1)}
+        once["finetune_epochs"] = min(values["finetune_epochs"], 1)
+        for pruner, sparsity in _sparse(experiment):
+            inner = {"unlearner": _flat(unlearners[values["unlearner"]]), "pruner": _flat(pruners[pruner])}
+            where = f"grid.unprune.{label}: cannot work on {model} at {pruner} {sparsity}"
+            yield where, Question(network, meta, "unprune", _flat(entry) | once | inner, sparsity)
 
 
 def keep_sizes(experiment: Experiment, path: Path) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -53,7 +54,8 @@ class Question:
     """Does this network work on images like these? With a method: can this pruner or unlearner work on the network?
 
     model, method: grid entries, `method` and options. meta: the dataset's `classes` and `shape` [channels, height,
-    width]. axis: pruners or unlearners. sparsity: that a pruner shall reach, in (0, 1), as in a path.
+    width]. axis: pruners, unlearners, or unprune, whose method holds the entries `unlearner` and `pruner`. sparsity:
+    that a pruner shall reach, in (0, 1), as in a path.
     """
 
     model: dict[str, Any]
@@ -121,6 +123,9 @@ def _end(code: int) -> str:
 
 def modules_of(axis: str, entry: dict[str, Any], catalogue: Catalogue) -> tuple[str, ...]:
     """The modules that define a grid entry (`method` and options): lacuna's, and the user's for an imported network."""
+    if axis == "unprune":
+        inner = (modules_of(f"{kind}s", entry[kind], catalogue) for kind in ("unlearner", "pruner"))
+        return "lacuna.procedures.unpruning", *itertools.chain.from_iterable(inner)
     own = (entry["import"].partition(":")[0],) if axis == "models" and "import" in entry else ()
     return catalogue[axis][entry["method"]]["module"], *own
 
@@ -196,6 +201,9 @@ def _tried(question: Question, network: Any, scored: set[str]) -> Answer:
         build(UNLEARNERS[question.method["method"]], options).check(network)
         if real:
             _unlearn(network, question, options)
+    elif question.axis == "unprune":
+        if real:
+            _unprune(network, question, options)
     else:
         told = _judged(question, network)
         if real:
@@ -450,26 +458,58 @@ def _outside(network: Any, other: Any) -> str:
 
 def _prune(network: Any, pruner: Any, question: Question) -> None:
     """One round of a pruner: scores, mask, a step under it, and the compacted network where it runs in one."""
-    import torch
-
     from lacuna.models.inference import copy_of, state_of
     from lacuna.training.origin import Origin
     from lacuna.training.recipe import Recipe
 
-    network = copy_of(network)
-    if pruner.structured:
-        # as after training: no norm is at the identity, so that what a removed filter leaves behind shows
-        generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for tensor in (*network.parameters(), *network.buffers()):
-                if tensor.dim() == 1 and tensor.is_floating_point():
-                    tensor += 0.1 + 0.2 * torch.rand(tensor.shape, generator=generator).to(tensor)
+    network = _as_trained(network) if pruner.structured else copy_of(network)
     state = state_of(network)
     recipe = Recipe(**{**_short(Recipe, {}), "epochs": 1, "rewind_epoch": 0, "crop": 0, "flip": False})
     short = dataclasses.replace(pruner, **_short(type(pruner), vars(pruner)))
     origin = Origin(state, state, state)
     with _failing("a round of pruning"):
         short.prune_once(network, origin, question.sparsity, recipe, _noise(question, network), seed=0)
+
+
+def _as_trained(network: Any) -> Any:
+    """A copy in which no norm is at the identity, so that what a removed filter leaves behind shows."""
+    import torch
+
+    from lacuna.models.inference import copy_of
+
+    network, generator = copy_of(network), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for tensor in (*network.parameters(), *network.buffers()):
+            if tensor.dim() == 1 and tensor.is_floating_point():
+                tensor += 0.1 + 0.2 * torch.rand(tensor.shape, generator=generator).to(tensor)
+    return network
+
+
+def _unprune(network: Any, question: Question, options: dict[str, Any]) -> None:
+    """One round of growing, a short run of the method inside, and pruning back."""
+    from lacuna.fields import build
+    from lacuna.models.inference import state_of
+    from lacuna.procedures.unpruning import unprune
+    from lacuna.pruning import PRUNERS
+    from lacuna.unlearning import UNLEARNERS
+
+    pruned, inner = dict(options.pop("pruner")), dict(options.pop("unlearner"))
+    pruner, method = build(PRUNERS[pruned.pop("method")], pruned), inner.pop("method")
+    pruner = dataclasses.replace(pruner, **_short(type(pruner), vars(pruner)))
+    network, data = _as_trained(network), _noise(question, network)
+    with _failing("a round of un-pruning"):
+        unprune(
+            method,
+            network,
+            data,
+            initial=state_of(network),
+            hyperparameters=inner | _short(UNLEARNERS[method], inner),
+            mask=pruner.find_mask(network, question.sparsity, data, seed=0),
+            pruner=pruner,
+            sparsity=question.sparsity,
+            seed=0,
+            **options,
+        )
 
 
 def _unlearn(network: Any, question: Question, options: dict[str, Any]) -> None:

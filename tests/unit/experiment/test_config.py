@@ -18,7 +18,7 @@ from lacuna.data.datasets.image_folder import ImageFolder
 from lacuna.data.datasets.npz import Npz
 from lacuna.errors import LacunaError
 from lacuna.evaluation import default_metrics
-from lacuna.experiment import catalogue, feasibility
+from lacuna.experiment import catalogue, checks, feasibility
 from lacuna.experiment.config import load
 from lacuna.experiment.coordinates import canonical_sparsity
 from lacuna.experiment.yaml_files import located, read_yaml
@@ -709,6 +709,27 @@ def test_models_and_unlearners_are_tried_before_any_job(resolve, tmp_path):
     assert resolve(config).sizes == {}
     (tmp_path / "sizes.json").write_text("{damaged")
     assert resolve(config, cache=tmp_path).sizes == {}
+
+
+def test_unpruning_is_tried_on_an_imported_network(resolve, tmp_path, monkeypatch):
+    """Once for each method inside and sparse state: how much grows, and how often, is no question."""
+    seen = []
+
+    def answers(questions, *rest):
+        seen.extend(question for question in questions if question.axis == "unprune")
+        return [{"refused": "no; allowed: yes"} if q.axis == "unprune" else {} for q in questions]
+
+    monkeypatch.setattr(checks, "answers", answers)
+    config = changed("grid/unprune", [{"unlearner": ["ga", "slow"], "p": [5, 20], "rounds": [1, 3]}])
+    resolve(config, data_folder=tmp_path, cache=tmp_path)
+    assert not seen, "networks of lacuna's own are not tried"
+    config["grid"] |= {"models": {"mine": {"import": "nets:make"}}, "sparsities": ["dense", 0.5, 0.9]}
+    with pytest.raises(LacunaError, match=r"^grid.unprune.unprune.ga.p5.r1: cannot work on mine at omp 0.50: no; allo"):
+        resolve(config, data_folder=tmp_path, cache=tmp_path)
+    assert len(seen) == 16 and len({repr(question) for question in seen}) == 4
+    assert {(q.sparsity, q.method["unlearner"]["lr"]) for q in seen} == {
+        (sparsity, lr) for sparsity in ("0.50", "0.90") for lr in (1e-4, 1e-5)
+    }
 
 
 def test_models_that_cannot_be_built_are_one_sentence(resolve, tmp_path, monkeypatch):

@@ -254,6 +254,17 @@ class Grouped(Net):
         self.a[1], self.b[1] = nn.GroupNorm(2, 4), nn.GroupNorm(2, 6)
 
 
+class Whole(Net):
+    "Cannot be drawn anew once weights are removed: only un-pruning does that."
+
+    def reset_parameters(self):
+        if (self.b[0].weight == 0).any():
+            raise RuntimeError("some are gone")
+        for part in self.a, self.b:
+            part[0].reset_parameters(), part[1].reset_parameters()
+        self.fc.reset_parameters()
+
+
 class Mistaken(Net):
     def forward(self, x):
         return self.nope(x)
@@ -356,6 +367,23 @@ def test_a_trial_leaves_the_process_as_it_was():
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
     assert model.mix.std() > 0.5
+
+
+def unpruned(kind, **options):
+    """The refusal of un-pruning around fine-tuning of a network that omp made half sparse."""
+    options = {"unlearner": {"method": "ft"}, "pruner": {"method": "omp"}, "rounds": 1, "p": 20.0} | options
+    return said(kind, "unprune", "unprune", "0.50", options=options)
+
+
+def test_what_unpruning_does_is_tried_too():
+    assert unpruned("Net") == unpruned("Net", pruner={"method": "filter_l2", "compact": True}) == ""
+    assert said("Whole") == said("Whole", "pruners", "omp", "0.50") == said("Whole", "unlearners", "ft") == ""
+    assert unpruned("Whole") == ""
+    refusal = unpruned("Whole", reinit="random")
+    assert (
+        refusal == "a round of un-pruning fails (RuntimeError: some are gone); allowed: a method that can work on "
+        "this network"
+    )
 
 
 # ---- state outside the state_dict ------------------------------------------------------------------------------------

@@ -123,3 +123,8 @@ class JobParams:
 
         # a function is called for every job
         return digest if RULES[rule].axes else digest({})
+
+    def figure_judges(self, wildcards: Wildcards) -> list[str]:
+        """A param: the oracles of the method that a figure compares with; none where it names no method."""
+        method = self.known["figures"][wildcards.figure]["oracle"]
+        return [o for o in self.experiment.oracles if self.experiment.entry("unlearners", o).method == method]

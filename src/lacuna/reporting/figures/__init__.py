@@ -7,8 +7,9 @@ experiment has it not, the figure is left out, and refused if it is asked for by
 
 metrics=("avg_gap",): all of these. one_of=("samples", "time_s"): at least one. judged=2: so many metrics that order
 methods. methods=1: so many labels that are neither oracle nor twin, and acting=1: of another method than `original`.
-sparse=True: a sparse state. oracle="retrain_exact": an oracle of this method. unlearner="ga": an entry of this
-method. masks=True: entries whose masks are their own, as those of grid.unprune are.
+sparse=True: a sparse state. oracle="retrain_exact": an oracle of this method; the function is given the labels of those
+as `judges` too. unlearner="ga": an entry of this method. masks=True: entries whose masks are their own, as those of
+grid.unprune are.
 
 What was computed may still be missing (missing=allow, a metric without a value): then `style.message` says so.
 """

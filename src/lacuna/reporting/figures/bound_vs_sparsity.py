@@ -12,7 +12,6 @@ ROWS = {
     "error_bound": "η² t ‖m⊙(θ_t − θ_0)‖₂ σ(m)",
     "error_bound_way": "‖m⊙(θ_t − θ_0)‖₂",
     "error_bound_sigma": "σ(m)",
-    "parameter_distance/retrain": "measured ‖m⊙(θ_ga − θ_retrain)‖₂",
 }
 
 _NEEDED = ("error_bound", "error_bound_way", "error_bound_sigma")
@@ -26,7 +25,8 @@ def bound_vs_sparsity(summary: pd.DataFrame, oracles: list[str]) -> Figure:
     if not bounded:
         return style.message("bound_vs_sparsity: no cell is unlearned by ga")
     summary = style.with_dense(summary[summary["unlearner"].isin(bounded)])
-    shown = [m for m in ROWS if m in set(summary["metric"])]
+    rows = ROWS | {f"parameter_distance/{o}": f"measured ‖m⊙(θ_ga − θ_{o})‖₂" for o in oracles}
+    shown = [m for m in rows if m in set(summary["metric"])]
     looks = style.style_of(bounded)
     parts = style.panels(summary)
     figure, axes = style.grid_of_axes(len(shown), len(parts), 3.6, 1.9)
@@ -46,6 +46,6 @@ def bound_vs_sparsity(summary: pd.DataFrame, oracles: list[str]) -> Figure:
             if row == len(shown) - 1:
                 ax.set_xlabel("sparsity (share of convolution weights removed)")
             if column == 0:
-                ax.set_ylabel(ROWS[metric], fontsize=7)
+                ax.set_ylabel(rows[metric], fontsize=7)
     heading = f"Bound on the error of gradient ascent\n{style.subtitle(summary, style.setting_of(summary))}"
     return style.finish(figure, heading, axes)

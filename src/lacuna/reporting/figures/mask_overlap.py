@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -10,13 +12,14 @@ from lacuna.reporting import style
 
 
 @register("mask_overlap", reads=("summary",), metrics=("mask_iou",), sparse=True, oracle="retrain_exact", masks=True)
-def mask_overlap(summary: pd.DataFrame, oracles: list[str]) -> Figure:
+def mask_overlap(summary: pd.DataFrame, oracles: list[str], judges: Sequence[str] = ()) -> Figure:
     """IoU of each method's mask with that of exact retraining, a row of panels per sparsity.
 
+    judges: the labels of the oracles that find a mask of their own; the first is compared with.
     Orange: the oracle's second run, the most that can be expected. Grey: two random masks of this density, d/(2 − d).
     """
     sparse = summary[summary["pruner"] != "dense"].dropna(subset="mean")
-    oracle = _with_own_mask(sparse, oracles)
+    oracle = next(iter(judges), "")
     rows = sparse[sparse["metric"] == f"mask_iou/{oracle}"]
     if rows.empty:
         return style.message("mask_overlap: no sparse state is compared with a mask of exact retraining")
@@ -45,9 +48,3 @@ def mask_overlap(summary: pd.DataFrame, oracles: list[str]) -> Figure:
                 ax.set_xlabel(f"IoU of the mask with {oracle}'s")
     heading = f"Mask overlap with {oracle}\n{style.subtitle(rows, style.setting_of(rows))}"
     return style.finish(figure, heading, axes)
-
-
-def _with_own_mask(sparse: pd.DataFrame, oracles: list[str]) -> str:
-    """The oracle that finds a mask of its own, whatever its label: the one whose mask the others share least."""
-    others = {o: sparse[(sparse["metric"] == f"mask_iou/{o}") & (sparse["unlearner"] != o)]["mean"] for o in oracles}
-    return min((o for o in oracles if len(others[o])), key=lambda o: others[o].median(), default="")

@@ -32,7 +32,7 @@ def overlaps():
 
 
 def test_mask_overlap_shows_every_method_beside_the_noise_floor():
-    figure = FIGURES["mask_overlap"](summary(overlaps()), ORACLES)
+    figure = FIGURES["mask_overlap"](summary(overlaps()), ORACLES, ["retrain_exact"])
     (ax,) = figure.axes
     shown = dict(zip([t.get_text() for t in ax.get_yticklabels()], ax.get_yticks(), strict=True))
     assert set(shown) == {"retrain", "ft", "unprune.ft.p10.r3"}, "neither the oracle itself nor its twin"
@@ -45,6 +45,18 @@ def test_mask_overlap_shows_every_method_beside_the_noise_floor():
     assert floor.get_xdata() == pytest.approx([0.35, 0.35])
     (chance,) = lines(ax, "two random masks")
     assert chance.get_xdata() == pytest.approx([0.1 / 1.9] * 2)
+
+
+def test_masks_are_compared_with_those_of_the_oracle_that_is_named():
+    """Whatever its label, and however much its mask happens to share with the others'."""
+    values = {"retrain_exact": 0.9, "retrain": 1.0, "ft": 0.2}
+    alike = [
+        result(u, s, {"mask_iou/retrain": v, "mask_iou/retrain_exact": 0.9})
+        for s in range(3)
+        for u, v in values.items()
+    ]
+    figure = FIGURES["mask_overlap"](summary(alike), ORACLES, judges=["retrain_exact"])
+    assert figure.get_suptitle().startswith("Mask overlap with retrain_exact\n")
 
 
 def test_layer_sparsity_draws_each_mask_once():
@@ -81,6 +93,14 @@ def test_bound_falls_from_dense_on():
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["dense", "50 %", "95 %"]
 
 
+def test_distances_to_every_oracle_of_the_experiment_are_drawn():
+    results = bounds()
+    for one in results:
+        one["metrics"] = {k.replace("distance/retrain", "distance/retrain_exact"): v for k, v in one["metrics"].items()}
+    *_, last = FIGURES["bound_vs_sparsity"](summary(results), ORACLES).axes
+    assert last.get_ylabel() == "measured ‖m⊙(θ_ga − θ_retrain_exact)‖₂"
+
+
 def sensitivities():
     ratios = {"0.90": 4.0, "0.95": 6.0, "1.00": 10.0, "1.05": 60.0, "1.10": 90.0}
     sizes = {"random_0.09": 90, "random_0.10": 100, "random_0.11": 110}
@@ -111,7 +131,8 @@ def test_sensitivity_moves_one_thing_at_a_time():
 def test_title_and_legend_stay_inside(name):
     layers = layers_table([result("unprune.ft.p10.r3", 0, {}, {"sparsity": dict.fromkeys(LAYERS, 0.9)})])
     made = {"mask_overlap": overlaps, "bound_vs_sparsity": bounds, "mia_sensitivity": sensitivities}
-    figure = FIGURES[name](summary(made[name]()) if name in made else layers, ORACLES)
+    judges = [["retrain_exact"]] if name == "mask_overlap" else []
+    figure = FIGURES[name](summary(made[name]()) if name in made else layers, ORACLES, *judges)
     figure.draw_without_rendering()
     for part in (figure._suptitle, *figure.legends):
         box = part.get_window_extent()
