@@ -202,7 +202,7 @@ def test_a_damaged_file_says_what_to_do(damaged: Future) -> None:
     assert failed.output.splitlines()[-1] == "run the same command to try it again and to continue"
     sentences = [line for line in failed.output.splitlines() if line.startswith("lacuna: ")]
     assert sentences
-    for words in ("seed0/dense/model.safetensors: not a usable model file", "run the same command again"):
+    for words in ("seed0/dense/model.safetensors: not a usable lacuna file", "run the same command again"):
         assert all(words in sentence for sentence in sentences)
 
 
