@@ -116,7 +116,7 @@ def _as_stored(data):
         def sizes(self, stream, batch_size):
             return [len(part) for part in self.index(stream).split(batch_size)]
 
-    return Stored(**{f.name: getattr(data, f.name) for f in dataclasses.fields(data)})
+    return Stored(**{f.name: getattr(data, f.name) for f in dataclasses.fields(data) if f.init})
 
 
 @pytest.mark.parametrize("precision", DTYPES)
