@@ -10,7 +10,6 @@ import os
 import re
 import stat
 import struct
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -20,6 +19,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from lacuna.artifacts.drawings import check_png, check_svg
 from lacuna.artifacts.files import Arrays, bits_of, content_of, mark_of, read_marked_npz, read_tensors
 from lacuna.artifacts.forms import FORMS, read_form
 from lacuna.artifacts.records import unlike_experiment
@@ -257,7 +257,7 @@ def _content(tree: _Tree, place: str, path: Path, kind: str) -> Arrays:
     else:
         tree.content[place] = content_of(path)
         try:
-            _LOOKS.get(kind, _text)(path)
+            _LOOKS.get(kind, _LOOKS["text"])(path, place)
         except (OSError, ValueError, ElementTree.ParseError, struct.error) as error:
             raise LacunaError(f"{path}: not a usable {kind} file ({error})") from None
     return arrays
@@ -294,30 +294,13 @@ def _history(path: Path) -> None:
             raise ValueError(f"the row {row!r} is none of {heading!r}")
 
 
-def _png(path: Path) -> None:
-    """Every chunk of a PNG against its own check sum."""
-    content, at = path.read_bytes(), 8
-    if content[:8] != b"\x89PNG\r\n\x1a\n":
-        raise ValueError("it is no PNG image")
-    name = b""
-    while name != b"IEND":
-        length, name = struct.unpack_from(">I4s", content, at)
-        if zlib.crc32(content[at + 4 : at + 8 + length]) != struct.unpack_from(">I", content, at + 8 + length)[0]:
-            raise ValueError("a check sum does not match its content")
-        at += 12 + length
-
-
-def _svg(path: Path) -> None:
-    if not ElementTree.parse(path).getroot().tag.endswith("svg"):
-        raise ValueError("it is no SVG image")
-
-
-_LOOKS: dict[str, Callable[[Path], object]] = {
-    "table": _table,
-    "history": _history,
-    "png": _png,
-    "svg": _svg,
-    "figure": lambda path: None,
+_LOOKS: dict[str, Callable[[Path, str], object]] = {
+    "table": lambda path, place: _table(path),
+    "history": lambda path, place: _history(path),
+    "png": check_png,
+    "svg": check_svg,
+    "figure": lambda path, place: None,
+    "text": lambda path, place: _text(path),
 }
 
 

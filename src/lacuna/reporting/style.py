@@ -10,6 +10,8 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
+from lacuna.artifacts import drawings
+from lacuna.artifacts.files import place_of
 from lacuna.artifacts.writing import atomic
 from lacuna.evaluation.statistics import MIN_SEEDS
 
@@ -314,9 +316,12 @@ def _ends(of: pd.DataFrame) -> tuple[Any, Any]:
 
 
 def save(figure: Figure, *paths: str | Path) -> None:
-    """Write the figure to each path, atomically, in the format of its suffix."""
+    """Write the figure to each path, atomically, in the format of its suffix, with what `artifacts.drawings` checks."""
     for path in paths:
-        suffix = Path(path).suffix.removeprefix(".")
+        suffix, place = Path(path).suffix.removeprefix("."), place_of(path)
+        # no date inside: an unchanged figure stays the same file
+        about = {"svg": {"Date": None}, "png": {drawings.PLACE: place}}
         with atomic(path) as temporary:
-            # no date inside: an unchanged figure stays the same file
-            figure.savefig(temporary, format=suffix, dpi=150, metadata={"Date": None} if suffix == "svg" else None)
+            figure.savefig(temporary, format=suffix, dpi=150, metadata=about.get(suffix))
+            if suffix == "svg":
+                drawings.seal_svg(temporary, place)
