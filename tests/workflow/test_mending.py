@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lacuna.artifacts.files import content_of
+from lacuna.artifacts.files import content_digest
 from lacuna.commands.verify import verify
 
 from .project import STATES, UNLEARNERS, Project
@@ -15,7 +15,7 @@ CELLS = "results/cells/digits/resnet8/brief/seed0/class"
 def contents(project: Project) -> dict[str, str]:
     """Models, masks, predictions and splits by their content."""
     kept = {name: path for name, path in project.made("**/*").items() if path.suffix in (".safetensors", ".npz")}
-    return {name: content_of(path) for name, path in kept.items()}
+    return {name: content_digest(path) for name, path in kept.items()}
 
 
 def test_what_was_deleted_is_made_again(finished: Project, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lacuna.artifacts.files import mark_of, read_npz, read_tensors, unpack_bits
+from lacuna.artifacts.files import read_npz, read_tensors, stored_checksum, unpack_bits
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.evaluation import METRICS, default_metrics
 from lacuna.experiment.feasibility import Question, answer
@@ -288,8 +288,8 @@ def test_every_row_can_be_traced(finished: Project) -> None:
         assert (row["seconds"], row["threads"], row["device"]) == (job["seconds"], job["threads"], job["device"])
         assert (row["torch"], row["random_stream"]) == (job["versions"]["torch"], job["random_stream"])
         folder = (finished / row["job"]).parent
-        assert row["model_sha256"] == mark_of(folder / "model.safetensors")[1]
-        assert row["predictions_sha256"] == mark_of(folder / "predictions.npz")[1]
+        assert row["model_sha256"] == stored_checksum(folder / "model.safetensors")[1]
+        assert row["predictions_sha256"] == stored_checksum(folder / "predictions.npz")[1]
     assert origin["config_hash"].is_unique, "one seed: each cell has its own"
     for name in ("cells.csv", "summary.csv"):
         joined = table(finished, name).merge(origin.reset_index(), on=[c for c in COORDINATES if c != "seed"])

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from lacuna.artifacts.files import content_of, write_json
+from lacuna.artifacts.files import content_digest, write_json
 from lacuna.commands.verify import verify
 from lacuna.reporting.tables.files import read_table
 
@@ -62,7 +62,7 @@ def test_every_cell_is_probed_and_the_table_tells_of_it(run: Future) -> None:
         seconds = json.loads((project / CELLS / label / "job.json").read_text())["seconds"]
         assert told["metrics"]["total_time_s"] == pytest.approx(seconds + told["metrics"]["probe_time_s"])
         model = f"{CELLS}/{label}/model.safetensors"
-        assert told["inputs"][model] == content_of(project / model), "the network is as it was"
+        assert told["inputs"][model] == content_digest(project / model), "the network is as it was"
     difference = table["mean"].unstack("unlearner")["original"] - table["mean"].unstack("unlearner")["retrain"]
     assert table.loc["original", "gap_retrain"].to_dict() == pytest.approx(difference.to_dict())
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from lacuna.__main__ import main
-from lacuna.artifacts.files import content_of, read_npz, read_tensors, write_json, write_tensors
+from lacuna.artifacts.files import content_digest, read_npz, read_tensors, write_json, write_tensors
 from lacuna.commands.verify import verify
 from lacuna.errors import LacunaError
 
@@ -185,7 +185,7 @@ def test_every_edited_table_is_stale(results: Path, how: str) -> None:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
         path.write_text(text.getvalue())
-        facts["tables"][name] = content_of(path)
+        facts["tables"][name] = content_digest(path)
     if how != "edited":
         facts.pop("checksum")
         write_json(folder / "experiment.json", facts)

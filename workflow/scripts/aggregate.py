@@ -2,14 +2,14 @@
 
 from lacuna_workflow.job import job
 
-from lacuna.artifacts.files import content_of, write_json
+from lacuna.artifacts.files import content_digest, write_json
 from lacuna.artifacts.forms import read_forms
 from lacuna.artifacts.origin import check_origin
 from lacuna.reporting.tables.aggregation import contest_of, tables_of
 from lacuna.reporting.tables.cells import cells_table
 from lacuna.reporting.tables.files import write_table
 from lacuna.reporting.tables.missing import missing_table
-from lacuna.reporting.tables.provenance import mixtures
+from lacuna.reporting.tables.provenance import inconsistent_provenance
 from lacuna.reporting.tables.verdicts import doubts_of, still
 
 # of many thousand cells, the job.json of each tells runs apart
@@ -25,9 +25,9 @@ with job(snakemake, origins=False) as log:
     for name, table in tables.items():
         write_table(output[name], table)
     # what `lacuna verify` compares the tables with
-    contents = {name: content_of(output[name]) for name in tables}
+    contents = {name: content_digest(output[name]) for name in tables}
     write_json(output.experiment, params.experiment | {"tables": contents})
     doubts = [f"{'/'.join(place)}: {said}" for place, each in doubts_of(contest).items() for said in each]
-    for warning in [*mixtures(tables["provenance"]), *doubts, *still(contest)]:
+    for warning in [*inconsistent_provenance(tables["provenance"]), *doubts, *still(contest)]:
         log(f"warning: {warning}")
     log(f"{len(metrics)} cells, {len(tables['cells'])} values, {len(params.missing)} cells missing")

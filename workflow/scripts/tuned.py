@@ -6,7 +6,7 @@ from lacuna_workflow.job import job
 
 from lacuna.artifacts.forms import read_form
 from lacuna.artifacts.writing import atomic
-from lacuna.experiment.overlay import as_yaml, tuned
+from lacuna.experiment.overlay import as_yaml, with_winning_values
 
 with job(snakemake) as log:
     w = snakemake.wildcards
@@ -23,5 +23,5 @@ with job(snakemake) as log:
         f"Every value tried: {Path(snakemake.output.overlay).parent}/*.json"
     )
     with atomic(snakemake.output.overlay) as temporary:
-        made = tuned(snakemake.params.given, dict(w.items()), winners)
+        made = with_winning_values(snakemake.params.given, dict(w.items()), winners)
         temporary.write_text(as_yaml(made, head), encoding="utf-8")

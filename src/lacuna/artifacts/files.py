@@ -385,7 +385,7 @@ def _arrays_of(archive: zipfile.ZipFile, size: int) -> Arrays:
     return arrays
 
 
-def mark_of(path: str | Path) -> Mark:
+def stored_checksum(path: str | Path) -> Mark:
     """What a safetensors, npz or json file says of itself, without reading its arrays.
 
     Raises LacunaError for a file that is missing, cut short or not lacuna's; one that was altered inside passes.
@@ -408,7 +408,7 @@ def mark_of(path: str | Path) -> Mark:
 
 
 def check_file(path: str | Path, kind: str | None = None, place: str | None = None) -> str:
-    """The digest that names a file's content (`content_of`), when all of it was read and found sound.
+    """The digest that names a file's content (`content_digest`), when all of it was read and found sound.
 
     kind: that a safetensors or npz file must have; None: the one that it says. Of files that carry no checksum only
     that they can be read. Raises DamagedFile, with `place` as `check_place`.
@@ -417,10 +417,10 @@ def check_file(path: str | Path, kind: str | None = None, place: str | None = No
     with _reading(path, kind or "lacuna"):
         if path.suffix == ".json":
             read_json(path, place)
-            return content_of(path)
+            return content_digest(path)
         if path.suffix not in (".safetensors", ".npz"):
-            return content_of(path)
-        mark = mark_of(path)
+            return content_digest(path)
+        mark = stored_checksum(path)
         if path.suffix == ".safetensors":
             read_tensors(path, kind or mark.kind, (kind or mark.kind) == "images", place)
         elif (kind or mark.kind) == "mask":
@@ -448,7 +448,7 @@ def check_beside(path: str | Path) -> None:
             raise ValueError("'outputs' is no object")
     # of packed shadow models and their answers the name is a range of numbers
     told = outputs.get(path.stem) if job.name == "job.json" else next(iter(outputs.values()), None)
-    if told not in (None, content_of(path)):
+    if told not in (None, content_digest(path)):
         raise _unusable(path, "lacuna", f"the {job.name} beside it was written for another content")
 
 
@@ -463,11 +463,11 @@ def _job_of(path: Path) -> Path | None:
     return path.with_name("job.json") if vouched and place.startswith(("models/", "cells/")) else None
 
 
-def content_of(path: str | Path) -> str:
-    """A digest that names a file's content: the checksum it carries, else its SHA-256; raises as `mark_of`."""
+def content_digest(path: str | Path) -> str:
+    """A digest that names a file's content: the checksum it carries, else its SHA-256; raises as `stored_checksum`."""
     path = Path(path)
     if path.suffix in (".safetensors", ".npz"):
-        return mark_of(path).checksum
+        return stored_checksum(path).checksum
     with _reading(path, "lacuna"), open(_regular(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lacuna.artifacts.files import comment_of, content_of, place_of, read_json
+from lacuna.artifacts.files import comment_of, content_digest, place_of, read_json
 from lacuna.errors import DamagedFile, LacunaError
 
 
@@ -52,7 +52,7 @@ def other_content(contents: Mapping[str, object]) -> str:
     """The first of these files that is there with another content; empty if there is none."""
     for path, content in contents.items():
         try:
-            if Path(path).exists() and content_of(path) != content:
+            if Path(path).exists() and content_digest(path) != content:
                 return path
         except LacunaError:
             continue  # the job that reads it says so

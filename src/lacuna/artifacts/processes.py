@@ -19,12 +19,12 @@ from lacuna.errors import LacunaError
 _RUN = "LACUNA_RUN"
 
 
-def lead() -> None:
-    """Make this process the run whose end its jobs notice (`follow`): all that it starts from now on."""
+def announce_run() -> None:
+    """Make this process the run whose end its jobs notice (`exit_with_run`): all that it starts from now on."""
     os.environ[_RUN] = f"{_place()} {os.getpid()}"
 
 
-def follow() -> None:
+def exit_with_run() -> None:
     """Send this process SIGTERM once the run that started it is gone, however it died.
 
     Only beside the run itself: a job of a cluster has a life of its own. Needs Linux 5.3; elsewhere does nothing.

@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from lacuna.artifacts.drawings import check_png, check_svg
-from lacuna.artifacts.files import Arrays, bits_of, content_of, mark_of, read_marked_npz, read_tensors
+from lacuna.artifacts.files import Arrays, bits_of, content_digest, read_marked_npz, read_tensors, stored_checksum
 from lacuna.artifacts.forms import FORMS, read_form
 from lacuna.artifacts.records import unlike_experiment
 from lacuna.artifacts.writing import set_aside_with
@@ -238,7 +238,7 @@ def _content(tree: _Tree, place: str, path: Path, kind: str) -> Arrays:
     arrays: Arrays = {}
     if kind in FORMS:
         value = read_form(path, kind, place)
-        tree.content[place] = content_of(path)
+        tree.content[place] = content_digest(path)
         tree.made_from[place] = value.get("inputs", {})
         tree.made[place] = value.get("outputs", {})
         if kind == "experiment":
@@ -250,12 +250,12 @@ def _content(tree: _Tree, place: str, path: Path, kind: str) -> Arrays:
             if kind == "mask":
                 arrays = bits_of(path, arrays)
         else:
-            arrays, mark = read_tensors(path, kind, kind == "images", place)[0], mark_of(path)
+            arrays, mark = read_tensors(path, kind, kind == "images", place)[0], stored_checksum(path)
         tree.content[place] = mark.checksum
     elif kind == "record":
         pass
     else:
-        tree.content[place] = content_of(path)
+        tree.content[place] = content_digest(path)
         try:
             _LOOKS.get(kind, _LOOKS["text"])(path, place)
         except (OSError, ValueError, ElementTree.ParseError, struct.error) as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lacuna.data.images import Images, Pictures, exact, outside
+from lacuna.data.images import Images, LazyImages, exact, outside
 from lacuna.data.user_files import regular
 from lacuna.errors import LacunaError
 
@@ -120,7 +120,7 @@ def from_files(
     left_out: LeftOut | None = None,
     upright: bool = False,
 ) -> Images:
-    """Image files, the training images first, as `Pictures` of RGB: shorter side to `size`, the middle cut out.
+    """Image files, the training images first, as `LazyImages` of RGB: shorter side to `size`, the middle cut out.
 
     names: of the classes, where they are known. left_out: what the log shall say beside what is found on reading.
     upright: turn photos as their Exif orientation says; published datasets are used as their pixels are stored.
@@ -140,7 +140,7 @@ def from_files(
         return lines
 
     y = np.asarray(labels, dtype=np.int64)
-    pictures = Pictures((len(files), 3, size, size), read)
+    pictures = LazyImages((len(files), 3, size, size), read)
     return Images(x=pictures, y=y, train=train, classes=classes, names=tuple(names), notes=notes)
 
 

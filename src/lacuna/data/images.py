@@ -27,7 +27,7 @@ _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class Pictures:
+class LazyImages:
     """Images that are read when their rows are asked for: uint8 [n, channels, height, width].
 
     read: the image of an index, uint8 [channels, height, width]. each: `map`, or that of a pool of threads.
@@ -46,12 +46,12 @@ class Pictures:
 class Images:
     """A dataset: the training images first, then the test images.
 
-    x: uint8 [n, channels, height, width], an array or `Pictures`; y: int64 [n] in 0..classes-1; the first `train` of
+    x: uint8 [n, channels, height, width], an array or `LazyImages`; y: int64 [n] in 0..classes-1; the first `train` of
     them are for training. fine: int64 [n], the labels of a second, finer level, where there is one. names: of the
     classes, where they are known. notes: lines for a log, once all images are read: what was left out.
     """
 
-    x: np.ndarray | Pictures
+    x: np.ndarray | LazyImages
     y: np.ndarray
     train: int
     classes: int
@@ -76,12 +76,12 @@ class Images:
     def write(self, path: str | Path, threads: int = 1) -> Meta:
         """Write `images.safetensors` and give the meta, in one pass that never holds all images.
 
-        threads: how many read `Pictures`. Raises LacunaError naming an image that is not usable, or
+        threads: how many read `LazyImages`. Raises LacunaError naming an image that is not usable, or
         where all training images are of one colour; then there is no file.
         """
         levels = self._levels()
         with ThreadPoolExecutor(threads) as pool:
-            x = dataclasses.replace(self.x, each=pool.map) if isinstance(self.x, Pictures) else self.x
+            x = dataclasses.replace(self.x, each=pool.map) if isinstance(self.x, LazyImages) else self.x
             digest = write_rows(path, "images", self._arrays(x), functools.partial(self._count, levels))
         if (np.count_nonzero(levels, axis=1) == 1).all():
             Path(path).unlink()
@@ -90,7 +90,7 @@ class Images:
             )
         return self._meta(levels, digest)
 
-    def _arrays(self, x: np.ndarray | Pictures) -> dict[str, Rows]:
+    def _arrays(self, x: np.ndarray | LazyImages) -> dict[str, Rows]:
         return {"x": x, "y": self.y} | ({"fine": self.fine} if self.fine is not None else {})
 
     def _levels(self) -> np.ndarray:

@@ -30,7 +30,7 @@ def minutes(network: Mapping[str, int], images_mb: float, epochs: int, gpu: bool
     return models * (15 + epochs * seconds / 60)
 
 
-def allowed(minutes: float, attempt: int = 1) -> int:
+def time_limit(minutes: float, attempt: int = 1) -> int:
     """The limit of an attempt in whole minutes: more at each one, a day at most.
 
     Long limits wait long in the queue, and the next attempt goes on from the checkpoint.

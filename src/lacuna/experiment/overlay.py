@@ -12,7 +12,7 @@ import yaml
 SUFFIX = "_tuned"
 
 
-def tuned(
+def with_winning_values(
     given: Mapping[str, Any], place: Mapping[str, str], winners: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
     """The experiment `<name>_tuned` on one dataset, model and recipe, with the winning values.

@@ -101,7 +101,7 @@ def sparsity_ticks(part: pd.DataFrame) -> list[str]:
     return sorted(part["sparsity"].unique(), key=float)
 
 
-def label_of(sparsity: str) -> str:
+def sparsity_label(sparsity: str) -> str:
     """How a sparsity is written on an axis."""
     return "dense" if float(sparsity) == 0 else f"{100 * float(sparsity):g} %"
 
@@ -111,7 +111,7 @@ def methods_of(summary: pd.DataFrame) -> list[str]:
     return list(summary[summary["role"] == "method"]["unlearner"].unique())
 
 
-def short(metric: str) -> str:
+def base_name(metric: str) -> str:
     """A metric's name without the oracle that its panel names."""
     return metric.partition("/")[0]
 
@@ -259,7 +259,7 @@ def dash(look: dict[str, Any], points: int) -> dict[str, Any]:
 
 def sparsity_axis(ax: Axes, ticks: list[str]) -> None:
     """An x axis with a tick for each sparsity, in the middle where there is but one."""
-    ax.set_xticks(range(len(ticks)), [label_of(s) for s in ticks])
+    ax.set_xticks(range(len(ticks)), [sparsity_label(s) for s in ticks])
     margin = 0.5 if len(ticks) == 1 else 0.25
     ax.set_xlim(-margin, len(ticks) - 1 + margin)
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from lacuna.artifacts.processes import exclusive, follow, share
+from lacuna.artifacts.processes import exclusive, exit_with_run, share
 from lacuna.errors import LacunaError
 
 NAME = "lacuna.artifacts.processes"
@@ -114,9 +114,9 @@ def test_a_failure_inside_frees_the_lock(tmp_path):
 
 LEADER = """
 import subprocess
-lead()
+announce_run()
 follower = subprocess.Popen([sys.executable, "-c", "import time\\n"
-    "from lacuna.artifacts.processes import follow\\nfollow()\\n"
+    "from lacuna.artifacts.processes import exit_with_run\\nexit_with_run()\\n"
     "print('ready', flush=True)\\ntime.sleep(600)"], stdout=subprocess.PIPE, text=True, start_new_session=True)
 follower.stdout.readline()
 print(follower.pid, flush=True)
@@ -144,7 +144,7 @@ def test_a_follower_ends_with_its_run(tmp_path):
     until(lambda: not alive(follower))
 
 
-FOLLOW = "follow()\nprint('ready', flush=True)\ntime.sleep(0.5)"
+FOLLOW = "exit_with_run()\nprint('ready', flush=True)\ntime.sleep(0.5)"
 
 
 @pytest.mark.parametrize("place", ["elsewhere no allocation", "{here} 4711"])
@@ -165,7 +165,7 @@ def test_a_run_that_is_gone_already_ends_its_follower():
 def test_without_a_run_there_is_nothing_to_follow(monkeypatch):
     monkeypatch.delenv("LACUNA_RUN", raising=False)
     threads = threading.active_count()
-    follow()
+    exit_with_run()
     assert threading.active_count() == threads
 
 

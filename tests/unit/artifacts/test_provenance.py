@@ -11,7 +11,7 @@ from lacuna.artifacts.provenance import FACTS, config_hash, facts_of
 from lacuna.reporting.columns import COORDINATES
 from lacuna.reporting.tables.cells import cells_table
 from lacuna.reporting.tables.files import read_table
-from lacuna.reporting.tables.provenance import mixtures, provenance_table, with_config
+from lacuna.reporting.tables.provenance import inconsistent_provenance, provenance_table, with_config
 
 GRID = {
     "datasets": {"d": {"method": "npz", "path": "a.npz"}},
@@ -141,13 +141,13 @@ def test_a_job_that_lacks_a_fact_leaves_it_empty():
 def test_what_is_compared_though_made_differently_is_said(fact):
     other = {"versions": JOB["versions"] | {"torch": "3"}} if fact == "torch" else {fact: "another"}
     elsewhere = [result(sparsity="0.95"), result(sparsity="0.95", seed=1)]
-    (said,) = mixtures(provenance_table([result(), result(unlearner="ft", **other), *elsewhere], GRID))
+    (said,) = inconsistent_provenance(provenance_table([result(), result(unlearner="ft", **other), *elsewhere], GRID))
     assert said.startswith(f"{fact} differs within 1 of 2 places") and said.endswith("d/m/r/class/omp/0.90")
 
 
 def test_other_places_may_be_made_differently():
     results = [result(), result(unlearner="ft"), result(sparsity="0.95", commit="another", seconds=9.0)]
-    assert mixtures(provenance_table(results, GRID)) == []
+    assert inconsistent_provenance(provenance_table(results, GRID)) == []
 
 
 def git(folder: Path, *arguments: str) -> str:

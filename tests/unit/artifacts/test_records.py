@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lacuna.artifacts.files import comment_of, content_of, read_npz, write_json, write_npz
+from lacuna.artifacts.files import comment_of, content_digest, read_npz, write_json, write_npz
 from lacuna.artifacts.origin import record_in
 from lacuna.artifacts.records import differences, disagreement, unlike_experiment
 
@@ -20,7 +20,7 @@ def test_comment_of_an_npz_is_no_part_of_its_content(tmp_path: Path) -> None:
     arrays = {"x": np.arange(3)}
     write_npz(tmp_path / "plain.npz", "split", arrays)
     write_npz(tmp_path / "told.npz", "split", arrays, json.dumps({"parameters": PARAMETERS, "inputs": {}}))
-    assert content_of(tmp_path / "plain.npz") == content_of(tmp_path / "told.npz")
+    assert content_digest(tmp_path / "plain.npz") == content_digest(tmp_path / "told.npz")
     assert read_npz(tmp_path / "told.npz", "split")["x"].tolist() == [0, 1, 2]
     assert comment_of(tmp_path / "plain.npz") == ""
     assert record_in([tmp_path / "told.npz"]) == {"parameters": PARAMETERS, "inputs": {}}
@@ -55,7 +55,7 @@ def test_first_difference_of_parameters(change: dict[str, Any], words: str) -> N
 def test_inputs_count_by_name_and_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_json("results/meta.json", {"classes": 3})
-    record = {"parameters": {}, "inputs": {"results/meta.json": content_of("results/meta.json")}}
+    record = {"parameters": {}, "inputs": {"results/meta.json": content_digest("results/meta.json")}}
     assert disagreement(record, {}, ["results/meta.json", "own/list.csv"]) == ""
     assert disagreement(record, {}, ["results/meta.json", "results/b.json"]) == "results/b.json: not made from it"
     assert disagreement(record, {}, []) == "results/meta.json: made from it"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lacuna.experiment.limits import A_DAY, allowed, memory_mb, minutes
+from lacuna.experiment.limits import A_DAY, memory_mb, minutes, time_limit
 
 SMALL = {"parameters": 80_000, "multiplications_per_pixel": 1e3}
 LARGE = {"parameters": 25_000_000, "multiplications_per_pixel": 5e5}
@@ -13,7 +13,7 @@ HOW = {"images_mb": 150.0, "epochs": 30, "gpu": False}
 def test_shadow_models_take_their_turns(models):
     """A job trains its models one after the other: as many times the time of one, and no more memory at once."""
     assert minutes(LARGE, **HOW, models=models) == pytest.approx(models * minutes(LARGE, **HOW))
-    assert allowed(minutes(SMALL, **HOW, models=models)) == pytest.approx(models * minutes(SMALL, **HOW), abs=0.5)
+    assert time_limit(minutes(SMALL, **HOW, models=models)) == pytest.approx(models * minutes(SMALL, **HOW), abs=0.5)
 
 
 @pytest.mark.parametrize("more", [{"images_mb": 300.0}, {"epochs": 60}])
@@ -34,5 +34,5 @@ def test_memory_holds_libraries_images_and_an_optimizer_s_states():
 
 
 def test_each_attempt_may_take_longer_but_no_limit_is_more_than_a_day():
-    assert [allowed(20.2, attempt) for attempt in (1, 2, 3)] == [20, 40, 61]
-    assert allowed(A_DAY * 0.4, 2) < A_DAY and allowed(A_DAY * 0.4, 3) == A_DAY == allowed(1e9)
+    assert [time_limit(20.2, attempt) for attempt in (1, 2, 3)] == [20, 40, 61]
+    assert time_limit(A_DAY * 0.4, 2) < A_DAY and time_limit(A_DAY * 0.4, 3) == A_DAY == time_limit(1e9)

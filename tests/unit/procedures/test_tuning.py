@@ -13,7 +13,7 @@ from tiny import data, network
 
 from lacuna.errors import LacunaError
 from lacuna.experiment.config import load
-from lacuna.experiment.overlay import as_yaml, tuned
+from lacuna.experiment.overlay import as_yaml, with_winning_values
 from lacuna.fields import resolve, schema_of
 from lacuna.procedures import tuning
 from lacuna.procedures.tuning import VISIBLE, Axis, Start, Tuning, proposed, score, space_of, tune
@@ -272,7 +272,7 @@ def loaded(tmp_path, known, text):
 def test_overlay_is_the_experiment_with_the_winning_values(tmp_path, known):
     before = loaded(tmp_path, known, BASE)
     place = {"dataset": "more", "model": "resnet8", "recipe": "short"}
-    made = tuned(
+    made = with_winning_values(
         before.given, place, {"ft": {"lr": 0.123, "schedule": "cosine"}, "slow": {"lr": 2e-7}, "slow_tuned": {}}
     )
     after = loaded(tmp_path, known, as_yaml(made, "found by a search\nof two lines"))

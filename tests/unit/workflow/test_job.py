@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from places import ROOT
 
-from lacuna.artifacts.files import content_of, pack_bits, read_json, read_npz, write_json, write_npz
+from lacuna.artifacts.files import content_digest, pack_bits, read_json, read_npz, write_json, write_npz
 from lacuna.errors import LacunaError
 
 LIB = ROOT / "workflow/lib"
@@ -225,7 +225,7 @@ def cell_files(cell, value):
     arrays = {"logits/test": np.full((2, 2), value), "labels/test": np.arange(2), "index/test": np.arange(2)}
     write_npz(cell / "predictions.npz", "predictions", arrays)
     write_npz(cell / "mask.npz", "mask", pack_bits({"w": np.array([True, value > 0])}))
-    outputs = {name: content_of(cell / f"{name}.npz") for name in ("predictions", "mask")}
+    outputs = {name: content_digest(cell / f"{name}.npz") for name in ("predictions", "mask")}
     write_json(cell / "job.json", {"cell": {"unlearner": cell.name}, "seconds": 1.0, "outputs": outputs})
     write_json(cell / "metrics/tiny.json", {"metrics": {"UA": 1.0}})
 
@@ -265,7 +265,7 @@ def test_a_file_of_another_run_is_set_aside_before_the_job_begins(snakemake):
     """Sound and in its own place, but made from other files than those that lie there now."""
     cell_files(CELL, 0.0)
     relearn = CELL / "relearn.json"
-    inputs = {str(CELL / "mask.npz"): content_of(CELL / "mask.npz"), "mine.npz": "of a user"}
+    inputs = {str(CELL / "mask.npz"): content_digest(CELL / "mask.npz"), "mine.npz": "of a user"}
     write_json(relearn, {"parameters": {}, "inputs": inputs})
     snakemake.input = [str(relearn), str(CELL / "job.json"), "mine.npz"]
     assert ended(snakemake, raises(LacunaError("begun"))).startswith("lacuna: unlearn state=dense unlearner=ga: begun")
@@ -290,7 +290,7 @@ def test_arrays_must_be_those_that_their_own_json_names(snakemake, place, kind):
     write_npz(arrays, kind, {"x": np.zeros(3)})
     old = arrays.read_bytes()
     write_npz(arrays, kind, {"x": np.ones(3)})
-    write_json(arrays.with_suffix(".json"), {"outputs": {"made": content_of(arrays)}})
+    write_json(arrays.with_suffix(".json"), {"outputs": {"made": content_digest(arrays)}})
     snakemake.input = [str(arrays)]
     assert ": begun (log" in ended(snakemake, raises(LacunaError("begun")))
     arrays.write_bytes(old)

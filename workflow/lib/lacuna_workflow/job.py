@@ -14,10 +14,10 @@ from typing import Any, NoReturn
 
 from lacuna_workflow import ROOT
 
-from lacuna.artifacts.files import check_beside, check_file, content_of, place_of, told_as, use_results
+from lacuna.artifacts.files import check_beside, check_file, content_digest, place_of, told_as, use_results
 from lacuna.artifacts.machine import commit_of
 from lacuna.artifacts.origin import check_origin
-from lacuna.artifacts.processes import exclusive, follow
+from lacuna.artifacts.processes import exclusive, exit_with_run
 from lacuna.artifacts.writing import remove_debris, set_aside_with
 from lacuna.errors import DamagedFile, LacunaError, said
 
@@ -53,7 +53,7 @@ def job(snakemake: Any, origins: bool = True) -> Iterator[Callable[[str], None]]
         path.parent.mkdir(parents=True, exist_ok=True)
         # no buffer: what is logged is written, and closing cannot fail; a link would lead it into another file
         file = io.FileIO(path, "w", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
-        follow()
+        exit_with_run()
         with exclusive(Path(".snakemake/lacuna/jobs", hashlib.sha256(first).hexdigest()[:16])):
             _remove_linked_benchmark(path)
             for made in map(str, snakemake.output):
@@ -129,7 +129,7 @@ def _of_results(inputs: Any) -> list[Path]:
 
 def inputs_of(snakemake: Any) -> dict[str, str]:
     """The content of every input that the pipeline made: `lacuna verify` compares it with what is there."""
-    return {told_as(path): content_of(path) for path in _of_results(snakemake.input)}
+    return {told_as(path): content_digest(path) for path in _of_results(snakemake.input)}
 
 
 def record_of(snakemake: Any) -> dict[str, Any]:

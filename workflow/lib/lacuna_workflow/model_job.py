@@ -14,7 +14,7 @@ import numpy
 import torch
 
 from lacuna import __version__
-from lacuna.artifacts.files import content_of, read_npz, read_tensors, write_json
+from lacuna.artifacts.files import content_digest, read_npz, read_tensors, write_json
 from lacuna.artifacts.machine import processor, switches
 from lacuna.artifacts.meta import read_meta
 from lacuna.artifacts.writing import atomic
@@ -135,7 +135,7 @@ def write_job(snakemake: Any, path: str, fit: Fit, device: torch.device, seed: i
         },
         "commit": commit(),
         "inputs": inputs_of(snakemake),
-        "outputs": {name: content_of(made) for name, made in snakemake.output.items() if made != path},
+        "outputs": {name: content_digest(made) for name, made in snakemake.output.items() if made != path},
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
     write_json(path, {**facts, **more})

@@ -65,7 +65,7 @@ class JobResources:
         epochs = self.experiment.entry("recipes", wildcards.recipe).values["epochs"]
         models = len(models_of(wildcards.get("shadows", "0-0"))) * int(wildcards.get("folds", 1))
         network, images = self.network_of(wildcards), megabytes_of(input.images)
-        return limits.allowed(limits.minutes(network, images, epochs, bool(self.gpu), models), attempt)
+        return limits.time_limit(limits.minutes(network, images, epochs, bool(self.gpu), models), attempt)
 
     def runtime_of_search(self, wildcards: Wildcards, input: Any, attempt: int) -> int:
         """Minutes of a search: every trial unlearns every start, each for no more epochs than a training has."""

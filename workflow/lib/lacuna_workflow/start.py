@@ -10,7 +10,7 @@ from typing import Any
 
 from lacuna_workflow import ROOT, internals
 
-from lacuna.artifacts.processes import lead
+from lacuna.artifacts.processes import announce_run
 from lacuna.errors import LacunaError
 
 
@@ -38,7 +38,7 @@ def start(workflow: Any, config: Mapping[str, Any]) -> None:
     except LacunaError as error:
         sys.exit(f"lacuna: {error}")
     if workflow.is_main_process:
-        lead()
+        announce_run()
     else:
         # a warning before the end of an allocation is meant for the script, which makes a checkpoint
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)

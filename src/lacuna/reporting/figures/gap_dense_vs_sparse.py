@@ -63,7 +63,7 @@ def gap_dense_vs_sparse(summary: pd.DataFrame, cells: pd.DataFrame, oracles: lis
                 for other in oracles:
                     distance = of[of["unlearner"] == other]["mean"]
                     if other != oracle and len(distance):
-                        label = f"distance between the oracles, {style.label_of(sparsity)}"
+                        label = f"distance between the oracles, {style.sparsity_label(sparsity)}"
                         ax.axhline(distance.iloc[0], color=shades[i], linewidth=1, ls=":", label=label)
                         tops.append(float(distance.iloc[0]))
             # the labels stand above the highest bar
@@ -100,7 +100,7 @@ def _bars(
     known = np.isfinite(low) & np.isfinite(high)
     bars = ax.bar(x, mean, width * 0.92, color=shade)
     if len(rows):  # a bar for the legend, whatever is hatched
-        ax.bar([np.nan], [np.nan], color=shade, label=style.label_of(rows["sparsity"].iloc[0]))
+        ax.bar([np.nan], [np.nan], color=shade, label=style.sparsity_label(rows["sparsity"].iloc[0]))
     if known.any():
         error = [mean[known] - np.maximum(low[known], 0), high[known] - mean[known]]
         ax.errorbar(x[known], mean[known], yerr=error, fmt="none", ecolor="#333333", elinewidth=1, capsize=2)

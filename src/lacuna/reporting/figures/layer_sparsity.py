@@ -42,7 +42,7 @@ def layer_sparsity(layers: pd.DataFrame, oracles: list[str]) -> Figure:
                 ax.plot(range(len(names)), 100 * series, label=name, linewidth=1, markersize=3.5, **looks[label])
                 drawn.append(series)
             ax.axhline(100 * float(sparsity), color="#888888", linestyle=":", label="all layers together")
-            ax.set_title(f"{title}, {style.label_of(sparsity)} sparse", fontsize=9)
+            ax.set_title(f"{title}, {style.sparsity_label(sparsity)} sparse", fontsize=9)
             shown = [name.removesuffix(".weight") if row == len(ticks) - 1 else "" for name in names]
             ax.set_xticks(range(len(names)), shown, rotation=90, fontsize=7)
             if column == 0:

@@ -43,7 +43,7 @@ def mask_overlap(summary: pd.DataFrame, oracles: list[str], judges: Sequence[str
                 ax.axvline(floor, color=style.COLOURS[1], label=f"second run of {oracle} (noise floor)")
             ax.set_ylim(-0.7, len(methods) - 0.3)
             ax.set_yticks(list(places.values()), list(places) if column == 0 else [""] * len(methods), fontsize=7)
-            ax.set_title(f"{title}, {style.label_of(sparsity)} sparse", fontsize=9)
+            ax.set_title(f"{title}, {style.sparsity_label(sparsity)} sparse", fontsize=9)
             if row == len(ticks) - 1:
                 ax.set_xlabel(f"IoU of the mask with {oracle}'s")
     heading = f"Mask overlap with {oracle}\n{style.subtitle(rows, style.setting_of(rows))}"

@@ -25,7 +25,7 @@ def metric_disagreement(disagreement: pd.DataFrame, oracles: list[str]) -> Figur
     if disagreement.empty:
         return style.message("Do two metrics order the methods alike? — no two metrics order three methods")
     table = style.with_dense(disagreement)
-    table = table.assign(a=table["metric_a"].map(style.short), b=table["metric_b"].map(style.short))
+    table = table.assign(a=table["metric_a"].map(style.base_name), b=table["metric_b"].map(style.base_name))
     there = list(dict.fromkeys([*table["a"], *table["b"]]))
     first = [m for m in METRICS if m in there]
     chosen = [*first, *(m for m in there if m not in first)][:_MOST]
@@ -42,7 +42,9 @@ def metric_disagreement(disagreement: pd.DataFrame, oracles: list[str]) -> Figur
             found = part[part["oracle"] == oracle]
             image = style.heat_map(ax, _both_halves(found, metrics, below, above), metrics)
             if row == 0:
-                sides = f"below: {style.label_of(below)}" + (f", above: {style.label_of(above)}" if above else "")
+                sides = f"below: {style.sparsity_label(below)}" + (
+                    f", above: {style.sparsity_label(above)}" if above else ""
+                )
                 ax.set_title(f"{title}\n{sides}", fontsize=9)
             if column == 0:
                 ax.set_ylabel(f"against {oracle}")

@@ -42,7 +42,7 @@ def mia_sensitivity(summary: pd.DataFrame, oracles: list[str]) -> Figure:
             _line(axes[0, column], at_middle["metric"].map(RATIOS) - 1, at_middle, method, look)
             equal = of[of["metric"] == "MIA_ratio_1.00"]
             _line(axes[1, column], equal["scenario"].map(sizes) / reference - 1, equal, method, look)
-        axes[0, column].set_title(f"{style.label_of(sparsity)}, {middle}", fontsize=9)
+        axes[0, column].set_title(f"{style.sparsity_label(sparsity)}, {middle}", fontsize=9)
         axes[0, column].set_xlabel("members for one non-member, change from 1 (%)")
         axes[1, column].set_xlabel(f"|D_f|, change from {reference:.0f} samples (%)")
     for ax in axes[:, 0]:

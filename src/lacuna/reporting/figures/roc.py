@@ -63,6 +63,6 @@ def roc(roc: pd.DataFrame, oracles: list[str]) -> Figure:
 def _title(place: dict[str, str], varying: list[str]) -> str:
     """What the panel is about: its state, and whatever else varies."""
     dense = place["pruner"] == "dense"
-    state = "dense" if dense else f"{place['pruner']}, {style.label_of(place['sparsity'])}"
+    state = "dense" if dense else f"{place['pruner']}, {style.sparsity_label(place['sparsity'])}"
     others = [place[c] for c in varying if c not in ("pruner", "sparsity")]
     return ", ".join([*others, state])

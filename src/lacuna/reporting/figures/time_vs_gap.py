@@ -47,7 +47,9 @@ def time_vs_gap(summary: pd.DataFrame, oracles: list[str]) -> Figure:
                         style.hollow(ax, x[i], y[i], markersize=sizes[sparsity], **look)
                 drawn += x
             if (oracle, ticks[-1]) in costs.index:
-                label = f"the panel's oracle, {style.label_of(ticks[-1])}" if len(ticks) > 1 else "the panel's oracle"
+                label = (
+                    f"the panel's oracle, {style.sparsity_label(ticks[-1])}" if len(ticks) > 1 else "the panel's oracle"
+                )
                 ax.axvline(costs[oracle, ticks[-1]], color="#555555", linestyle=":", label=label)
             if floor > 0:
                 ax.axhspan(0, floor, color="#F0E0D8", zorder=0, label="below the noise floor")
@@ -59,7 +61,7 @@ def time_vs_gap(summary: pd.DataFrame, oracles: list[str]) -> Figure:
             if len(sizes) > 1 and row == column == 0:
                 for sparsity, size in sizes.items():
                     look = {"marker": "o", "color": "#777777", "markersize": size}
-                    ax.plot([], [], linestyle="none", label=f"this large: {style.label_of(sparsity)}", **look)
+                    ax.plot([], [], linestyle="none", label=f"this large: {style.sparsity_label(sparsity)}", **look)
             if row == 0:
                 ax.set_title(title, fontsize=9)
             if row == len(oracles) - 1:

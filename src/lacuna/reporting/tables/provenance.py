@@ -32,7 +32,7 @@ def provenance_table(results: Iterable[Mapping[str, Any]], grid: Mapping[str, Ma
     return with_config(pd.DataFrame(rows, columns=[*COORDINATES, *FACTS, "evaluated_at_commit", "job"]), grid)
 
 
-def mixtures(provenance: pd.DataFrame) -> list[str]:
+def inconsistent_provenance(provenance: pd.DataFrame) -> list[str]:
     """A sentence for each fact that should be one wherever cells are compared or averaged, and is not."""
     said = []
     for fact in ("commit", "device", "torch"):

@@ -22,7 +22,7 @@ from lacuna.data import DATASETS
 from lacuna.data.datasets.digits import Digits
 from lacuna.data.datasets.image_folder import ImageFolder, _listing
 from lacuna.data.image_files import from_files
-from lacuna.data.images import Images, Pictures
+from lacuna.data.images import Images, LazyImages
 from lacuna.data.published import Published
 from lacuna.errors import LacunaError
 
@@ -656,7 +656,7 @@ def test_streamed_file_is_the_one_written_at_once(tmp_path, monkeypatch):
         meta = whole.meta()
         for block in (2**24, 1000, 1):
             monkeypatch.setattr("lacuna.artifacts.files._BLOCK", block)
-            lazy = Images(Pictures(whole.x.shape, whole.x.__getitem__), whole.y, whole.train, 10, whole.fine)
+            lazy = Images(LazyImages(whole.x.shape, whole.x.__getitem__), whole.y, whole.train, 10, whole.fine)
             assert lazy.write(tmp_path / "stream", threads=3) == meta == lazy.meta()
             assert (tmp_path / "stream").read_bytes() == (tmp_path / "whole").read_bytes()
             monkeypatch.undo()
@@ -668,11 +668,11 @@ def test_streamed_file_is_the_one_written_at_once(tmp_path, monkeypatch):
 
 def test_killed_ingest_leaves_no_output_and_the_next_removes_its_debris(tmp_path):
     code = (
-        "import os, signal, sys, numpy as np; from lacuna.data.images import Images, Pictures\n"
+        "import os, signal, sys, numpy as np; from lacuna.data.images import Images, LazyImages\n"
         "def read(i):\n"
         "    if i == 9: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return np.zeros((1, 2048, 1024), np.uint8)\n"
-        "Images(Pictures((10, 1, 2048, 1024), read), np.arange(10), 8, 10).write(sys.argv[1])"
+        "Images(LazyImages((10, 1, 2048, 1024), read), np.arange(10), 8, 10).write(sys.argv[1])"
     )
     path = tmp_path / "images.safetensors"
     environment = {"PYTHONPATH": str(Path("src").resolve())}
@@ -688,10 +688,10 @@ def test_memory_of_ingest_does_not_grow_with_the_images(tmp_path):
     """Eight times the images, 86 MB more on disk, and the peak of the process stays."""
     code = (
         "import resource, sys, numpy as np\n"
-        "from lacuna.data.images import Images, Pictures\n"
+        "from lacuna.data.images import Images, LazyImages\n"
         "n = int(sys.argv[2])\n"
         "read = lambda i: np.full((3, 64, 64), i % 256, np.uint8)\n"
-        "Images(Pictures((n, 3, 64, 64), read), np.arange(n) % 5, n - 9, 5).write(sys.argv[1])\n"
+        "Images(LazyImages((n, 3, 64, 64), read), np.arange(n) % 5, n - 9, 5).write(sys.argv[1])\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
     )
     peaks = []
