@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 from lacuna_workflow.job import job, without_method
 from lacuna_workflow.model_job import load_data, use_device, write_job
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 
 from lacuna.artifacts.files import Arrays, write_npz
+from lacuna.artifacts.layout import checkpoint_beside
 from lacuna.fields import build
 from lacuna.measurement.difficulty import folds_of, held_out
 from lacuna.models.files import new_model
@@ -37,7 +37,7 @@ with job(snakemake) as log:
             data,
             out,
             seeds[k],
-            checkpoint=Checkpoint(Path(output.scores).parent / f".checkpoint{k}.safetensors"),
+            checkpoint=Checkpoint(checkpoint_beside(output.scores, k)),
             log=log,
             name=f"without fold {k + 1} of {w.folds}",
         )

@@ -3,6 +3,7 @@
 from lacuna_workflow.job import job, without_method
 from lacuna_workflow.model_job import checkpoint_of, load_data, use_device, write_history, write_job
 
+from lacuna.artifacts.coordinates import State
 from lacuna.fields import build
 from lacuna.models.files import load_into, load_state, new_model, save_state
 from lacuna.models.inference import state_of
@@ -30,7 +31,7 @@ with job(snakemake) as log:
         seed=seed,
         checkpoint=checkpoint_of(snakemake),
         log=log,
-        name=f"prune {w.model} to {w.pruner}-{w.sparsity}",
+        name=f"prune {w.model} to {State(w.pruner, w.sparsity)}",
     )
     log(f"sparsity {mask.sparsity:.6f} of the prunable weights")
     save_mask(snakemake.output.mask, mask)

@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import json
-from pathlib import Path
 
 from lacuna_workflow.job import commit, inputs_of, job, without_method
 from lacuna_workflow.model_job import load_data, use_device
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from lacuna.artifacts.files import read_tensors, write_json
+from lacuna.artifacts.layout import trials_beside
 from lacuna.data import SCENARIOS
 from lacuna.data.scenarios.base import Known
 from lacuna.fields import build
@@ -53,7 +53,7 @@ with job(snakemake) as log:
         )
         starts.append(start)
     contents = inputs_of(snakemake)
-    kept = Path(snakemake.output.study).with_name(f".trials.{w.unlearner}.json")
+    kept = trials_beside(snakemake.output.study)
     cell = dict(w.items())
     # another number of trials continues the search
     decides = {k: v for k, v in params.items() if k != "tuning"} | params.tuning | {"trials": None}

@@ -7,12 +7,12 @@ from lacuna_workflow.job import job, without_method
 from lacuna_workflow.model_job import checkpoint_of, load_data, use_device
 
 from lacuna.artifacts.jobs import read_job
+from lacuna.artifacts.layout import stream_of
 from lacuna.fields import build
 from lacuna.measurement.energy import EnergyMeter, sum_of
 from lacuna.models.files import load_into, load_state, new_model, save_state
 from lacuna.models.inference import state_of
 from lacuna.pruning import PRUNERS
-from lacuna.randomness import derive
 from lacuna.sparsity.files import load_mask
 from lacuna.training.origin import Origin
 from lacuna.training.recipes import RECIPES
@@ -26,7 +26,7 @@ with job(snakemake) as log:
     data, meta = load_data(snakemake, device, recipe)
     # .../{scenario}/{state}/{unlearner}/model.safetensors, whichever wildcards the rule makes the state of
     state = Path(snakemake.output.model).parts[-3]
-    seed = derive(int(w.seed), "unlearn", w.dataset, w.model, w.recipe, w.scenario, state, w.unlearner)
+    seed = stream_of(w, state, w.unlearner)
     model = new_model(params.model, meta, device)
     options = without_method(params.unlearner)
     if "model" in inputs:

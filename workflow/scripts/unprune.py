@@ -4,12 +4,13 @@ from lacuna_workflow.cell_job import write_cell
 from lacuna_workflow.job import job, without_method
 from lacuna_workflow.model_job import checkpoint_of, load_data, use_device
 
+from lacuna.artifacts.coordinates import State
+from lacuna.artifacts.layout import stream_of
 from lacuna.fields import build
 from lacuna.measurement.energy import EnergyMeter
 from lacuna.models.files import load_into, load_state, new_model
 from lacuna.procedures.unpruning import unprune
 from lacuna.pruning import PRUNERS
-from lacuna.randomness import derive
 from lacuna.sparsity.files import load_mask
 from lacuna.training.recipes import RECIPES
 
@@ -18,9 +19,9 @@ with job(snakemake) as log:
     device = use_device(snakemake.config["device"], snakemake.threads)
     recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
     data, meta = load_data(snakemake, device, recipe)
-    around, state = params.unprune["unlearner"], f"{w.pruner}-{w.sparsity}"
+    around, state = params.unprune["unlearner"], str(State(w.pruner, w.sparsity))
     # the stream of the unlearner itself: what differs from its cell is the mask
-    seed = derive(int(w.seed), "unlearn", w.dataset, w.model, w.recipe, w.scenario, state, around)
+    seed = stream_of(w, state, around)
     with EnergyMeter(device) as meter:
         outcome = unprune(
             params.unlearner["method"],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 # where a cell stands in tables, in the order of their columns
 COORDINATES = ("dataset", "model", "recipe", "seed", "scenario", "pruner", "sparsity", "unlearner")
@@ -38,3 +39,9 @@ class State(NamedTuple):
 
     def __str__(self) -> str:
         return DENSE if self.dense else f"{self.pruner}-{self.sparsity}"
+
+
+def row_of(wildcards: Mapping[str, str]) -> dict[str, Any]:
+    """The coordinates of a cell in the tables, from its wildcards: the state taken apart, the seed a number."""
+    row: dict[str, Any] = {name: value for name, value in wildcards.items() if name != "state"}
+    return row | {"seed": int(wildcards["seed"])} | State.parse(wildcards["state"])._asdict()

@@ -26,7 +26,7 @@ from lacuna.artifacts.grammar import (
     text,
 )
 from lacuna.artifacts.jobs import JOB
-from lacuna.artifacts.layout import cell_at, check_cell
+from lacuna.artifacts.layout import check_cell, row_at
 from lacuna.artifacts.meta import META
 
 
@@ -93,7 +93,7 @@ def read_form(path: str | Path, form: str, place: str | None = None) -> dict[str
         if form in ("job", *_OF_CELLS) and named:
             check_cell(value["cell"], named)
         if form in _OF_CELLS and named.startswith("cells/"):
-            value["cell"] = cell_at(named) | ({"target": PurePath(named).stem} if form == "probe" else {})
+            value["cell"] = row_at(named) | ({"target": PurePath(named).stem} if form == "probe" else {})
 
     return read_as(path, form, check, place)
 

@@ -1,47 +1,64 @@
-"""Where the files of a model and of a cell lie: the coordinates that a path names."""
+"""Where files lie below the folder of results, which files a model and a cell have, and what stopped jobs leave."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
+from lacuna.artifacts.coordinates import State, row_of
 from lacuna.artifacts.grammar import Form
 
+# `models` holds networks that saw everything, by sparse state; `cells` what became of them, by scenario and unlearner;
+# `shadows` the originals of the shadow models
+FOLDERS = {
+    "data": "data/{dataset}",
+    "splits": "splits/{dataset}/seed{seed}",
+    "models": "models/{dataset}/{model}/{recipe}/seed{seed}",
+    "shadows": "shadows/{dataset}/{model}/{recipe}/seed{seed}",
+    "cells": "cells/{dataset}/{model}/{recipe}/seed{seed}/{scenario}",
+    "tuning": "tuning/{experiment}/{dataset}/{model}/{recipe}",
+    "tables": "tables/{experiment}",
+    "figures": "figures/{experiment}",
+}
+# what stands below a folder, as wildcards of its files' folders
+_BELOW = {"models": ("{state}",), "shadows": ("{state}",), "cells": ("{state}", "{unlearner}")}
+# what a job leaves beside its model, and beside that of a cell
+MODEL_FILES = ("model.safetensors", "mask.npz", "history.csv", "job.json")
+CELL_FILES = ("model.safetensors", "mask.npz", "predictions.npz", "history.csv", "job.json")
 
-def folders_of(place: str) -> dict[str, str]:
+
+def model_at(row: Mapping[str, Any], state: State) -> str:
+    """The place of the folder of a model that saw everything, for the coordinates of a table's row."""
+    return f"{FOLDERS['models'].format(**row)}/{state}"
+
+
+def cell_at(row: Mapping[Any, Any]) -> str:
+    """The place of a cell's folder, for its coordinates in a table's row."""
+    return f"{FOLDERS['cells'].format(**row)}/{State(row['pruner'], row['sparsity'])}/{row['unlearner']}"
+
+
+def coordinates_at(place: str) -> dict[str, str]:
     """The coordinates that the folders of a place name; `state` is a pruner with its sparsity, or dense."""
     first, *names = PurePath(place).parent.parts or ("",)
-    keys = {
-        "models": ("dataset", "model", "recipe", "seed", "state"),
-        "shadows": ("dataset", "model", "recipe", "seed", "state"),
-        "cells": ("dataset", "model", "recipe", "seed", "scenario", "state", "unlearner"),
-    }.get(first, ())
-    found = dict(zip(keys, names, strict=False))
+    keys = [*PurePath(FOLDERS[first]).parts[1:], *_BELOW[first]] if first in _BELOW else []
+    found = {key[key.index("{") + 1 : -1]: name for key, name in zip(keys, names, strict=False)}
     if "seed" in found:
         found["seed"] = found["seed"].removeprefix("seed")
     return found
 
 
-def cell_at(place: str) -> dict[str, Any]:
-    """The place of a cell in the tables, from that of a file in its folder ("omp-0.90" → omp, 0.90)."""
-    found: dict[str, Any] = folders_of(place)
-    state = found.pop("state")
-    pruner, _, sparsity = state.rpartition("-")
-    return found | {
-        "seed": int(found["seed"]),
-        "pruner": pruner or state,
-        "sparsity": sparsity if pruner else "0.00",
-    }
+def row_at(place: str) -> dict[str, Any]:
+    """The coordinates of a cell in the tables, from the place of a file in its folder ("omp-0.90" → omp, 0.90)."""
+    return row_of(coordinates_at(place))
 
 
 def check_cell(cell: Mapping[str, Any], place: str) -> None:
     """Raise ValueError if a cell, in wildcards or in coordinates of the tables, is not the one of the place."""
-    there = folders_of(place)
+    there = coordinates_at(place)
     if not {"dataset", "seed", "state"} <= there.keys():
         return
-    pruner, _, sparsity = there["state"].rpartition("-")
-    there |= {"pruner": pruner or there["state"], "sparsity": sparsity if pruner else "0.00"}
+    there |= State.parse(there["state"])._asdict()
     if "/probe/" in place:
         there["target"] = PurePath(place).stem
     for name, value in there.items():
@@ -58,3 +75,33 @@ def of_cell(form: Form, place: str) -> Form:
             check_cell(value["cell"], place)
 
     return check
+
+
+# ---- what a stopped job goes on from: beside its output, but no output, so that Snakemake leaves it alone ------------
+
+
+def checkpoint_beside(output: str | Path, number: int | str = "") -> Path:
+    """The checkpoint of a training, and of which one where a job has several."""
+    return Path(output).parent / f".checkpoint{number}.safetensors"
+
+
+def shadow_beside(output: str | Path, model: int) -> Path:
+    """A shadow model that is finished in a job that is not."""
+    return Path(output).parent / f".shadow{model}.safetensors"
+
+
+def trials_beside(study: str | Path) -> Path:
+    """The trials of a search; a finished one keeps them, for a search with more of them."""
+    return Path(study).with_name(f".trials.{Path(study).name}")
+
+
+def is_trials(path: Path) -> bool:
+    """Whether it is such a file."""
+    return path.name.startswith(".trials.")
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether it is what a stopped job goes on from."""
+    if is_trials(path):
+        return not path.with_name(path.name.removeprefix(".trials.")).exists()
+    return path.name.startswith((".checkpoint", ".shadow"))

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lacuna.artifacts.coordinates import State
 from lacuna.artifacts.files import place_of, told_as
+from lacuna.artifacts.layout import FOLDERS, cell_at, model_at
 from lacuna.artifacts.origin import other_content, record_in
 
 _NONE = "nothing"
@@ -72,19 +74,21 @@ def unlike_experiment(
         return grid.get(axis, {}).get(label)
 
     for cell in cells:
-        dataset, model, recipe, scenario, unlearner, pruner, seed = (
-            cell[k] for k in ("dataset", "model", "recipe", "scenario", "unlearner", "pruner", "seed")
+        dataset, model, recipe, scenario, unlearner, pruner = (
+            cell[k] for k in ("dataset", "model", "recipe", "scenario", "unlearner", "pruner")
         )
-        dense = pruner == "dense"
-        state = pruner if dense else f"{pruner}-{cell['sparsity']}"
-        place = f"{dataset}/{model}/{recipe}/seed{seed}"
+        state = State(pruner, cell["sparsity"])
         common = {"model": entry("models", model), "recipe": entry("recipes", recipe)}
         expected = {
-            f"data/{dataset}/meta.json": {"entry": entry("datasets", dataset)},
-            f"splits/{dataset}/seed{seed}/forget/{scenario}.npz": {"entry": entry("scenarios", scenario)},
-            f"models/{place}/{state}/job.json": common | ({} if dense else {"pruner": entry("pruners", pruner)}),
-            f"cells/{place}/{scenario}/{state}/{unlearner}/job.json": common
-            | {"unprune" if unlearner in grid.get("unprune", {}) else "unlearner": _method(grid, unlearner, dense)},
+            f"{FOLDERS['data'].format(**cell)}/meta.json": {"entry": entry("datasets", dataset)},
+            f"{FOLDERS['splits'].format(**cell)}/forget/{scenario}.npz": {"entry": entry("scenarios", scenario)},
+            f"{model_at(cell, state)}/job.json": common | ({} if state.dense else {"pruner": entry("pruners", pruner)}),
+            f"{cell_at(cell)}/job.json": common
+            | {
+                "unprune" if unlearner in grid.get("unprune", {}) else "unlearner": _method(
+                    grid, unlearner, state.dense
+                )
+            },
         }
         for name, options in expected.items():
             path = results / name

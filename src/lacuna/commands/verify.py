@@ -22,6 +22,7 @@ import numpy as np
 from lacuna.artifacts.drawings import check_png, check_svg
 from lacuna.artifacts.files import Arrays, bits_of, content_digest, read_marked_npz, read_tensors, stored_checksum
 from lacuna.artifacts.forms import FORMS, read_form
+from lacuna.artifacts.layout import CELL_FILES, FOLDERS, MODEL_FILES, cell_at, is_trials, is_unfinished
 from lacuna.artifacts.records import unlike_experiment
 from lacuna.artifacts.writing import set_aside_with
 from lacuna.errors import DamagedFile, LacunaError
@@ -29,9 +30,6 @@ from lacuna.errors import DamagedFile, LacunaError
 if TYPE_CHECKING:
     import pandas as pd
 
-# What a job leaves beside its model; a cell has predictions too, and in `metrics` a file for each experiment.
-MODEL_FILES = ("model.safetensors", "mask.npz", "history.csv", "job.json")
-CELL_FILES = (*MODEL_FILES, "predictions.npz")
 # what others put into folders; nothing of ours
 IGNORED = re.compile(
     r"\.DS_Store|\.running|\.nfs.*|\.git(ignore|keep|attributes)|\.snakemake_timestamp|README(\..*)?|.+\.damaged\d*"
@@ -41,8 +39,7 @@ _OTHER_TABLES = ("recipes", "backdoor", "probes", "transfer", "roc")
 # with more rows of cells, tables over the seeds are not computed again where their checksums hold
 _RECOMPUTED = 50_000
 
-# the folders of a tree, and those of what its jobs say and take
-_FOLDERS = ("data", "splits", "models", "shadows", "cells", "tuning", "tables", "figures")
+# the folders of what the jobs of a tree say and take
 _RECORDS = ("logs", "benchmarks")
 _NAME, _SEED = r"[^/]+", r"seed[0-9]+"
 _STATE = rf"models/{_NAME}/{_NAME}/{_NAME}/{_SEED}/{_NAME}"
@@ -112,7 +109,7 @@ def verify(results: str | Path) -> Iterator[Finding]:
     if not results.is_dir():
         raise LacunaError(f"{results}: no such folder; allowed: a results folder of lacuna")
     # a folder of something else may be large
-    tree = _Tree(results) if any((results / name).is_dir() for name in _FOLDERS) else None
+    tree = _Tree(results) if any((results / name).is_dir() for name in FOLDERS) else None
     if tree is None or not set(tree.kinds.values()) - {"record"}:
         raise LacunaError(f"{results}: no results tree; allowed: the folder that holds data, models, cells and tables")
     yield from tree.findings
@@ -149,7 +146,7 @@ class _Tree:
     def __post_init__(self) -> None:
         for entry in sorted(os.listdir(self.root)):
             # each may lie on another disk
-            if entry not in (*_FOLDERS, *_RECORDS) and (self.root / entry).is_dir():
+            if entry not in (*FOLDERS, *_RECORDS) and (self.root / entry).is_dir():
                 self.findings.append(Finding("unknown", self.root / entry, "no folder of a tree, and not looked into"))
             elif (self.root / entry).is_dir():
                 for folder, names, files in os.walk(self.root / entry):
@@ -177,10 +174,10 @@ class _Tree:
         if re.search(r"\.tmp(\.[a-z0-9]+)?$", path.name):
             why = "a killed job was writing it; it can be deleted"
             self.findings.append(Finding("left behind", path, why))
-        elif path.name.startswith((".checkpoint", ".shadow")) or _of_unfinished_search(path):
+        elif is_unfinished(path):
             why = "the job was stopped before its end; the same command continues from it"
             self.findings.append(Finding("left behind", path, why))
-        elif path.name.startswith(".trials."):
+        elif is_trials(path):
             pass  # a finished search keeps its trials beside the study, for a search with more of them
         elif not (kind := self.kind_of(path)):
             self.findings.append(Finding("unknown", path, "unknown file: no job makes one there"))
@@ -198,10 +195,6 @@ class _Tree:
         """The kind of file that is to lie at a path; nothing where none is."""
         place = self.place_of(path)
         return next((kind for pattern, kind in PLACES if pattern.fullmatch(place)), "")
-
-
-def _of_unfinished_search(path: Path) -> bool:
-    return path.name.startswith(".trials.") and not path.with_name(path.name.removeprefix(".trials.")).exists()
 
 
 def _folder(tree: _Tree, places: list[str]) -> Iterator[Finding]:
@@ -410,14 +403,14 @@ def _results(
     wanted: dict[str, str] = {}
     cells = tables["cells"]
     for row in cells[list(COORDINATES)].drop_duplicates().to_dict("records"):
-        wanted[f"{_cell(row)}/metrics/{experiment}.json"] = "metrics"
+        wanted[f"{cell_at(row)}/metrics/{experiment}.json"] = "metrics"
     measured = set(cells["metric"])
     for row in cells[list(COORDINATES)].drop_duplicates().to_dict("records"):
-        if (place := f"{_cell(row)}/population.json") in tree.kinds:
+        if (place := f"{cell_at(row)}/population.json") in tree.kinds:
             wanted[place] = "population"
     if "probes" in tables:
         for row in tables["probes"][[*COORDINATES, "target"]].drop_duplicates().to_dict("records"):
-            wanted[f"{_cell(row)}/probe/{row['target']}.json"] = "probe"
+            wanted[f"{cell_at(row)}/probe/{row['target']}.json"] = "probe"
     results: dict[str, list[dict[str, Any]]] = {"metrics": [], "population": [], "probe": []}
     whole = dict.fromkeys(results, True)
     gone = {}
@@ -434,13 +427,6 @@ def _results(
     if not whole["population"]:
         whole["metrics"] = False
     return {kind: found if whole[kind] else [] for kind, found in results.items()}, gone
-
-
-def _cell(row: Mapping[Any, Any]) -> str:
-    """The place of the cell that a row of a table is of."""
-    state = row["pruner"] if row["pruner"] == "dense" else f"{row['pruner']}-{row['sparsity']}"
-    folders = ("cells", row["dataset"], row["model"], row["recipe"], f"seed{row['seed']}", row["scenario"], state)
-    return "/".join(map(str, (*folders, row["unlearner"])))
 
 
 def _difference(told: pd.DataFrame, expected: pd.DataFrame) -> str:

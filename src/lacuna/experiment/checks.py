@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lacuna.artifacts.cache import read_cache, write_cache
+from lacuna.artifacts.coordinates import State
 from lacuna.artifacts.files import read_json
 from lacuna.data import DATASETS, SCENARIOS
 from lacuna.errors import LacunaError
@@ -145,7 +146,7 @@ def unselective(
 
 def _sparse(experiment: Experiment) -> list[tuple[str, str]]:
     """Pruner and sparsity of every sparse state."""
-    return [(state.rpartition("-")[0], state.rpartition("-")[2]) for state in experiment.states if state != DENSE]
+    return [(at.pruner, at.sparsity) for at in map(State.parse, experiment.states) if not at.dense]
 
 
 def check_models(

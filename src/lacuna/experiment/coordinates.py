@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from lacuna.artifacts.coordinates import DENSE as DENSE
+
 # Singular wildcard of each axis that holds labelled entries, in the order of a path.
 AXES = {
     "dataset": "datasets",
@@ -13,7 +15,6 @@ AXES = {
     "pruner": "pruners",
     "unlearner": "unlearners",
 }
-DENSE = "dense"
 
 
 def canonical_sparsity(value: str | float) -> str:

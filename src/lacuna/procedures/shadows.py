@@ -31,6 +31,7 @@ import torch
 from torch import nn
 
 from lacuna.artifacts.files import Arrays, read_tensors, write_tensors
+from lacuna.artifacts.layout import shadow_beside
 from lacuna.artifacts.writing import remove
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
@@ -59,7 +60,7 @@ def one_by_one(
     """
     made = {}
     for model in models:
-        part = _part(output, model)
+        part = shadow_beside(output, model)
         arrays = _kept(part, fingerprint)
         if arrays is None:
             arrays = make(model)
@@ -71,11 +72,7 @@ def one_by_one(
 def forget_parts(models: Iterable[int], output: str | Path) -> None:
     """Remove what `one_by_one` kept."""
     for model in models:
-        remove(_part(output, model))
-
-
-def _part(output: str | Path, model: int) -> Path:
-    return Path(output).parent / f".shadow{model}.safetensors"
+        remove(shadow_beside(output, model))
 
 
 def _kept(path: Path, fingerprint: str) -> Arrays | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from lacuna.artifacts.coordinates import COORDINATES as COORDINATES
 from lacuna.artifacts.provenance import FACTS
 
-COORDINATES = ("dataset", "model", "recipe", "seed", "scenario", "pruner", "sparsity", "unlearner")
 GROUP = tuple(c for c in COORDINATES if c != "seed")
 # where methods compete: everything but method and seed
 PLACE = tuple(c for c in GROUP if c != "unlearner")

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lacuna.artifacts import drawings
+from lacuna.artifacts.coordinates import DENSE
 from lacuna.artifacts.files import place_of
 from lacuna.artifacts.writing import atomic
 from lacuna.evaluation.statistics import MIN_SEEDS
@@ -74,7 +75,7 @@ def with_dense(summary: pd.DataFrame) -> pd.DataFrame:
     A pruner that has no row of a place's dataset, model, recipe and scenario gets none; a place without any keeps its
     dense rows under "dense".
     """
-    sparse, dense = summary[summary["pruner"] != "dense"], summary[summary["pruner"] == "dense"]
+    sparse, dense = summary[summary["pruner"] != DENSE], summary[summary["pruner"] == DENSE]
     if sparse.empty or dense.empty:
         return summary
     place = [c for c in PANEL if c != "pruner"]

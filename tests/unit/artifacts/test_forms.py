@@ -29,7 +29,7 @@ from lacuna.artifacts.files import (
     write_tensors,
 )
 from lacuna.artifacts.forms import read_form
-from lacuna.artifacts.layout import cell_at
+from lacuna.artifacts.layout import row_at
 from lacuna.artifacts.writing import atomic
 from lacuna.errors import DamagedFile, LacunaError
 
@@ -46,7 +46,7 @@ def here(tmp_path, monkeypatch):
 
 def metrics(unlearner="ga", **more):
     """The content of a metrics file."""
-    cell = cell_at(f"cells/{SEED}/class/omp-0.90/{unlearner}/metrics/tiny.json")
+    cell = row_at(f"cells/{SEED}/class/omp-0.90/{unlearner}/metrics/tiny.json")
     return {
         "cell": cell,
         "metrics": {"UA": 91.6, "RA": 100.0},

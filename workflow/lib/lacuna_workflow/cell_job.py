@@ -16,6 +16,7 @@ from lacuna.models.cost import inference_ms, macs, parameters
 from lacuna.models.files import save_state
 from lacuna.models.inference import logits, state_of
 from lacuna.models.modes import arithmetic
+from lacuna.randomness import derive
 from lacuna.sparsity.files import save_mask
 from lacuna.sparsity.mask import Mask
 from lacuna.training.divergence import diverged
@@ -23,6 +24,12 @@ from lacuna.unlearning.base import Outcome
 
 if TYPE_CHECKING:
     from lacuna.artifacts.contents import Meta
+
+
+def stream_of(wildcards: Any, state: str, unlearner: str) -> int:
+    """The seed of an unlearner's run; a cell that un-prunes around the unlearner has the same, another mask apart."""
+    w = wildcards
+    return derive(int(w.seed), "unlearn", w.dataset, w.model, w.recipe, w.scenario, state, unlearner)
 
 
 def write_predictions(path: str, model: torch.nn.Module, data: UnlearningData, meta: Meta, name: str) -> None:

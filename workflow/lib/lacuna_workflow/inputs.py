@@ -9,6 +9,7 @@ from typing import Any
 from lacuna_workflow.params import JobParams, Wildcards
 from lacuna_workflow.paths import Paths
 
+from lacuna.artifacts.coordinates import DENSE, State
 from lacuna.data import SCENARIOS
 from lacuna.sparsity.rounds import rounds_to
 
@@ -51,7 +52,7 @@ class JobInputs:
         scenario = self.experiment.entry("scenarios", wildcards.scenario)
         if "scores" not in SCENARIOS[scenario.method].needs:
             return []
-        folder = f"held_out_{scenario.values['folds']}" if "folds" in scenario.values else "dense"
+        folder = f"held_out_{scenario.values['folds']}" if "folds" in scenario.values else DENSE
         # the scenario's own model and recipe: one forget set for the cells of all
         return [self.at("models", f"{folder}/scores.npz").format(**scenario.values, **wildcards)]
 
@@ -62,7 +63,7 @@ class JobInputs:
     def previous_state(self, wildcards: Wildcards) -> str:
         """What a level is pruned from: the dense model, or an earlier round of an iterative pruner."""
         rounds = self.rounds_before(wildcards.pruner, wildcards.sparsity)
-        return f"{wildcards.pruner}-{rounds[-1]}" if rounds else "dense"
+        return str(State(wildcards.pruner, rounds[-1]) if rounds else State())
 
     def from_previous(self, folder: str, name: str) -> Callable[[Wildcards], str]:
         """An input: the file of that name where the pruning of a level starts."""

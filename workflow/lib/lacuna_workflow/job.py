@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from lacuna_workflow import ROOT
 
+from lacuna.artifacts.coordinates import row_of
 from lacuna.artifacts.files import check_beside, check_file, content_digest, place_of, told_as, use_results
 from lacuna.artifacts.machine import commit_of
 from lacuna.artifacts.origin import check_origin
@@ -149,9 +150,7 @@ def commit() -> str:
 
 def coordinates(wildcards: Any) -> dict[str, Any]:
     """The place of a cell in the tables: its wildcards, with the state taken apart ("omp-0.90" → omp, 0.90)."""
-    pruner, _, sparsity = wildcards.state.rpartition("-")
-    place = {k: v for k, v in wildcards.items() if k not in ("state", "experiment")} | {"seed": int(wildcards.seed)}
-    return place | {"pruner": pruner or wildcards.state, "sparsity": sparsity if pruner else "0.00"}
+    return row_of({k: v for k, v in wildcards.items() if k != "experiment"})
 
 
 def without_method(entry: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import resource
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lacuna_workflow.job import commit, inputs_of
@@ -15,6 +14,7 @@ import torch
 
 from lacuna import __version__
 from lacuna.artifacts.files import content_digest, read_npz, read_tensors, write_json
+from lacuna.artifacts.layout import checkpoint_beside
 from lacuna.artifacts.machine import processor, switches
 from lacuna.artifacts.meta import read_meta
 from lacuna.artifacts.writing import atomic
@@ -72,7 +72,7 @@ def load_data(
 
 def checkpoint_of(snakemake: Any) -> Checkpoint:
     """Where a long run keeps its state: beside its output, but no output, so that Snakemake leaves it alone."""
-    return Checkpoint(Path(snakemake.output.model).parent / ".checkpoint.safetensors")
+    return Checkpoint(checkpoint_beside(snakemake.output.model))
 
 
 def write_history(path: str, history: list[dict[str, float]]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lacuna_workflow import ROOT
 
+from lacuna.artifacts.coordinates import DENSE
 from lacuna.data import DATASETS, SCENARIOS
 from lacuna.data.user_files import content_of_files
 from lacuna.experiment.catalogue import Catalogue
@@ -79,7 +80,7 @@ class JobParams:
     def start_of(self, wildcards: Wildcards) -> str | None:
         """Where a retraining starts; nothing is removed of a dense network, so that any θ_0 fits it."""
         start: str | None = self.experiment.entry("unlearners", wildcards.unlearner).values.get("start")
-        return "fresh" if (start, wildcards.state) == ("theta0", "dense") else start
+        return "fresh" if (start, wildcards.state) == ("theta0", DENSE) else start
 
     def unpruned_entry(self, wildcards: Wildcards) -> dict[str, Any]:
         """A param: the entry of the unlearner that a cell un-prunes around."""

@@ -1,8 +1,4 @@
-"""Where files lie: the one place that builds paths.
-
-`models` holds networks that saw everything, by sparse state; `cells` what became of them, by scenario and unlearner;
-`shadows` the originals of the shadow models.
-"""
+"""The patterns of rules: where files lie below the folder of results says `lacuna.artifacts.layout`."""
 
 from __future__ import annotations
 
@@ -12,21 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lacuna.artifacts.layout import CELL_FILES, FOLDERS
 from lacuna.errors import LacunaError
-
-FOLDERS = {
-    "data": "data/{dataset}",
-    "splits": "splits/{dataset}/seed{seed}",
-    "models": "models/{dataset}/{model}/{recipe}/seed{seed}",
-    "shadows": "shadows/{dataset}/{model}/{recipe}/seed{seed}",
-    "cells": "cells/{dataset}/{model}/{recipe}/seed{seed}/{scenario}",
-    "tuning": "tuning/{experiment}/{dataset}/{model}/{recipe}",
-    "tables": "tables/{experiment}",
-    "figures": "figures/{experiment}",
-}
-
-# what the job of a cell makes
-CELL_FILES = ("model.safetensors", "mask.npz", "predictions.npz", "history.csv", "job.json")
 
 
 @dataclass(frozen=True)

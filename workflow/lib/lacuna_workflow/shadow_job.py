@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from lacuna_workflow.job import without_method
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from lacuna.artifacts.files import Arrays
+from lacuna.artifacts.layout import checkpoint_beside
 from lacuna.data.batches import UnlearningData
 from lacuna.experiment.shadow_plan import half_of, models_of
 from lacuna.fields import build
@@ -59,7 +59,7 @@ class ShadowJob:
 
         def one(number: int) -> Arrays:
             name = f"shadow model {number}"
-            checkpoint = Checkpoint(Path(output).parent / f".checkpoint{number}.safetensors")
+            checkpoint = Checkpoint(checkpoint_beside(output, number))
             network = new_model(self.snakemake.params.model, self.meta, self.device)
             own = restricted(self.data, self.halves[number], name)
             rest = {"checkpoint": checkpoint, "log": self.log, "name": name}

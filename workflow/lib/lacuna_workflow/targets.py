@@ -12,6 +12,7 @@ from typing import Any
 from lacuna_workflow.inputs import JobInputs
 from lacuna_workflow.paths import Paths
 
+from lacuna.artifacts.coordinates import DENSE, State
 from lacuna.data import SCENARIOS
 
 TABLES = ("cells", "layers", "summary", "ranks", "disagreement", "sparsity", "missing", "provenance")
@@ -161,7 +162,7 @@ class RunTargets:
             for behind in self._states_behind(state):
                 level = _with_levels(place | {"state": behind})
                 if once(dataset, model, recipe, seed, behind):
-                    yield "train" if behind == "dense" else "prune", level, reads
+                    yield "train" if behind == DENSE else "prune", level, reads
                     if "curvature" in needs and behind in self.experiment.states:
                         yield "curvature", level, evaluated and behind == state
                 reads = reads and not self._there(self.paths.at("models", "{state}/model.safetensors").format(**level))
@@ -181,10 +182,10 @@ class RunTargets:
         for job in self.experiment.shadows.jobs() if self.experiment.shadows is not None else ():
             yield f"shadow_{maker}" if exact else "shadow_unlearn", place | {"shadows": job}, judged
             reads = not exact and judged and not self._there(f"{folder}/shadows/{job}.npz")
-            for behind in () if exact else dict.fromkeys((state, "dense")):
+            for behind in () if exact else dict.fromkeys((state, DENSE)):
                 level = _with_levels(place | {"state": behind, "shadows": job})
                 if once(dataset, model, recipe, seed, behind, job):
-                    yield "shadow_train" if behind == "dense" else "shadow_prune", level, reads
+                    yield "shadow_train" if behind == DENSE else "shadow_prune", level, reads
                 model_file = self.paths.at("shadows", "{state}/{shadows}.safetensors").format(**level)
                 reads = reads and not self._there(model_file)
 
@@ -194,19 +195,18 @@ class RunTargets:
             return "unprune"
         method = self.params.options["unlearners"][cell["unlearner"]]["method"]
         if method == "retrain_exact":
-            return "retrain_exact_dense" if cell["state"] == "dense" else "retrain_exact"
+            return "retrain_exact_dense" if cell["state"] == DENSE else "retrain_exact"
         return "retrain" if method == "retrain" else "unlearn"
 
     def _states_behind(self, state: str) -> list[str]:
         """A state and those that it was pruned from, the dense one last."""
-        if state == "dense":
-            return ["dense"]
-        pruner, _, sparsity = state.rpartition("-")
-        rounds = self.inputs.rounds_before(pruner, sparsity)
-        return [state, *(f"{pruner}-{level}" for level in reversed(rounds)), "dense"]
+        at = State.parse(state)
+        if at.dense:
+            return [state]
+        rounds = self.inputs.rounds_before(*at)
+        return [state, *(str(at._replace(sparsity=level)) for level in reversed(rounds)), DENSE]
 
 
 def _with_levels(place: Place) -> dict[str, Any]:
     """A place with its state taken apart, as rules of sparse states name it."""
-    pruner, _, sparsity = place["state"].rpartition("-")
-    return {**place, "pruner": pruner, "sparsity": sparsity}
+    return {**place, **State.parse(place["state"])._asdict()}

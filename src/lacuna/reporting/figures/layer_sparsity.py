@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lacuna.artifacts.coordinates import DENSE
 from lacuna.registry import register
 from lacuna.reporting import style
 
@@ -15,7 +16,7 @@ def layer_sparsity(layers: pd.DataFrame, oracles: list[str]) -> Figure:
 
     Layers in the order of the network, which is that of the table; every panel has those of its own model.
     """
-    rows = layers[(layers["metric"] == "sparsity") & (layers["pruner"] != "dense")].dropna(subset="value")
+    rows = layers[(layers["metric"] == "sparsity") & (layers["pruner"] != DENSE)].dropna(subset="value")
     if rows.empty:
         return style.message("layer_sparsity: no state is sparse")
     parts, ticks = style.panels(rows), style.sparsity_ticks(rows)

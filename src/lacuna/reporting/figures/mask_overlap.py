@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lacuna.artifacts.coordinates import DENSE
 from lacuna.registry import register
 from lacuna.reporting import style
 
@@ -18,7 +19,7 @@ def mask_overlap(summary: pd.DataFrame, oracles: list[str], judges: Sequence[str
     judges: the labels of the oracles that find a mask of their own; the first is compared with.
     Orange: the oracle's second run, the most that can be expected. Grey: two random masks of this density, d/(2 − d).
     """
-    sparse = summary[summary["pruner"] != "dense"].dropna(subset="mean")
+    sparse = summary[summary["pruner"] != DENSE].dropna(subset="mean")
     oracle = next(iter(judges), "")
     rows = sparse[sparse["metric"] == f"mask_iou/{oracle}"]
     if rows.empty:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lacuna.artifacts.coordinates import DENSE
 from lacuna.registry import register
 from lacuna.reporting import style
 
@@ -62,7 +63,7 @@ def roc(roc: pd.DataFrame, oracles: list[str]) -> Figure:
 
 def _title(place: dict[str, str], varying: list[str]) -> str:
     """What the panel is about: its state, and whatever else varies."""
-    dense = place["pruner"] == "dense"
+    dense = place["pruner"] == DENSE
     state = "dense" if dense else f"{place['pruner']}, {style.sparsity_label(place['sparsity'])}"
     others = [place[c] for c in varying if c not in ("pruner", "sparsity")]
     return ", ".join([*others, state])

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from lacuna.artifacts.coordinates import DENSE
 from lacuna.artifacts.files import read_json
 from lacuna.errors import LacunaError
 from lacuna.evaluation import METRICS
@@ -288,7 +289,7 @@ def _unlike(ours: Ours, mine: Mapping[str, Any], row: Published, axis: str, colu
 def _differs(ours: Ours, mine: Mapping[str, Any], row: Published) -> Iterator[str]:
     """What of the setting is another one; images, networks and recipes of the user's own are known by their label."""
     for axis in SETTING:
-        if axis == "pruner" and mine["pruner"] == "dense":
+        if axis == "pruner" and mine["pruner"] == DENSE:
             continue
         for said in row.wanted[axis].unlike(mine[axis], ours.entry(axis, mine[axis]), by_label=axis != "pruner"):
             yield f"{axis}: {said}"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from lacuna.artifacts.coordinates import WILDCARDS
 from lacuna.artifacts.logs import last_line
 
 
@@ -17,7 +18,7 @@ def missing_table(cells: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     cells: wildcard values, and `steps`: the files that the cell's metrics are made of, each with its log, in the order
     of their making. The reason is the first of them that does not exist, and how its log ends.
     """
-    columns = ["dataset", "model", "recipe", "seed", "scenario", "state", "unlearner", "reason"]
+    columns = [*WILDCARDS, "reason"]
     return pd.DataFrame([{**cell, "reason": _reason(cell["steps"])} for cell in cells], columns=columns)
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lacuna.artifacts.coordinates import DENSE
 from lacuna.evaluation.statistics import MIN_SEEDS, holm, least_effect, paired_p, t_interval
 from lacuna.reporting.columns import GROUP, PLACE
 from lacuna.reporting.tables.contest import Contest, mean_of
 from lacuna.reporting.tables.verdicts import verdict_of
 
-_DENSE = "dense"
 _TOLD = ["dense", "sparse", "change", "change_low", "change_high", "p_unadjusted", "p", "least_sd", "least"]
 _TOLD += ["floor_dense", "floor_sparse", "floor_of_mean", "excess_p", "verdict", "n", "unchanged", "note"]
 # what the verdicts come from, in no file
@@ -40,10 +40,10 @@ def sparsity_table(contest: Contest, better: Mapping[str, str | float]) -> pd.Da
     kept = ["distance", "floor", "unchanged"]
     dense = {
         key: rows.set_index("seed")[kept].add_suffix("_dense")
-        for key, rows in far[far["pruner"] == _DENSE].groupby(at, sort=False)
+        for key, rows in far[far["pruner"] == DENSE].groupby(at, sort=False)
     }
     table = []
-    for key, rows in far[far["pruner"] != _DENSE].groupby(names, sort=False):
+    for key, rows in far[far["pruner"] != DENSE].groupby(names, sort=False):
         place: dict[str, Any] = dict(zip(names, key, strict=True))
         beside = dense.get(tuple(place[c] for c in at))
         if beside is None:
