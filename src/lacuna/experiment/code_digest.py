@@ -105,8 +105,8 @@ _SILENT = {"ctx", "kind", "type_comment", "type_ignores", "type_params"}
 class _Words:
     """What counts of a tree, as a list of words. hinted: type hints count.
 
-    Left out are docstrings and other bare constants, `pass`, type-checking blocks, the annotations that nothing reads
-    (of functions; of variables, but for the fields of a class), and what is imported for those alone.
+    Left out are docstrings and other bare constants, `pass`, a `__version__`, type-checking blocks, annotations that
+    nothing reads (of functions; of variables, but for the fields of a class), and what is imported for those alone.
     """
 
     def __init__(self, hinted: bool):
@@ -128,6 +128,8 @@ class _Words:
             match statement:
                 case ast.Pass() | ast.Expr(value=ast.Constant()):
                     continue
+                case ast.Assign(targets=[ast.Name(id="__version__")], value=ast.Constant()):
+                    continue  # a release that changes nothing else makes nothing run again
                 case ast.If() if _for_checkers(statement):
                     self._block(statement.orelse, fields)
                 case ast.AnnAssign(target=target, value=value) if not (self._hinted or _is_field(statement, fields)):
