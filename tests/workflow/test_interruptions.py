@@ -239,7 +239,7 @@ def test_looking_changes_nothing(finished: Project, tmp_path: Path) -> None:
 
     def state() -> dict[str, tuple[int, int]]:
         # Snakemake's own log and cache of a plan, and what lacuna finds out about methods, are written by every plan
-        own = ("log/", "iocache/", "lacuna/catalogue", "lacuna/sizes", "lacuna/reachable")
+        own = ("log/", "iocache/", "lacuna/catalogue", "lacuna/sizes", "lacuna/feasibility")
         files = [path for name in ("results", ".snakemake") for path in (project / name).rglob("*") if path.is_file()]
         kept = {str(path.relative_to(project.folder)): path.stat() for path in files}
         return {
