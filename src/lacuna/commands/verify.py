@@ -26,6 +26,7 @@ from lacuna.artifacts.layout import CELL_FILES, FOLDERS, MODEL_FILES, cell_at, i
 from lacuna.artifacts.records import unlike_experiment
 from lacuna.artifacts.writing import set_aside_with
 from lacuna.errors import DamagedFile, LacunaError
+from lacuna.experiment.tables import OPTIONAL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,7 @@ IGNORED = re.compile(
     r"\.DS_Store|\.running|\.nfs.*|\.git(ignore|keep|attributes)|\.snakemake_timestamp|README(\..*)?|.+\.damaged\d*"
 )
 # tables of other jobs than the aggregation's: nothing but the files that they are made from tells of their content
-_OTHER_TABLES = ("recipes", "backdoor", "probes", "transfer", "roc")
+_OTHER_TABLES = tuple(name for tables in OPTIONAL.values() for name in tables.names)
 # with more rows of cells, tables over the seeds are not computed again where their checksums hold
 _RECOMPUTED = 50_000
 
@@ -346,7 +347,7 @@ def _inputs(tree: _Tree, told: str) -> Iterator[Finding]:
 def _tables(tree: _Tree, folder: str) -> Iterator[Finding]:
     """The tables of one experiment: as they were made, and as the files of the cells give them."""
     # pandas, which nothing else here needs
-    from lacuna.reporting.tables.aggregation import expected_tables
+    from lacuna.reporting.tables.expected import expected_tables
     from lacuna.reporting.tables.files import read_table
 
     path, experiment = tree.root / folder, tree.experiments.get(f"{folder}/experiment.json")

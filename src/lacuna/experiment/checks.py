@@ -21,7 +21,6 @@ from lacuna.experiment.grid import Entry, Experiment
 from lacuna.fields import build
 from lacuna.sparsity.rounds import rounds_to
 
-OF_BACKDOORS = {"SA", "ASR"}
 # names that Windows keeps for devices, with any suffix
 _DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
 # what Snakemake looks for at the end of a wildcard's value

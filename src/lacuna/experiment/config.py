@@ -11,7 +11,6 @@ from typing import Any
 from lacuna.errors import LacunaError
 from lacuna.experiment.catalogue import Catalogue
 from lacuna.experiment.checks import (
-    OF_BACKDOORS,
     SIZES,
     check_channels,
     check_dataset,
@@ -27,8 +26,9 @@ from lacuna.experiment.checks import (
 from lacuna.experiment.coordinates import AXES
 from lacuna.experiment.entries import chosen_of, entries_of, oracles_of, states_of, targets_of, tuning_of, unprunings_of
 from lacuna.experiment.figures import figures_of
-from lacuna.experiment.grid import Entry, Experiment
+from lacuna.experiment.grid import Experiment
 from lacuna.experiment.shadow_plan import Shadows
+from lacuna.experiment.tables import optional_tables
 from lacuna.experiment.yaml_files import read_yaml, retyped, shown
 from lacuna.fields import build, check, resolve
 
@@ -71,6 +71,7 @@ def load(
     check_labels(merged)
     experiment = _planned(merged, catalogue)
     check_meaning(experiment, catalogue)
+    experiment = dataclasses.replace(experiment, tables=optional_tables(experiment))
     figures, left_out = figures_of(merged, experiment, catalogue)
     experiment = dataclasses.replace(experiment, figures=figures, left_out=left_out)
     if data_folder is not None:
@@ -128,22 +129,7 @@ def _planned(merged: Mapping[str, Any], catalogue: Catalogue) -> Experiment:
         shadows=shadows,
         tuning=tuning_of(merged, axes["scenarios"], catalogue),
         given=merged,
-        tables=_tables_of(axes, metrics, shadows),
     )
-
-
-def _tables_of(
-    axes: Mapping[str, Mapping[str, Entry]], metrics: Sequence[str], shadows: Shadows | None
-) -> tuple[str, ...]:
-    """The tables that only some experiments have."""
-    poisoned = any(dataset.values["backdoor"] for dataset in axes["datasets"].values())
-    there = {
-        "roc": shadows is not None,
-        "backdoor": poisoned and bool(OF_BACKDOORS & set(metrics)),
-        "recipes": len(axes["recipes"]) > 1 and "avg_gap" in metrics,
-        "transfer": bool(axes["targets"]),
-    }
-    return tuple(name for name, exists in there.items() if exists)
 
 
 def _check_data(experiment: Experiment, catalogue: Catalogue, folder: Path) -> dict[str, dict[str, Any]]:

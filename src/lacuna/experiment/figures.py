@@ -9,7 +9,8 @@ from lacuna.errors import LacunaError
 from lacuna.experiment.catalogue import Catalogue
 from lacuna.experiment.coordinates import DENSE
 from lacuna.experiment.entries import chosen_of
-from lacuna.experiment.grid import OPTIONAL_TABLES, Experiment
+from lacuna.experiment.grid import Experiment
+from lacuna.experiment.tables import OPTIONAL
 
 
 def figures_of(
@@ -30,7 +31,7 @@ def figures_of(
                 )
         return chosen, {}
     on_request = {name for name, of in catalogue["metrics"].items() if not of["default"]}
-    tables = OPTIONAL_TABLES.keys()
+    tables = {name for of in OPTIONAL.values() for name in of.names}
     usual = [f for f in chosen if not (on_request & {*facts[f]["metrics"]} or tables & {*facts[f]["reads"]})]
     usual = [figure for figure in usual if not facts[figure]["masks"]]
     return (
@@ -43,7 +44,7 @@ def _lacking(figure: Mapping[str, Any], experiment: Experiment, catalogue: Catal
     """What a figure needs (see `lacuna.reporting.figures`) and the experiment has not."""
     metrics, axes = experiment.metrics, experiment.axes
     lacking = [f"metric {m}" for m in figure["metrics"] if m not in metrics]
-    absent = {table: asked for table, asked in OPTIONAL_TABLES.items() if table not in experiment.tables}
+    absent = {name: of.needs for rule, of in OPTIONAL.items() if rule not in experiment.tables for name in of.names}
     lacking += [absent[table] for table in figure["reads"] if table in absent and not lacking]
     if figure["one_of"] and not {*figure["one_of"]} & {*metrics}:
         lacking.append(f"a metric of {', '.join(figure['one_of'])}")

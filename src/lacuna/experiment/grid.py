@@ -12,14 +12,6 @@ from lacuna.experiment.coordinates import DENSE
 from lacuna.experiment.feasibility import Answer
 from lacuna.experiment.shadow_plan import Shadows
 
-# the tables that exist only where the experiment has what they tell of, and what that is
-OPTIONAL_TABLES = {
-    "roc": "grid.shadows",
-    "backdoor": "a backdoor in an entry of grid.datasets",
-    "recipes": "two recipes and the metric avg_gap",
-    "transfer": "transfer.targets",
-}
-
 
 @dataclass(frozen=True)
 class Entry:

@@ -12,6 +12,7 @@ from lacuna.experiment.catalogue import Catalogue
 from lacuna.experiment.coordinates import AXES
 from lacuna.experiment.feasibility import modules_of
 from lacuna.experiment.grid import Entry, Experiment
+from lacuna.experiment.tables import OPTIONAL
 from lacuna.sparsity.rounds import rounds_to
 
 
@@ -266,8 +267,9 @@ class Jobs:
     def _tables(self, evaluated: list[Job], populations: list[Job], probes: list[Job], known: Catalogue) -> None:
         cells = self._job("aggregate", {}, "", [*evaluated, *populations])
         made = {"roc": populations, "transfer": probes, "recipes": [cells], "backdoor": [cells]}
-        tables = {name: self._job(name, {}, "", made[name]) for name in self.experiment.tables}
-        tables["probes"] = tables.get("transfer", cells)
+        tables: dict[str, Job] = {}
+        for rule in self.experiment.tables:
+            tables |= dict.fromkeys(OPTIONAL[rule].names, self._job(rule, {}, "", made[rule]))
         for figure in self.experiment.figures:
             reads = [tables.get(name, cells) for name in known["figures"][figure]["reads"]]
             self._job("figure", {"figure": figure}, "figure", reads)

@@ -166,6 +166,22 @@ def test_a_figure_is_drawn_again_alone(tree):
     assert tree.labels("reporting/figures/time_vs_gap.py") == {"time_vs_gap"}
 
 
+@pytest.mark.parametrize(
+    ("table", "rules"),
+    [
+        ("roc", {"roc"}),
+        ("recipes", {"recipes"}),
+        ("transfer", {"transfer"}),
+        ("probes", {"transfer"}),
+        ("ranks", {"aggregate"}),
+        ("expected", set()),
+    ],
+)
+def test_a_table_touches_the_job_that_makes_it(tree, table, rules):
+    """And what judges over the seeds no figure's code."""
+    assert tree.rules(f"reporting/tables/{table}.py") == rules
+
+
 def test_what_takes_filters_out_touches_compact_states_alone(tree):
     touched = tree.touched(lambda text: text + ONE_MORE, "src/lacuna/sparsity/compaction.py")
     assert {rule for rule, _ in touched} >= {"unlearn", "retrain", "prune"}

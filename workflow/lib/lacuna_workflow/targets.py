@@ -14,8 +14,8 @@ from lacuna_workflow.paths import Paths
 
 from lacuna.artifacts.coordinates import DENSE, State
 from lacuna.data import SCENARIOS
+from lacuna.experiment.tables import tables_of
 
-TABLES = ("cells", "layers", "summary", "ranks", "disagreement", "sparsity", "missing", "provenance")
 # the patterns of what a rule makes, by its name
 Outputs = Callable[[str], Iterable[str]]
 Place = Mapping[str, Any]
@@ -31,7 +31,7 @@ class RunTargets:
 
     def table_files(self) -> list[str]:
         """All tables of the experiment, and its record."""
-        names = [f"{table}.csv" for table in (*TABLES, *self.experiment.tables)]
+        names = [f"{table}.csv" for table in tables_of(self.experiment)]
         return [self._own("tables", name) for name in (*names, "experiment.json")]
 
     def figure_files(self) -> list[str]:
