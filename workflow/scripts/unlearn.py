@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from lacuna_workflow.cell_job import write_cell
+from lacuna_workflow.cell_job import stream_of, write_cell
 from lacuna_workflow.job import job, without_method
 from lacuna_workflow.model_job import checkpoint_of, load_data, use_device
 
 from lacuna.artifacts.jobs import read_job
-from lacuna.artifacts.layout import stream_of
 from lacuna.fields import build
 from lacuna.measurement.energy import EnergyMeter, sum_of
 from lacuna.models.files import load_into, load_state, new_model, save_state

@@ -1,11 +1,10 @@
 """Sparse model, θ_0 and forget split → a model that was grown, unlearned and pruned back, its predictions and cost."""
 
-from lacuna_workflow.cell_job import write_cell
+from lacuna_workflow.cell_job import stream_of, write_cell
 from lacuna_workflow.job import job, without_method
 from lacuna_workflow.model_job import checkpoint_of, load_data, use_device
 
 from lacuna.artifacts.coordinates import State
-from lacuna.artifacts.layout import stream_of
 from lacuna.fields import build
 from lacuna.measurement.energy import EnergyMeter
 from lacuna.models.files import load_into, load_state, new_model
