@@ -111,7 +111,11 @@ def verify(results: str | Path) -> Iterator[Finding]:
         raise LacunaError(f"{results}: no such folder; allowed: a results folder of lacuna")
     # a folder of something else may be large
     tree = _Tree(results) if any((results / name).is_dir() for name in FOLDERS) else None
-    if tree is None or not set(tree.kinds.values()) - {"record"}:
+    # what lies in the place of a file of ours is none, but says that this is a tree
+    ours = tree is not None and (
+        set(tree.kinds.values()) - {"record"} or any(f.kind == "damaged" for f in tree.findings)
+    )
+    if tree is None or not ours:
         raise LacunaError(f"{results}: no results tree; allowed: the folder that holds data, models, cells and tables")
     yield from tree.findings
     for _, places in groupby(sorted(tree.kinds, key=_order), key=lambda place: _order(place)[0]):
