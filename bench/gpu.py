@@ -111,7 +111,7 @@ def facts(stage: Stage) -> None:
     stage.row(
         "torch", value=torch.__version__, note=f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
     )
-    stage.row("python", value=platform.python_version(), note=platform.platform())
+    stage.row("python", value=platform.python_version(), note=f"{platform.system()} {platform.machine()}")
     stage.row("cores", value=os.cpu_count() or 0)
     import importlib.metadata
 
@@ -172,11 +172,11 @@ def timed(work: Callable[[], Any], device: str, seconds: float = 0.5) -> float:
 
 # ---- correctness ----------------------------------------------------------------------------------------------------
 
-# relative distance of the weights after a few steps from those of the CPU: of float64 in float64, of all others in fp32
-# (a layer that is drawn anew draws other numbers in another precision)
-TOLERANCES = {"float64": 1e-6, "fp32": 1e-3, "TF32": 1e-2, "bf16": 5e-2}
+# distance from the CPU's model after a few steps, relative to how far that one moved: of float64 in float64, of all
+# others in fp32 (a layer that is drawn anew draws other numbers in another precision)
+TOLERANCES = {"float64": 1e-6, "fp32": 2e-2, "TF32": 0.2, "bf16": 0.4}
 # msg draws weights anew whose score is over a threshold: rounding puts some of them on its other side
-REDRAWN = {"msg": 0.1}
+REDRAWN = {"msg": 2.0}
 
 
 @contextlib.contextmanager
@@ -251,15 +251,23 @@ def options_of(method: type, **more: Any) -> dict[str, Any]:
     return {k: v for k, v in (QUICK | more).items() if k in known}
 
 
-def distance(a: Any, b: Any) -> float:
-    """‖a − b‖ / ‖b‖ over all parameters and buffers of two models."""
+def distance(a: Any, b: Any, start: Any = None) -> float:
+    """‖a − b‖ / ‖b − start‖ over parameters and statistics of two models; counters must agree. start: or zero."""
     import torch
 
-    def flat(model: Any) -> Any:
-        return torch.cat([v.detach().double().cpu().flatten() for v in model.state_dict().values()])
+    def parts(model: Any) -> list[Any]:
+        return [v.detach().cpu() for v in model.state_dict().values()]
 
-    x, y = flat(a), flat(b)
-    return float((x - y).norm() / y.norm())
+    far = moved = 0.0
+    for x, y, origin in zip(parts(a), parts(b), parts(b if start is None else start), strict=True):
+        if not x.is_floating_point():
+            if not torch.equal(x, y):
+                return float("inf")
+            continue
+        far += float((x.double() - y.double()).square().sum())
+        base = y.double() if start is None else y.double() - origin.double()
+        moved += float(base.square().sum())
+    return (far / moved) ** 0.5 if moved else (0.0 if far == 0 else float("inf"))
 
 
 def correctness(stage: Stage) -> None:
@@ -343,7 +351,10 @@ def correctness(stage: Stage) -> None:
                 found = unlearn(name, trained(there, dtype), there, **held, **chosen).model
             coarse = setting in ("TF32", "bf16")
             tolerance = REDRAWN.get(name, TOLERANCES[setting]) if coarse else TOLERANCES[setting]
-            judged(f"unlearner {name}", setting, distance(found, references[dtype]), tolerance)
+            start = trained(cpu, dtype)
+            if not name.startswith("retrain"):  # which begins elsewhere
+                mask.apply(start)
+            judged(f"unlearner {name}", setting, distance(found, references[dtype], start), tolerance)
 
         def in_a_graph(name: str = name, method: type = method) -> None:
             """Steps as a CUDA graph against eager ones, or the reason why they are eager."""
@@ -551,13 +562,14 @@ def compiled_alike(stage: Stage, network: Any, judged: Callable[..., None]) -> N
     if stage.device != "cuda":
         stage.row("compiled", "8 steps", note="needs CUDA")
         return
-    models, told = [], ""
+    models = []
     for execution in ("compiled", "eager"):
         models.append(copy.deepcopy(network).to(stage.device, torch.float64))
         recipe = Recipe(epochs=2, lr=0.01, batch_size=16, schedule="constant", crop=1, execution=execution)  # type: ignore[arg-type]
         run = fit(models[-1], recipe, tiny(stage.device), seed=3)
-        told = f"{run.execution} {run.why}".strip() if execution == "compiled" else told
-    judged("compiled", "float64, 8 steps", distance(*models), 1e-6, told)
+        if execution == "compiled" and run.execution != "compiled":
+            raise RuntimeError(f"steps are {run.execution} ({run.why})")
+    judged("compiled", "float64, 8 steps", distance(*models, network), 1e-6)
 
 
 def captured_refuses(stage: Stage, network: Any, judged: Callable[..., None]) -> None:
@@ -601,7 +613,9 @@ def captured_refuses(stage: Stage, network: Any, judged: Callable[..., None]) ->
             models.append(model)
             if execution == "captured":
                 how = f"{kind.__name__}: {run.execution}"
-                note = run.why if run.execution == expected or stage.device != "cuda" else f"expected {expected}"
+                note = run.why
+                if stage.device == "cuda" and run.execution != expected:
+                    raise RuntimeError(f"{kind.__name__}: steps are {run.execution} ({run.why}), not {expected}")
         judged("captured", how, distance(*models), 1e-9, note)
 
 

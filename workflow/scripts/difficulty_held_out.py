@@ -4,7 +4,7 @@ import hashlib
 import json
 
 from lacuna_workflow.job import job, without_method
-from lacuna_workflow.model_job import load_data, use_device, write_job
+from lacuna_workflow.model_job import OF_MANY, load_data, use_device, write_job
 
 import numpy as np
 import torch
@@ -51,6 +51,6 @@ with job(snakemake) as log:
         score[fold == k] = arrays["score"]
     write_npz(output.scores, "scores", {"index": train, "score": score, "fold": fold})
     seconds = sum(float(arrays["seconds"]) for arrays in made.values())
-    write_job(snakemake, output.job, Fit(seconds=seconds), device, seeds[0], random_streams=seeds)
+    write_job(snakemake, output.job, Fit(seconds=seconds), device, seeds[0], random_streams=seeds, **OF_MANY)
     forget_parts(made, output.scores)
     log(f"1 - p_y of {len(train)} samples: mean {score.mean():.4f}, {(score > 0.5).mean():.1%} above 0.5")

@@ -72,3 +72,9 @@ def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
         yield
     finally:
         cudnn.allow_tf32, cudnn.benchmark, matmul.allow_tf32 = before
+
+
+def finished(device: torch.device) -> None:
+    """Wait until a GPU has computed what it was given: a clock that is read before tells too little."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

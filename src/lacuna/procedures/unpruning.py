@@ -208,6 +208,9 @@ class _Procedure:
             row | {"epoch": row["epoch"] + epochs, "seconds": row["seconds"] + seconds} for row in outcome.fit.history
         ]
         self.fit.add(vars(outcome.fit))
+        # of the last run, which made the model
+        for name in ("precision", "execution", "why"):
+            setattr(self.fit, name, getattr(outcome.fit, name))
 
     def _fingerprint(self) -> str:
         """Names the procedure by all that decides its result."""

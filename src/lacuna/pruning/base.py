@@ -19,7 +19,7 @@ from lacuna.pruning.criteria.base import Criterion, Scores
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask, Scope, Sparsity, prunable, refuse_computed
 from lacuna.sparsity.rounds import rounds_to, sparsity_of
-from lacuna.training.loop import Options, fit
+from lacuna.training.loop import Options, check_options, fit
 from lacuna.training.origin import Origin
 from lacuna.training.recipe import Recipe
 from lacuna.training.state import Fit
@@ -132,6 +132,7 @@ class Pruner:
         level: a sparsity in [0, 1), or a round of an iterative pruner ("round03"). options: of the training, as
         `training.loop.fit` takes them; where it starts is the pruner's.
         """
+        check_options("prune_once", options)
         options.setdefault("name", "pruning")
         sparsity = sparsity_of(level, self.rate)
         self.check(model, sparsity)

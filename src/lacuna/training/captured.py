@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import random
+import types
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -16,6 +18,7 @@ from lacuna.data.batches import Draw
 
 Draws = Mapping[str, Draw]
 _NONE = object()
+_STREAMS: dict[torch.device, torch.cuda.Stream] = {}
 # eager steps of a size before its capture: kernels are chosen and momentum exists by then
 _WARM = 2
 # sizes of batches that are worth a graph each; a pass has two, and its streams meet in few pairs
@@ -63,11 +66,12 @@ class Captured:
     model: the network that `body` trains.
     body: assembles the batches of `draws`, derives the loss and moves the weights at the rate `lr`; returns the loss.
     noise: starts the streams of what the network draws by itself. generators: of the draws, by stream.
-    state: all tensors that a step changes. counted: what counts passes through the network.
-    tolerance: ‖graph − eager‖ / ‖eager − before‖ over the state up to which one step each is taken for the same.
+    state: all tensors that a step changes, in groups: parameters, buffers, momentum. counted: what counts passes.
+    tolerance: ‖graph − eager‖ / ‖eager − before‖ in each group up to which one step each is taken for the same.
 
     Before its first replay a graph is tried on the batch in hand: it and an eager step start from the same state, and
-    unless both arrive at the same one, all steps stay eager. `refused` is the reason, or None.
+    unless both arrive at the same one, all steps stay eager. `refused` is the reason, or None. Numbers that a network
+    keeps in its attributes are watched; what it keeps in lists or objects is seen where a step comes out otherwise.
     """
 
     def __init__(
@@ -76,7 +80,7 @@ class Captured:
         body: Callable[[Draws, float | Tensor], Tensor],
         noise: Callable[[], None],
         generators: Mapping[str, torch.Generator],
-        state: Callable[[], list[Tensor]],
+        state: Callable[[], list[list[Tensor]]],
         counted: Counted,
         tolerance: float,
     ):
@@ -84,6 +88,8 @@ class Captured:
         self.counted, self.tolerance = counted, tolerance
         self.refused: str | None = None
         self.replays = 0
+        self._places: list[int] = []
+        self._more = False
         self._seen: Counter[tuple[tuple[str, int], ...]] = Counter()
         self._graphs: dict[tuple[tuple[str, int], ...], _Recorded] = {}
 
@@ -94,13 +100,32 @@ class Captured:
             self.replays += 1
             return self._replayed(recorded, draws, lr)
         self._seen[key] += 1
-        if self.refused is None and self._seen[key] > _WARM and len(self._graphs) < _MOST:
-            return self._tried(key, draws, lr)
+        if self.refused is None and self._seen[key] > _WARM:
+            if len(self._graphs) < _MOST:
+                return self._tried(key, draws, lr)
+            self._more = True
         return self._eager(draws, lr)
 
     def forget(self) -> None:
-        """Drop all graphs: the state lies elsewhere now."""
+        """Drop all graphs, and the memory that they hold."""
         self._graphs.clear()
+        self._seen.clear()
+
+    def begin_epoch(self) -> None:
+        """Drop graphs whose state lies elsewhere by now: somebody gave a parameter or a buffer other memory."""
+        if self._graphs and self._lie_at() != self._places:
+            self.forget()
+
+    def why(self) -> str:
+        """Why steps were eager that need not be, or nothing."""
+        if self.refused is not None:
+            return self.refused
+        if not self.replays:
+            return "no size of batch came often enough"
+        return f"{_MOST} sizes of batch have a graph, the others are eager" if self._more else ""
+
+    def _lie_at(self) -> list[int]:
+        return [tensor.data_ptr() for group in self.state() for tensor in group]
 
     def _started(self, draws: Draws) -> None:
         for stream, draw in draws.items():
@@ -122,7 +147,8 @@ class Captured:
     def _tried(self, key: tuple[tuple[str, int], ...], draws: Draws, lr: float) -> Tensor:
         """Record a graph, and compare one replay with the eager step, which counts."""
         before = self._passes()
-        state = self.state()
+        groups = self.state()
+        state = [tensor for group in groups for tensor in group]
         start = [t.clone() for t in state]
         try:
             recorded = self._recorded(draws, lr)
@@ -133,6 +159,7 @@ class Captured:
         except Exception as error:  # whatever a network or a loss does that no graph can hold
             self._set_passes(before)
             _moved(state, start)
+            self._graphs.clear()  # they know the generators as they were
             _renewed(self.generators)
             return self._refuse(f"{type(error).__name__}: {error}".partition("\n")[0][:200], draws, lr)
         _moved(state, start)
@@ -141,12 +168,12 @@ class Captured:
         _moved(state, start)
         self._set_passes(before)
         expected = self._eager(draws, lr)
-        apart = _apart(found, state, start)
+        apart = max(_apart(*some) for some in _grouped(groups, found, start))
         # an unequal loss alone would show in the weights of the next step
         if not apart <= self.tolerance or not torch.allclose(loss, expected, rtol=self.tolerance, atol=1e-6):
             self.refused = f"a captured step differs from the eager one by {apart:.2g} of its length"
             return expected
-        self._graphs[key] = recorded
+        self._graphs[key], self._places = recorded, self._lie_at()
         return expected
 
     def _refuse(self, reason: str, draws: Draws, lr: float) -> Tensor:
@@ -161,7 +188,7 @@ class Captured:
             for s, d in draws.items()
         }
         # in the precision of the weights, as a number of Python's would be
-        rate = torch.tensor(lr, dtype=self.state()[0].dtype, device=device)
+        rate = torch.tensor(lr, dtype=self.state()[0][0].dtype, device=device)
         self._started(draws)
         before, streams, own = self._passes(), _host_streams(), _own_values(self.model)
         graph: Graph = CudaGraph()
@@ -245,17 +272,49 @@ def _moved(state: list[Tensor], values: list[Tensor]) -> None:
         tensor.copy_(value)
 
 
+def _grouped(
+    groups: list[list[Tensor]], found: list[Tensor], start: list[Tensor]
+) -> Iterator[tuple[list[Tensor], list[Tensor], list[Tensor]]]:
+    """What a graph made of each group, what the eager step made of it, and what it was."""
+    at = 0
+    for group in groups:
+        yield found[at : at + len(group)], group, start[at : at + len(group)]
+        at += len(group)
+
+
 def _apart(found: list[Tensor], expected: list[Tensor], start: list[Tensor]) -> float:
-    """‖found − expected‖ / ‖expected − start‖ over all tensors of floats; others must be equal, or it is infinite."""
-    far = moved = 0.0
+    """‖found − expected‖ / ‖expected − start‖ over tensors of floats; others must be equal, or it is infinite.
+
+    Differences within a few units in the last place of the numbers themselves are none.
+    """
+    far = moved = size = 0.0
+    last_place = 0.0
     for a, b, origin in zip(found, expected, start, strict=True):
         if not a.is_floating_point():
             if not torch.equal(a, b):
                 return float("inf")
             continue
+        last_place = max(last_place, torch.finfo(b.dtype).eps)
         far += float((a.double() - b.double()).square().sum())
         moved += float((b.double() - origin.double()).square().sum())
-    return (far / moved) ** 0.5 if moved else (0.0 if far == 0 else float("inf"))
+        size += float(b.double().square().sum())
+    beyond = far**0.5 - 4 * last_place * size**0.5
+    if not beyond > 0:
+        return 0.0 if far == far else float("inf")
+    return beyond / moved**0.5 if moved else float("inf")
+
+
+class _Forward:
+    """A network's forward pass by another function; a copy of the network has its own class's again."""
+
+    def __init__(self, model: nn.Module, function: Callable[..., Any]):
+        self.model, self.function = model, function
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        return self.function(*inputs, **named)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return types.MethodType(type(self.model).forward, copy.deepcopy(self.model, memo))
 
 
 class Compiled:
@@ -273,15 +332,15 @@ class Compiled:
         eager = self.model.forward
         fast = torch.compile(eager)
 
-        def forward(*given: Any, **named: Any) -> Any:
+        def forward(*inputs: Any, **named: Any) -> Any:
             if self.refused is None:
                 try:
-                    return fast(*given, **named)
+                    return fast(*inputs, **named)
                 except Exception as error:  # whatever the compiler lacks; what is wrong with the network comes again
                     self.refused = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
-            return eager(*given, **named)
+            return eager(*inputs, **named)
 
-        self.model.forward = forward
+        self.model.forward = _Forward(self.model, forward)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -296,7 +355,8 @@ def own_stream(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    outer, own = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+    # one for all runs: freed memory is used again on its own stream alone
+    outer, own = torch.cuda.current_stream(device), _STREAMS.setdefault(device, torch.cuda.Stream(device))
     own.wait_stream(outer)
     try:
         with torch.cuda.stream(own):

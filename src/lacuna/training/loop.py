@@ -17,7 +17,7 @@ from lacuna.artifacts.writing import remove
 from lacuna.data.batches import Draw, UnlearningData
 from lacuna.errors import Diverged, LacunaError
 from lacuna.models.inference import accuracy, answers_finite, state_of
-from lacuna.models.modes import arithmetic
+from lacuna.models.modes import arithmetic, finished
 from lacuna.randomness import derive, seeded
 from lacuna.sparsity.mask import Mask
 from lacuna.training.captured import own_stream
@@ -40,6 +40,12 @@ class Options(TypedDict, total=False):
     name: str
 
 
+def check_options(function: str, options: Options) -> None:
+    """Raise TypeError for a keyword that `fit` does not have, as a call of any function does."""
+    if other := options.keys() - Options.__annotations__.keys():
+        raise TypeError(f"{function}() got an unexpected keyword argument '{sorted(other)[0]}'")
+
+
 def fit(
     model: nn.Module,
     objective: Objective,
@@ -60,6 +66,7 @@ def fit(
     end, and for a batch of one sample that batch norm cannot normalise; with a checkpoint Interrupted after SIGTERM,
     SIGUSR1 or SIGINT, once it is written.
     """
+    check_options("fit", options)
     device = next(model.parameters()).device
     noise = seeded(derive(seed, "noise"), device)
     with PassCounter(model) as counter, noise, arithmetic(objective.precision, device), own_stream(device):
@@ -109,7 +116,7 @@ class _Run:
         self.look = Look(work.device)
         self._resume()
         self.steps = Steps(model, objective, self.data, self.optimizer, work, self.name)
-        self._take = self.steps.execution(counter, self.total - self.fit.steps)
+        self._take = self.steps.execution(counter, self.total)
         self.validates = len(self.data.parts.get("val", ())) > 0
         self.caught: list[str] = []
         shown = sys.stderr.isatty()
@@ -164,6 +171,7 @@ class _Run:
         for epoch in range(self.start_epoch + len(self.fit.history), self.objective.epochs):
             _train_mode(self.model, self.objective, self.moving)
             self.work.epoch = epoch
+            self.steps.begin_epoch()
             yield epoch
 
     def draws(self, epoch: int) -> Iterator[Mapping[str, Draw]]:
@@ -260,6 +268,7 @@ class _Run:
         return self.fit
 
     def _cost(self) -> None:
+        finished(self.work.device)
         self.fit.seconds = self.clock.seconds()
         self.fit.forwards, self.fit.backwards = self.counter.forwards, self.counter.backwards
 

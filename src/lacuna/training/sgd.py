@@ -36,6 +36,7 @@ class Sgd:
         """One step on the gradients in the parameters; lr as a tensor is read when the step runs, as a graph needs."""
         active: list[Tensor] = [p for p in self.parameters if p.grad is not None]
         if not active:
+            self.enforce()  # a method may have moved the weights itself
             return
         update = [p.grad for p in active if p.grad is not None]
         if self.weight_decay:

@@ -48,6 +48,8 @@ class Steps:
         asked = self.objective.execution
         if self._on_gpu():  # kernels are tried where their shapes come again
             torch.backends.cudnn.benchmark = steps >= _WORTH
+        if asked == "compiled" and not self._on_gpu():
+            self.why = "the forward pass is compiled on a GPU alone"
         if asked in ("eager", "compiled") or (asked == "auto" and not self._on_gpu()):
             return self._eager
         if reason := self._reason(steps):
@@ -89,11 +91,20 @@ class Steps:
     @contextlib.contextmanager
     def forward(self) -> Iterator[None]:
         """The network's forward pass, compiled if that is asked for."""
-        if self.objective.execution != "compiled":
-            yield
-            return
-        with Compiled(self.model) as self.compiled:
-            yield
+        try:
+            if self.objective.execution == "compiled" and self._on_gpu():
+                with Compiled(self.model) as self.compiled:
+                    yield
+            else:
+                yield
+        finally:
+            if self.captured is not None:
+                self.captured.forget()
+
+    def begin_epoch(self) -> None:
+        """What ran between two epochs may have moved the state."""
+        if self.captured is not None:
+            self.captured.begin_epoch()
 
     def told(self) -> tuple[str, str]:
         """How the steps ran, and why not as asked for."""
@@ -101,7 +112,7 @@ class Steps:
             return ("eager", self.compiled.refused) if self.compiled.refused else ("compiled", "")
         if self.captured is None:
             return "eager", self.why
-        return ("captured" if self.captured.replays else "eager"), self.captured.refused or ""
+        return ("captured" if self.captured.replays else "eager"), self.captured.why()
 
     def _eager(self, draws: Mapping[str, Draw], lr: float) -> Tensor:
         for stream, draw in draws.items():
@@ -121,9 +132,9 @@ class Steps:
             self.optimizer.enforce()
         return loss
 
-    def _state(self) -> list[Tensor]:
+    def _state(self) -> list[list[Tensor]]:
         parameters = [p.data for p in self.model.parameters()]
-        return [*parameters, *self.model.buffers(), *self.optimizer.momentum.values()]
+        return [parameters, list(self.model.buffers()), list(self.optimizer.momentum.values())]
 
 
 @contextlib.contextmanager

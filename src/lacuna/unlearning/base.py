@@ -16,7 +16,7 @@ from lacuna.data.batches import UnlearningData
 from lacuna.errors import Diverged, LacunaError, said
 from lacuna.fields import build
 from lacuna.models.inference import answers_finite, copy_of
-from lacuna.models.modes import evaluating
+from lacuna.models.modes import evaluating, finished
 from lacuna.randomness import derive, seeded
 from lacuna.registry import register as register
 from lacuna.sparsity.mask import Mask
@@ -150,6 +150,7 @@ class EditUnlearner(Unlearner):
         start = time.perf_counter()
         with PassCounter(model) as passes, seeded(derive(run.seed, "noise"), next(model.parameters()).device):
             facts = self.edit(model, data, run)
+            finished(next(model.parameters()).device)
         seconds = time.perf_counter() - start
         if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
             raise Diverged(f"{run.name}: a weight is not finite after the edit; try a weaker one")

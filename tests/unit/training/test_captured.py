@@ -1,7 +1,10 @@
 """A step that is recorded once and replayed does as the eager one; what no graph can hold stays eager, and says why.
 
-There is no CUDA graph on a CPU: `Echo` stands for one. It reads the memory that it was recorded on, and nothing else.
+There is no CUDA graph on a CPU: `Echo` stands for one. It reads its draws and its rate from the memory of its capture;
+weights and momentum it takes from where they are, so that it tells nothing of memory that was exchanged.
 """
+
+import copy
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from lacuna.training import captured, loop, steps
 from lacuna.training.counting import PassCounter
 from lacuna.training.loop import fit
 from lacuna.training.recipe import Recipe
+from lacuna.training.sgd import Sgd
 from lacuna.unlearning import unlearn
 
 PASSES: list[PassCounter] = []
@@ -223,3 +227,101 @@ def test_on_a_cpu_every_step_is_eager(monkeypatch):
     assert distance(a, b) == 0
     run = fit(network(), Recipe(**OPTIONS), data(), seed=0)
     assert (run.execution, run.why) == ("eager", "")
+
+
+@pytest.mark.parametrize("group", ["weights", "momentum"])
+def test_a_graph_that_moves_one_of_them_wrongly_is_not_used_at_any_rate(group, monkeypatch):
+    """At a small rate the weights move by next to nothing beside momentum and statistics."""
+    replay = Echo.replay
+
+    def wrong(self):
+        parameters = list(wrong.model.parameters())
+        before = [p.detach().clone() for p in parameters]
+        replay(self)
+        with torch.no_grad():
+            for p, old in zip(parameters, before, strict=True):
+                if group == "weights":
+                    p.copy_(old)
+                else:
+                    wrong.optimizer.momentum[p].mul_(1.5)
+
+    class Seen(Sgd):
+        def __init__(self, *inputs):
+            super().__init__(*inputs)
+            wrong.optimizer = self
+
+    monkeypatch.setattr(Echo, "replay", wrong)
+    monkeypatch.setattr(loop, "Sgd", Seen)
+    for lr in (0.05, 1e-3, 1e-5):
+        wrong.model = network()
+        run = fit(wrong.model, Recipe(execution="captured", **OPTIONS | {"lr": lr}), data(), seed=1)
+        assert run.execution == "eager" and "differs" in run.why, lr
+
+
+def test_graphs_are_made_anew_where_a_hook_gives_parameters_other_memory():
+    class Moves(Recipe):
+        def after_epoch(self, model, data, work):
+            if work.epoch == 1:
+                model.head.weight.data = model.head.weight.data.clone()
+
+    made = []
+    record = captured.CudaGraph.capture
+
+    def counted(self, body, generators):
+        made.append(self)
+        return record(self, body, generators)
+
+    captured.CudaGraph.capture = counted
+    try:
+        run = fit(network(), Moves(execution="captured", **OPTIONS), data(), seed=1)
+    finally:
+        captured.CudaGraph.capture = record
+    assert run.execution == "captured" and len(made) == 2
+
+
+def test_sizes_that_seldom_come_are_eager_and_the_run_says_so():
+    run = fit(network(), Recipe(execution="captured", **OPTIONS | {"epochs": 1, "batch_size": 70}), data(), seed=1)
+    assert (run.execution, run.why) == ("eager", "no size of batch came often enough")
+
+
+def test_a_run_leaves_no_graph_behind(monkeypatch):
+    kept = []
+    made = steps.Captured
+    monkeypatch.setattr(steps, "Captured", lambda *inputs: kept.append(made(*inputs)) or kept[-1])
+    run = fit(network(), Recipe(execution="captured", **OPTIONS), data(), seed=1)
+    assert run.execution == "captured" and not kept[0]._graphs
+
+
+def test_a_copy_of_a_compiled_network_is_a_network_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    model = network().eval()
+    x = torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    with captured.Compiled(model) as forward:
+        copied = copy.deepcopy(model)
+        with torch.no_grad():
+            model.head.bias += 5
+        assert forward.refused is None
+        assert torch.allclose(model(x), copied(x) + 5)
+    assert "forward" not in vars(model)
+    assert torch.allclose(model(x), copied(x) + 5)
+
+
+def test_what_cannot_be_compiled_is_eager_and_says_why(monkeypatch):
+    def broken(function):
+        def call(*inputs):
+            raise RuntimeError("no compiler\nat all")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", broken)
+    models = []
+    for execution, why in (("compiled", "RuntimeError: no compiler"), ("eager", "")):
+        models.append(network())
+        run = fit(models[-1], Recipe(execution=execution, **OPTIONS), data(), seed=1)
+        assert (run.execution, run.why) == ("eager", why)
+    assert distance(*models) == 0
+
+
+def test_a_keyword_that_fit_does_not_have_is_an_error():
+    with pytest.raises(TypeError, match=r"fit\(\) got an unexpected keyword argument 'startepoch'"):
+        fit(network(), Recipe(**OPTIONS), data(), seed=0, startepoch=3)

@@ -95,12 +95,14 @@ def machine() -> dict[str, Any]:
         "torch_flags": {
             "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
             "cudnn_deterministic": torch.backends.cudnn.deterministic,
-            "cudnn_benchmark": torch.backends.cudnn.benchmark,
-            "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
             "float32_matmul_precision": torch.get_float32_matmul_precision(),
             "mkldnn_enabled": torch.backends.mkldnn.enabled,
         },
     }
+
+
+# of a job that trains many models there is no one answer
+OF_MANY = {"arithmetic": None, "execution": None, "execution_note": ""}
 
 
 def write_job(snakemake: Any, path: str, fit: Fit, device: torch.device, seed: int, **more: Any) -> None:

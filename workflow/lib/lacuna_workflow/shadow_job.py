@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from lacuna_workflow.job import without_method
-from lacuna_workflow.model_job import load_data, use_device, write_job
+from lacuna_workflow.model_job import OF_MANY, load_data, use_device, write_job
 
 import numpy as np
 import torch
@@ -75,7 +75,7 @@ class ShadowJob:
         fit = Fit(seconds=sum(seconds.values()))
         first = next(iter(self.streams.values()))
         about = {"seconds_per_model": seconds, "random_streams": self.streams}
-        write_job(self.snakemake, self.snakemake.output.job, fit, self.device, first, **about)
+        write_job(self.snakemake, self.snakemake.output.job, fit, self.device, first, **OF_MANY, **about)
         forget_parts(made, self.snakemake.output[0])
 
 
