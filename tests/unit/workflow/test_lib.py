@@ -128,6 +128,11 @@ def test_unlearners_by_method(study):
     assert params.tunable == ["ga"]
 
 
+def test_the_values_that_a_search_finds_do_not_hang_on_the_disk_or_the_device(study):
+    (one, *_), (other, *_) = study(), study(device="auto", images="host", results="/scratch/me", missing="allow")
+    assert one.given == other.given and set(one.given) == {"name", "figures", "grid"}
+
+
 def test_code_of_a_job_is_that_of_its_entries(study):
     params, *_ = study(grid=GRID | {"unlearners": GRID["unlearners"] | {"ft": {}}})
     place = {"model": "resnet8", "recipe": "brief", "state": "dense"}
