@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ import yaml
 from places import ROOT
 from snakemake.iocontainers import Wildcards
 
+from lacuna.artifacts import files
 from lacuna.errors import LacunaError
 from lacuna.experiment.config import load, results_of
 
@@ -79,7 +81,10 @@ def test_a_prefix_of_an_importing_workflow_is_where_files_lie_and_not_how_rules_
     assert paths.written(paths.lying("results/a")) == "results/a"
 
 
-@pytest.mark.parametrize("root", ["", ".", "/", "..", "a{b}", "<results>", "a\nb"])
+ELSE = ["", " ", ".", "/", "..", "../..", "a/../..", os.getcwd(), f"{os.getcwd()}/", "a{b}", "<results>", "a\nb"]
+
+
+@pytest.mark.parametrize("root", ELSE)
 def test_a_folder_that_snakemake_takes_for_something_else_is_refused(root):
     with pytest.raises(LacunaError, match=r"^results: .* is not allowed; allowed: the path of a folder"):
         Paths.below(root)
@@ -305,6 +310,13 @@ def test_a_plan_of_what_is_there_asks_for_nothing_and_says_what_is_missing(study
         f"results/models/{PLACE}/dense/model.safetensors",
         f"results/logs/models/{PLACE}/dense.log",
     )
+
+
+def test_tables_of_what_is_there_do_not_hang_on_the_disk(study, monkeypatch):
+    monkeypatch.setattr(files, "_ROOTS", set(files._ROOTS))
+    files.use_results("/scratch/me")
+    here, there = (study(paths, missing="allow")[2] for paths in (PLAIN, Paths("/scratch/me", "/scratch/me")))
+    assert here.missing and here.missing == there.missing
 
 
 def test_an_experiment_without_a_search_has_no_values_to_find(study):
