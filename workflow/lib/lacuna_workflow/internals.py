@@ -16,7 +16,7 @@ from packaging.specifiers import SpecifierSet
 
 from lacuna.errors import LacunaError
 
-# the one bound: the Snakefile, pyproject.toml and the environments repeat it
+# the one bound: the Snakefile and pyproject.toml repeat it, and requirements.txt is within it
 VERSIONS = ">=9.27,<10"
 KEY = "snakemake_patches"
 
