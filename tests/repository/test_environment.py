@@ -22,6 +22,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 DISTRIBUTIONS = importlib.metadata.packages_distributions()
 DEPENDENCIES = {canonicalize_name(each.name): each for each in map(Requirement, PROJECT["dependencies"])}
 
+# all that lacuna runs, in jobs and while it plans
+_SOURCES = ("src", "workflow/scripts", "workflow/lib")
+
 
 def imported(*folders: str) -> dict[str, Path]:
     """Packages of others that the sources in these folders import, at any depth, each with one file that does."""
@@ -55,15 +58,17 @@ def providers(module: str) -> set[str]:
 
 def test_everything_that_is_imported_is_a_dependency():
     """A package that another one happens to bring may leave with it."""
-    modules = imported("src", "workflow/scripts")
-    assert {"torch", "torchvision", "optuna", "PIL"} <= set(modules)
+    modules = imported(*_SOURCES)
+    assert {"torch", "torchvision", "optuna", "PIL", "packaging"} <= set(modules)
     assert not {name: path for name, path in modules.items() if not providers(name) & set(DEPENDENCIES)}
 
 
 def test_the_conda_environment_has_what_jobs_import():
     """With it every dataset, network and search runs, not those alone that need no further package."""
     lacking = {
-        name: path for name, path in imported("src", "workflow/scripts").items() if not providers(name) & set(conda())
+        name: path
+        for name, path in imported(*_SOURCES).items()
+        if not name.startswith("snakemake") and not providers(name) & set(conda())
     }
     assert not lacking
 

@@ -4,7 +4,7 @@ import gc
 from lacuna_workflow.inputs import JobInputs
 from lacuna_workflow.params import JobParams, one_of
 from lacuna_workflow.resources import JobResources, small
-from lacuna_workflow.stale_runs import results_in
+from lacuna_workflow.start import results_in
 from lacuna_workflow.study import read_study
 from lacuna_workflow.targets import RunTargets
 

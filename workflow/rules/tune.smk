@@ -56,7 +56,7 @@ rule tuned:
     resources:
         **small(),
     params:
-        given=dict(EXPERIMENT.given),
+        given=PARAMS.given,
         code=code_of("tuned"),
     message:
         "winning values of {wildcards.experiment} on {wildcards.dataset}, {wildcards.model}, {wildcards.recipe}"

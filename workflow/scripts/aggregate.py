@@ -21,7 +21,7 @@ with job(snakemake, origins=False) as log:
     populations = read_forms(snakemake.input.populations, "population")
     contest = contest_of(cells_table([*metrics, *populations]), params.experiment)
     tables = tables_of(contest, metrics, params.experiment)
-    tables["missing"] = missing_table(params.missing)
+    tables["missing"] = missing_table(params.missing, snakemake.config["results"])
     for name, table in tables.items():
         write_table(output[name], table)
     # what `lacuna verify` compares the tables with

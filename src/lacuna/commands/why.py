@@ -7,24 +7,42 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lacuna.commands.launch import CACHE, ROOT, SCHEMA, default_config
+from lacuna.data.image_files import SUFFIXES
 from lacuna.errors import LacunaError
 from lacuna.experiment import catalogue
 from lacuna.experiment.code_digest import files_of
 from lacuna.experiment.config import load
 from lacuna.experiment.grid import Experiment
 from lacuna.experiment.jobs import RULES, Code, Job, Jobs
+from lacuna.experiment.overlay import HOW_TO_RUN
 from lacuna.experiment.yaml_files import located, read_yaml, shown
 
-# the rules that a key of the experiment tells what to do, beside the entries of the grid
+_TABLES = ("aggregate", "roc", "transfer", "recipes", "backdoor")
+# the rules that a key of the experiment tells what to do, beside its entries; of two that fit the first, and besides
+# `tuned`, which is told all but how to run
 _OF_KEYS: dict[str, tuple[str, ...]] = {
     "metrics": ("evaluate", "aggregate"),
     "relearning": ("relearn",),
     "transfer.probe": ("probe",),
     "tuning": ("tune_unlearner",),
+    # more seeds or states leave the models and cells that are there
+    "grid.seeds": ("aggregate", "roc", "transfer"),
+    "grid.sparsities": ("aggregate", "roc", "transfer", "tune_unlearner"),
+    "grid.shadows.per_job": (*(rule for rule in RULES if rule.startswith("shadow_")), "population", "aggregate"),
+    "grid.shadows": ("population", "aggregate"),
+    # all that lies under it
+    "name": ("evaluate", *_TABLES, "figure", "tune_unlearner", "tuned"),
+    "figures": (),
     "missing": ("aggregate",),
     "device": (),
     "images": (),
+    # where they lie models and cells say what they were made from, which tables and figures do not
+    "results": (*_TABLES, "figure", "tuned"),
+    "snakemake_patches": (),
 }
+# where the labels of an axis stand, if not below `grid`
+_SECTIONS = {"targets": "transfer"}
+ENVIRONMENT = (ROOT / "workflow/envs/lacuna.yaml").resolve()
 # labels of one kind that are listed one by one
 _LISTED = 6
 
@@ -50,11 +68,14 @@ class Reruns:
         Raises LacunaError for a word that is neither.
         """
         path = Path(changed)
-        if path.is_dir():
-            raise LacunaError(f"why: {shown(path)} is a folder; allowed: a file, or a key of the experiment")
         if path.exists():
             direct, cause = self._of_file(path.resolve()), "runs it"
             changed = shown(path)
+            if path.is_dir() and not direct:
+                raise LacunaError(
+                    f"why: {changed} is a folder; allowed: a file, a folder of a dataset's images, or a key of the "
+                    "experiment"
+                )
         else:
             direct, cause = self._of_key(changed), "is told by it"
         again = self.following(direct)
@@ -84,12 +105,15 @@ class Reruns:
         return again
 
     def _of_file(self, path: Path) -> set[Job]:
-        """The jobs that run this code, or whose entry of the grid names this file of data."""
+        """The jobs that run this code, or whose entry of the grid names this file of data, or a folder of images
+        with it."""
         found = {job for job in self.jobs if path in self._files(job)}
         for rule, axis in (("ingest", "datasets"), ("forget", "scenarios")):
             for job in (job for job in self.jobs if job.rule == rule):
                 entry = self.experiment.entry(axis, self._code.labels(rule, dict(job.wildcards))[axis])
-                if any(isinstance(value, str) and Path(value).resolve() == path for value in entry.values.values()):
+                if any(
+                    isinstance(value, str) and _holds(Path(value).resolve(), path) for value in entry.values.values()
+                ):
                     found.add(job)
         return found
 
@@ -98,30 +122,37 @@ class Reruns:
 
     def _of_key(self, key: str) -> set[Job]:
         """The jobs that a key of the experiment tells what to do."""
+        whole = set() if key.partition(".")[0] in HOW_TO_RUN else {job for job in self.jobs if job.rule == "tuned"}
         for known, rules in _OF_KEYS.items():
             if f"{key}.".startswith(f"{known}."):
-                return {job for job in self.jobs if job.rule in rules}
-        axes: Mapping[str, Mapping[str, object]] = {**self.experiment.axes, "datasets": self.experiment.datasets}
-        top, _, rest = key.partition(".")
+                return whole | {job for job in self.jobs if job.rule in rules}
+        axes: Mapping[str, Mapping[str, object]] = self.experiment.axes
+        section, _, rest = key.partition(".")
         axis, _, rest = rest.partition(".")
         labels = [label for label in axes.get(axis, ()) if f"{rest}.".startswith(f"{label}.")]
-        if top != "grid" or axis in ("unprune", "targets") or not labels:
-            entries = ", ".join(f"grid.{each}.LABEL" for each in axes if each not in ("unprune", "targets"))
+        if section != _SECTIONS.get(axis, "grid") or not labels:
+            entries = ", ".join(f"{_SECTIONS.get(each, 'grid')}.{each}.LABEL" for each in axes)
             raise LacunaError(
                 f"why: '{key}' is no file, nor a key of '{self.experiment.name}' that a job is told; "
                 f"allowed: a file, {entries}, {', '.join(_OF_KEYS)}"
             )
         label = max(labels, key=len)
-        return {
-            job
-            for job in self.jobs
-            if axis in RULES[job.rule].axes and self._code.labels(job.rule, dict(job.wildcards))[axis] == label
-        }
+        return whole | {job for job in self.jobs if self._label(job, axis) == label}
+
+    def _label(self, job: Job, axis: str) -> str | None:
+        """The label of an axis whose entry a job is told; None if it is told none."""
+        place = dict(job.wildcards)
+        if axis == "unprune":
+            return place["unlearner"] if job.rule == "unprune" else None
+        found = self._code.labels(job.rule, place)
+        return found.get("datasets" if axis == "targets" else axis)
 
     def _reason(self, path: Path) -> str:
         """Why nothing would, for a file."""
         if not path.exists():
             return ""
+        if path.resolve() == ENVIRONMENT:
+            return ": but with `--sdm conda` every job that uses this environment would"
         if path.suffix in (".yaml", ".yml", ".json"):
             return ": its keys count, not the file; `lacuna why KEY` tells of one"
         if path.suffix == ".smk" or path.name == "Snakefile" or "lacuna_workflow" in path.resolve().parts:
@@ -134,6 +165,13 @@ class Reruns:
 @functools.cache
 def _reached(script: str, modules: tuple[str, ...]) -> frozenset[Path]:
     return frozenset(files_of(ROOT / "workflow/scripts" / script, *modules))
+
+
+def _holds(named: Path, path: Path) -> bool:
+    """Whether what an entry names is this file, or a folder of images and this one of them or a folder in it."""
+    if named == path:
+        return True
+    return named.is_dir() and path.is_relative_to(named) and (path.is_dir() or path.suffix.lower() in SUFFIXES)
 
 
 def _only(some: Sequence[Job], every: Sequence[Job]) -> str:

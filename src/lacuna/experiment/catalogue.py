@@ -98,7 +98,7 @@ def load(cache: str | Path) -> Catalogue:
     """The catalogue of the present sources, from the folder `cache` or made anew (a few seconds, once)."""
     digest = hashlib.sha256()
     for path in sorted(_SOURCES.rglob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+        digest.update(str(path.relative_to(_SOURCES)).encode() + b"\0" + path.read_bytes())
     stored = Path(cache) / f"catalogue-{digest.hexdigest()[:16]}.json"
     if (kept := read_cache(stored, digest.hexdigest())) is not None:
         return kept

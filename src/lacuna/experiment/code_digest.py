@@ -40,11 +40,6 @@ def files_of(script: str | Path, *modules: str) -> set[Path]:
     return {source.path for source in _reached(script, *modules)}
 
 
-def content_of_code(path: str | Path) -> str:
-    """Hex digest of what counts of one file of lacuna or of its workflow."""
-    return _read(_Source(Path(path).resolve()))[0]
-
-
 def _reached(script: str | Path, *modules: str) -> set[_Source]:
     script = Path(script).resolve()
     pending = [_Source(script, (script.parent, script.parents[1] / "lib"))]

@@ -36,8 +36,8 @@ from lacuna.fields import build, check, resolve
 def results_of(files: Sequence[str | Path], overrides: Mapping[str, Any]) -> str | None:
     """The folder of results that the files of an experiment, or the command line, name; None if they name none.
 
-    Where results lie is no part of an experiment: nothing runs again because they moved. Raises LacunaError for a value
-    that is no text.
+    Where results lie is no part of an experiment: no model and no cell is made again because they moved, tables and
+    figures are. Raises LacunaError for a value that is no text.
     """
     found: Any = None
     for held in (*(read_yaml(file) for file in files), overrides):

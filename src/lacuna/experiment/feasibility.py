@@ -125,9 +125,18 @@ def modules_of(axis: str, entry: dict[str, Any], catalogue: Catalogue) -> tuple[
     """The modules that define a grid entry (`method` and options): lacuna's, and the user's for an imported network."""
     if axis == "unprune":
         inner = (modules_of(f"{kind}s", entry[kind], catalogue) for kind in ("unlearner", "pruner"))
-        return "lacuna.procedures.unpruning", *itertools.chain.from_iterable(inner)
+        return (
+            "lacuna.procedures.unpruning",
+            *itertools.chain.from_iterable(inner),
+            *fine_tuning_of(entry, catalogue),
+        )
     own = (entry["import"].partition(":")[0],) if axis == "models" and "import" in entry else ()
     return catalogue[axis][entry["method"]]["module"], *own
+
+
+def fine_tuning_of(unpruning: Mapping[str, Any], catalogue: Catalogue) -> tuple[str, ...]:
+    """The module that an un-pruning fine-tunes with, whatever its unlearner is; none where it does not."""
+    return (catalogue["unlearners"]["ft"]["module"],) if unpruning.get("finetune_epochs") else ()
 
 
 def _key(question: Question, catalogue: Catalogue) -> str:

@@ -10,7 +10,7 @@ from lacuna.artifacts.coordinates import State
 from lacuna.data import SCENARIOS
 from lacuna.experiment.catalogue import Catalogue
 from lacuna.experiment.coordinates import AXES
-from lacuna.experiment.feasibility import modules_of
+from lacuna.experiment.feasibility import fine_tuning_of, modules_of
 from lacuna.experiment.grid import Entry, Experiment
 from lacuna.experiment.tables import OPTIONAL
 from lacuna.sparsity.rounds import rounds_to
@@ -91,10 +91,12 @@ class Code:
     def modules(self, rule: str, place: Mapping[str, str]) -> tuple[str, ...]:
         """The modules that a job finds through registries; the rest is imported by its script."""
         labels = self.labels(rule, place)
-        states = self._compacted(rule, place) if rule in _COMPACTED else ()
-        key = (rule, tuple(labels.values()), states)
+        further = self._compacted(rule, place) if rule in _COMPACTED else ()
+        if rule == "unprune":
+            further = fine_tuning_of(self.experiment.entry("unprune", place["unlearner"]).values, self.known)
+        key = (rule, tuple(labels.values()), further)
         if key not in self._cache:
-            self._cache[key] = (*states, *self._of_all(rule), *self._of(labels))
+            self._cache[key] = (*further, *self._of_all(rule), *self._of(labels))
         return self._cache[key]
 
     def _of(self, labels: Mapping[str, str]) -> Iterable[str]:
@@ -247,7 +249,6 @@ class Jobs:
             return self._job("shadow_retrain_exact_dense", place, names, reads)
         if entry.method == "retrain_exact":
             sparse = {**place, **State.parse(state)._asdict()}
-            reads.append(self._shadow_cell({**place, "state": dense}))
             return self._job("shadow_retrain_exact", sparse, names.replace("state", "state pruner sparsity"), reads)
         reads.append(self._shadow_model(place, state))
         if entry.values.get("start") == "rewind":

@@ -8,8 +8,15 @@ from typing import Any
 
 import yaml
 
+# how an experiment is run is no part of it: where, and on which of its cells
+HOW_TO_RUN = ("device", "images", "missing", "results", "snakemake_patches")
 # what a winner's entry is called beside the one that it was searched from
 SUFFIX = "_tuned"
+
+
+def asked_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """An experiment's files without how it is run: another disk or device makes nothing of it run again."""
+    return {key: value for key, value in given.items() if key not in HOW_TO_RUN}
 
 
 def with_winning_values(
@@ -17,11 +24,12 @@ def with_winning_values(
 ) -> dict[str, Any]:
     """The experiment `<name>_tuned` on one dataset, model and recipe, with the winning values.
 
-    given: the experiment as its files have it. place: the labels of that dataset, model and recipe. winners: by label
-    of an unlearner, the values that differ from the grid's. An entry that gets other values gets another label,
-    `ft_tuned`, since a label names files; where the grid's values won, cells are shared.
+    given: the experiment as its files have it; how it was run (`HOW_TO_RUN`) is left out. place: the labels of that
+    dataset, model and recipe. winners: by label of an unlearner, the values that differ from the grid's. An entry that
+    gets other values gets another label, `ft_tuned`, since a label names files; where the grid's values won, cells are
+    shared.
     """
-    made = copy.deepcopy({key: value for key, value in given.items() if key not in ("tuning", "missing", "device")})
+    made = copy.deepcopy({key: value for key, value in asked_of(given).items() if key != "tuning"})
     made["name"] = given["name"] + SUFFIX
     grid = made["grid"]
     for axis in ("dataset", "model", "recipe"):

@@ -36,10 +36,10 @@ def told(known, tmp_path, monkeypatch, capsys):
     """What the command prints for some words: told("FILE") → lines."""
     monkeypatch.setattr(catalogue, "load", lambda cache: known)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "e.yaml").write_text(yaml.safe_dump(EXPERIMENT, sort_keys=False))
     (tmp_path / "mine.npz").write_bytes(b"")
 
-    def tell(*words: str, status: int = 0) -> list[str]:
+    def tell(*words: str, status: int = 0, **keys: object) -> list[str]:
+        (tmp_path / "e.yaml").write_text(yaml.safe_dump(EXPERIMENT | keys, sort_keys=False))
         assert main(["why", *words, "--configfile", "e.yaml"]) == status
         captured = capsys.readouterr()
         return (captured.err if status else captured.out).splitlines()
@@ -98,9 +98,67 @@ def test_a_file_of_data_of_the_users(told):
     assert found["train"] == ("2 of 4", "reads what those make", "dataset mine")
 
 
+RICH_GRID = {
+    **EXPERIMENT["grid"],
+    "datasets": {"digits": {}},
+    "seeds": [0],
+    "pruners": {"omp": {}},
+    "unlearners": {"retrain": {}, "ga": {}},
+    "unprune": [{"unlearner": "ga"}],
+}
+RICH = {"grid": RICH_GRID, "tuning": {"seeds": [7]}, "transfer": {"targets": {"other": {"method": "digits"}}}}
+TOLD = {"aggregate", "transfer", "figure", "tuned"}
+
+
+@pytest.mark.parametrize(
+    ("key", "rules"),
+    [
+        ("device", set()),
+        ("snakemake_patches", set()),
+        ("missing", {"aggregate", "figure"}),
+        ("figures", {"tuned"}),
+        ("metrics", {"evaluate", "aggregate", "figure", "tuned"}),
+        ("results", TOLD),
+        ("name", TOLD | {"evaluate", "tune_unlearner"}),
+        ("grid.seeds", TOLD),
+        ("grid.sparsities", TOLD | {"tune_unlearner"}),
+        ("grid.unprune.unprune.ga.p10.r3", {"unprune", "relearn", "evaluate", "probe", *TOLD}),
+        ("transfer.targets.other", {"ingest", "split", "probe", "transfer", "tuned", "figure"}),
+    ],
+)
+def test_keys_of_an_experiment_with_everything(told, key, rules):
+    """Values that are found are found for the experiment as a whole, but not for how it is run."""
+    assert set(rows(told(key, **RICH))) == rules
+
+
+def test_more_shadow_models_leave_those_that_are_there(told):
+    grid = {key: value for key, value in RICH_GRID.items() if key != "unprune"} | {"shadows": {}}
+    judged = {"population", "aggregate", "roc", "figure"}
+    assert set(rows(told("grid.shadows.models", grid=grid))) == judged
+    assert set(rows(told("grid.seeds", grid=grid))) == judged - {"population"}
+    assert set(rows(told("grid.shadows.per_job", grid=grid))) > judged
+
+
+def test_a_folder_of_images_of_the_users(told, tmp_path):
+    folder = tmp_path / "photos/train/cat"
+    folder.mkdir(parents=True)
+    for name in ("one.PNG", "notes.txt"):
+        (folder / name).touch()
+    grid = EXPERIMENT["grid"] | {
+        "datasets": {"digits": {}, "mine": {"method": "image_folder", "root": "photos", "size": 8}}
+    }
+    for file in ("photos", "photos/train/cat", "photos/train/cat/one.PNG"):
+        assert rows(told(file, grid=grid))["ingest"] == ("1 of 2", "runs it", "dataset mine")
+    assert not rows(told("photos/train/cat/notes.txt", grid=grid))
+
+
 @pytest.mark.parametrize(
     ("file", "said"),
     [
+        (
+            "workflow/envs/lacuna.yaml",
+            "but with `--sdm conda` every job that uses this environment would",
+        ),
         ("src/lacuna/unlearning/methods/scrub.py", "none of them runs it"),
         ("workflow/rules/train.smk", "it says what is planned, and only a job with other inputs or values would"),
         ("config/config.yaml", "its keys count, not the file; `lacuna why KEY` tells of one"),
@@ -122,7 +180,7 @@ def test_a_file_that_no_job_reads(told, file, said):
             "grid.unlearners.gaa",
             "'grid.unlearners.gaa' is no file, nor a key of 'small' that a job is told",
         ),
-        (".", ". is a folder; allowed: a file, or a key of the experiment"),
+        (".", ". is a folder; allowed: a file, a folder of a dataset's images, or a key of the experiment"),
     ],
 )
 def test_a_word_that_is_neither_file_nor_key(told, word, said):

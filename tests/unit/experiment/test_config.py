@@ -870,6 +870,20 @@ def test_catalogue_is_made_once_and_anew_when_a_source_changes(tmp_path, monkeyp
         catalogue.load(tmp_path / "elsewhere")
 
 
+def test_catalogue_is_made_anew_when_a_source_moves_to_another_folder(tmp_path, monkeypatch, known):
+    calls = []
+    child = type("Child", (), {"returncode": 0, "stderr": "", "stdout": json.dumps(known)})
+    monkeypatch.setattr(catalogue.subprocess, "run", lambda *a, **k: calls.append(a) or child)
+    monkeypatch.setattr(catalogue, "_SOURCES", tmp_path / "src")
+    for folder in ("a", "b"):
+        (tmp_path / "src" / folder).mkdir(parents=True)
+    (tmp_path / "src/a/method.py").touch()
+    catalogue.load(tmp_path / "cache")
+    (tmp_path / "src/a/method.py").rename(tmp_path / "src/b/method.py")
+    catalogue.load(tmp_path / "cache")
+    assert len(calls) == 2
+
+
 def test_catalogue_holds_what_a_plan_needs(known):
     assert known["unlearners"]["retrain"]["oracle"]
     assert not known["unlearners"]["ga"]["oracle"]

@@ -15,6 +15,7 @@ from places import ROOT
 from lacuna.experiment import code_digest as codedigest
 from lacuna.experiment.code_digest import code_digest
 from lacuna.experiment.config import load
+from lacuna.experiment.feasibility import modules_of
 from lacuna.experiment.jobs import RULES, Code, Jobs
 
 GRID = {
@@ -30,6 +31,15 @@ GRID = {
 }
 EXPERIMENT = {"name": "rich", "device": "cpu", "grid": GRID, "tuning": {}, "transfer": {"targets": {"mnist": {}}}}
 EXPERIMENT |= {"metrics": ["UA", "RA", "avg_gap", "AIN", "error_bound", "time_s", "sparsity"]}
+# un-pruned around two methods, one of which is fine-tuned after it; no ft of its own
+UNPRUNED = {
+    **{axis: GRID[axis] for axis in ("datasets", "models", "seeds", "sparsities")},
+    "recipes": {"sgd": {}},
+    "scenarios": {"class": {"forget_class": 3}},
+    "pruners": {"omp": {}},
+    "unlearners": {"retrain": {}, "ga": {}, "rl": {}},
+    "unprune": [{"unlearner": "ga"}, {"unlearner": "rl", "finetune_epochs": 1}],
+}
 SHADOWS = {"shadow_train", "shadow_prune", "shadow_unlearn", "shadow_retrain_exact_dense", "shadow_retrain_exact"}
 UNLEARN = {"unlearn", "retrain", "retrain_exact_dense", "retrain_exact", "tune_unlearner"}
 UNLEARN |= {rule for rule in SHADOWS if "un" in rule or "re" in rule} - {"shadow_prune", "shadow_train"}
@@ -104,14 +114,19 @@ class Tree:
         return differing
 
 
+def planned(folder, experiment, known):
+    """The code and the jobs of an experiment."""
+    (folder / "e.yaml").write_text(yaml.safe_dump(experiment, sort_keys=False))
+    loaded = load([folder / "e.yaml"], {}, ROOT / "workflow/schemas/config.schema.yaml", known)
+    return Code(loaded, known), Jobs(loaded, known)
+
+
 @pytest.fixture(scope="module")
 def tree(known, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tree").resolve()
     for part in ("src/lacuna", "workflow"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "e.yaml").write_text(yaml.safe_dump(EXPERIMENT, sort_keys=False))
-    experiment = load([folder / "e.yaml"], {}, ROOT / "workflow/schemas/config.schema.yaml", known)
-    made = Tree(folder, Code(experiment, known), Jobs(experiment, known))
+    made = Tree(folder, *planned(folder, EXPERIMENT, known))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(codedigest, "_SOURCES", folder / "src")
         patch.setattr(codedigest, "_read", made.read)
@@ -215,6 +230,30 @@ def test_words_and_type_hints_touch_nothing(tree):
     files = [f"src/lacuna/{name}.py" for name in library]
     files += ["workflow/scripts/unlearn.py", "workflow/lib/lacuna_workflow/model_job.py"]
     assert tree.touched(without_words, *files) == set()
+
+
+def test_un_pruning_runs_its_unlearner_and_what_it_fine_tunes_with(tree, known, monkeypatch):
+    around = Tree(tree.folder, *planned(tree.folder, {"name": "grown", "device": "cpu", "grid": UNPRUNED}, known))
+    monkeypatch.setattr(codedigest, "_read", around.read)
+    assert around.rules("unlearning/methods/ft.py") == {"unprune"}
+    assert around.labels("unlearning/methods/ft.py") == {"rl"}
+    assert around.rules("unlearning/methods/ga.py") == {"unlearn", "unprune"}
+    assert around.labels("unlearning/methods/ga.py") == {"ga"}
+    assert around.rules("procedures/unpruning.py") == {"unprune"}
+
+
+def test_what_is_asked_of_a_network_is_known_by_the_code_of_fine_tuning_too(known):
+    inner = {"unlearner": {"method": "ga"}, "pruner": {"method": "omp"}}
+    ft = known["unlearners"]["ft"]["module"]
+    assert ft not in modules_of("unprune", {**inner, "finetune_epochs": 0}, known)
+    assert ft in modules_of("unprune", {**inner, "finetune_epochs": 1}, known)
+
+
+def test_an_exact_retraining_of_shadow_models_reads_no_other(tree, known):
+    """It trains anew and prunes then: nothing of the dense one is kept to start from."""
+    _, jobs = planned(tree.folder, EXPERIMENT, known)
+    exact = [reads for job, reads in jobs.reads.items() if job.rule == "shadow_retrain_exact"]
+    assert exact and {job.rule for reads in exact for job in reads} == {"ingest", "forget"}
 
 
 def test_a_new_file_of_a_registry_touches_nothing(tree):

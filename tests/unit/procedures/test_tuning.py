@@ -13,7 +13,7 @@ from tiny import data, network
 
 from lacuna.errors import LacunaError
 from lacuna.experiment.config import load
-from lacuna.experiment.overlay import as_yaml, with_winning_values
+from lacuna.experiment.overlay import HOW_TO_RUN, as_yaml, asked_of, with_winning_values
 from lacuna.fields import resolve, schema_of
 from lacuna.procedures import tuning
 from lacuna.procedures.tuning import VISIBLE, Axis, Start, Tuning, proposed, score, space_of, tune
@@ -290,6 +290,16 @@ def test_overlay_is_the_experiment_with_the_winning_values(tmp_path, known):
     for axis in ("states", "seeds", "metrics", "figures"):
         assert getattr(after, axis) == getattr(before, axis)
     assert BASE["grid"]["unlearners"]["ft"] is None, "what was given is untouched"
+
+
+def test_how_a_search_was_run_is_no_part_of_what_it_found(tmp_path, known):
+    """No path of a machine in its overlay, and nothing of it runs again on another disk or device."""
+    how = {"device": "cpu", "images": "host", "missing": "allow", "results": "/scratch/me", "snakemake_patches": []}
+    assert set(how) == set(HOW_TO_RUN)
+    given = loaded(tmp_path, known, BASE | how).given
+    place = {"dataset": "more", "model": "resnet8", "recipe": "short"}
+    assert not set(how) & {*with_winning_values(given, place, {}), *asked_of(given)}
+    assert asked_of(given) == asked_of(loaded(tmp_path, known, BASE).given)
 
 
 @pytest.mark.parametrize(

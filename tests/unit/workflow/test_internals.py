@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import sys
 import threading
 import time
 import tomllib
@@ -59,6 +60,14 @@ def test_a_snakemake_without_what_it_changes_is_left_as_it_is(patch, capsys):
     assert "(gone: there is no Owner.older)" in capsys.readouterr().err
 
 
+def test_a_snakemake_whose_modules_moved_is_left_as_it_is(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "lacuna_workflow.memory", None)
+    assert [patch.name for patch in patches_of(True)] == ["stale_runs", "scheduler", "python_path"]
+    said = capsys.readouterr().err
+    assert said.startswith("lacuna: Snakemake ") and " is left as it is (records: " in said and said.count("\n") == 1
+    assert [patch.name for patch in patches_of(True, ["records", "scheduler"])] == ["scheduler"]
+
+
 def test_the_installed_snakemake_has_all_that_is_changed():
     assert [(patch.name, patch.lacks(internals.snakemake.__version__)) for patch in patches_of(True)] == [
         ("stale_runs", ""),
@@ -98,23 +107,32 @@ def test_one_bound_for_snakemake_everywhere():
     assert f"snakemake>={lowest},<{beyond}" in dependencies
     (pinned,) = re.findall(r"^snakemake==([\d.]+)", (ROOT / "requirements.txt").read_text(), re.M)
     require(pinned)
-    for environment in (ROOT / "workflow/envs").glob("*.yaml"):
-        for found in re.findall(r"- snakemake\s*==?\s*([\d.]+)", environment.read_text()):
-            require(found)
     with pytest.raises(LacunaError, match=r"snakemake: 10.0.1 is installed; allowed: >=9.27,<10"):
         require("10.0.1")
 
 
 def test_a_wrong_switch_ends_the_reading_with_a_sentence(monkeypatch, tmp_path):
     workflow = SimpleNamespace(
-        config_settings=SimpleNamespace(overwrite_config={"snakemake_patches": ["clocks"]}), is_main_process=True
+        config_settings=SimpleNamespace(overwrite_config={"snakemake_patches": ["clocks"]}),
+        modifier=SimpleNamespace(is_main_snakefile=lambda: True),
+        is_main_process=True,
     )
     with pytest.raises(SystemExit, match=r"^lacuna: snakemake_patches: 'clocks' is not allowed; allowed: a list of"):
         start(workflow, {})
+    # the default file says how to run as well as any other
+    workflow.config_settings.overwrite_config = {}
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.yaml").write_text("snakemake_patches: [watches]\n")
+    with pytest.raises(SystemExit, match=r"^lacuna: snakemake_patches: 'watches' is not allowed; allowed: a list of"):
+        start(workflow, {})
     (tmp_path / "a{b}").mkdir()
     monkeypatch.chdir(tmp_path / "a{b}")
-    workflow.config_settings.overwrite_config = {}
-    with pytest.raises(SystemExit, match="Snakemake takes braces for wildcards; allowed: a path without"):
+    with pytest.raises(SystemExit, match=r"a\{b\}: Snakemake takes braces for wildcards; allowed: a path without"):
+        start(workflow, {})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys.modules[start.__module__], "ROOT", Path("/opt/{clone}"))
+    with pytest.raises(SystemExit, match=r"^lacuna: /opt/\{clone\}: Snakemake takes braces for wildcards"):
         start(workflow, {})
 
 

@@ -16,7 +16,7 @@ from packaging.specifiers import SpecifierSet
 
 from lacuna.errors import LacunaError
 
-# the one bound: the Snakefile, pyproject.toml and the environments repeat it
+# the one bound: the Snakefile and pyproject.toml repeat it, and requirements.txt is within it
 VERSIONS = ">=9.27,<10"
 KEY = "snakemake_patches"
 
@@ -64,12 +64,17 @@ def apply(patches: Iterable[Patch], version: str = snakemake.__version__) -> lis
         if patch.name in _MADE:
             continue
         if reason := patch.lacks(version):
-            print(f"lacuna: Snakemake {version} is left as it is ({patch.name}: {reason})", file=sys.stderr)
+            leave(patch.name, reason, version)
             continue
         patch.make()
         _MADE.add(patch.name)
         made.append(patch.name)
     return made
+
+
+def leave(name: str, reason: str, version: str = snakemake.__version__) -> None:
+    """Say that a patch is not made, and why."""
+    print(f"lacuna: Snakemake {version} is left as it is ({name}: {reason})", file=sys.stderr)
 
 
 _MADE: set[str] = set()

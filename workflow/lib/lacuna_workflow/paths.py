@@ -12,6 +12,11 @@ from lacuna.artifacts.layout import CELL_FILES, FOLDERS
 from lacuna.errors import LacunaError
 
 
+def _holds_all(root: str) -> bool:
+    """Whether a folder is the working directory, or one that it lies in."""
+    return Path.cwd().is_relative_to(Path(root).resolve())
+
+
 @dataclass(frozen=True)
 class Paths:
     """The patterns of all files. A helper takes a folder and a file's name inside it.
@@ -29,8 +34,8 @@ class Paths:
 
         Raises LacunaError for a folder that Snakemake could not tell from a pattern, and for one of other things too.
         """
-        root = os.path.normpath(os.path.expanduser(root)) if root else root
-        if not root or root in (".", "..", "/") or re.search(r"[{}<>\x00-\x1f]", root):
+        root = os.path.normpath(os.path.expanduser(root)) if root and root.strip() else ""
+        if not root or re.search(r"[{}<>\x00-\x1f]", root) or any(map(_holds_all, (root, prefixed(root)))):
             raise LacunaError(
                 f"results: {root!r} is not allowed; allowed: the path of a folder of its own, without {{ }} < >"
             )

@@ -2,39 +2,65 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from lacuna_workflow import ROOT, internals
+from lacuna_workflow.study import default_file
 
 from lacuna.artifacts.processes import announce_run
 from lacuna.errors import LacunaError
+from lacuna.experiment.yaml_files import read_yaml
+
+# what is changed in Snakemake, by name: the module, imported once the version is known, and the patch in it
+PATCHES = {
+    "stale_runs": ("stale_runs", "STALE_RUNS"),
+    "scheduler": ("scheduler", "SCHEDULER"),
+    "records": ("memory", "MEMORY"),
+    "python_path": ("quoting", "QUOTING"),
+}
+# a job's own process plans and begins nothing
+_OF_JOBS = ("python_path",)
 
 
-def patches_of(is_main_process: bool) -> list[internals.Patch]:
-    """All that is changed in Snakemake; in a job's own process, which plans and begins nothing, Python's path alone."""
-    # once the version is known to have what they change
-    from lacuna_workflow.memory import MEMORY
-    from lacuna_workflow.quoting import QUOTING
-    from lacuna_workflow.scheduler import SCHEDULER
-    from lacuna_workflow.stale_runs import STALE_RUNS
+def patches_of(is_main_process: bool, on: Collection[str] = tuple(PATCHES)) -> list[internals.Patch]:
+    """Of the patches that stay on those of this process; one whose modules of Snakemake are gone is left out, and says
+    so."""
+    found = []
+    for name in PATCHES if is_main_process else _OF_JOBS:
+        if name in on:
+            module, constant = PATCHES[name]
+            try:
+                found.append(getattr(importlib.import_module(f"lacuna_workflow.{module}"), constant))
+            except ImportError as error:
+                internals.leave(name, str(error))
+    return found
 
-    return [STALE_RUNS, SCHEDULER, MEMORY, QUOTING] if is_main_process else [QUOTING]
+
+def results_in(folder: str) -> None:
+    """Tell the patch that takes away what a killed run left where results lie, where Snakemake can be patched so."""
+    try:
+        from lacuna_workflow import stale_runs
+    except ImportError:
+        return  # `start` said so
+    stale_runs.results_in(folder)
 
 
 def start(workflow: Any, config: Mapping[str, Any]) -> None:
     """Check version and folders and change Snakemake as the workflow needs it; ends with a sentence if it cannot be."""
     try:
         internals.require()
-        if {"{", "}"} & set(f"{ROOT}{os.getcwd()}"):
-            raise LacunaError(f"{os.getcwd()}: Snakemake takes braces for wildcards; allowed: a path without {{ and }}")
+        for folder in (str(ROOT), os.getcwd()):
+            if {"{", "}"} & set(folder):
+                raise LacunaError(f"{folder}: Snakemake takes braces for wildcards; allowed: a path without {{ and }}")
         # how to run is said by profile, command line and files; in an importing workflow by its module statement too
-        told = workflow.config_settings.overwrite_config.get(internals.KEY, config.get(internals.KEY))
-        on = internals.chosen({internals.KEY: told}, [patch.name for patch in patches_of(True)])
-        internals.apply(patch for patch in patches_of(workflow.is_main_process) if patch.name in on)
+        told = workflow.config_settings.overwrite_config
+        on = internals.chosen(read_yaml(default_file(workflow)) | dict(config) | dict(told), list(PATCHES))
+        internals.apply(patches_of(workflow.is_main_process, on))
     except LacunaError as error:
         sys.exit(f"lacuna: {error}")
     if workflow.is_main_process:

@@ -37,6 +37,16 @@ class Study(NamedTuple):
         return {**config, **own}
 
 
+def _imported(workflow: Any) -> bool:
+    return not workflow.modifier.is_main_snakefile()
+
+
+def default_file(workflow: Any) -> Path:
+    """The file that all others lie over: see `read_study`."""
+    default = Path("config/config.yaml")
+    return default if default.exists() and not _imported(workflow) else ROOT / default
+
+
 def read_study(workflow: Any, config: Mapping[str, Any]) -> Study:
     """The experiment: the default file and what lies over it.
 
@@ -44,9 +54,8 @@ def read_study(workflow: Any, config: Mapping[str, Any]) -> Study:
     else beside the Snakefile. Over it lie every --configfile and --config, or the config of the module statement.
     workflow, config: Snakemake's. Ends the process with a sentence for an experiment that is not in order.
     """
-    default, imported = Path("config/config.yaml"), not workflow.modifier.is_main_snakefile()
-    files = [default if default.exists() and not imported else ROOT / default]
-    if imported and config:
+    files = [default_file(workflow)]
+    if _imported(workflow) and config:
         overrides: Mapping[str, Any] = config
     else:
         files += workflow.config_settings.configfiles

@@ -9,22 +9,29 @@ from typing import Any
 import pandas as pd
 
 from lacuna.artifacts.coordinates import WILDCARDS
+from lacuna.artifacts.files import place_of
 from lacuna.artifacts.logs import last_line
 
 
-def missing_table(cells: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def missing_table(cells: Iterable[Mapping[str, Any]], results: str | Path = "results") -> pd.DataFrame:
     """One row for each cell that is not there: its place in the grid, and why.
 
     cells: wildcard values, and `steps`: the files that the cell's metrics are made of, each with its log, in the order
-    of their making. The reason is the first of them that does not exist, and how its log ends.
+    of their making, as files name one another (`artifacts.files.told_as`). results: the folder that they lie in. The
+    reason is the first of them that does not exist, and how its log ends.
     """
     columns = [*WILDCARDS, "reason"]
-    return pd.DataFrame([{**cell, "reason": _reason(cell["steps"])} for cell in cells], columns=columns)
+    return pd.DataFrame([{**cell, "reason": _reason(cell["steps"], Path(results))} for cell in cells], columns=columns)
 
 
-def _reason(steps: Iterable[tuple[str, str]]) -> str:
+def _reason(steps: Iterable[tuple[str, str]], results: Path) -> str:
     for file, log in steps:
-        if not Path(file).exists():
-            last = last_line(log)
+        if not _lying(file, results).exists():
+            last = last_line(_lying(log, results))
             return f"{file} is not there; " + (f"its log ends: {last}" if last else "it was not tried")
     return "it was made after the tables were planned"
+
+
+def _lying(told: str, results: Path) -> Path:
+    place = place_of(told)
+    return results / place if place else Path(told)

@@ -479,6 +479,15 @@ def test_missing_cell_has_the_first_file_that_is_not_there_and_the_end_of_its_lo
     assert missing_table([]).columns.tolist() == table.columns.tolist()
 
 
+def test_what_is_missing_is_told_alike_wherever_the_results_lie(tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "there").touch()
+    (tmp_path / "logs/gone.log").write_text("lacuna: unlearn: the loss is nan\n")
+    steps = [(f"results/{name}", f"results/logs/{name}.log") for name in ("there", "gone")]
+    (reason,) = missing_table([{"unlearner": "ga", "steps": steps}], tmp_path)["reason"]
+    assert reason == "results/gone is not there; its log ends: lacuna: unlearn: the loss is nan"
+
+
 # ---- files ----------------------------------------------------------------------------------------------------------
 
 
