@@ -12,9 +12,11 @@ import torch
 from torch import nn
 
 from lacuna.data.batches import Augment, UnlearningData
+from lacuna.models.modes import arithmetic, arithmetic_told
 from lacuna.pruning.criteria.magnitude import magnitude
 from lacuna.sparsity.mask import Mask
 from lacuna.training import captured, loop, steps
+from lacuna.training.checkpoints import Checkpoint
 from lacuna.training.counting import PassCounter
 from lacuna.training.loop import fit
 from lacuna.training.recipe import Recipe
@@ -325,3 +327,66 @@ def test_what_cannot_be_compiled_is_eager_and_says_why(monkeypatch):
 def test_a_keyword_that_fit_does_not_have_is_an_error():
     with pytest.raises(TypeError, match=r"fit\(\) got an unexpected keyword argument 'startepoch'"):
         fit(network(), Recipe(**OPTIONS), data(), seed=0, startepoch=3)
+
+
+def test_a_broken_capture_ends_the_graphs_that_know_the_old_generators(monkeypatch):
+    record, calls = Echo.capture, []
+
+    def second_breaks(self, body, generators):
+        calls.append(self)
+        if len(calls) == 2:
+            raise RuntimeError("out of memory")
+        return record(self, body, generators)
+
+    monkeypatch.setattr(Echo, "capture", second_breaks)
+    models = [network(), network()]
+    run = fit(models[0], Recipe(execution="captured", **OPTIONS), data(73), seed=1)
+    assert run.why == "RuntimeError: out of memory"
+    # of the size that comes first: one is compared in the first epoch, three follow in the second, then all are eager
+    assert Echo.replays == 1 + 3
+    fit(models[1], Recipe(execution="eager", **OPTIONS), data(73), seed=1)
+    assert distance(*models) < 1e-12
+
+
+def test_a_resumed_run_is_executed_as_the_whole_run_would_be(tmp_path):
+    class Stops(Recipe):
+        def after_epoch(self, model, data, work):
+            if Stops.at == work.epoch:
+                raise RuntimeError("power cut")
+
+    checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", 0.0)
+    options = OPTIONS | {"epochs": 10}
+    Stops.at = 8
+    with pytest.raises(RuntimeError, match="power cut"):
+        fit(network(), Stops(**options), data(), seed=1, checkpoint=checkpoint)
+    Stops.at = None
+    run = fit(network(), Stops(**options), data(), seed=1, checkpoint=checkpoint)
+    assert (run.steps, run.execution) == (50, "captured"), "50 steps, of which five were left"
+
+
+def test_a_step_without_a_gradient_enforces_the_mask_too():
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = Sgd([weight], 0.9, 0.0)
+    optimizer.mask_to_zero([(weight, torch.tensor([1.0, 0.0, 1.0]))])
+    optimizer.step(0.1)
+    assert weight.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("precision", "tf32", "told"),
+    [
+        ("fp32", True, "fp32, convolutions in TF32"),
+        ("fp32_strict", False, "fp32"),
+        ("bf16", True, "bf16 autocast"),
+        ("auto", True, "bf16 autocast"),
+    ],
+)
+def test_a_gpu_computes_as_the_precision_says(precision, tf32, told, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    cudnn, matmul, device = torch.backends.cudnn, torch.backends.cuda.matmul, torch.device("cuda")
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    with arithmetic(precision, device):
+        assert (cudnn.allow_tf32, matmul.allow_tf32) == (tf32, False)
+    assert (cudnn.allow_tf32, matmul.allow_tf32) == before
+    assert arithmetic_told(precision, device) == told
+    assert arithmetic_told(precision, torch.device("cpu")) == ("bf16 autocast" if precision == "bf16" else "fp32")
