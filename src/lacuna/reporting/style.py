@@ -11,10 +11,22 @@ import numpy as np
 import pandas as pd
 
 from lacuna.artifacts import drawings
-from lacuna.artifacts.coordinates import DENSE
 from lacuna.artifacts.files import place_of
 from lacuna.artifacts.writing import atomic
-from lacuna.evaluation.statistics import MIN_SEEDS
+
+# figures find them here
+from lacuna.reporting.panels import PANEL as PANEL
+from lacuna.reporting.panels import base_name as base_name
+from lacuna.reporting.panels import few_seeds as few_seeds
+from lacuna.reporting.panels import methods_of as methods_of
+from lacuna.reporting.panels import panels as panels
+from lacuna.reporting.panels import seeds_of as seeds_of
+from lacuna.reporting.panels import setting_of as setting_of
+from lacuna.reporting.panels import sparsity_label as sparsity_label
+from lacuna.reporting.panels import sparsity_ticks as sparsity_ticks
+from lacuna.reporting.panels import subtitle as subtitle
+from lacuna.reporting.panels import unchanged as unchanged
+from lacuna.reporting.panels import with_dense as with_dense
 
 mpl.use("Agg")
 
@@ -39,8 +51,6 @@ ORACLES: tuple[dict[str, Any], ...] = (
 _ASIDE = 0.1
 UNCHANGED = "hollow or hatched: returned the model unchanged"
 SINGLE_SEEDS = "small dots: single seeds"
-# Where a panel stands: everything that is neither method, sparsity nor metric.
-PANEL = ("dataset", "model", "recipe", "scenario", "pruner")
 
 # a matplotlibrc of the user's, in the working directory or at home, is no part of an experiment
 mpl.rcdefaults()
@@ -67,54 +77,6 @@ def style_of(methods: list[str]) -> dict[str, dict[str, Any]]:
         method: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]}
         for i, method in enumerate(methods)
     }
-
-
-def with_dense(summary: pd.DataFrame) -> pd.DataFrame:
-    """The summary with the dense rows repeated under every pruner: sparsity 0 is where each curve begins.
-
-    A pruner that has no row of a place's dataset, model, recipe and scenario gets none; a place without any keeps its
-    dense rows under "dense".
-    """
-    sparse, dense = summary[summary["pruner"] != DENSE], summary[summary["pruner"] == DENSE]
-    if sparse.empty or dense.empty:
-        return summary
-    place = [c for c in PANEL if c != "pruner"]
-    pruners = sparse[[*place, "pruner"]].drop_duplicates()
-    parts = [
-        dense.drop(columns="pruner").merge(pruners[pruners["pruner"] == p], on=place)[list(summary)]
-        for p in pruners["pruner"].unique()
-    ]
-    alone = dense.merge(pruners[place].drop_duplicates(), on=place, how="left", indicator=True)["_merge"] == "left_only"
-    return pd.concat([sparse, *parts, dense[alone.to_numpy()]], ignore_index=True)
-
-
-def panels(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """One titled part of the summary per dataset, model, recipe, scenario and pruner; a title names what varies."""
-    varying = [c for c in PANEL if summary[c].nunique() > 1] or ["scenario"]
-    return [
-        (", ".join(f"{c}: {dict(zip(PANEL, key, strict=True))[c]}" for c in varying), part)
-        for key, part in summary.groupby(list(PANEL), sort=False)
-    ]
-
-
-def sparsity_ticks(part: pd.DataFrame) -> list[str]:
-    """The sparsities of a panel, ascending."""
-    return sorted(part["sparsity"].unique(), key=float)
-
-
-def sparsity_label(sparsity: str) -> str:
-    """How a sparsity is written on an axis."""
-    return "dense" if float(sparsity) == 0 else f"{100 * float(sparsity):g} %"
-
-
-def methods_of(summary: pd.DataFrame) -> list[str]:
-    """The methods that are compared, in the order of the table: neither oracles nor their twins."""
-    return list(summary[summary["role"] == "method"]["unlearner"].unique())
-
-
-def base_name(metric: str) -> str:
-    """A metric's name without the oracle that its panel names."""
-    return metric.partition("/")[0]
 
 
 def message(text: str) -> Figure:
@@ -144,23 +106,6 @@ def heat_map(ax: Axes, values: np.ndarray, labels: list[str]) -> AxesImage:
     ax.set_yticks(range(len(labels)), labels, fontsize=7)
     ax.grid(visible=False)
     return image
-
-
-def seeds_of(summary: pd.DataFrame) -> str:
-    """How many seeds the numbers rest on."""
-    low, high = int(summary["n"].min()), int(summary["n"].max())
-    return f"{low} seed{'s' if high > 1 else ''}" if low == high else f"{low} to {high} seeds"
-
-
-def subtitle(summary: pd.DataFrame, setting: str = "") -> str:
-    """What the numbers rest on: seeds, and whether there are intervals."""
-    kind = "no interval" if summary["n"].max() < MIN_SEEDS else "95 % t intervals"
-    return ", ".join(filter(None, [setting, seeds_of(summary), kind]))
-
-
-def setting_of(summary: pd.DataFrame) -> str:
-    """Dataset, model and recipe, where the whole figure has but one."""
-    return ", ".join(summary[c].iloc[0] for c in ("dataset", "model", "recipe") if summary[c].nunique() == 1)
 
 
 def heading(figure: Figure, title: str) -> None:
@@ -216,35 +161,9 @@ def errorbar(ax: Axes, x: Any, rows: pd.DataFrame, **style: Any) -> None:
         hollow(ax, x[still], rows["mean"][still], **look)
 
 
-def unchanged(rows: pd.DataFrame) -> np.ndarray:
-    """Which rows are of a method that returned the model unchanged on some seed; bool [rows]."""
-    if "unchanged" not in rows:
-        return np.zeros(len(rows), dtype=bool)
-    return (rows["unchanged"].fillna(0) > 0).to_numpy()
-
-
 def hollow(ax: Axes, x: Any, y: Any, **look: Any) -> None:
     """Markers with a white face over points of a method that returned the model unchanged."""
     ax.plot(x, y, linestyle="none", markerfacecolor="white", zorder=3, label=UNCHANGED, **look)
-
-
-def few_seeds(rows: pd.DataFrame, cells: pd.DataFrame) -> list[tuple[int, np.ndarray]]:
-    """The values of single seeds behind each row whose seeds are too few for an interval: its position, float [n].
-
-    rows: of summary.csv, `with_dense` or not. cells: cells.csv. A row of one seed is its own value, and is left out.
-    """
-    where = [*PANEL, "sparsity", "unlearner", "metric"]
-    few = (rows["n"] < MIN_SEEDS) & (rows["n"] > 1)
-    if not few.any():
-        return []
-    keys = rows[where].assign(pruner=rows["pruner"].where(rows["sparsity"].astype(float) > 0, "dense"))
-    wanted = {tuple(key): position for position, key in enumerate(keys.to_numpy()) if few.iloc[position]}
-    cells = cells[cells["metric"].isin(rows["metric"].unique())]
-    return [
-        (wanted[tuple(map(str, key))], of["value"].to_numpy())
-        for key, of in cells.groupby(where, sort=False)
-        if tuple(map(str, key)) in wanted
-    ]
 
 
 def aside(position: int, count: int) -> float:

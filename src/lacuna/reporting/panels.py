@@ -1,0 +1,103 @@
+"""Panels of figures: which rows of a table are drawn together, and how they are labelled. Knows no drawing library."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from lacuna.artifacts.coordinates import DENSE
+from lacuna.evaluation.statistics import MIN_SEEDS
+
+# Where a panel stands: everything that is neither method, sparsity nor metric.
+PANEL = ("dataset", "model", "recipe", "scenario", "pruner")
+
+
+def with_dense(summary: pd.DataFrame) -> pd.DataFrame:
+    """The summary with the dense rows repeated under every pruner: sparsity 0 is where each curve begins.
+
+    A pruner that has no row of a place's dataset, model, recipe and scenario gets none; a place without any keeps its
+    dense rows under "dense".
+    """
+    sparse, dense = summary[summary["pruner"] != DENSE], summary[summary["pruner"] == DENSE]
+    if sparse.empty or dense.empty:
+        return summary
+    place = [c for c in PANEL if c != "pruner"]
+    pruners = sparse[[*place, "pruner"]].drop_duplicates()
+    parts = [
+        dense.drop(columns="pruner").merge(pruners[pruners["pruner"] == p], on=place)[list(summary)]
+        for p in pruners["pruner"].unique()
+    ]
+    alone = dense.merge(pruners[place].drop_duplicates(), on=place, how="left", indicator=True)["_merge"] == "left_only"
+    return pd.concat([sparse, *parts, dense[alone.to_numpy()]], ignore_index=True)
+
+
+def panels(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """One titled part of the summary per dataset, model, recipe, scenario and pruner; a title names what varies."""
+    varying = [c for c in PANEL if summary[c].nunique() > 1] or ["scenario"]
+    return [
+        (", ".join(f"{c}: {dict(zip(PANEL, key, strict=True))[c]}" for c in varying), part)
+        for key, part in summary.groupby(list(PANEL), sort=False)
+    ]
+
+
+def sparsity_ticks(part: pd.DataFrame) -> list[str]:
+    """The sparsities of a panel, ascending."""
+    return sorted(part["sparsity"].unique(), key=float)
+
+
+def sparsity_label(sparsity: str) -> str:
+    """How a sparsity is written on an axis."""
+    return "dense" if float(sparsity) == 0 else f"{100 * float(sparsity):g} %"
+
+
+def methods_of(summary: pd.DataFrame) -> list[str]:
+    """The methods that are compared, in the order of the table: neither oracles nor their twins."""
+    return list(summary[summary["role"] == "method"]["unlearner"].unique())
+
+
+def base_name(metric: str) -> str:
+    """A metric's name without the oracle that its panel names."""
+    return metric.partition("/")[0]
+
+
+def seeds_of(summary: pd.DataFrame) -> str:
+    """How many seeds the numbers rest on."""
+    low, high = int(summary["n"].min()), int(summary["n"].max())
+    return f"{low} seed{'s' if high > 1 else ''}" if low == high else f"{low} to {high} seeds"
+
+
+def subtitle(summary: pd.DataFrame, setting: str = "") -> str:
+    """What the numbers rest on: seeds, and whether there are intervals."""
+    kind = "no interval" if summary["n"].max() < MIN_SEEDS else "95 % t intervals"
+    return ", ".join(filter(None, [setting, seeds_of(summary), kind]))
+
+
+def setting_of(summary: pd.DataFrame) -> str:
+    """Dataset, model and recipe, where the whole figure has but one."""
+    return ", ".join(summary[c].iloc[0] for c in ("dataset", "model", "recipe") if summary[c].nunique() == 1)
+
+
+def unchanged(rows: pd.DataFrame) -> np.ndarray:
+    """Which rows are of a method that returned the model unchanged on some seed; bool [rows]."""
+    if "unchanged" not in rows:
+        return np.zeros(len(rows), dtype=bool)
+    return (rows["unchanged"].fillna(0) > 0).to_numpy()
+
+
+def few_seeds(rows: pd.DataFrame, cells: pd.DataFrame) -> list[tuple[int, np.ndarray]]:
+    """The values of single seeds behind each row whose seeds are too few for an interval: its position, float [n].
+
+    rows: of summary.csv, `with_dense` or not. cells: cells.csv. A row of one seed is its own value, and is left out.
+    """
+    where = [*PANEL, "sparsity", "unlearner", "metric"]
+    few = (rows["n"] < MIN_SEEDS) & (rows["n"] > 1)
+    if not few.any():
+        return []
+    keys = rows[where].assign(pruner=rows["pruner"].where(rows["sparsity"].astype(float) > 0, "dense"))
+    wanted = {tuple(key): position for position, key in enumerate(keys.to_numpy()) if few.iloc[position]}
+    cells = cells[cells["metric"].isin(rows["metric"].unique())]
+    return [
+        (wanted[tuple(map(str, key))], of["value"].to_numpy())
+        for key, of in cells.groupby(where, sort=False)
+        if tuple(map(str, key)) in wanted
+    ]
