@@ -9,16 +9,18 @@ from lacuna.reporting.columns import GROUP, PLACE
 from lacuna.reporting.tables.contest import Contest
 
 # the verdict where no test shows anything: of an effect that may be there
-_NOT_SHOWN = "not shown"
+NOT_SHOWN = "not shown"
 # share of an oracle's UA from which on the original model never knew D_f
 _NOTHING_TO_FORGET = 0.9
+# how a doubt ends
+VOID, TELLS_NOTHING = "there was next to nothing to forget", "it tells no method from another"
 
 
 def verdict_of(excess: float, p: float) -> str | None:
     """closer, farther or not shown of a mean excess and its adjusted p value; None without a test."""
     if math.isnan(p):
         return None
-    return _NOT_SHOWN if p >= LEVEL else "closer" if excess < 0 else "farther"
+    return NOT_SHOWN if p >= LEVEL else "closer" if excess < 0 else "farther"
 
 
 def doubts_of(contest: Contest) -> dict[tuple[str, ...], list[str]]:
@@ -33,15 +35,20 @@ def doubts_of(contest: Contest) -> dict[tuple[str, ...], list[str]]:
         means = rows.groupby("unlearner", sort=False)["value"].mean()
         said = []
         if key[-1] == "MIA" and len(means) > 1 and (rows["value"].eq(0).all() or rows["value"].eq(100).all()):
-            said.append(f"MIA is {rows['value'].iloc[0]:.0f} for every model here: it tells no method from another")
+            said.append(f"MIA is {rows['value'].iloc[0]:.0f} for every model here: {TELLS_NOTHING}")
         for oracle in contest.oracles if key[-1] == "UA" and contest.original in means else ():
             own, theirs = means[contest.original], means.get(oracle, math.nan)
             if own >= _NOTHING_TO_FORGET * theirs:
                 pair = f"{contest.original} has UA {own:.1f} and {oracle} {theirs:.1f}"
-                said.append(f"{pair}: there was next to nothing to forget")
+                said.append(f"{pair}: {VOID}")
         if said:
             found[tuple(map(str, key))] = said
     return found
+
+
+def doubts_in(note: str) -> list[str]:
+    """The doubts among what the note of a row of summary.csv says."""
+    return [said for said in note.split("; ") if said.endswith((VOID, TELLS_NOTHING))]
 
 
 def still(contest: Contest) -> list[str]:
