@@ -1,15 +1,40 @@
-"""A small version of an ingested dataset: some images of every class, as an npz file that `method: npz` reads."""
+"""lacuna subset: a small version of an ingested dataset, as an npz file that `method: npz` reads."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import numpy as np
 
 from lacuna.artifacts.files import read_json, read_tensors
 from lacuna.artifacts.writing import atomic
+from lacuna.commands.base import Command
 from lacuna.errors import LacunaError
 from lacuna.randomness import numpy_generator
+from lacuna.registry import register
+
+
+@register("subset", group="keep")
+class Subset(Command):
+    """Write a small version of an ingested dataset.
+
+    Draws equally many images of each class, of the finer labels where the dataset has some, and writes them to an npz
+    file that an experiment reads with `method: npz`. The same call draws the same images everywhere.
+
+    Example: lacuna subset results/data/cifar10 data/small.npz --train 1000 --test 500
+    """
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("dataset", type=Path, metavar="DATASET", help="a folder results/data/<dataset>")
+        parser.add_argument("path", type=Path, metavar="FILE", help="the npz file to write")
+        parser.add_argument("--train", type=int, default=5000, metavar="N", help="training images (default 5000)")
+        parser.add_argument("--test", type=int, default=2000, metavar="N", help="test images (default 2000)")
+
+    def run(self, options: argparse.Namespace) -> int:
+        subset(options.dataset, options.path, options.train, options.test)
+        print(f"{options.path}: {options.train} training and {options.test} test images")
+        return 0
 
 
 def subset(dataset: str | Path, path: str | Path, train: int, test: int) -> None:

@@ -1,15 +1,14 @@
-"""Is a results tree whole? Every file, every checksum, every mask, every number of a table against its origin.
-
-lacuna verify [results]     lists what is damaged, missing, stale or unknown; ends with 1 if there is anything
-"""
+"""lacuna verify: every file, checksum and mask of a results tree, and every number of a table against its origin."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
 import stat
 import struct
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -25,8 +24,10 @@ from lacuna.artifacts.forms import FORMS, read_form
 from lacuna.artifacts.layout import CELL_FILES, FOLDERS, MODEL_FILES, cell_at, is_trials, is_unfinished
 from lacuna.artifacts.records import unlike_experiment
 from lacuna.artifacts.writing import set_aside_with
+from lacuna.commands.base import Command
 from lacuna.errors import DamagedFile, LacunaError
 from lacuna.experiment.tables import OPTIONAL
+from lacuna.registry import register
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,6 +83,39 @@ PLACES = [
         (r"(logs|benchmarks)/.+", "record"),
     )
 ]
+
+
+@register("verify", group="results")
+class Verify(Command):
+    """Check every file of a results tree.
+
+    Lists what is damaged (does not hold what its checksum says, or a masked weight that is not exactly 0), missing
+    (its neighbours or a table tell of it), stale (made from an input that is another one now, or a table that its
+    cells do not give), unknown, and left behind by a killed job. Ends with status 1 if there is anything.
+
+    Example: lacuna verify results
+    lacuna verify results --set-aside
+    """
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "results", nargs="?", type=Path, default=Path("results"), metavar="RESULTS", help="by default results"
+        )
+        parser.add_argument(
+            "--set-aside",
+            action="store_true",
+            help="rename what is damaged or stale to *.damaged, so that the experiment's command makes it anew",
+        )
+
+    def run(self, options: argparse.Namespace) -> int:
+        findings = list(verify(options.results))
+        for line in report(findings, options.results):
+            print(line)
+        if options.set_aside:
+            for path in mend(findings):
+                print(f"set aside: {path}")
+        print(f"{options.results}: {f'{len(findings)} findings' if findings else 'in order'}", file=sys.stderr)
+        return int(bool(findings))
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from lacuna.commands.base import Command
 from lacuna.commands.launch import CACHE, ROOT, SCHEMA, default_config
 from lacuna.data.image_files import SUFFIXES
 from lacuna.errors import LacunaError
@@ -16,6 +18,7 @@ from lacuna.experiment.grid import Experiment
 from lacuna.experiment.jobs import RULES, Code, Job, Jobs
 from lacuna.experiment.overlay import HOW_TO_RUN
 from lacuna.experiment.yaml_files import located, read_yaml, shown
+from lacuna.registry import register
 
 _TABLES = ("aggregate", "roc", "transfer", "recipes", "backdoor")
 # the rules that a key of the experiment tells what to do, beside its entries; of two that fit the first, and besides
@@ -45,6 +48,35 @@ _SECTIONS = {"targets": "transfer"}
 ENVIRONMENT = (ROOT / "workflow/envs/lacuna.yaml").resolve()
 # labels of one kind that are listed one by one
 _LISTED = 6
+
+
+@register("why", group="run")
+class Why(Command):
+    """Say which jobs a change would make run again.
+
+    Takes files of code or data, and keys of the experiment such as grid.unlearners.ga.lr; names the jobs that depend on
+    each, with those that are made from theirs. Starts no job.
+
+    Example: lacuna why src/lacuna/unlearning/methods/ga.py
+    lacuna why grid.unlearners.ga.lr --configfile config/experiments/mine.yaml
+    """
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("changed", nargs="+", metavar="FILE|KEY", help="a file, or a key of the experiment")
+        parser.add_argument(
+            "--configfile",
+            nargs="+",
+            type=Path,
+            default=[],
+            metavar="FILE",
+            help="the experiment's files, over config/config.yaml",
+        )
+
+    def run(self, options: argparse.Namespace) -> int:
+        reruns = Reruns(options.configfile)
+        for position, changed in enumerate(options.changed):
+            print(*([""] if position else []), *reruns.report(changed), sep="\n")
+        return 0
 
 
 class Reruns:

@@ -1,0 +1,34 @@
+"""lacuna run: Snakemake, once the experiment's files are looked at."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from lacuna.commands.base import Command
+from lacuna.registry import register
+
+
+@register("run", group="run")
+class Run(Command):
+    """Run an experiment with Snakemake.
+
+    Looks at the files behind --configfile, then starts Snakemake with the arguments given. Without a profile it adds
+    --profile profiles/local, without a number of cores --cores all. Targets stand before --configfile, which takes
+    every word up to the next option. All options are Snakemake's: snakemake --help.
+
+    Example: lacuna run
+    lacuna run --configfile config/experiments/mine.yaml
+    lacuna run tables --cores 2 --configfile config/experiments/mine.yaml
+    """
+
+    verbatim = True
+
+    def run(self, options: argparse.Namespace) -> int:
+        from lacuna.commands.launch import snakemake_command
+
+        command = snakemake_command(options.words)
+        sys.stdout.flush()
+        # in this process's place: signals and the exit status are Snakemake's
+        os.execv(command[0], command)
