@@ -57,9 +57,9 @@ rule aggregate:
         ),
         experiment=at("tables", "experiment.json"),
     log:
-        log_at("tables", "aggregate"),
+        log_of("aggregate"),
     benchmark:
-        benchmark_at("tables", "aggregate")
+        benchmark_of("aggregate")
     localrule: True
     conda:
         ENVIRONMENT
@@ -110,9 +110,9 @@ rule recipes:
             labels={"table": "recipes"},
         ),
     log:
-        log_at("tables", "recipes"),
+        log_of("recipes"),
     benchmark:
-        benchmark_at("tables", "recipes")
+        benchmark_of("recipes")
     localrule: True
     conda:
         ENVIRONMENT

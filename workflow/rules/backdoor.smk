@@ -12,9 +12,9 @@ rule backdoor:
             labels={"table": "backdoor"},
         ),
     log:
-        log_at("tables", "backdoor"),
+        log_of("backdoor"),
     benchmark:
-        benchmark_at("tables", "backdoor")
+        benchmark_of("backdoor")
     localrule: True
     conda:
         ENVIRONMENT

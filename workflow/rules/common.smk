@@ -23,7 +23,7 @@ RESOURCES = JobResources(EXPERIMENT)
 
 ENVIRONMENT = "../envs/lacuna.yaml"
 at, of_target = PATHS.at, PATHS.of_target
-log_at, benchmark_at = PATHS.log_at, PATHS.benchmark_at
+log_of, benchmark_of = PATHS.log_of, PATHS.benchmark_of
 entry_of, code_of = PARAMS.entry_of, PARAMS.code_of
 OF_ORACLES = {"oracles": EXPERIMENT.oracles, "twins": EXPERIMENT.twins}
 

@@ -6,9 +6,9 @@ rule ingest:
         images=at("data", "images.safetensors"),
         meta=at("data", "meta.json"),
     log:
-        log_at("data", "ingest"),
+        log_of("ingest"),
     benchmark:
-        benchmark_at("data", "ingest")
+        benchmark_of("ingest")
     conda:
         ENVIRONMENT
     threads: 1
@@ -30,9 +30,9 @@ rule split:
     output:
         split=at("splits", "split.npz"),
     log:
-        log_at("splits", "split"),
+        log_of("split"),
     benchmark:
-        benchmark_at("splits", "split")
+        benchmark_of("split")
     localrule: True
     conda:
         ENVIRONMENT
@@ -55,9 +55,9 @@ rule forget:
     output:
         split=at("splits", "forget/{scenario}.npz"),
     log:
-        log_at("splits", "forget/{scenario}"),
+        log_of("forget"),
     benchmark:
-        benchmark_at("splits", "forget/{scenario}")
+        benchmark_of("forget")
     localrule: True
     conda:
         ENVIRONMENT

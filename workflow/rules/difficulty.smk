@@ -10,9 +10,9 @@ rule difficulty_held_out:
         scores=at("models", "held_out_{folds}/scores.npz"),
         job=at("models", "held_out_{folds}/scores.json"),
     log:
-        log_at("models", "held_out_{folds}/scores"),
+        log_of("difficulty_held_out"),
     benchmark:
-        benchmark_at("models", "held_out_{folds}/scores")
+        benchmark_of("difficulty_held_out")
     conda:
         ENVIRONMENT
     threads: 1
@@ -37,9 +37,9 @@ rule difficulty_by_loss:
         scores=at("models", "dense/scores.npz"),
         job=at("models", "dense/scores.json"),
     log:
-        log_at("models", "dense/scores"),
+        log_of("difficulty_by_loss"),
     benchmark:
-        benchmark_at("models", "dense/scores")
+        benchmark_of("difficulty_by_loss")
     conda:
         ENVIRONMENT
     threads: 1

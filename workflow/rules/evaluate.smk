@@ -8,7 +8,7 @@ rule evaluate:
     output:
         metrics=at("cells", "{state}/{unlearner}/metrics/{experiment}.json"),
     log:
-        log_at("cells", "{state}/{unlearner}/metrics/{experiment}"),
+        log_of("evaluate"),
     localrule: True
     conda:
         ENVIRONMENT
@@ -37,9 +37,9 @@ rule random_init:
     output:
         predictions=at("models", "random_init.npz"),
     log:
-        log_at("models", "random_init"),
+        log_of("random_init"),
     benchmark:
-        benchmark_at("models", "random_init")
+        benchmark_of("random_init")
     conda:
         ENVIRONMENT
     threads: 1
@@ -65,9 +65,9 @@ rule relearn:
     output:
         relearn=at("cells", "{state}/{unlearner}/relearn.json"),
     log:
-        log_at("cells", "{state}/{unlearner}/relearn"),
+        log_of("relearn"),
     benchmark:
-        benchmark_at("cells", "{state}/{unlearner}/relearn")
+        benchmark_of("relearn")
     conda:
         ENVIRONMENT
     threads: 1
@@ -96,9 +96,9 @@ rule curvature:
     output:
         curvature=at("models", "{state}/curvature.json"),
     log:
-        log_at("models", "{state}/curvature"),
+        log_of("curvature"),
     benchmark:
-        benchmark_at("models", "{state}/curvature")
+        benchmark_of("curvature")
     conda:
         ENVIRONMENT
     threads: 1

@@ -14,9 +14,9 @@ rule figure:
         ),
         png=at("figures", "{figure}.png"),
     log:
-        log_at("figures", "{figure}"),
+        log_of("figure"),
     benchmark:
-        benchmark_at("figures", "{figure}")
+        benchmark_of("figure")
     localrule: True
     conda:
         ENVIRONMENT

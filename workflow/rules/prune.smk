@@ -16,9 +16,9 @@ rule prune:
         history=at("models", "{pruner}-{sparsity}/history.csv"),
         job=at("models", "{pruner}-{sparsity}/job.json"),
     log:
-        log_at("models", "{pruner}-{sparsity}"),
+        log_of("prune"),
     benchmark:
-        benchmark_at("models", "{pruner}-{sparsity}")
+        benchmark_of("prune")
     conda:
         ENVIRONMENT
     threads: 1

@@ -10,9 +10,9 @@ rule shadow_train:
         originals=at("shadows", "dense/{shadows}.safetensors"),
         job=at("shadows", "dense/{shadows}.json"),
     log:
-        log_at("shadows", "dense/{shadows}"),
+        log_of("shadow_train"),
     benchmark:
-        benchmark_at("shadows", "dense/{shadows}")
+        benchmark_of("shadow_train")
     conda:
         ENVIRONMENT
     threads: 1
@@ -37,9 +37,9 @@ rule shadow_prune:
         originals=at("shadows", "{pruner}-{sparsity}/{shadows}.safetensors"),
         job=at("shadows", "{pruner}-{sparsity}/{shadows}.json"),
     log:
-        log_at("shadows", "{pruner}-{sparsity}/{shadows}"),
+        log_of("shadow_prune"),
     benchmark:
-        benchmark_at("shadows", "{pruner}-{sparsity}/{shadows}")
+        benchmark_of("shadow_prune")
     conda:
         ENVIRONMENT
     threads: 1
@@ -66,9 +66,9 @@ rule shadow_unlearn:
         answers=at("cells", "{state}/{unlearner}/shadows/{shadows}.npz"),
         job=at("cells", "{state}/{unlearner}/shadows/{shadows}.json"),
     log:
-        log_at("cells", "{state}/{unlearner}/shadows/{shadows}"),
+        log_of("shadow_unlearn"),
     benchmark:
-        benchmark_at("cells", "{state}/{unlearner}/shadows/{shadows}")
+        benchmark_of("shadow_unlearn")
     wildcard_constraints:
         unlearner=one_of([*PARAMS.unlearners_by(None), *PARAMS.unlearners_by("retrain")]),
     conda:
@@ -95,9 +95,9 @@ use rule shadow_unlearn as shadow_retrain_exact_dense with:
         answers=at("cells", "dense/{unlearner}/shadows/{shadows}.npz"),
         job=at("cells", "dense/{unlearner}/shadows/{shadows}.json"),
     log:
-        log_at("cells", "dense/{unlearner}/shadows/{shadows}"),
+        log_of("shadow_retrain_exact_dense"),
     benchmark:
-        benchmark_at("cells", "dense/{unlearner}/shadows/{shadows}")
+        benchmark_of("shadow_retrain_exact_dense")
     wildcard_constraints:
         unlearner=one_of(PARAMS.unlearners_by("retrain_exact")),
     message:
@@ -110,9 +110,9 @@ use rule shadow_retrain_exact_dense as shadow_retrain_exact with:
         answers=at("cells", "{pruner}-{sparsity}/{unlearner}/shadows/{shadows}.npz"),
         job=at("cells", "{pruner}-{sparsity}/{unlearner}/shadows/{shadows}.json"),
     log:
-        log_at("cells", "{pruner}-{sparsity}/{unlearner}/shadows/{shadows}"),
+        log_of("shadow_retrain_exact"),
     benchmark:
-        benchmark_at("cells", "{pruner}-{sparsity}/{unlearner}/shadows/{shadows}")
+        benchmark_of("shadow_retrain_exact")
     params:
         pruner=entry_of("pruners", "pruner"),
         code=code_of("shadow_retrain_exact"),
@@ -128,9 +128,9 @@ rule population:
     output:
         population=at("cells", "{state}/{unlearner}/population.json"),
     log:
-        log_at("cells", "{state}/{unlearner}/population"),
+        log_of("population"),
     benchmark:
-        benchmark_at("cells", "{state}/{unlearner}/population")
+        benchmark_of("population")
     conda:
         ENVIRONMENT
     threads: 1
@@ -152,9 +152,9 @@ rule roc:
     output:
         roc=at("tables", "roc.csv"),
     log:
-        log_at("tables", "roc"),
+        log_of("roc"),
     benchmark:
-        benchmark_at("tables", "roc")
+        benchmark_of("roc")
     localrule: True
     conda:
         ENVIRONMENT

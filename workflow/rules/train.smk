@@ -13,9 +13,9 @@ rule train:
         history=at("models", "dense/history.csv"),
         job=at("models", "dense/job.json"),
     log:
-        log_at("models", "dense"),
+        log_of("train"),
     benchmark:
-        benchmark_at("models", "dense")
+        benchmark_of("train")
     conda:
         ENVIRONMENT
     threads: 1

@@ -12,9 +12,9 @@ rule probe:
     output:
         probe=at("cells", "{state}/{unlearner}/probe/{target}.json"),
     log:
-        log_at("cells", "{state}/{unlearner}/probe/{target}"),
+        log_of("probe"),
     benchmark:
-        benchmark_at("cells", "{state}/{unlearner}/probe/{target}")
+        benchmark_of("probe")
     conda:
         ENVIRONMENT
     threads: 1
@@ -47,9 +47,9 @@ rule transfer:
             labels={"table": "transfer"},
         ),
     log:
-        log_at("tables", "transfer"),
+        log_of("transfer"),
     benchmark:
-        benchmark_at("tables", "transfer")
+        benchmark_of("transfer")
     localrule: True
     conda:
         ENVIRONMENT

@@ -17,9 +17,9 @@ rule tune_unlearner:
     output:
         study=at("tuning", "{unlearner}.json"),
     log:
-        log_at("tuning", "{unlearner}"),
+        log_of("tune_unlearner"),
     benchmark:
-        benchmark_at("tuning", "{unlearner}")
+        benchmark_of("tune_unlearner")
     wildcard_constraints:
         unlearner=one_of(PARAMS.tunable),
     conda:
@@ -46,9 +46,9 @@ rule tuned:
     output:
         overlay=at("tuning", "tuned.yaml"),
     log:
-        log_at("tuning", "tuned"),
+        log_of("tuned"),
     benchmark:
-        benchmark_at("tuning", "tuned")
+        benchmark_of("tuned")
     localrule: True
     conda:
         ENVIRONMENT

@@ -11,9 +11,9 @@ rule unlearn:
     output:
         **PATHS.cell_at("{state}/{unlearner}"),
     log:
-        log_at("cells", "{state}/{unlearner}"),
+        log_of("unlearn"),
     benchmark:
-        benchmark_at("cells", "{state}/{unlearner}")
+        benchmark_of("unlearn")
     wildcard_constraints:
         unlearner=one_of(PARAMS.unlearners_by(None)),
     conda:
@@ -56,9 +56,9 @@ use rule unlearn as retrain_exact_dense with:
         rewind=at("cells", "dense/{unlearner}/rewind.safetensors"),
         initial=at("cells", "dense/{unlearner}/initial.safetensors"),
     log:
-        log_at("cells", "dense/{unlearner}"),
+        log_of("retrain_exact_dense"),
     benchmark:
-        benchmark_at("cells", "dense/{unlearner}")
+        benchmark_of("retrain_exact_dense")
     wildcard_constraints:
         unlearner=one_of(PARAMS.unlearners_by("retrain_exact")),
     params:
@@ -81,9 +81,9 @@ use rule retrain_exact_dense as retrain_exact with:
     output:
         **PATHS.cell_at("{pruner}-{sparsity}/{unlearner}"),
     log:
-        log_at("cells", "{pruner}-{sparsity}/{unlearner}"),
+        log_of("retrain_exact"),
     benchmark:
-        benchmark_at("cells", "{pruner}-{sparsity}/{unlearner}")
+        benchmark_of("retrain_exact")
     params:
         pruner=entry_of("pruners", "pruner"),
         code=code_of("retrain_exact"),

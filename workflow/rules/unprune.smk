@@ -11,9 +11,9 @@ rule unprune:
     output:
         **PATHS.cell_at("{pruner}-{sparsity}/{unlearner}"),
     log:
-        log_at("cells", "{pruner}-{sparsity}/{unlearner}"),
+        log_of("unprune"),
     benchmark:
-        benchmark_at("cells", "{pruner}-{sparsity}/{unlearner}")
+        benchmark_of("unprune")
     wildcard_constraints:
         unlearner=one_of(EXPERIMENT.axes["unprune"]),
     conda:

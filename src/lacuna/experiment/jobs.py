@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar, cast
 
-from lacuna.artifacts.coordinates import State
+from lacuna.artifacts.coordinates import WILDCARDS, State
+from lacuna.artifacts.layout import FOLDERS
 from lacuna.data import SCENARIOS
 from lacuna.experiment.catalogue import Catalogue
 from lacuna.experiment.coordinates import AXES
@@ -16,6 +18,17 @@ from lacuna.experiment.tables import OPTIONAL
 from lacuna.sparsity.rounds import rounds_to
 
 
+class At(NamedTuple):
+    """Where the jobs of a rule leave their traces, as patterns below a folder of `FOLDERS`.
+
+    log: of the log and of the benchmark, without their suffix. made: the file that a job writes last.
+    """
+
+    folder: str
+    log: str
+    made: str
+
+
 class Runs(NamedTuple):
     """The script of a rule, and the axes whose entries it finds through a registry, which no import statement shows.
 
@@ -23,49 +36,65 @@ class Runs(NamedTuple):
     """
 
     script: str
+    at: At
     axes: tuple[str, ...] = ()
     all_of: tuple[str, ...] = ()
 
 
 _NETWORK = ("models", "recipes")
-_UNLEARN = Runs("unlearn.py", (*_NETWORK, "unlearners"))
-_SHADOW_UNLEARN = Runs("shadow_unlearn.py", (*_NETWORK, "unlearners"))
+_PRUNE, _UNLEARN = (*_NETWORK, "pruners"), (*_NETWORK, "unlearners")
+_ALL = (*_UNLEARN, "pruners")
+
+
+def _named(folder: str, log: str, suffix: str = ".json") -> At:
+    """Of jobs whose last file has the name of their log."""
+    return At(folder, log, log + suffix)
+
+
+def _beside_cell(name: str, state: str = "{state}") -> At:
+    return _named("cells", f"{state}/{{unlearner}}/{name}")
+
+
+_CELL = _named("cells", "{state}/{unlearner}", "/job.json")
+_SPARSE = "{pruner}-{sparsity}"
+_SPARSE_CELL = _named("cells", f"{_SPARSE}/{{unlearner}}", "/job.json")
 # by rule, in the order of the pipeline
 RULES = {
-    "ingest": Runs("ingest.py", ("datasets",)),
-    "split": Runs("split.py"),
-    "train": Runs("train.py", _NETWORK),
-    "difficulty_by_loss": Runs("difficulty_by_loss.py", _NETWORK),
-    "difficulty_held_out": Runs("difficulty_held_out.py", _NETWORK),
-    "forget": Runs("forget.py", ("scenarios",)),
-    "prune": Runs("prune.py", (*_NETWORK, "pruners")),
-    "unlearn": _UNLEARN,
-    "retrain": _UNLEARN,
-    "retrain_exact_dense": _UNLEARN,
-    "retrain_exact": Runs("unlearn.py", (*_NETWORK, "unlearners", "pruners")),
-    "unprune": Runs("unprune.py", (*_NETWORK, "unlearners", "pruners")),
-    "random_init": Runs("random_init.py", ("models",)),
-    "relearn": Runs("relearn.py", _NETWORK),
-    "curvature": Runs("curvature.py", _NETWORK),
-    "evaluate": Runs("evaluate.py", all_of=("metrics",)),
-    "shadow_train": Runs("shadow_train.py", _NETWORK),
-    "shadow_prune": Runs("shadow_prune.py", (*_NETWORK, "pruners")),
-    "shadow_unlearn": _SHADOW_UNLEARN,
-    "shadow_retrain_exact_dense": _SHADOW_UNLEARN,
-    "shadow_retrain_exact": Runs("shadow_unlearn.py", (*_NETWORK, "unlearners", "pruners")),
-    "population": Runs("population.py", all_of=("population",)),
-    "probe": Runs("probe.py", ("models",)),
-    "aggregate": Runs("aggregate.py"),
-    "recipes": Runs("recipes.py"),
-    "backdoor": Runs("backdoor.py"),
-    "roc": Runs("roc.py"),
-    "transfer": Runs("transfer.py"),
-    "figure": Runs("figure.py", ("figures",)),
-    "tune_unlearner": Runs("tune_unlearner.py", (*_NETWORK, "unlearners"), all_of=("scenarios",)),
-    "tuned": Runs("tuned.py"),
+    "ingest": Runs("ingest.py", At("data", "ingest", "meta.json"), ("datasets",)),
+    "split": Runs("split.py", _named("splits", "split", ".npz")),
+    "train": Runs("train.py", _named("models", "dense", "/job.json"), _NETWORK),
+    "difficulty_by_loss": Runs("difficulty_by_loss.py", _named("models", "dense/scores"), _NETWORK),
+    "difficulty_held_out": Runs("difficulty_held_out.py", _named("models", "held_out_{folds}/scores"), _NETWORK),
+    "forget": Runs("forget.py", _named("splits", "forget/{scenario}", ".npz"), ("scenarios",)),
+    "prune": Runs("prune.py", _named("models", _SPARSE, "/job.json"), _PRUNE),
+    "unlearn": Runs("unlearn.py", _CELL, _UNLEARN),
+    "retrain": Runs("unlearn.py", _CELL, _UNLEARN),
+    "retrain_exact_dense": Runs("unlearn.py", _named("cells", "dense/{unlearner}", "/job.json"), _UNLEARN),
+    "retrain_exact": Runs("unlearn.py", _SPARSE_CELL, _ALL),
+    "unprune": Runs("unprune.py", _SPARSE_CELL, _ALL),
+    "random_init": Runs("random_init.py", _named("models", "random_init", ".npz"), ("models",)),
+    "relearn": Runs("relearn.py", _beside_cell("relearn"), _NETWORK),
+    "curvature": Runs("curvature.py", _named("models", "{state}/curvature"), _NETWORK),
+    "evaluate": Runs("evaluate.py", _beside_cell("metrics/{experiment}"), all_of=("metrics",)),
+    "shadow_train": Runs("shadow_train.py", _named("shadows", "dense/{shadows}"), _NETWORK),
+    "shadow_prune": Runs("shadow_prune.py", _named("shadows", f"{_SPARSE}/{{shadows}}"), _PRUNE),
+    "shadow_unlearn": Runs("shadow_unlearn.py", _beside_cell("shadows/{shadows}"), _UNLEARN),
+    "shadow_retrain_exact_dense": Runs("shadow_unlearn.py", _beside_cell("shadows/{shadows}", "dense"), _UNLEARN),
+    "shadow_retrain_exact": Runs("shadow_unlearn.py", _beside_cell("shadows/{shadows}", _SPARSE), _ALL),
+    "population": Runs("population.py", _beside_cell("population"), all_of=("population",)),
+    "probe": Runs("probe.py", _beside_cell("probe/{target}"), ("models",)),
+    "aggregate": Runs("aggregate.py", At("tables", "aggregate", "experiment.json")),
+    "recipes": Runs("recipes.py", _named("tables", "recipes", ".csv")),
+    "backdoor": Runs("backdoor.py", _named("tables", "backdoor", ".csv")),
+    "roc": Runs("roc.py", _named("tables", "roc", ".csv")),
+    "transfer": Runs("transfer.py", _named("tables", "transfer", ".csv")),
+    "figure": Runs("figure.py", _named("figures", "{figure}", ".png"), ("figures",)),
+    "tune_unlearner": Runs("tune_unlearner.py", _named("tuning", "{unlearner}"), _UNLEARN, all_of=("scenarios",)),
+    "tuned": Runs("tuned.py", _named("tuning", "tuned", ".yaml")),
 }
 # rules whose cells run without the removed filters, where their pruner says so
 _COMPACTED = {"unlearn", "retrain", "tune_unlearner"}
+_Part = TypeVar("_Part", bound=Callable[..., Any])
 _WILDCARDS = {axis: wildcard for wildcard, axis in AXES.items()} | {"figures": "figure"}
 
 
@@ -131,6 +160,44 @@ class Job(NamedTuple):
     wildcards: tuple[tuple[str, str], ...]
 
 
+class Traces(NamedTuple):
+    """The files below the folder of results by which a job is known: its log, its benchmark, what it writes last."""
+
+    log: str
+    benchmark: str
+    made: str
+
+
+def traces_of(job: Job, experiment: str) -> Traces:
+    """Where a job of an experiment of that name leaves its traces."""
+    values = {"experiment": experiment, **dict(job.wildcards)}
+    return Traces(*(pattern.format_map(values) for pattern in patterns_of(job.rule)))
+
+
+@functools.cache
+def patterns_of(rule: str) -> Traces:
+    """The patterns of the traces of a rule's jobs."""
+    folder, log, made = RULES[rule].at
+    name = f"{FOLDERS[folder]}/{log}"
+    return Traces(f"logs/{name}.log", f"benchmarks/{name}.tsv", f"{FOLDERS[folder]}/{made}")
+
+
+def _kept(*names: str) -> Callable[[_Part], _Part]:
+    """Let a method of `Jobs` answer once for the same values of these names of a place, and the same further words."""
+
+    def keep(method: _Part) -> _Part:
+        @functools.wraps(method)
+        def asked(jobs: Jobs, place: Mapping[str, str], *words: str) -> Any:
+            key = (method.__name__, *map(place.__getitem__, names), *words)
+            if key not in jobs.kept:
+                jobs.kept[key] = method(jobs, place, *words)
+            return jobs.kept[key]
+
+        return cast(_Part, asked)
+
+    return keep
+
+
 class Jobs:
     """The jobs of an experiment: `reads` has every job with those whose files it reads, the read ones first."""
 
@@ -138,6 +205,7 @@ class Jobs:
         self.experiment = experiment
         self.needs = {need for name in experiment.metrics for need in known["metrics"][name]["needs"]}
         self.reads: dict[Job, tuple[Job, ...]] = {}
+        self.kept: dict[tuple[str, ...], Any] = {}
         evaluated, populations, probes = [], [], []
         for cell in experiment.cells():
             evaluated.append(self._evaluate(cell))
@@ -156,10 +224,12 @@ class Jobs:
 
     # ---- models -----------------------------------------------------------------------------------------------------
 
+    @_kept("dataset", "seed")
     def _data(self, place: Mapping[str, str]) -> list[Job]:
         ingest = self._job("ingest", place, "dataset", ())
         return [ingest, self._job("split", place, "dataset seed", [ingest])]
 
+    @_kept("dataset", "model", "recipe", "seed")
     def _model(self, place: Mapping[str, str], state: str) -> Job:
         at = State.parse(state)
         if at.dense:
@@ -169,6 +239,7 @@ class Jobs:
         reads = [*self._data(place), self._model(place, str(State())), self._model(place, behind)]
         return self._job("prune", {**place, **at._asdict()}, "dataset model recipe seed pruner sparsity", reads)
 
+    @_kept("dataset", "seed", "scenario")
     def _forget(self, place: Mapping[str, str]) -> Job:
         entry, data = self.experiment.entry("scenarios", place["scenario"]), self._data(place)
         reads = list(data)
@@ -181,6 +252,7 @@ class Jobs:
                 reads.append(self._job("difficulty_by_loss", own, "dataset model recipe seed", [*data, dense]))
         return self._job("forget", place, "dataset seed scenario", reads)
 
+    @_kept(*WILDCARDS)
     def _cell(self, place: Mapping[str, str]) -> Job:
         state, label = place["state"], place["unlearner"]
         names = "dataset model recipe seed scenario state unlearner"
@@ -208,18 +280,21 @@ class Jobs:
 
     # ---- what is measured -------------------------------------------------------------------------------------------
 
-    def _needed(self, place: Mapping[str, str]) -> Iterable[Job]:
+    @_kept(*WILDCARDS)
+    def _needed(self, place: Mapping[str, str]) -> list[Job]:
         """What the metrics need of a cell beside its own files."""
         cell, model = self._cell(place), self._model(place, place["state"])
+        found: list[Job] = []
         training = "dataset model recipe seed"
         if "random_init" in self.needs:
-            yield self._job("random_init", place, training, self._data(place))
+            found.append(self._job("random_init", place, training, self._data(place)))
         if "relearn" in self.needs:
             names = f"{training} scenario state unlearner"
-            yield self._job("relearn", place, names, [*self._data(place)[:1], self._forget(place), model, cell])
+            found.append(self._job("relearn", place, names, [*self._data(place)[:1], self._forget(place), model, cell]))
         if "curvature" in self.needs:
             reads = [*self._data(place), model, self._model(place, str(State()))]
-            yield self._job("curvature", place, f"{training} state", reads)
+            found.append(self._job("curvature", place, f"{training} state", reads))
+        return found
 
     def _evaluate(self, place: Mapping[str, str]) -> Job:
         compared = [place, *({**place, "unlearner": label} for label in self.experiment.oracles)]
@@ -233,6 +308,7 @@ class Jobs:
 
     # ---- shadow models ----------------------------------------------------------------------------------------------
 
+    @_kept("dataset", "model", "recipe", "seed", "shadows")
     def _shadow_model(self, place: Mapping[str, str], state: str) -> Job:
         at, names = State.parse(state), "dataset model recipe seed shadows"
         if at.dense:
@@ -240,6 +316,7 @@ class Jobs:
         reads = [*self._data(place), self._shadow_model(place, str(State()))]
         return self._job("shadow_prune", {**place, **at._asdict()}, f"{names} pruner sparsity", reads)
 
+    @_kept(*WILDCARDS, "shadows")
     def _shadow_cell(self, place: Mapping[str, str]) -> Job:
         state, dense = place["state"], str(State())
         names = "dataset model recipe seed scenario state unlearner shadows"

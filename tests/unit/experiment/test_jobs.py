@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from lacuna.experiment import code_digest as codedigest
 from lacuna.experiment.code_digest import code_digest
 from lacuna.experiment.config import load
 from lacuna.experiment.feasibility import modules_of
-from lacuna.experiment.jobs import RULES, Code, Jobs
+from lacuna.experiment.jobs import RULES, Code, Jobs, patterns_of
 
 GRID = {
     "datasets": {"digits": {}},
@@ -274,16 +275,21 @@ def test_a_new_file_of_a_registry_touches_nothing(tree):
             path.unlink()
 
 
-def test_every_rule_names_its_script():
-    """`RULES` says what a rule runs; the rule says so too."""
-    told, rule = {}, ""
+def test_every_rule_names_its_script_and_its_traces():
+    """`RULES` says what a rule runs and where its traces lie; the rule says so too."""
+    told, traces, rule = {}, {}, ""
     for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
         for line in path.read_text(encoding="utf-8").splitlines():
             words = line.removesuffix(":").split()
             if line.startswith(("rule ", "use rule ")) and "*" not in words:
                 rule = words[1] if words[0] == "rule" else words[4]
                 if words[0] == "use":
-                    told[rule] = told[words[2]]
+                    told[rule], traces[rule] = told[words[2]], list(traces[words[2]])
             elif line.strip().startswith('"../scripts/'):
                 told[rule] = Path(line.strip(' "')).name
+            elif found := re.search(r'(?:log|benchmark)_of\("(\w+)"\)', line):
+                traces[rule] = [*traces.get(rule, []), found[1]][-2:]
+    for rule, names in traces.items():
+        # of a rule that takes over another's log, both lie in one place
+        assert [patterns_of(name)[:2] for name in names] == [patterns_of(rule)[:2]] * len(names), rule
     assert {rule: runs.script for rule, runs in RULES.items()} == told

@@ -295,5 +295,5 @@ def test_no_name_of_the_rules_hides_one_that_snakemake_works_with():
         for names in re.findall(r"^([A-Za-z_, ]+) = ", text, re.MULTILINE):
             ours |= set(names.replace(" ", "").split(","))
         ours |= set(re.findall(r"^def (\w+)", text, re.MULTILINE))
-    assert {"JobResources", "PATHS", "at", "benchmark_at"} <= ours
+    assert {"JobResources", "PATHS", "at", "benchmark_of"} <= ours
     assert not ours & its

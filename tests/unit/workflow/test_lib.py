@@ -70,7 +70,7 @@ def test_logs_and_benchmarks_lie_apart_at_the_same_place():
         "/scratch/me/cells/{dataset}/{model}/{recipe}/seed{seed}/{scenario}/dense/ga/mask.npz"
     )
     assert paths.log_at("tables", "aggregate") == "/scratch/me/logs/tables/{experiment}/aggregate.log"
-    assert paths.benchmark_at("data", "ingest") == "/scratch/me/benchmarks/data/{dataset}/ingest.tsv"
+    assert paths.benchmark_of("ingest") == "/scratch/me/benchmarks/data/{dataset}/ingest.tsv"
     assert paths.of_target("data", "meta.json") == "/scratch/me/data/{target}/meta.json"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lacuna.artifacts.layout import CELL_FILES, FOLDERS
 from lacuna.errors import LacunaError
+from lacuna.experiment.jobs import patterns_of
 
 
 def _holds_all(root: str) -> bool:
@@ -57,9 +58,13 @@ class Paths:
         """The log of the job that makes something there: the same path below logs."""
         return f"{self.root}/logs/{FOLDERS[folder]}/{name}.log"
 
-    def benchmark_at(self, folder: str, name: str) -> str:
-        """The benchmark of the job that makes something there: the same path below benchmarks."""
-        return f"{self.root}/benchmarks/{FOLDERS[folder]}/{name}.tsv"
+    def log_of(self, rule: str) -> str:
+        """The pattern of the log of a rule's jobs."""
+        return f"{self.root}/{patterns_of(rule).log}"
+
+    def benchmark_of(self, rule: str) -> str:
+        """The pattern of the benchmark of a rule's jobs."""
+        return f"{self.root}/{patterns_of(rule).benchmark}"
 
     def lying(self, path: str) -> str:
         """Where a file lies that rules write as `path`."""
