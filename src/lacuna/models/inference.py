@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
 
@@ -14,6 +15,8 @@ from lacuna.models.modes import evaluating
 from lacuna.randomness import seeded
 
 State = dict[str, Tensor]
+# images of a batch of predictions: on a GPU; on a CPU as many as 64 of 3×32×32, whose activations its caches hold
+ON_GPU, ON_CPU, FEWEST, MOST = 1000, 64 * 3 * 32 * 32, 16, 256
 
 
 def state_of(model: nn.Module) -> State:
@@ -52,13 +55,22 @@ def answers_finite(model: nn.Module, data: UnlearningData) -> bool:
     return True
 
 
+def prediction_batch(data: UnlearningData) -> int:
+    """Images that are predicted at once: 1,000 on a GPU; on a CPU 64 of 3×32×32, and 16 to 256 of other shapes."""
+    if data.device.type != "cpu":
+        return ON_GPU
+    return min(max(ON_CPU // math.prod(data.images.shape[1:]), FEWEST), MOST)
+
+
 @torch.no_grad()
-def logits(model: nn.Module, data: UnlearningData, part: str, batch_size: int = 1000) -> Tensor:
+def logits(model: nn.Module, data: UnlearningData, part: str, batch_size: int | None = None) -> Tensor:
     """Logits in evaluation mode, float32 [n, classes] on the CPU, in the stored order of the part.
 
     The same at every call, also those of a network that draws in evaluation mode. They come from a GPU in one piece.
+    batch_size: None is `prediction_batch`.
     """
     first = next(model.parameters())
+    batch_size = batch_size or prediction_batch(data)
     with evaluating(model), seeded(0, first.device):
         return torch.cat([model(x).float() for x, _ in data.plain_batches(part, batch_size, first.dtype)]).cpu()
 

@@ -8,7 +8,8 @@ import torch
 from tiny import data, global_streams, network, same, state, trained_on
 from torch import nn
 
-from lacuna.models.inference import accuracy, copy_of, logits
+from lacuna.data.batches import UnlearningData
+from lacuna.models.inference import accuracy, copy_of, logits, prediction_batch
 
 SOURCE = data()
 
@@ -48,6 +49,26 @@ def test_logits_of_a_network_that_draws_in_evaluation_are_the_same_at_every_call
         found.append(logits(model, SOURCE, "test"))
         assert global_streams() == before
     assert torch.equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((3, 32, 32), 64), ((1, 8, 8), 256), ((3, 64, 64), 16), ((3, 224, 224), 16)]
+)
+def test_a_cpu_predicts_in_batches_that_its_caches_hold(shape, expected):
+    assert (
+        prediction_batch(UnlearningData.from_tensors(retain=(torch.rand(2, *shape), torch.tensor([0, 1])))) == expected
+    )
+
+
+def test_a_gpu_predicts_in_large_batches(monkeypatch):
+    monkeypatch.setattr(UnlearningData, "device", torch.device("cuda"))
+    assert prediction_batch(SOURCE) == 1000
+
+
+def test_logits_do_not_depend_on_the_batches():
+    model, x = network(), torch.rand(700, 1, 6, 6)
+    many = UnlearningData.from_tensors(retain=(x, torch.arange(700) % 3))
+    torch.testing.assert_close(logits(model, many, "retain"), logits(model, many, "retain", 700), rtol=0, atol=1e-6)
 
 
 def test_copy_shares_nothing():
