@@ -10,9 +10,9 @@ from lacuna.data.batches import Augment, UnlearningData
 from lacuna.fields import build
 from lacuna.pruning import PRUNERS
 from lacuna.training.loop import fit
-from lacuna.training.origin import Origin
 from lacuna.training.recipe import Recipe
 from lacuna.training.sgd import Sgd
+from lacuna.training.starting_point import StartingPoint
 from lacuna.unlearning import UNLEARNERS, unlearn
 
 SOURCE = data(augment=Augment(1))
@@ -31,7 +31,7 @@ def dense():
     model = network()
     initial = state(model)
     fit(model, RECIPE, EVERYTHING, seed=0)
-    return Origin(state(model), initial, initial)
+    return StartingPoint(state(model), initial, initial)
 
 
 @pytest.fixture(scope="module", params=PRUNERS)

@@ -23,8 +23,8 @@ from lacuna.pruning.criteria.grasp import grasp
 from lacuna.sparsity.compaction import compact
 from lacuna.sparsity.mask import Mask, prunable
 from lacuna.training.loop import fit
-from lacuna.training.origin import Origin
 from lacuna.training.recipe import Recipe
+from lacuna.training.starting_point import StartingPoint
 from lacuna.unlearning import UNLEARNERS, unlearn
 from lacuna.unlearning.last_blocks import blocks
 from lacuna.unlearning.methods.conv_transpose import transpose
@@ -53,7 +53,7 @@ class Kind:
     name: str
     source: UnlearningData
     model: nn.Module
-    origin: Origin
+    origin: StartingPoint
 
     def fresh(self) -> nn.Module:
         return network(self.name)
@@ -76,7 +76,7 @@ def kind(request):
     initial = state(model)
     fit(model, RECIPE, everything, seed=0)
     model.zero_grad(set_to_none=True)
-    return Kind(request.param, source, model, Origin(state(model), initial, initial))
+    return Kind(request.param, source, model, StartingPoint(state(model), initial, initial))
 
 
 @pytest.mark.parametrize("pruner", PRUNERS)

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from lacuna.gradients.whole import mean_gradient
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning import base
 from lacuna.unlearning.methods.salun import SalUn
 
@@ -34,7 +34,9 @@ def test_saliency_is_the_gradient_over_the_whole_forget_set(reference):
 def test_movable_entries_are_those_of_the_published_mask(reference, share, precision):
     file, dtype = reference("06_salun"), DTYPES[precision]
     method = SalUn(share=share, batch_size=file.hp.batch_size)
-    found = method.movable(file.model(dtype), file.data(dtype), Work(seed=0, device=torch.device("cpu"), classes=4))
+    found = method.movable(
+        file.model(dtype), file.data(dtype), LoopState(seed=0, device=torch.device("cpu"), classes=4)
+    )
     expected = file.under(f"mask_published/{share:.2f}")
     assert set(found) == set(expected)
     for name, movable in found.items():

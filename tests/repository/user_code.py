@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 import lacuna
-from lacuna.unlearning.base import Outcome
+from lacuna.unlearning.base import Unlearned
 
 
 def forget(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
     data: lacuna.UnlearningData = lacuna.UnlearningData.from_tensors(retain=(x[:8], y[:8]), forget=(x[8:], y[8:]))
     mask = assert_type(lacuna.Mask.full(model), lacuna.Mask)
-    result = assert_type(lacuna.unlearn("ga", model, data, mask=mask, batch_size=4, epochs=1, seed=1), Outcome)
+    result = assert_type(lacuna.unlearn("ga", model, data, mask=mask, batch_size=4, epochs=1, seed=1), Unlearned)
     logits: Tensor = result.model(x).detach()
     cell = assert_type(lacuna.Cell.of(retain=(logits[:8], y[:8]), forget=(logits[8:], y[8:])), lacuna.Cell)
     return lacuna.evaluate(cell, {"retrain": cell}, metrics=["UA", "KL_forget"])

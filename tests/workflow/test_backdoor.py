@@ -122,8 +122,8 @@ def test_hard_sets_are_the_ends_of_the_stored_ranking(project: Project) -> None:
 
 def test_one_more_hard_set_of_these_scores_trains_nothing(run: Future) -> None:
     _, (_, hard, plan) = run.result()
-    assert hard.counts == {"difficulty_held_out": 1, "difficulty_by_loss": 1, "forget": 2}
-    assert plan.counts == {"forget": 1}
+    assert hard.counts == {"difficulty_held_out": 1, "difficulty_by_loss": 1, "choose_forget_set": 2}
+    assert plan.counts == {"choose_forget_set": 1}
 
 
 def test_tree_is_verified_scores_included(project: Project) -> None:

@@ -75,6 +75,6 @@ def test_only_what_a_change_touches_runs_again(run: Future) -> None:
     """Another list: its forget set and its cell, no training. Another image: everything."""
     _, done, (same, another_list, another_image) = run.result()
     assert same.nothing_to_do, same.output
-    assert another_list.jobs == {"choose what to forget: list of photos, seed 0", f"original: {PLACE}"}
+    assert another_list.jobs == {"choose the forget set: list of photos, seed 0", f"original: {PLACE}"}
     assert another_image.jobs == done.jobs
     assert "ingest photos" in done.jobs

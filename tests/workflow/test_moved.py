@@ -67,7 +67,7 @@ def test_results_of_the_same_plan_are_taken(plans: dict[str, Future[Done]]) -> N
 
 def test_results_of_another_class_are_made_again(plans: dict[str, Future[Done]]) -> None:
     counts = made(plans["another class"])
-    assert counts["forget"] == 1
+    assert counts["choose_forget_set"] == 1
     assert counts["evaluate"] == len(STATES) * len(UNLEARNERS)
     assert not set(MODELS) & set(counts)
     said = "forget/class.npz is not of this plan (entry.forget_class: 3 there, 5 here) and is made again"
@@ -82,7 +82,7 @@ def test_results_of_another_value_are_made_again(plans: dict[str, Future[Done]])
 def test_an_untrained_network_does_not_depend_on_how_others_are_trained(plans: dict[str, Future[Done]]) -> None:
     counts = made(plans["other epochs"])
     assert counts["train"] == 1
-    assert not {"random_init", "ingest", "split", "forget"} & set(counts)
+    assert not {"random_init", "ingest", "split", "choose_forget_set"} & set(counts)
 
 
 def test_results_that_took_the_place_of_recorded_ones_are_looked_at(plans: dict[str, Future[Done]]) -> None:

@@ -110,7 +110,7 @@ def test_only_the_asked_cell_was_made(run: Future) -> None:
     assert done.jobs == {
         "ingest own",
         "split own, seed 0",
-        "choose what to forget: random of own, seed 0",
+        "choose the forget set: random of own, seed 0",
         "train mine on own, brief, seed 0",
         f"original: {place}",
         f"retrain: {place}",
@@ -134,5 +134,5 @@ def test_a_changed_network_is_trained_again(run: Future) -> None:
     """A line of the user's code, not a comment, runs whatever is made with it; images and splits stay."""
     _, done, _, network, _ = run.result()
     assert network.code == 0, network.output
-    kept = {"ingest own", "split own, seed 0", "choose what to forget: random of own, seed 0"}
+    kept = {"ingest own", "split own, seed 0", "choose the forget set: random of own, seed 0"}
     assert network.jobs == done.jobs - kept

@@ -140,7 +140,7 @@ import torch
 from torch import nn
 
 from lacuna.data.batches import UnlearningData
-from lacuna.unlearning.base import EditUnlearner, Run, register
+from lacuna.unlearning.base import EditUnlearner, RunOptions, register
 
 
 @register("leaky")
@@ -149,7 +149,7 @@ class Leaky(EditUnlearner):
     """θ ← θ + 1."""
 
     @torch.no_grad()
-    def edit(self, model: nn.Module, data: UnlearningData, run: Run) -> None:
+    def edit(self, model: nn.Module, data: UnlearningData, run: RunOptions) -> None:
         model.groups[1][0].conv2.weight.add_(1.0)
 '''
 FLAT = '''"""A network without convolutions."""

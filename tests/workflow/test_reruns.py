@@ -25,7 +25,7 @@ from torch import nn
 
 from lacuna.data.batches import UnlearningData
 from lacuna.fields import Fraction
-from lacuna.unlearning.base import EditUnlearner, Run, register
+from lacuna.unlearning.base import EditUnlearner, RunOptions, register
 
 
 @register("shrink")
@@ -39,7 +39,7 @@ class Shrink(EditUnlearner):
     factor: Fraction = 0.5
 
     @torch.no_grad()
-    def edit(self, model: nn.Module, data: UnlearningData, run: Run) -> None:
+    def edit(self, model: nn.Module, data: UnlearningData, run: RunOptions) -> None:
         model.classifier.weight.mul_(self.factor)
 '''
 
@@ -210,7 +210,7 @@ CASES = [
     Case(
         "a seed",
         grid(seeds=[0, 1]),
-        {"split digits, seed 1", "choose what to forget: class of digits, seed 1"}
+        {"split digits, seed 1", "choose the forget set: class of digits, seed 1"}
         | origins(seed=1)
         | with_report(*UNLEARNERS, seed=1),
     ),

@@ -21,7 +21,7 @@ from lacuna.experiment.limits import memory_mb, minutes
 from lacuna.models.files import load_state, new_model
 from lacuna.sparsity.files import load_mask
 from lacuna.sparsity.mask import prunable
-from lacuna.training.origin import Origin
+from lacuna.training.starting_point import StartingPoint
 from lacuna.unlearning import unlearn
 
 from .project import DRAWN, STATES, UNLEARNERS, Project, changed
@@ -141,7 +141,7 @@ def test_sparse_oracle_is_trained_from_the_initialisation_of_the_original(finish
             UnlearningData.from_arrays(arrays, meta, parts, augment=Augment(given["crop"], given["flip"])),
             seed=job["random_stream"],
             mask=load_mask(results / MODELS / "omp-0.90/mask.npz"),
-            origin=Origin(initial=load_state(finished / initial)),
+            origin=StartingPoint(initial=load_state(finished / initial)),
             **given,
         )
     finally:
@@ -364,7 +364,7 @@ def test_a_grid_needs_no_dense_and_no_sparse_state(fresh: Project, tmp_path: Pat
     project.choose(changed(**grid))
     plan = project.plan()
     assert plan.code == 0, plan.output
-    always = {"ingest": 1, "split": 1, "forget": 1, "random_init": 1, "evaluate": 4, "aggregate": 1}
+    always = {"ingest": 1, "split": 1, "choose_forget_set": 1, "random_init": 1, "evaluate": 4, "aggregate": 1}
     # sparsity by layer is of sparse states
     always |= {"figure": len(DRAWN) - ("pruners" in grid)}
     assert plan.counts == planned | always

@@ -18,7 +18,7 @@ from lacuna.models.inference import state_of
 from lacuna.procedures.shadows import answers, initialise, restricted
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask
-from lacuna.training.origin import Origin
+from lacuna.training.starting_point import StartingPoint
 from lacuna.unlearning import unlearn
 
 from .project import EXPERIMENT, Project
@@ -103,7 +103,7 @@ def test_a_shadow_model_is_retrained_from_the_initialisation_of_its_own_original
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        origin = Origin(initial=state_of(network))
+        origin = StartingPoint(initial=state_of(network))
         model = unlearn("retrain", network, restricted(whole, half, ""), origin=origin, **more, **given).model
         found = answers(model, whole, "")
     finally:

@@ -79,7 +79,7 @@ def test_more_trials_go_on_and_another_seed_needs_models(run: Future, tmp_path: 
     other = copy.deepcopy(TUNING)
     other["tuning"]["trials"] = 3
     view.choose(other)
-    assert view.plan("tune").counts == {"tune_unlearner": 2, "tuned": 1, "tune": 1}
+    assert view.plan("tune").counts == {"tune_unlearner": 2, "collect_winners": 1, "tune": 1}
     other["tuning"]["seeds"] = [7, 8]
     view.choose(other)
     assert "train resnet8 on digits, brief, seed 8" in view.plan("tune").jobs

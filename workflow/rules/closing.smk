@@ -16,7 +16,7 @@ def with_files(jobs):
 
 onsuccess:
     ran = [job for job in workflow.dag.jobs if workflow.dag.finished(job)]
-    overlays = [str(job.output.overlay) for job in ran if job.rule.name == "tuned"]
+    overlays = [str(job.output.overlay) for job in ran if job.rule.name == "collect_winners"]
     told = closing.made(
         EXPERIMENT.name, {job.rule.name for job in ran}, overlays, len(TARGETS.missing), PATHS.there
     )

@@ -47,7 +47,7 @@ rule split:
         "../scripts/split.py"
 
 
-rule forget:
+rule choose_forget_set:
     input:
         **IMAGES,
         split=at("splits", "split.npz"),
@@ -55,9 +55,9 @@ rule forget:
     output:
         split=at("splits", "forget/{scenario}.npz"),
     log:
-        log_of("forget"),
+        log_of("choose_forget_set"),
     benchmark:
-        benchmark_of("forget")
+        benchmark_of("choose_forget_set")
     localrule: True
     conda:
         ENVIRONMENT
@@ -67,8 +67,8 @@ rule forget:
     params:
         entry=entry_of("scenarios", "scenario"),
         content=PARAMS.user_files("scenarios", "scenario"),
-        code=code_of("forget"),
+        code=code_of("choose_forget_set"),
     message:
-        "choose what to forget: {wildcards.scenario} of {wildcards.dataset}, seed {wildcards.seed}"
+        "choose the forget set: {wildcards.scenario} of {wildcards.dataset}, seed {wildcards.seed}"
     script:
-        "../scripts/forget.py"
+        "../scripts/choose_forget_set.py"

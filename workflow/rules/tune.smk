@@ -40,15 +40,15 @@ rule tune_unlearner:
         "../scripts/tune_unlearner.py"
 
 
-rule tuned:
+rule collect_winners:
     input:
         studies=expand(at("tuning", "{unlearner}.json"), unlearner=PARAMS.tunable, allow_missing=True),
     output:
         overlay=at("tuning", "tuned.yaml"),
     log:
-        log_of("tuned"),
+        log_of("collect_winners"),
     benchmark:
-        benchmark_of("tuned")
+        benchmark_of("collect_winners")
     localrule: True
     conda:
         ENVIRONMENT
@@ -56,9 +56,9 @@ rule tuned:
     resources:
         **small(),
     params:
-        given=PARAMS.given,
-        code=code_of("tuned"),
+        config=PARAMS.config,
+        code=code_of("collect_winners"),
     message:
         "winning values of {wildcards.experiment} on {wildcards.dataset}, {wildcards.model}, {wildcards.recipe}"
     script:
-        "../scripts/tuned.py"
+        "../scripts/collect_winners.py"

@@ -8,7 +8,7 @@ from lacuna.fields import build
 from lacuna.measurement.difficulty import loss_of
 from lacuna.models.files import load_into, new_model
 from lacuna.training.recipes import RECIPES
-from lacuna.training.state import Fit
+from lacuna.training.state import TrainingResult
 
 with job(snakemake) as log:
     params = snakemake.params
@@ -18,5 +18,5 @@ with job(snakemake) as log:
     score = loss_of(load_into(new_model(params.model, meta, device), snakemake.input.model), data, "retain")
     index = data.parts["retain"].cpu().numpy()
     write_npz(snakemake.output.scores, "scores", {"index": index, "score": score})
-    write_job(snakemake, snakemake.output.job, Fit(), device, 0)
+    write_job(snakemake, snakemake.output.job, TrainingResult(), device, 0)
     log(f"loss of {len(index)} samples: mean {score.mean():.4f}, highest {score.max():.4f}")

@@ -14,11 +14,11 @@ from lacuna.artifacts.layout import checkpoint_beside
 from lacuna.fields import build
 from lacuna.measurement.difficulty import folds_of, held_out
 from lacuna.models.files import new_model
-from lacuna.procedures.shadows import forget_parts, one_by_one
+from lacuna.procedures.shadows import make_resumably, remove_parts
 from lacuna.randomness import derive
 from lacuna.training.checkpoints import Checkpoint
 from lacuna.training.recipes import RECIPES
-from lacuna.training.state import Fit
+from lacuna.training.state import TrainingResult
 
 with job(snakemake) as log:
     w, params, output = snakemake.wildcards, snakemake.params, snakemake.output
@@ -45,12 +45,12 @@ with job(snakemake) as log:
 
     what = [dict(params.items()), seeds, data.fingerprint()]
     fingerprint = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-    made = one_by_one(seeds, make, output.scores, fingerprint)
+    made = make_resumably(seeds, make, output.scores, fingerprint)
     score = np.empty(len(train))
     for k, arrays in made.items():
         score[fold == k] = arrays["score"]
     write_npz(output.scores, "scores", {"index": train, "score": score, "fold": fold})
     seconds = sum(float(arrays["seconds"]) for arrays in made.values())
-    write_job(snakemake, output.job, Fit(seconds=seconds), device, seeds[0], random_streams=seeds, **OF_MANY)
-    forget_parts(made, output.scores)
+    write_job(snakemake, output.job, TrainingResult(seconds=seconds), device, seeds[0], random_streams=seeds, **OF_MANY)
+    remove_parts(made, output.scores)
     log(f"1 - p_y of {len(train)} samples: mean {score.mean():.4f}, {(score > 0.5).mean():.1%} above 0.5")

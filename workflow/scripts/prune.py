@@ -10,8 +10,8 @@ from lacuna.models.inference import state_of
 from lacuna.pruning import PRUNERS
 from lacuna.randomness import derive
 from lacuna.sparsity.files import load_mask, save_mask
-from lacuna.training.origin import Origin
 from lacuna.training.recipes import RECIPES
+from lacuna.training.starting_point import StartingPoint
 
 with job(snakemake) as log:
     w, inputs, params = snakemake.wildcards, snakemake.input, snakemake.params
@@ -21,7 +21,9 @@ with job(snakemake) as log:
     data, meta = load_data(snakemake, device, recipe, dense=True)
     seed = derive(int(w.seed), "prune", w.dataset, w.model, w.recipe, w.pruner, w.sparsity)
     model = load_into(new_model(params.model, meta, device), inputs.model)
-    origin = Origin(state_of(model), load_state(inputs.rewind), load_state(inputs.initial), load_mask(inputs.mask))
+    origin = StartingPoint(
+        state_of(model), load_state(inputs.rewind), load_state(inputs.initial), load_mask(inputs.mask)
+    )
     mask, run = pruner.prune_once(
         model,
         origin,

@@ -13,7 +13,7 @@ from lacuna.models.inference import load_tensors, state_of
 from lacuna.procedures.shadows import answers, initialise, pool_arrays
 from lacuna.pruning import PRUNERS
 from lacuna.sparsity.mask import Mask
-from lacuna.training.origin import Origin
+from lacuna.training.starting_point import StartingPoint
 from lacuna.unlearning import unlearn
 
 with job(snakemake) as log:
@@ -33,13 +33,13 @@ with job(snakemake) as log:
         if options.get("start") == "theta0":
             # of the empty network, as its original's was: a buffer that training moved is not drawn anew
             initialise(shadow.network, shadows.stream(shadow.number, "train"))
-            options["origin"] = Origin(initial=state_of(shadow.network))
+            options["origin"] = StartingPoint(initial=state_of(shadow.network))
         if originals:
             load_tensors(shadow.network, state_under(originals, f"{shadow.number}/final/"))
             mask = under(originals, f"{shadow.number}/mask/")
             options["mask"] = Mask.unpack(mask) if mask else Mask.full(shadow.network)
         if options.get("start") == "rewind":
-            options["origin"] = Origin(rewind=state_under(rewound, f"{shadow.number}/rewind/"))
+            options["origin"] = StartingPoint(rewind=state_under(rewound, f"{shadow.number}/rewind/"))
         if "pruner" in dict(params.items()):  # an exact oracle that finds its own mask
             options["pruner"] = build(PRUNERS[params.pruner["method"]], without_method(params.pruner))
             options["sparsity"] = w.sparsity

@@ -13,7 +13,7 @@ import torch
 from lacuna.artifacts.files import read_tensors, write_json
 from lacuna.artifacts.layout import trials_beside
 from lacuna.data import SCENARIOS
-from lacuna.data.scenarios.base import Known
+from lacuna.data.scenarios.base import DatasetFacts
 from lacuna.fields import build
 from lacuna.models.files import load_into, new_model
 from lacuna.procedures.tuning import VISIBLE, Start, Tuning, tune
@@ -40,14 +40,15 @@ with job(snakemake) as log:
         entry = params.scenarios[label]
         scenario = build(SCENARIOS[entry["method"]], without_method(entry))
         val = data.parts["val"].cpu().numpy()
-        gone = np.isin(val, scenario.gone(val, Known(arrays["y"], meta["classes"], arrays.get("fine"))))
-        judged = "gone" if gone.any() else "poisoned" if "poisoned" in scenario.needs else "like val"
+        facts = DatasetFacts(arrays["y"], meta["classes"], arrays.get("fine"))
+        forgotten = np.isin(val, scenario.forgotten_test(val, facts))
+        judged = "forgotten part" if forgotten.any() else "poisoned" if "poisoned" in scenario.needs else "like val"
         start = Start(
             {"seed": number, "scenario": label, "state": state},
             load_into(new_model(params.model, meta, device), model),
             data,
             judged,
-            gone,
+            forgotten,
             {"mask": load_mask(mask), "compact": params.states[state]},
             derive(number, "tune", w.dataset, w.model, w.recipe, label, state, w.unlearner),
         )

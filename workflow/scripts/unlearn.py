@@ -13,8 +13,8 @@ from lacuna.models.files import load_into, load_state, new_model, save_state
 from lacuna.models.inference import state_of
 from lacuna.pruning import PRUNERS
 from lacuna.sparsity.files import load_mask
-from lacuna.training.origin import Origin
 from lacuna.training.recipes import RECIPES
+from lacuna.training.starting_point import StartingPoint
 from lacuna.unlearning import unlearn
 
 with job(snakemake) as log:
@@ -35,11 +35,11 @@ with job(snakemake) as log:
         options["compact"] = params.compact
     for path in inputs.get("start", []):  # a retraining from a state of the original's training
         which = "initial" if options["start"] == "theta0" else "rewind"
-        options["origin"] = Origin(**{which: load_state(path)})
+        options["origin"] = StartingPoint(**{which: load_state(path)})
     if "previous" in inputs:  # an exact oracle, to be pruned
         load_into(model, inputs["previous"])
         states = [state_of(model), load_state(inputs["rewind"]), load_state(inputs["initial"])]
-        options["origin"] = Origin(*states, load_mask(inputs["previous_mask"]))
+        options["origin"] = StartingPoint(*states, load_mask(inputs["previous_mask"]))
         options["pruner"] = build(PRUNERS[params.pruner["method"]], without_method(params.pruner))
         options["sparsity"] = w.sparsity
     with EnergyMeter(device) as meter:

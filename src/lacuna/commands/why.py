@@ -22,7 +22,7 @@ from lacuna.registry import register
 
 _TABLES = ("aggregate", "roc", "transfer", "recipes", "backdoor")
 # the rules that a key of the experiment tells what to do, beside its entries; of two that fit the first, and besides
-# `tuned`, which is told all but how to run
+# `collect_winners`, which is told all but how to run
 _OF_KEYS: dict[str, tuple[str, ...]] = {
     "metrics": ("evaluate", "aggregate"),
     "relearning": ("relearn",),
@@ -34,13 +34,13 @@ _OF_KEYS: dict[str, tuple[str, ...]] = {
     "grid.shadows.per_job": (*(rule for rule in RULES if rule.startswith("shadow_")), "population", "aggregate"),
     "grid.shadows": ("population", "aggregate"),
     # all that lies under it
-    "name": ("evaluate", *_TABLES, "figure", "tune_unlearner", "tuned"),
+    "name": ("evaluate", *_TABLES, "figure", "tune_unlearner", "collect_winners"),
     "figures": (),
     "missing": ("aggregate",),
     "device": (),
     "images": (),
     # where they lie models and cells say what they were made from, which tables and figures do not
-    "results": (*_TABLES, "figure", "tuned"),
+    "results": (*_TABLES, "figure", "collect_winners"),
     "snakemake_patches": (),
 }
 # where the labels of an axis stand, if not below `grid`
@@ -140,7 +140,7 @@ class Reruns:
         """The jobs that run this code, or whose entry of the grid names this file of data, or a folder of images
         with it."""
         found = {job for job in self.jobs if path in self._files(job)}
-        for rule, axis in (("ingest", "datasets"), ("forget", "scenarios")):
+        for rule, axis in (("ingest", "datasets"), ("choose_forget_set", "scenarios")):
             for job in (job for job in self.jobs if job.rule == rule):
                 entry = self.experiment.entry(axis, self._code.labels(rule, dict(job.wildcards))[axis])
                 if any(
@@ -154,7 +154,11 @@ class Reruns:
 
     def _of_key(self, key: str) -> set[Job]:
         """The jobs that a key of the experiment tells what to do."""
-        whole = set() if key.partition(".")[0] in HOW_TO_RUN else {job for job in self.jobs if job.rule == "tuned"}
+        whole = (
+            set()
+            if key.partition(".")[0] in HOW_TO_RUN
+            else {job for job in self.jobs if job.rule == "collect_winners"}
+        )
         for known, rules in _OF_KEYS.items():
             if f"{key}.".startswith(f"{known}."):
                 return whole | {job for job in self.jobs if job.rule in rules}

@@ -128,7 +128,7 @@ def _planned(merged: Mapping[str, Any], catalogue: Catalogue) -> Experiment:
         missing=merged.get("missing", "refuse"),
         shadows=shadows,
         tuning=tuning_of(merged, axes["scenarios"], catalogue),
-        given=merged,
+        config=merged,
     )
 
 

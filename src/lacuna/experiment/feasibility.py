@@ -468,14 +468,14 @@ def _outside(network: Any, other: Any) -> str:
 def _prune(network: Any, pruner: Any, question: Question) -> None:
     """One round of a pruner: scores, mask, a step under it, and the compacted network where it runs in one."""
     from lacuna.models.inference import copy_of, state_of
-    from lacuna.training.origin import Origin
     from lacuna.training.recipe import Recipe
+    from lacuna.training.starting_point import StartingPoint
 
     network = _as_trained(network) if pruner.structured else copy_of(network)
     state = state_of(network)
     recipe = Recipe(**{**_short(Recipe, {}), "epochs": 1, "rewind_epoch": 0, "crop": 0, "flip": False})
     short = dataclasses.replace(pruner, **_short(type(pruner), vars(pruner)))
-    origin = Origin(state, state, state)
+    origin = StartingPoint(state, state, state)
     with _failing("a round of pruning"):
         short.prune_once(network, origin, question.sparsity, recipe, _noise(question, network), seed=0)
 
@@ -525,7 +525,7 @@ def _unlearn(network: Any, question: Question, options: dict[str, Any]) -> None:
     """A short run of a method."""
     from lacuna.models.inference import state_of
     from lacuna.sparsity.mask import Mask
-    from lacuna.training.origin import Origin
+    from lacuna.training.starting_point import StartingPoint
     from lacuna.unlearning import UNLEARNERS
     from lacuna.unlearning.base import LossUnlearner, run
 
@@ -539,7 +539,7 @@ def _unlearn(network: Any, question: Question, options: dict[str, Any]) -> None:
     needed: dict[str, Any] = {} if method.oracle else {"mask": Mask.full(network)}
     if hasattr(method, "start"):  # an oracle that starts from a state of the original's training
         state = state_of(network)
-        needed["origin"] = Origin(state, state, state)
+        needed["origin"] = StartingPoint(state, state, state)
     with _failing("a short run"):
         run(method, network, _noise(question, network), seed=0, **needed, **options | _short(method, options))
 

@@ -55,6 +55,6 @@ def _twin(experiment: Experiment, oracle: str) -> str:
     labels = (f"{oracle}_{letter}" for letter in "bcdefghijklmnopqrstuvwxyz")
     free = next(label for label in labels if label not in experiment.axes["unlearners"])
     # options as the file has them: without its `start` the repetition would be one of another oracle
-    options = ((experiment.given.get("grid") or {}).get("unlearners") or {}).get(oracle) or {}
+    options = ((experiment.config.get("grid") or {}).get("unlearners") or {}).get(oracle) or {}
     options = {"method": experiment.entry("unlearners", oracle).method} | options
     return f"{free}: {{{', '.join(f'{key}: {value}' for key, value in options.items())}}}"

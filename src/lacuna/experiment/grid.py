@@ -38,7 +38,8 @@ class Experiment:
     shadows: the shadow models of every seed and state, if the grid asks for them. tables: those that not every
     experiment has, by name. tuning: how hyper-parameters are searched; None if the experiment does not say. warnings:
     sentences of which a plan should warn, once the data is known. left_out: figures that the choices of the grid and of
-    metrics leave out, with what they lack. given: the merged files as they were read, of which tuning makes an overlay.
+    metrics leave out, with what they lack. config: the merged files as they were read; tuning makes an overlay
+    of it.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Experiment:
     shadows: Shadows | None = None
     tuning: dict[str, Any] | None = None
     left_out: Mapping[str, str] = field(default_factory=dict, compare=False)
-    given: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    config: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     tables: tuple[str, ...] = ()
     warnings: list[str] = field(default_factory=list, compare=False)
     sizes: dict[tuple[str, str], Answer] = dataclasses.field(default_factory=dict)

@@ -65,7 +65,7 @@ RULES = {
     "train": Runs("train.py", _named("models", "dense", "/job.json"), _NETWORK),
     "difficulty_by_loss": Runs("difficulty_by_loss.py", _named("models", "dense/scores"), _NETWORK),
     "difficulty_held_out": Runs("difficulty_held_out.py", _named("models", "held_out_{folds}/scores"), _NETWORK),
-    "forget": Runs("forget.py", _named("splits", "forget/{scenario}", ".npz"), ("scenarios",)),
+    "choose_forget_set": Runs("choose_forget_set.py", _named("splits", "forget/{scenario}", ".npz"), ("scenarios",)),
     "prune": Runs("prune.py", _named("models", _SPARSE, "/job.json"), _PRUNE),
     "unlearn": Runs("unlearn.py", _CELL, _UNLEARN),
     "retrain": Runs("unlearn.py", _CELL, _UNLEARN),
@@ -90,7 +90,7 @@ RULES = {
     "transfer": Runs("transfer.py", _named("tables", "transfer", ".csv")),
     "figure": Runs("figure.py", _named("figures", "{figure}", ".png"), ("figures",)),
     "tune_unlearner": Runs("tune_unlearner.py", _named("tuning", "{unlearner}"), _UNLEARN, all_of=("scenarios",)),
-    "tuned": Runs("tuned.py", _named("tuning", "tuned", ".yaml")),
+    "collect_winners": Runs("collect_winners.py", _named("tuning", "tuned", ".yaml")),
 }
 # rules whose cells run without the removed filters, where their pruner says so
 _COMPACTED = {"unlearn", "retrain", "tune_unlearner"}
@@ -240,7 +240,7 @@ class Jobs:
         return self._job("prune", {**place, **at._asdict()}, "dataset model recipe seed pruner sparsity", reads)
 
     @_kept("dataset", "seed", "scenario")
-    def _forget(self, place: Mapping[str, str]) -> Job:
+    def _forget_set(self, place: Mapping[str, str]) -> Job:
         entry, data = self.experiment.entry("scenarios", place["scenario"]), self._data(place)
         reads = list(data)
         if "scores" in SCENARIOS[entry.method].needs:
@@ -250,13 +250,13 @@ class Jobs:
             else:
                 dense = self._model(own, str(State()))
                 reads.append(self._job("difficulty_by_loss", own, "dataset model recipe seed", [*data, dense]))
-        return self._job("forget", place, "dataset seed scenario", reads)
+        return self._job("choose_forget_set", place, "dataset seed scenario", reads)
 
     @_kept(*WILDCARDS)
     def _cell(self, place: Mapping[str, str]) -> Job:
         state, label = place["state"], place["unlearner"]
         names = "dataset model recipe seed scenario state unlearner"
-        reads, dense = [self._forget(place), *self._data(place)[:1]], str(State())
+        reads, dense = [self._forget_set(place), *self._data(place)[:1]], str(State())
         if label in self.experiment.axes["unprune"]:
             sparse = {**place, **State.parse(state)._asdict()}
             reads += [self._model(place, state), self._model(place, dense)]
@@ -290,7 +290,9 @@ class Jobs:
             found.append(self._job("random_init", place, training, self._data(place)))
         if "relearn" in self.needs:
             names = f"{training} scenario state unlearner"
-            found.append(self._job("relearn", place, names, [*self._data(place)[:1], self._forget(place), model, cell]))
+            found.append(
+                self._job("relearn", place, names, [*self._data(place)[:1], self._forget_set(place), model, cell])
+            )
         if "curvature" in self.needs:
             reads = [*self._data(place), model, self._model(place, str(State()))]
             found.append(self._job("curvature", place, f"{training} state", reads))
@@ -320,7 +322,7 @@ class Jobs:
     def _shadow_cell(self, place: Mapping[str, str]) -> Job:
         state, dense = place["state"], str(State())
         names = "dataset model recipe seed scenario state unlearner shadows"
-        reads = [*self._data(place)[:1], self._forget(place)]
+        reads = [*self._data(place)[:1], self._forget_set(place)]
         entry = self.experiment.entry("unlearners", place["unlearner"])
         if entry.method == "retrain_exact" and state == dense:
             return self._job("shadow_retrain_exact_dense", place, names, reads)
@@ -359,10 +361,10 @@ class Jobs:
             place, reads = {"dataset": dataset, "model": model, "recipe": recipe}, []
             for seed, scenario, state in itertools.product(tuning["seeds"], axes["scenarios"], self.experiment.states):
                 start = {**place, "seed": str(seed), "scenario": scenario}
-                reads += [self._forget(start), self._model(start, state)]
+                reads += [self._forget_set(start), self._model(start, state)]
             studies = [
                 self._job("tune_unlearner", {**place, "unlearner": label}, "dataset model recipe unlearner", reads)
                 for label, entry in axes["unlearners"].items()
                 if entry.values and label not in judges
             ]
-            self._job("tuned", place, "dataset model recipe", studies)
+            self._job("collect_winners", place, "dataset model recipe", studies)

@@ -14,23 +14,23 @@ HOW_TO_RUN = ("device", "images", "missing", "results", "snakemake_patches")
 SUFFIX = "_tuned"
 
 
-def asked_of(given: Mapping[str, Any]) -> dict[str, Any]:
+def without_how_to_run(config: Mapping[str, Any]) -> dict[str, Any]:
     """An experiment's files without how it is run: another disk or device makes nothing of it run again."""
-    return {key: value for key, value in given.items() if key not in HOW_TO_RUN}
+    return {key: value for key, value in config.items() if key not in HOW_TO_RUN}
 
 
 def with_winning_values(
-    given: Mapping[str, Any], place: Mapping[str, str], winners: Mapping[str, Mapping[str, Any]]
+    config: Mapping[str, Any], place: Mapping[str, str], winners: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
     """The experiment `<name>_tuned` on one dataset, model and recipe, with the winning values.
 
-    given: the experiment as its files have it; how it was run (`HOW_TO_RUN`) is left out. place: the labels of that
+    config: the experiment as its files have it; how it was run (`HOW_TO_RUN`) is left out. place: the labels of that
     dataset, model and recipe. winners: by label of an unlearner, the values that differ from the grid's. An entry that
     gets other values gets another label, `ft_tuned`, since a label names files; where the grid's values won, cells are
     shared.
     """
-    made = copy.deepcopy({key: value for key, value in asked_of(given).items() if key != "tuning"})
-    made["name"] = given["name"] + SUFFIX
+    made = copy.deepcopy({key: value for key, value in without_how_to_run(config).items() if key != "tuning"})
+    made["name"] = config["name"] + SUFFIX
     grid = made["grid"]
     for axis in ("dataset", "model", "recipe"):
         grid[f"{axis}s"] = {place[axis]: grid[f"{axis}s"][place[axis]]}

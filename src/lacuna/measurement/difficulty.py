@@ -15,7 +15,7 @@ from lacuna.models.init import reinitialise
 from lacuna.randomness import derive, numpy_generator
 from lacuna.training.loop import fit
 from lacuna.training.recipe import Recipe
-from lacuna.training.state import Fit
+from lacuna.training.state import TrainingResult
 
 
 def folds_of(train: np.ndarray, folds: int, seed: int, dataset: str) -> np.ndarray:
@@ -33,7 +33,7 @@ def loss_of(model: nn.Module, data: UnlearningData, part: str) -> np.ndarray:
 
 def held_out(
     model: nn.Module, recipe: Recipe, data: UnlearningData, out: Tensor, seed: int, **rest: Any
-) -> tuple[np.ndarray, Fit]:
+) -> tuple[np.ndarray, TrainingResult]:
     """Train the model from nothing on `retain` without `out`, in place; 1 − p_y of each sample of `out`, float64.
 
     out: int64 [n], indices of `retain` on its device. rest: checkpoint, log and name of `fit`.

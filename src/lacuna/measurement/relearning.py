@@ -15,7 +15,7 @@ from lacuna.fields import Count, Fraction, NonNegative, Positive, values_of
 from lacuna.models.inference import accuracy
 from lacuna.training.loop import fit
 from lacuna.training.objective import Objective
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 
 if TYPE_CHECKING:
     from lacuna.sparsity.mask import Mask
@@ -43,14 +43,14 @@ class _ToTarget(Relearning):
 
     target: NonNegative
 
-    def after_epoch(self, model: nn.Module, data: UnlearningData, work: Work) -> None:
+    def after_epoch(self, model: nn.Module, data: UnlearningData, work: LoopState) -> None:
         reached = torch.tensor([accuracy(model, data, "forget")], dtype=torch.float64)
         work.tensors["accuracy"] = torch.cat([work.tensors.get("accuracy", reached[:0]).cpu(), reached])
 
-    def done(self, work: Work) -> bool:
+    def done(self, work: LoopState) -> bool:
         return float(work.tensors["accuracy"][-1]) >= self.target
 
-    def finish(self, model: nn.Module, data: UnlearningData, work: Work) -> None:
+    def finish(self, model: nn.Module, data: UnlearningData, work: LoopState) -> None:
         work.facts |= {str(epoch): value for epoch, value in enumerate(work.tensors["accuracy"].tolist(), 1)}
 
 

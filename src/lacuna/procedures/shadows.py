@@ -42,21 +42,21 @@ from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask
 from lacuna.training.divergence import diverged
 from lacuna.training.loop import fit
-from lacuna.training.origin import Origin
 from lacuna.training.recipe import Recipe
-from lacuna.training.state import Fit
+from lacuna.training.starting_point import StartingPoint
+from lacuna.training.state import TrainingResult
 
 if TYPE_CHECKING:  # shadow originals are trained without any
     from lacuna.pruning.base import Pruner
 
 
-def one_by_one(
+def make_resumably(
     models: Iterable[int], make: Callable[[int], Arrays], output: str | Path, fingerprint: str
 ) -> dict[int, Arrays]:
     """`make(model)` for each model; a job that is stopped keeps what is done beside its output and goes on from there.
 
     fingerprint: names all that decides the result; arrays kept by any other run are made anew.
-    The caller writes the output and then calls `forget_parts`.
+    The caller writes the output and then calls `remove_parts`.
     """
     made = {}
     for model in models:
@@ -69,8 +69,8 @@ def one_by_one(
     return made
 
 
-def forget_parts(models: Iterable[int], output: str | Path) -> None:
-    """Remove what `one_by_one` kept."""
+def remove_parts(models: Iterable[int], output: str | Path) -> None:
+    """Remove what `make_resumably` kept."""
     for model in models:
         remove(shadow_beside(output, model))
 
@@ -88,7 +88,7 @@ def initialise(model: nn.Module, seed: int) -> None:
     reinitialise(model, derive(seed, "init"))
 
 
-def trained(model: nn.Module, recipe: Recipe, data: UnlearningData, seed: int, **rest: Any) -> Fit:
+def trained(model: nn.Module, recipe: Recipe, data: UnlearningData, seed: int, **rest: Any) -> TrainingResult:
     """Train a dense shadow original on `retain`, in place; the run's snapshot is the state at the rewind epoch.
 
     rest: checkpoint, log and name of `fit`.
@@ -106,14 +106,16 @@ def pruned(
     data: UnlearningData,
     seeds: tuple[int, int],
     **rest: Any,
-) -> tuple[Mask, Fit]:
+) -> tuple[Mask, TrainingResult]:
     """Prune and train a dense shadow original on `retain`, in place, through all rounds of the pruner.
 
     dense: its states at the end and at the rewind epoch; seeds: of its training, which names θ_0, and of its pruning.
     """
     final, rewind = dense
     initialise(model, seeds[0])
-    return pruner.prune(model, Origin(final, rewind, state_of(model)), sparsity, recipe, data, seed=seeds[1], **rest)
+    return pruner.prune(
+        model, StartingPoint(final, rewind, state_of(model)), sparsity, recipe, data, seed=seeds[1], **rest
+    )
 
 
 def restricted(data: UnlearningData, half: np.ndarray, where: str) -> UnlearningData:

@@ -32,7 +32,7 @@ _STARTUP = 8
 # A rate that falls, or not. The other schedules want milestones or shares that go with the number of epochs.
 _SCHEDULES = ("constant", "cosine")
 
-Judged = Literal["gone", "poisoned", "like val"]
+Judged = Literal["forgotten part", "poisoned", "like val"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,15 +53,15 @@ class Tuning:
 class Start:
     """Where a trial begins: an original model, what it may see of the data, and how the outcome is judged.
 
-    place: seed, scenario and state, for the record. judged: see `score`. gone: bool [validation images], those that
-    belong to what is forgotten. options: further ones of `unlearn` (mask, compact). seed: of the random stream.
+    place: seed, scenario and state, for the record. judged: see `score`. forgotten: bool [validation images], those of
+    the forgotten part of the label space. options: further ones of `unlearn` (mask, compact). seed: of the stream.
     """
 
     place: Mapping[str, Any]
     model: torch.nn.Module
     data: UnlearningData
     judged: Judged
-    gone: np.ndarray
+    forgotten: np.ndarray
     options: Mapping[str, Any]
     seed: int
 
@@ -74,16 +74,16 @@ def score(start: Start, model: torch.nn.Module, before: float) -> float:
     """How well a model forgot and kept, in 0..100, from forget and validation samples alone.
 
     before: the original model's validation accuracy in percent.
-    gone (a part of the label space is forgotten): mean of the validation accuracy on what is kept and the validation
-    error on what is gone. poisoned (D_f carries a trigger): mean of the validation accuracy and the error on D_f.
+    forgotten part (of the label space): mean of the validation accuracy on the other samples and the validation
+    error on those of the part. poisoned (D_f carries a trigger): mean of the validation accuracy and the error on D_f.
     like val (D_f is a sample like any other): 100 − |accuracy on D_f − validation accuracy| − what the validation
     accuracy lost against `before`, since a model that never saw D_f treats it as it treats the validation set.
     """
     labels = start.data.labels[start.data.parts["val"]].cpu().numpy()
     right = logits(model, start.data, "val").argmax(1).cpu().numpy() == labels
-    kept = 100 * float(right[~start.gone].mean())
-    if start.judged == "gone":
-        return (kept + 100 - 100 * float(right[start.gone].mean())) / 2
+    kept = 100 * float(right[~start.forgotten].mean())
+    if start.judged == "forgotten part":
+        return (kept + 100 - 100 * float(right[start.forgotten].mean())) / 2
     forget = accuracy(model, start.data, "forget")
     if start.judged == "poisoned":
         return (kept + 100 - forget) / 2

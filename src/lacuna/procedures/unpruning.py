@@ -26,9 +26,9 @@ from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask
 from lacuna.training.counting import PassCounter
-from lacuna.training.state import Fit
+from lacuna.training.state import TrainingResult
 from lacuna.unlearning import unlearn
-from lacuna.unlearning.base import Outcome, Run, change_of
+from lacuna.unlearning.base import RunOptions, Unlearned, change_of
 
 # what `reinit: random` takes of a new draw of the initialisation
 SMALL = 0.1
@@ -68,13 +68,13 @@ def unprune(
     initial: State,
     hyperparameters: Mapping[str, Any] | None = None,
     **options: Any,
-) -> Outcome:
+) -> Unlearned:
     """Un-prune around an unlearner, from a copy of `model`.
 
     method, hyperparameters: of the unlearner, as `unlearn` takes them. initial: θ_0, by state name.
     options: `mask` of the model, `pruner` and `sparsity` that it came from, `seed`, `checkpoint`, `log`, `name`, and
     the fields of `Unpruning`. A completed round is kept in a file beside the checkpoint.
-    Returns an Outcome: `model`, its `mask`, as sparse as the given one, and `fit` over all rounds with growing and
+    Returns an Unlearned: `model`, its `mask`, as sparse as the given one, and `fit` over all rounds with growing and
     pruning; `fit.facts` tells how many weights grew, how many of them are in the final mask, and how far the model is
     from the given one under its mask (`unlearning.base.change_of`).
 
@@ -83,8 +83,8 @@ def unprune(
     >>> result = unprune("ft", model, data, mask=mask, initial=theta_0, pruner=MagnitudePruning(), sparsity="0.90",
     ...                  hyperparameters={"lr": 0.1}, p=10, rounds=3)  # doctest: +SKIP
     """
-    names = {f.name for f in dataclasses.fields(Run)}
-    run = Run(**{"name": f"unprune {method}"} | {k: v for k, v in options.items() if k in names})
+    names = {f.name for f in dataclasses.fields(RunOptions)}
+    run = RunOptions(**{"name": f"unprune {method}"} | {k: v for k, v in options.items() if k in names})
     settings = build(Unpruning, {k: v for k, v in options.items() if k not in names}, "unprune")
     if run.mask is None or run.pruner is None or run.sparsity is None:
         raise LacunaError("unprune: mask, pruner and sparsity must be given: there is nothing to grow in a dense model")
@@ -110,14 +110,14 @@ class _Procedure:
     method: str
     hyperparameters: dict[str, Any]
     data: UnlearningData
-    options: Run
+    options: RunOptions
     initial: State
     model: nn.Module
     mask: Mask
-    fit: Fit = field(default_factory=Fit)
+    fit: TrainingResult = field(default_factory=TrainingResult)
     rounds: int = 0
 
-    def run(self) -> Outcome:
+    def run(self) -> Unlearned:
         kept, self.fit.facts = self.mask, {"grown": 0.0}
         store = None
         if self.options.checkpoint is not None:
@@ -146,7 +146,7 @@ class _Procedure:
             self.fit.network = compaction.compact(self.model, self.mask, self.data.images.shape[1:])
         if store is not None:
             remove(store.path)
-        return Outcome(self.model, self.mask, self.fit)
+        return Unlearned(self.model, self.mask, self.fit)
 
     def _round(self) -> None:
         number, seed = self.rounds + 1, self.options.seed
@@ -260,7 +260,7 @@ class _Store:
         procedure.mask = Mask({k.removeprefix("mask/"): v for k, v in tensors.items() if k.startswith("mask/")})
         progress = json.loads(about["progress"])
         procedure.rounds = progress.pop("rounds")
-        procedure.fit = Fit(**progress)
+        procedure.fit = TrainingResult(**progress)
 
 
 def count(mask: Mask) -> int:

@@ -20,9 +20,9 @@ from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask, Scope, Sparsity, prunable, refuse_computed
 from lacuna.sparsity.rounds import rounds_to, sparsity_of
 from lacuna.training.loop import Options, check_options, fit
-from lacuna.training.origin import Origin
 from lacuna.training.recipe import Recipe
-from lacuna.training.state import Fit
+from lacuna.training.starting_point import StartingPoint
+from lacuna.training.state import TrainingResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,27 +87,27 @@ class Pruner:
         """
         return mask.grown(drawn(magnitudes(initial, mask), generator), share, self.scope)
 
-    def start(self, origin: Origin, recipe: Recipe) -> tuple[State, int]:
+    def start(self, origin: StartingPoint, recipe: Recipe) -> tuple[State, int]:
         """The weights that training goes on from, and the epochs of the schedule that they have behind them."""
         return origin.initial, 0
 
     def prune(
         self,
         model: nn.Module,
-        origin: Origin,
+        origin: StartingPoint,
         sparsity: str | float,
         recipe: Recipe,
         data: UnlearningData,
         *,
         seed: int,
         **rest: Any,
-    ) -> tuple[Mask, Fit]:
+    ) -> tuple[Mask, TrainingResult]:
         """Turn the dense `origin` into a sparse model, in place, through all rounds. Returns mask and run.
 
         sparsity: share of weights removed, in [0, 1). The optimizer starts anew in every round; `rest` goes to
         `prune_once`. The run's cost is that of all rounds.
         """
-        earlier = Fit()
+        earlier = TrainingResult()
         for level in rounds_to(sparsity, self.rate):
             mask, run = self.prune_once(model, origin, level, recipe, data, seed=derive(seed, level), **rest)
             origin = dataclasses.replace(origin, final=state_of(model), mask=mask)
@@ -119,14 +119,14 @@ class Pruner:
     def prune_once(
         self,
         model: nn.Module,
-        origin: Origin,
+        origin: StartingPoint,
         level: str | float,
         recipe: Recipe,
         data: UnlearningData,
         *,
         seed: int,
         **options: Unpack[Options],
-    ) -> tuple[Mask, Fit]:
+    ) -> tuple[Mask, TrainingResult]:
         """One round, in place: score, remove, restart, train under the mask. Returns mask and run.
 
         level: a sparsity in [0, 1), or a round of an iterative pruner ("round03"). options: of the training, as
@@ -145,7 +145,9 @@ class Pruner:
         load_tensors(model, weights)
         return mask, self.train(model, recipe, data, mask, seed=seed, **options)
 
-    def train(self, model: nn.Module, recipe: Recipe, data: UnlearningData, mask: Mask, **options: Any) -> Fit:
+    def train(
+        self, model: nn.Module, recipe: Recipe, data: UnlearningData, mask: Mask, **options: Any
+    ) -> TrainingResult:
         """Train under the mask, in place."""
         return fit(model, recipe, data, mask=mask, **options)
 
@@ -179,7 +181,7 @@ class TrainedPruner(Pruner):
 
     restart: Literal["rewind", "lt", "finetune"] = "rewind"
 
-    def start(self, origin: Origin, recipe: Recipe) -> tuple[State, int]:
+    def start(self, origin: StartingPoint, recipe: Recipe) -> tuple[State, int]:
         if self.restart == "lt":
             return origin.initial, 0
         return (origin.rewind if self.restart == "rewind" else origin.final), recipe.rewind_epoch

@@ -21,7 +21,7 @@ from lacuna.sparsity.compaction import Compaction
 from lacuna.sparsity.mask import Mask, Scope, Sparsity, prunable, refuse_computed
 from lacuna.training.loop import fit
 from lacuna.training.recipe import Recipe
-from lacuna.training.state import Fit
+from lacuna.training.state import TrainingResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +216,9 @@ class FilterPruner(TrainedPruner):
             norms[(norms if left is None else norms.where(left, -math.inf)).argmax()] = math.inf
         return norms[:, None]
 
-    def train(self, model: nn.Module, recipe: Recipe, data: UnlearningData, mask: Mask, **options: Any) -> Fit:
+    def train(
+        self, model: nn.Module, recipe: Recipe, data: UnlearningData, mask: Mask, **options: Any
+    ) -> TrainingResult:
         if not self.compact:
             return fit(model, recipe, data, mask=mask, **options)
         mask.apply(model)

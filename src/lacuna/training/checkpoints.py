@@ -21,9 +21,9 @@ from lacuna.fields import values_of
 from lacuna.models.inference import State, load_tensors, state_of
 from lacuna.training.objective import Objective
 from lacuna.training.sgd import Sgd
-from lacuna.training.state import Fit, Work
+from lacuna.training.state import LoopState, TrainingResult
 
-# what a checkpoint keeps of a Fit, beside its snapshot
+# what a checkpoint keeps of a TrainingResult, next to its snapshot
 _PROGRESS = ("history", "seconds", "steps", "samples", "forwards", "backwards")
 
 
@@ -61,7 +61,7 @@ def signals(catch: bool) -> Iterator[list[str]]:
             signal.signal(number, handler)
 
 
-def fingerprint(model: nn.Module, objective: Objective, data: UnlearningData, work: Work, start_epoch: int) -> str:
+def fingerprint(model: nn.Module, objective: Objective, data: UnlearningData, work: LoopState, start_epoch: int) -> str:
     """Names a run by all that decides its result: a checkpoint of any other run is not resumed."""
     parts = [
         type(objective).__name__,
@@ -79,8 +79,8 @@ def save(
     fingerprint: str,
     model: nn.Module,
     optimizer: Sgd,
-    run: Fit,
-    work: Work,
+    run: TrainingResult,
+    work: LoopState,
     loss_sum: Tensor,
 ) -> None:
     tensors = {f"model/{k}": v for k, v in state_of(model).items()}
@@ -101,7 +101,7 @@ def save(
 
 
 def resume(
-    checkpoint: Checkpoint, fingerprint: str, model: nn.Module, optimizer: Sgd, run: Fit, work: Work
+    checkpoint: Checkpoint, fingerprint: str, model: nn.Module, optimizer: Sgd, run: TrainingResult, work: LoopState
 ) -> float | None:
     """Load the state of the same run, if there is one; the loss of the unfinished epoch so far."""
     if not checkpoint.path.exists():

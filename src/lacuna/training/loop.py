@@ -26,7 +26,7 @@ from lacuna.training.counting import PassCounter
 from lacuna.training.divergence import Look
 from lacuna.training.objective import Objective
 from lacuna.training.sgd import Sgd
-from lacuna.training.state import Fit, Work
+from lacuna.training.state import LoopState, TrainingResult
 from lacuna.training.steps import Steps
 
 
@@ -54,7 +54,7 @@ def fit(
     seed: int,
     mask: Mask | None = None,
     **options: Unpack[Options],
-) -> Fit:
+) -> TrainingResult:
     """Minimise `objective` on `data`, in place, keeping masked weights and their momentum at exactly 0.
 
     seed: names the random stream of order and augmentation. start_epoch: epochs of the schedule already spent (0).
@@ -70,7 +70,7 @@ def fit(
     device = next(model.parameters()).device
     noise = seeded(derive(seed, "noise"), device)
     with PassCounter(model) as counter, noise, arithmetic(objective.precision, device), own_stream(device):
-        run = _Run(model, objective, data, Work(seed, device, data.classes, mask), counter, options)
+        run = _Run(model, objective, data, LoopState(seed, device, data.classes, mask), counter, options)
         with run.bar, run.interruptible(), run.steps.forward():
             for epoch in run.epochs():
                 for draws in run.draws(epoch):
@@ -90,7 +90,7 @@ class _Run:
         model: nn.Module,
         objective: Objective,
         data: UnlearningData,
-        work: Work,
+        work: LoopState,
         counter: PassCounter,
         options: Options,
     ):
@@ -109,7 +109,7 @@ class _Run:
         passes = {s: self.data.steps(s, objective.batch_size) for s in objective.streams}
         self.per_epoch = len(objective.plan(self.start_epoch, passes))
         self.plans = {epoch: objective.plan(epoch, passes) for epoch in range(self.start_epoch, objective.epochs)}
-        self.fit = Fit(precision=objective.precision)
+        self.fit = TrainingResult(precision=objective.precision)
         if self.snapshot_epoch == self.start_epoch:
             self.fit.snapshot = state_of(model)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=work.device)
@@ -246,7 +246,7 @@ class _Run:
             "seconds": seconds,
         }
 
-    def result(self) -> Fit:
+    def result(self) -> TrainingResult:
         """The end of a run: the method's last edit, what it cost, and whether it holds."""
         self.optimizer.zero_grad()
         self.fit.execution, self.fit.why = self.steps.told()

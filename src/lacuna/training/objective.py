@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.fields import Count, Fraction, Index, NonNegative, Positive, UnitHalfOpen
 from lacuna.models.modes import Precision, autocasts
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 
 STREAMS = ("retain", "forget", "mixed")
 Schedule = Literal["constant", "multistep", "cosine", "triangular"]
@@ -78,18 +78,18 @@ class Objective:
 
     # ---- what a method may add to the loop; each does nothing unless a method says otherwise
 
-    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+    def begin(self, model: nn.Module, data: UnlearningData, work: LoopState) -> UnlearningData:
         """Before the first step: change the model or `work.mask`, fill `work.memory`; returns the data to train on.
 
         Must depend on its arguments and `work.seed` alone: a resumed run calls it again.
         """
         return data
 
-    def trainable(self, model: nn.Module, work: Work) -> set[str] | None:
+    def trainable(self, model: nn.Module, work: LoopState) -> set[str] | None:
         """Names of the parameters that move (None: all); the others, and their batch norm, stay as they are."""
         return None
 
-    def movable(self, model: nn.Module, data: UnlearningData, work: Work) -> dict[str, Tensor] | None:
+    def movable(self, model: nn.Module, data: UnlearningData, work: LoopState) -> dict[str, Tensor] | None:
         """Bool tensors by parameter name: entries that are false keep the value they have at the first step."""
         return None
 
@@ -100,26 +100,26 @@ class Objective:
         """
         return [self.streams] * max(passes.values())
 
-    def backward(self, model: nn.Module, batches: Mapping[str, Batch], work: Work) -> Tensor:
+    def backward(self, model: nn.Module, batches: Mapping[str, Batch], work: LoopState) -> Tensor:
         """Leave the gradient in the parameters; returns the loss that is shown. The default derives `loss` once."""
         loss: Tensor = self._call(self.loss, model, batches, work)
         loss.backward()
         return loss.detach()
 
-    def after_step(self, model: nn.Module, batches: Mapping[str, Batch], work: Work) -> None:
+    def after_step(self, model: nn.Module, batches: Mapping[str, Batch], work: LoopState) -> None:
         """After the weights moved and the mask was enforced; weights changed here are masked again."""
 
-    def after_epoch(self, model: nn.Module, data: UnlearningData, work: Work) -> None:
+    def after_epoch(self, model: nn.Module, data: UnlearningData, work: LoopState) -> None:
         """After the last step of an epoch."""
 
-    def done(self, work: Work) -> bool:
+    def done(self, work: LoopState) -> bool:
         """After each epoch: true ends the run before its last one. Must depend on `work.tensors` alone."""
         return False
 
-    def finish(self, model: nn.Module, data: UnlearningData, work: Work) -> None:
+    def finish(self, model: nn.Module, data: UnlearningData, work: LoopState) -> None:
         """After the last epoch: a final edit of the model or of `work.mask`."""
 
-    def _call(self, loss: Callable[..., Any], model: nn.Module, batches: Mapping[str, Batch], work: Work) -> Any:
+    def _call(self, loss: Callable[..., Any], model: nn.Module, batches: Mapping[str, Batch], work: LoopState) -> Any:
         """`loss` with what its parameters name; a stream that this step does not read is None."""
         offered = {"epoch": work.epoch, "work": work, **dict.fromkeys(self.streams), **batches}
         half = autocasts(self.precision, work.device)

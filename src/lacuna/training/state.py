@@ -16,7 +16,7 @@ from lacuna.sparsity.mask import Mask
 
 
 @dataclass
-class Work:
+class LoopState:
     """What a run carries from step to step.
 
     memory: whatever `begin` made (a teacher, a saliency mask). tensors: state that changes from step to step and
@@ -39,7 +39,7 @@ class Work:
 
 
 @dataclass
-class Fit:
+class TrainingResult:
     """What a run did: one history row per epoch, seconds of the method alone, steps and samples seen, snapshot.
 
     forwards, backwards: passes through the network and its copies; validation is not counted.
@@ -72,6 +72,6 @@ class Fit:
         self.backwards += int(cost["backwards"])
 
 
-def seed_noise(work: Work) -> None:
+def seed_noise(work: LoopState) -> None:
     """What the network draws by itself (dropout) starts as at the beginning of the step."""
     seed_streams(work.noise, work.device)

@@ -16,7 +16,7 @@ from lacuna.training.captured import Captured, Compiled
 from lacuna.training.counting import PassCounter
 from lacuna.training.objective import STREAMS, Objective
 from lacuna.training.sgd import Sgd
-from lacuna.training.state import Work, seed_noise
+from lacuna.training.state import LoopState, seed_noise
 
 # runs of fewer steps end before a graph has paid for itself
 _WORTH = 50
@@ -31,7 +31,7 @@ class Steps:
         objective: Objective,
         data: UnlearningData,
         optimizer: Sgd,
-        work: Work,
+        work: LoopState,
         name: str,
     ):
         self.model, self.objective, self.data = model, objective, data

@@ -11,19 +11,20 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lacuna.data.batches import UnlearningData
-    from lacuna.unlearning.base import Outcome, Unlearner
+    from lacuna.unlearning.base import Unlearned, Unlearner
 
 UNLEARNERS: Registry[type[Unlearner]] = Registry("lacuna.unlearning.methods", "unlearner", __path__[0] + "/methods")
 
 
-def unlearn(method: str, model: nn.Module, data: UnlearningData, **options: Any) -> Outcome:
+def unlearn(method: str, model: nn.Module, data: UnlearningData, **options: Any) -> Unlearned:
     """Unlearn `data.parts["forget"]` from a copy of `model`.
 
     method: a name in UNLEARNERS. data: what to retain and to forget (`UnlearningData.from_tensors(...)`).
     options: `mask` (Mask, kept at exactly 0), `compact` (bool, work on the network without the filters that the mask
-    wholly removes), `seed` (int), `checkpoint`, `log`, `origin` (`lacuna.training.origin.Origin`: states of the
-    original's own training, where `retrain` starts), and the method's hyper-parameters.
-    Returns an Outcome: the new `model`, its `mask`, and `fit` (seconds, steps, samples, history).
+    wholly removes), `seed` (int), `checkpoint`, `log`, `origin`
+    (`lacuna.training.starting_point.StartingPoint`: states of the original's own training, where `retrain` starts),
+    and the method's hyper-parameters.
+    Returns an Unlearned: the new `model`, its `mask`, and `fit` (seconds, steps, samples, history).
 
     Raises LacunaError for an unknown method or hyper-parameter, a value out of range, a model or mask that the data or
     the method do not fit, or a diverged run.
@@ -40,5 +41,5 @@ def unlearn(method: str, model: nn.Module, data: UnlearningData, **options: Any)
     """
     # by name, so that the code digest of one method's cells does not hang on every other method
     base = importlib.import_module("lacuna.unlearning.base")
-    outcome: Outcome = base.run(UNLEARNERS[method], model, data, **options)
+    outcome: Unlearned = base.run(UNLEARNERS[method], model, data, **options)
     return outcome

@@ -24,14 +24,14 @@ from lacuna.training.checkpoints import Checkpoint
 from lacuna.training.counting import PassCounter
 from lacuna.training.loop import fit
 from lacuna.training.objective import Objective
-from lacuna.training.origin import Origin
-from lacuna.training.state import Fit
+from lacuna.training.starting_point import StartingPoint
+from lacuna.training.state import TrainingResult
 
 BatchNorm = Literal["train", "frozen"]
 
 
 @dataclass
-class Run:
+class RunOptions:
     """What a method is given beside model and data; see `unlearn` for the meaning of each."""
 
     mask: Mask | None = None
@@ -42,25 +42,25 @@ class Run:
     name: str = "unlearning"
     pruner: Any = None
     sparsity: str | float | None = None
-    origin: Origin | None = None
+    origin: StartingPoint | None = None
     # the names of the hyper-parameters that the caller gave, defaults or not
     asked: frozenset[str] = frozenset()
 
 
 @dataclass
-class Outcome:
+class Unlearned:
     """The unlearned model, its mask, and what the run did; origin: where an oracle of its own came from."""
 
     model: nn.Module
     mask: Mask | None
-    fit: Fit = field(default_factory=Fit)
-    origin: Origin | None = None
+    fit: TrainingResult = field(default_factory=TrainingResult)
+    origin: StartingPoint | None = None
 
     def __repr__(self) -> str:
         mask = "no mask" if self.mask is None else f"a mask of sparsity {self.mask.sparsity:.4g}"
         size = sum(p.numel() for p in self.model.parameters())
         run = f"{self.fit.steps} steps, {self.fit.samples} samples, {self.fit.seconds:.3g} s"
-        return f"Outcome({type(self.model).__name__} of {size} parameters, {mask}; {run})"
+        return f"Unlearned({type(self.model).__name__} of {size} parameters, {mask}; {run})"
 
 
 class Unlearner:
@@ -89,10 +89,10 @@ class Unlearner:
         the first job, and at the start of every run.
         """
 
-    def prepare(self, model: nn.Module, run: Run) -> None:
+    def prepare(self, model: nn.Module, run: RunOptions) -> None:
         """What must be done to the whole network, in place, before filters are taken out of it."""
 
-    def run(self, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
+    def run(self, model: nn.Module, data: UnlearningData, run: RunOptions) -> Unlearned:
         raise NotImplementedError
 
     def describe(self, facts: Mapping[str, float]) -> str:
@@ -118,7 +118,7 @@ class LossUnlearner(Objective, Unlearner):
         """Epochs of the schedule that the weights have behind them."""
         return 0
 
-    def run(self, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
+    def run(self, model: nn.Module, data: UnlearningData, run: RunOptions) -> Unlearned:
         done = fit(
             model,
             self,
@@ -130,7 +130,7 @@ class LossUnlearner(Objective, Unlearner):
             log=run.log,
             name=run.name,
         )
-        return Outcome(model, done.mask, done)
+        return Unlearned(model, done.mask, done)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,11 +142,11 @@ class EditUnlearner(Unlearner):
 
     reads: ClassVar[str] = "nothing"
 
-    def edit(self, model: nn.Module, data: UnlearningData, run: Run) -> dict[str, float] | None:
+    def edit(self, model: nn.Module, data: UnlearningData, run: RunOptions) -> dict[str, float] | None:
         """Change the model in place; masked weights must stay 0. May return facts about the edit."""
         raise NotImplementedError
 
-    def run(self, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
+    def run(self, model: nn.Module, data: UnlearningData, run: RunOptions) -> Unlearned:
         start = time.perf_counter()
         with PassCounter(model) as passes, seeded(derive(run.seed, "noise"), next(model.parameters()).device):
             facts = self.edit(model, data, run)
@@ -156,16 +156,18 @@ class EditUnlearner(Unlearner):
             raise Diverged(f"{run.name}: a weight is not finite after the edit; try a weaker one")
         if not answers_finite(model, data):
             raise Diverged(f"{run.name}: a logit is not finite after the edit; try a weaker one")
-        done = Fit(seconds=seconds, samples=passes.samples, forwards=passes.forwards, backwards=passes.backwards)
+        done = TrainingResult(
+            seconds=seconds, samples=passes.samples, forwards=passes.forwards, backwards=passes.backwards
+        )
         done.facts |= facts or {}
-        return Outcome(model, run.mask, done)
+        return Unlearned(model, run.mask, done)
 
 
-def run(method: type[Unlearner], model: nn.Module, data: UnlearningData, **options: Any) -> Outcome:
-    """Run a method class on a copy of `model`; options are Run's fields and the method's hyper-parameters."""
-    names = {f.name for f in dataclasses.fields(Run)} - {"asked"}
+def run(method: type[Unlearner], model: nn.Module, data: UnlearningData, **options: Any) -> Unlearned:
+    """Run a method class on a copy of `model`; options are RunOptions' fields and the method's hyper-parameters."""
+    names = {f.name for f in dataclasses.fields(RunOptions)} - {"asked"}
     hyperparameters = {k: v for k, v in options.items() if k not in names}
-    run = Run(
+    run = RunOptions(
         **{"name": method.name} | {k: v for k, v in options.items() if k in names}, asked=frozenset(hyperparameters)
     )
     unlearner = build(method, hyperparameters, method.name)
@@ -184,15 +186,15 @@ def run(method: type[Unlearner], model: nn.Module, data: UnlearningData, **optio
     return outcome
 
 
-def _check_kinds(unlearner: Unlearner, model: nn.Module, data: UnlearningData, run: Run) -> None:
+def _check_kinds(unlearner: Unlearner, model: nn.Module, data: UnlearningData, run: RunOptions) -> None:
     """Refuse what is no network, data or mask, and a network whose weights are computed from others."""
     mask = Mask({}) if run.mask is None else run.mask
-    origin = Origin() if run.origin is None else run.origin
+    origin = StartingPoint() if run.origin is None else run.origin
     kinds: dict[str, tuple[Any, type, str]] = {
         "model": (model, nn.Module, "a torch.nn.Module"),
         "data": (data, UnlearningData, "lacuna.UnlearningData, as from_tensors makes it"),
         "mask": (mask, Mask, "lacuna.Mask({name: bool tensor}), or None"),
-        "origin": (origin, Origin, "lacuna.training.origin.Origin(initial=...), or None"),
+        "origin": (origin, StartingPoint, "lacuna.training.starting_point.StartingPoint(initial=...), or None"),
     }
     for what, (value, kind, allowed) in kinds.items():
         if not isinstance(value, kind):
@@ -239,7 +241,7 @@ def _check_answer(model: nn.Module, data: UnlearningData) -> None:
         )
 
 
-def _report(unlearner: Unlearner, before: nn.Module, outcome: Outcome, run: Run) -> None:
+def _report(unlearner: Unlearner, before: nn.Module, outcome: Unlearned, run: RunOptions) -> None:
     """Add how far the model moved to the facts of a run, and log one line about all that it did.
 
     The facts of `change_of`; an oracle has none: where it starts says nothing. The untouched model is not flagged as
@@ -258,7 +260,7 @@ def _report(unlearner: Unlearner, before: nn.Module, outcome: Outcome, run: Run)
         run.log(f"{run.name}: {'; '.join(parts)}")
 
 
-def _course(done: Fit) -> str:
+def _course(done: TrainingResult) -> str:
     """From which loss to which, by the means of the first and the last epoch."""
     return f", loss {done.history[0]['loss']:.4f} → {done.history[-1]['loss']:.4f}" if done.history else ""
 
@@ -289,7 +291,7 @@ def change_of(before: nn.Module, after: nn.Module, mask: Mask | None) -> tuple[d
     return {"changed": float(changed), "relative_change": relative, "unchanged": float(same)}, words
 
 
-def _compacted(unlearner: Unlearner, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
+def _compacted(unlearner: Unlearner, model: nn.Module, data: UnlearningData, run: RunOptions) -> Unlearned:
     """Run a method on the network without its removed filters; the outcome is the whole network again."""
     if run.mask is None:
         raise LacunaError("compact: nothing can be taken out of a network without a mask; allowed: false, or a mask")
@@ -302,4 +304,4 @@ def _compacted(unlearner: Unlearner, model: nn.Module, data: UnlearningData, run
     compaction.expand(outcome.model, model)
     mask = run.mask if outcome.mask is None else compaction.whole_mask(outcome.mask, run.mask)
     outcome.fit.mask, outcome.fit.network = mask, outcome.model.eval()
-    return Outcome(model, mask, outcome.fit)
+    return Unlearned(model, mask, outcome.fit)

@@ -12,7 +12,7 @@ from lacuna.data.batches import Batch, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Index, Positive
 from lacuna.models.anatomy import classifier
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import LossUnlearner
 
 _SEQUENCES = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -83,11 +83,11 @@ class LastBlocks(LossUnlearner):
         names = [name for name, _ in model.named_modules()]
         return set(names[names.index(found[-1 - self.k][0]) :])
 
-    def trainable(self, model: nn.Module, work: Work) -> set[str]:
+    def trainable(self, model: nn.Module, work: LoopState) -> set[str]:
         moving = self.moving(model)
         return {name for name, _ in model.named_parameters() if name.rpartition(".")[0] in moving}
 
-    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+    def begin(self, model: nn.Module, data: UnlearningData, work: LoopState) -> UnlearningData:
         moving = self.trainable(model, work)
         still = [p for name, p in model.named_parameters() if name not in moving and p.requires_grad]
         for parameter in still:
@@ -95,6 +95,6 @@ class LastBlocks(LossUnlearner):
         work.memory["still"] = still
         return data
 
-    def finish(self, model: nn.Module, data: UnlearningData, work: Work) -> None:
+    def finish(self, model: nn.Module, data: UnlearningData, work: LoopState) -> None:
         for parameter in work.memory["still"]:
             parameter.requires_grad_(True)

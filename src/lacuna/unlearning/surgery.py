@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Count, Positive
-from lacuna.training.state import Work, seed_noise
+from lacuna.training.state import LoopState, seed_noise
 from lacuna.unlearning.base import LossUnlearner
 from lacuna.unlearning.methods.rl import RandomLabels
 
@@ -57,7 +57,7 @@ class Surgery(LossUnlearner):
                 "allowed: longest, or batches equal"
             )
 
-    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+    def begin(self, model: nn.Module, data: UnlearningData, work: LoopState) -> UnlearningData:
         keep = {id(weight): kept for weight, kept in work.mask.pairs(model)} if work.mask is not None else {}
         work.memory["kept"] = [(p, keep.get(id(p))) for p in model.parameters() if p.requires_grad]
         return data
@@ -70,7 +70,7 @@ class Surgery(LossUnlearner):
         return [("forget", "retain")] * (max(both) if self.epoch_of == "longest" else both[0])
 
     def losses(
-        self, model: nn.Module, forget: Batch | None, retain: Batch | None, mixed: Batch | None, work: Work
+        self, model: nn.Module, forget: Batch | None, retain: Batch | None, mixed: Batch | None, work: LoopState
     ) -> tuple[Tensor, Tensor]:
         """L_f and L_r with the labels that were drawn for this step, from one forward pass."""
         x = torch.cat([batch.x for batch in (forget, retain, mixed) if batch is not None])
@@ -84,7 +84,7 @@ class Surgery(LossUnlearner):
         l_f, l_r = sums[0] / n[0], sums[1] / n[1]
         return -l_f if self.forget_loss == "ascent" else l_f, l_r
 
-    def backward(self, model: nn.Module, batches: Mapping[str, Batch], work: Work) -> Tensor:
+    def backward(self, model: nn.Module, batches: Mapping[str, Batch], work: LoopState) -> Tensor:
         read = [batches[stream] for stream in self.streams if stream in batches]
         work.memory["forgotten"] = torch.cat([batch.forgotten for batch in read])
         work.memory["labels"] = torch.cat([self.labels(batch) for batch in read])
@@ -102,12 +102,12 @@ class Surgery(LossUnlearner):
         return torch.where(batch.forgotten, RandomLabels(exclude_true=self.exclude_true).draw(batch), batch.y)
 
     @staticmethod
-    def present(work: Work) -> Tensor:
+    def present(work: LoopState) -> Tensor:
         """Whether the step's batch holds a sample of D_f and of D_r, bool [2]."""
         forgotten = work.memory["forgotten"]
         return torch.stack([forgotten.any(), ~forgotten.all()])
 
-    def derive(self, l_f: Tensor, l_r: Tensor, work: Work) -> None:
+    def derive(self, l_f: Tensor, l_r: Tensor, work: LoopState) -> None:
         """Leave d in the parameters' gradients, 0 where the mask is."""
         raise NotImplementedError
 
@@ -119,11 +119,11 @@ class GradientSurgery(Surgery):
     A step whose d is 0 is moved by momentum and weight decay alone; the run tells how many there were.
     """
 
-    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+    def begin(self, model: nn.Module, data: UnlearningData, work: LoopState) -> UnlearningData:
         work.tensors["still"] = torch.zeros((), dtype=torch.int64, device=work.device)
         return super().begin(model, data, work)
 
-    def finish(self, model: nn.Module, data: UnlearningData, work: Work) -> None:
+    def finish(self, model: nn.Module, data: UnlearningData, work: LoopState) -> None:
         super().finish(model, data, work)
         if still := int(work.tensors["still"]):
             work.facts["steps_without_direction"] = float(still)
@@ -133,11 +133,11 @@ class GradientSurgery(Surgery):
         why = "their batches lack a sample of D_f or of D_r, or the gradients cancel"
         return f"warning: d is 0 in {still:,.0f} steps: {why}" if still else ""
 
-    def combine(self, g_f: Tensor, g_r: Tensor, l_f: Tensor, l_r: Tensor, work: Work) -> Tensor:
+    def combine(self, g_f: Tensor, g_r: Tensor, l_f: Tensor, l_r: Tensor, work: LoopState) -> Tensor:
         """d from the gradients of L_f and L_r, flat vectors that are 0 on masked weights."""
         raise NotImplementedError
 
-    def derive(self, l_f: Tensor, l_r: Tensor, work: Work) -> None:
+    def derive(self, l_f: Tensor, l_r: Tensor, work: LoopState) -> None:
         kept = work.memory["kept"]
         g_f = _gradient(l_f, kept, retain_graph=True)
         g_r = _gradient(l_r, kept)
@@ -152,11 +152,11 @@ class GradientSurgery(Surgery):
 class LossWeighting(Surgery):
     """One backward pass of a weighted loss; the weights follow what the steps did to the losses."""
 
-    def weighted(self, l_f: Tensor, l_r: Tensor, work: Work) -> Tensor:
+    def weighted(self, l_f: Tensor, l_r: Tensor, work: LoopState) -> Tensor:
         """The loss to derive."""
         raise NotImplementedError
 
-    def derive(self, l_f: Tensor, l_r: Tensor, work: Work) -> None:
+    def derive(self, l_f: Tensor, l_r: Tensor, work: LoopState) -> None:
         work.memory["losses"] = l_f.detach(), l_r.detach()
         self.weighted(l_f, l_r, work).backward()
         for p, keep in work.memory["kept"]:
@@ -164,7 +164,7 @@ class LossWeighting(Surgery):
                 p.grad.mul_(keep)
 
     @torch.no_grad()
-    def losses_now(self, model: nn.Module, batches: Mapping[str, Batch], work: Work) -> tuple[Tensor, Tensor]:
+    def losses_now(self, model: nn.Module, batches: Mapping[str, Batch], work: LoopState) -> tuple[Tensor, Tensor]:
         """L_f and L_r of this step's batches again, for the weights as they are now; batch norm is left as it is.
 
         The same function as before the step: the same augmented samples, labels and dropout, normalised by the
@@ -218,7 +218,7 @@ def log(loss: Tensor) -> Tensor:
     return (loss + NEGLIGIBLE).log()
 
 
-def adam(work: Work, name: str, gradient: Tensor, lr: float, decay: float, counts: Tensor | bool = True) -> None:
+def adam(work: LoopState, name: str, gradient: Tensor, lr: float, decay: float, counts: Tensor | bool = True) -> None:
     """One step of Adam (0.9, 0.999, 1e-8; decay added to the gradient) on work.tensors[name], moments beside it.
 
     counts: bool []; where it is false nothing changes.

@@ -71,7 +71,7 @@ def test_only_what_was_made_is_named() -> None:
         "cells that are not in them: 2, see missing.csv",
         "figures: results/figures/x/",
     ]
-    assert made("x", {"tuned"}, ["results/tuning/x/tuned.yaml"], 0).splitlines() == [
+    assert made("x", {"collect_winners"}, ["results/tuning/x/tuned.yaml"], 0).splitlines() == [
         "values found: results/tuning/x/tuned.yaml",
         "to run with them: snakemake --profile profiles/local --cores all --configfile results/tuning/x/tuned.yaml",
     ]

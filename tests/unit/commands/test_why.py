@@ -107,7 +107,7 @@ RICH_GRID = {
     "unprune": [{"unlearner": "ga"}],
 }
 RICH = {"grid": RICH_GRID, "tuning": {"seeds": [7]}, "transfer": {"targets": {"other": {"method": "digits"}}}}
-TOLD = {"aggregate", "transfer", "figure", "tuned"}
+TOLD = {"aggregate", "transfer", "figure", "collect_winners"}
 
 
 @pytest.mark.parametrize(
@@ -116,14 +116,14 @@ TOLD = {"aggregate", "transfer", "figure", "tuned"}
         ("device", set()),
         ("snakemake_patches", set()),
         ("missing", {"aggregate", "figure"}),
-        ("figures", {"tuned"}),
-        ("metrics", {"evaluate", "aggregate", "figure", "tuned"}),
+        ("figures", {"collect_winners"}),
+        ("metrics", {"evaluate", "aggregate", "figure", "collect_winners"}),
         ("results", TOLD),
         ("name", TOLD | {"evaluate", "tune_unlearner"}),
         ("grid.seeds", TOLD),
         ("grid.sparsities", TOLD | {"tune_unlearner"}),
         ("grid.unprune.unprune.ga.p10.r3", {"unprune", "relearn", "evaluate", "probe", *TOLD}),
-        ("transfer.targets.other", {"ingest", "split", "probe", "transfer", "tuned", "figure"}),
+        ("transfer.targets.other", {"ingest", "split", "probe", "transfer", "collect_winners", "figure"}),
     ],
 )
 def test_keys_of_an_experiment_with_everything(told, key, rules):

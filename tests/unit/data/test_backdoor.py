@@ -15,7 +15,7 @@ from lacuna.data.batches import Augment, UnlearningData
 from lacuna.data.datasets.npz import Npz
 from lacuna.data.forget import forget_split
 from lacuna.data.scenarios.backdoor import PoisonedSamples
-from lacuna.data.scenarios.base import Known
+from lacuna.data.scenarios.base import DatasetFacts
 from lacuna.data.scenarios.whole_class import WholeClass
 from lacuna.data.splits import split
 from lacuna.errors import LacunaError
@@ -210,7 +210,7 @@ def test_any_dataset_takes_one_and_mistakes_inside_are_named():
 
 def known(parts, backdoor=PUBLISHED):
     poisoned = np.isin(np.arange(len(Y)), parts["poisoned"])
-    return Known(backdoor.labels(Y, parts["poisoned"]), 3, poisoned=poisoned)
+    return DatasetFacts(backdoor.labels(Y, parts["poisoned"]), 3, poisoned=poisoned)
 
 
 def test_scenario_forgets_exactly_the_poisoned():

@@ -16,7 +16,7 @@ from lacuna.data.datasets.digits import Digits
 from lacuna.data.datasets.npz import Npz
 from lacuna.data.forget import forget_split
 from lacuna.data.images import Images
-from lacuna.data.scenarios.base import Known
+from lacuna.data.scenarios.base import DatasetFacts
 from lacuna.data.scenarios.indices import Indices
 from lacuna.data.scenarios.random_fraction import RandomFraction
 from lacuna.data.scenarios.subclass import Subclass
@@ -344,7 +344,7 @@ def test_unusable_file_is_refused_with_its_name(tmp_path, make, said):
 
 Y = np.concatenate([np.repeat([0, 1, 2], [40, 25, 5]), np.repeat([0, 1, 2], 4)])
 TRAIN = 70
-KNOWN = Known(Y, 3)
+KNOWN = DatasetFacts(Y, 3)
 
 
 @given(
@@ -465,7 +465,7 @@ def test_random_fraction_draws_every_sample_alike():
 def test_empty_part_is_refused_by_name(scenario, y, part):
     base = split(Y, TRAIN, 0, "d")
     with pytest.raises(LacunaError, match=f"^scenario 'mine' of dataset 'd' leaves no image in '{part}'; allowed: at"):
-        forget_split(base, Known(y, 3), scenario, 0, "d", "mine")
+        forget_split(base, DatasetFacts(y, 3), scenario, 0, "d", "mine")
 
 
 def test_scenario_checks_the_number_of_classes():
@@ -491,7 +491,7 @@ FINE = KNOWN.y * 2 + np.arange(len(Y)) % 2  # two finer classes in each
 
 def test_subclass_leaves_training_and_test_and_its_class_stays():
     base = split(Y, TRAIN, 0, "d")
-    known = Known(Y, 3, FINE)
+    known = DatasetFacts(Y, 3, FINE)
     parts = forget_split(base, known, Subclass(super_class=1, fine_class=3), 0, "d", "sub")
     of = FINE == 3
     assert parts["forget"].tolist() == [i for i in base["train"] if of[i]]
@@ -505,7 +505,7 @@ def test_subclass_of_another_class_is_refused_with_the_right_one():
     with pytest.raises(
         LacunaError, match=r"^subclass: no training image of class 0 is of fine class 3; allowed: super_class 1$"
     ):
-        forget_split(base, Known(Y, 3, FINE), Subclass(super_class=0, fine_class=3), 0, "d", "sub")
+        forget_split(base, DatasetFacts(Y, 3, FINE), Subclass(super_class=0, fine_class=3), 0, "d", "sub")
     with pytest.raises(LacunaError, match="the dataset has no finer labels"):
         forget_split(base, KNOWN, Subclass(super_class=0, fine_class=0), 0, "d", "sub")
 
@@ -571,7 +571,7 @@ def test_listed_images_are_forgotten(tmp_path, name, content):
         base = split(Y, TRAIN, seed, "d")
         expected = sorted({2, 5, 30} - set(base["val"]))
         if expected:
-            parts = forget_split(base, Known(Y, 3, train=TRAIN), scenario, seed, "d", "list")
+            parts = forget_split(base, DatasetFacts(Y, 3, train=TRAIN), scenario, seed, "d", "list")
             assert parts["forget"].tolist() == expected
             assert not set(parts["retain"]) & {2, 5, 30}
         assert scenario.remark(base["train"]).startswith(f"{3 - len(expected)} of 3 indices left out")
@@ -628,4 +628,4 @@ def test_listed_test_image_is_refused(tmp_path):
     with pytest.raises(
         LacunaError, match=rf"index {TRAIN} is out of range; allowed: 0 to {TRAIN - 1}, training images"
     ):
-        forget_split(base, Known(Y, 3, train=TRAIN), scenario, 0, "d", "list")
+        forget_split(base, DatasetFacts(Y, 3, train=TRAIN), scenario, 0, "d", "list")

@@ -166,7 +166,7 @@ def test_a_recipe_touches_what_follows_it(tree):
 
 def test_a_scenario_touches_its_own_forget_sets(tree):
     assert tree.labels("data/scenarios/random_fraction.py") == {"random"}
-    assert tree.rules("data/scenarios/random_fraction.py") == {"forget", "tune_unlearner"}
+    assert tree.rules("data/scenarios/random_fraction.py") == {"choose_forget_set", "tune_unlearner"}
 
 
 def test_a_metric_touches_evaluations_alone(tree):
@@ -202,7 +202,7 @@ def test_what_takes_filters_out_touches_compact_states_alone(tree):
     touched = tree.touched(lambda text: text + ONE_MORE, "src/lacuna/sparsity/compaction.py")
     assert {rule for rule, _ in touched} >= {"unlearn", "retrain", "prune"}
     assert tree.labels("sparsity/compaction.py") == {"filter_taylor"}
-    assert not {"train", "evaluate", "forget"} & {rule for rule, _ in touched}
+    assert not {"train", "evaluate", "choose_forget_set"} & {rule for rule, _ in touched}
 
 
 @pytest.mark.parametrize("file", ["artifacts/records.py", "experiment/config.py", "commands/verify.py"])
@@ -254,7 +254,7 @@ def test_an_exact_retraining_of_shadow_models_reads_no_other(tree, known):
     """It trains anew and prunes then: nothing of the dense one is kept to start from."""
     _, jobs = planned(tree.folder, EXPERIMENT, known)
     exact = [reads for job, reads in jobs.reads.items() if job.rule == "shadow_retrain_exact"]
-    assert exact and {job.rule for reads in exact for job in reads} == {"ingest", "forget"}
+    assert exact and {job.rule for reads in exact for job in reads} == {"ingest", "choose_forget_set"}
 
 
 def test_a_new_file_of_a_registry_touches_nothing(tree):

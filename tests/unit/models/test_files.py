@@ -13,8 +13,8 @@ from lacuna.sparsity.compaction import compact
 from lacuna.sparsity.files import load_mask
 from lacuna.training.checkpoints import Checkpoint
 from lacuna.training.loop import fit
-from lacuna.training.origin import Origin
 from lacuna.training.recipe import Recipe
+from lacuna.training.starting_point import StartingPoint
 
 
 def test_state_comes_back_bit_for_bit(tmp_path):
@@ -76,7 +76,7 @@ def test_versions_of_modules_survive_a_file_a_checkpoint_and_a_compaction(tmp_pa
     assert same(state(load_into(versioned(), tmp_path / "model.safetensors")), state(model))
     mask = PRUNERS["filter_l2"]().find_mask(model, "0.50", data(), seed=0)
     assert compact(model, mask, (1, 6, 6)).conv2.out_channels == 3
-    origin = Origin(state(model), state(model), state(model))
+    origin = StartingPoint(state(model), state(model), state(model))
     recipe = Recipe(epochs=1, rewind_epoch=0, batch_size=32, crop=0, flip=False)
     PRUNERS["omp"]().prune(model, origin, "0.5", recipe, data(), seed=0)
     checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", every=0)

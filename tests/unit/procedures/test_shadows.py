@@ -13,7 +13,7 @@ from lacuna.experiment.shadow_plan import Shadows, half_of, models_of
 from lacuna.fields import build
 from lacuna.models.inference import logits, state_of
 from lacuna.predictions import margin
-from lacuna.procedures.shadows import answers, forget_parts, one_by_one, pool_arrays, pruned, restricted, trained
+from lacuna.procedures.shadows import answers, make_resumably, pool_arrays, pruned, remove_parts, restricted, trained
 from lacuna.pruning.omp import MagnitudePruning
 from lacuna.training.recipe import Recipe
 
@@ -191,21 +191,21 @@ def maker(calls, stop_at=None):
 def test_a_stopped_job_goes_on_where_it_was(tmp_path):
     calls, output = [], tmp_path / "4-7.npz"
     with pytest.raises(Stopped):
-        one_by_one(range(4, 8), maker(calls, stop_at=6), output, "a run")
+        make_resumably(range(4, 8), maker(calls, stop_at=6), output, "a run")
     assert calls == [4, 5]
-    made = one_by_one(range(4, 8), maker(calls), output, "a run")
+    made = make_resumably(range(4, 8), maker(calls), output, "a run")
     assert calls == [4, 5, 6, 7]
     assert {i: arrays["value"].tolist() for i, arrays in made.items()} == {i: [i] * 3 for i in range(4, 8)}
-    forget_parts(range(4, 8), output)
+    remove_parts(range(4, 8), output)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_another_run_kept_or_what_is_damaged_is_made_anew(tmp_path):
     calls, output = [], tmp_path / "0-1.npz"
-    one_by_one(range(2), maker(calls), output, "a run")
-    one_by_one(range(2), maker(calls), output, "another run")
+    make_resumably(range(2), maker(calls), output, "a run")
+    make_resumably(range(2), maker(calls), output, "another run")
     assert calls == [0, 1, 0, 1]
     part = next(path for path in tmp_path.iterdir() if "1" in path.name)
     part.write_bytes(part.read_bytes()[:-1])
-    one_by_one(range(2), maker(calls), output, "another run")
+    make_resumably(range(2), maker(calls), output, "another run")
     assert calls == [0, 1, 0, 1, 1]

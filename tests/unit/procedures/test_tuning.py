@@ -13,7 +13,7 @@ from tiny import data, network
 
 from lacuna.errors import LacunaError
 from lacuna.experiment.config import load
-from lacuna.experiment.overlay import HOW_TO_RUN, as_yaml, asked_of, with_winning_values
+from lacuna.experiment.overlay import HOW_TO_RUN, as_yaml, with_winning_values, without_how_to_run
 from lacuna.fields import resolve, schema_of
 from lacuna.procedures import tuning
 from lacuna.procedures.tuning import VISIBLE, Axis, Start, Tuning, proposed, score, space_of, tune
@@ -34,10 +34,10 @@ def blind(source):
     return dataclasses.replace(source, parts={part: source.parts[part] for part in VISIBLE})
 
 
-def start(source=None, model=None, judged="like val", gone=None, number=0):
+def start(source=None, model=None, judged="like val", forgotten=None, number=0):
     source = source or blind(data())
-    gone = np.zeros(len(source.parts["val"]), bool) if gone is None else gone
-    return Start({"seed": number}, model or network(), source, judged, gone, {}, number)
+    forgotten = np.zeros(len(source.parts["val"]), bool) if forgotten is None else forgotten
+    return Start({"seed": number}, model or network(), source, judged, forgotten, {}, number)
 
 
 def search(tmp_path, method="ft", values=FT, trials=4, starts=None, log=lambda line: None, seed=0, fingerprint="a"):
@@ -219,15 +219,15 @@ def judged(answers, labels, judged, before=100.0, forgotten=None):
     source = data()
     source = dataclasses.replace(source, images=x, labels=torch.as_tensor(labels), parts=parts, classes=3)
     gone = np.isin(labels[:6], [] if forgotten is None else [forgotten])
-    return score(start(source, judged=judged, gone=gone), Saying(answers), before)
+    return score(start(source, judged=judged, forgotten=gone), Saying(answers), before)
 
 
 def test_score_of_a_forgotten_part_of_the_label_space():
     """Full marks for the kept classes known and the forgotten one never answered; half for either alone."""
     labels = [0, 0, 1, 1, 2, 2, 2, 2, 2, 2]
-    assert judged([0, 0, 1, 1, 0, 1, 2, 2, 2, 2], labels, "gone", forgotten=2) == 100
-    assert judged([0, 0, 1, 1, 2, 2, 2, 2, 2, 2], labels, "gone", forgotten=2) == 50
-    assert judged([1, 1, 0, 0, 2, 0, 2, 2, 2, 2], labels, "gone", forgotten=2) == 25
+    assert judged([0, 0, 1, 1, 0, 1, 2, 2, 2, 2], labels, "forgotten part", forgotten=2) == 100
+    assert judged([0, 0, 1, 1, 2, 2, 2, 2, 2, 2], labels, "forgotten part", forgotten=2) == 50
+    assert judged([1, 1, 0, 0, 2, 0, 2, 2, 2, 2], labels, "forgotten part", forgotten=2) == 25
 
 
 def test_score_of_a_sample_like_any_other():
@@ -273,7 +273,7 @@ def test_overlay_is_the_experiment_with_the_winning_values(tmp_path, known):
     before = loaded(tmp_path, known, BASE)
     place = {"dataset": "more", "model": "resnet8", "recipe": "short"}
     made = with_winning_values(
-        before.given, place, {"ft": {"lr": 0.123, "schedule": "cosine"}, "slow": {"lr": 2e-7}, "slow_tuned": {}}
+        before.config, place, {"ft": {"lr": 0.123, "schedule": "cosine"}, "slow": {"lr": 2e-7}, "slow_tuned": {}}
     )
     after = loaded(tmp_path, known, as_yaml(made, "found by a search\nof two lines"))
     assert after.name == "mine_tuned" and list(after.axes["datasets"]) == ["more"] and after.tuning is None
@@ -296,10 +296,10 @@ def test_how_a_search_was_run_is_no_part_of_what_it_found(tmp_path, known):
     """No path of a machine in its overlay, and nothing of it runs again on another disk or device."""
     how = {"device": "cpu", "images": "host", "missing": "allow", "results": "/scratch/me", "snakemake_patches": []}
     assert set(how) == set(HOW_TO_RUN)
-    given = loaded(tmp_path, known, BASE | how).given
+    given = loaded(tmp_path, known, BASE | how).config
     place = {"dataset": "more", "model": "resnet8", "recipe": "short"}
-    assert not set(how) & {*with_winning_values(given, place, {}), *asked_of(given)}
-    assert asked_of(given) == asked_of(loaded(tmp_path, known, BASE).given)
+    assert not set(how) & {*with_winning_values(given, place, {}), *without_how_to_run(given)}
+    assert without_how_to_run(given) == without_how_to_run(loaded(tmp_path, known, BASE).config)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from lacuna.pruning.criteria.random import random
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask
 from lacuna.training.loop import fit
-from lacuna.training.origin import Origin
 from lacuna.training.recipe import Recipe
+from lacuna.training.starting_point import StartingPoint
 
 RECIPE = Recipe(
     epochs=3, rewind_epoch=1, lr=0.1, batch_size=16, schedule="multistep", milestones=(2,), crop=1, flip=False
@@ -39,7 +39,7 @@ def dense():
     model = network()
     initial = state(model)
     run = fit(model, RECIPE, SOURCE, seed=0, snapshot_epoch=RECIPE.rewind_epoch)
-    return Origin(state(model), run.snapshot, initial)
+    return StartingPoint(state(model), run.snapshot, initial)
 
 
 def prune(dense, pruner, sparsity="0.70", recipe=RECIPE, seed=0, model=None, **options):
@@ -126,7 +126,7 @@ def test_random_scores_are_uniform():
 @pytest.mark.parametrize("pruner", ONE_SHOT)
 def test_linear_weights_are_pruned_on_request_but_never_the_classifier(pruner):
     model = Deep()
-    both = Origin(state(model), state(model), state(model))
+    both = StartingPoint(state(model), state(model), state(model))
     names = {}
     for include in (False, True):
         _, mask, _, _ = prune(both, pruner, recipe=without_training(), model=model, include_linear=include)

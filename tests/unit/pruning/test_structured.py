@@ -23,8 +23,8 @@ from lacuna.randomness import derive
 from lacuna.sparsity.channels import channels
 from lacuna.sparsity.mask import Mask
 from lacuna.training.loop import fit
-from lacuna.training.origin import Origin
 from lacuna.training.recipe import Recipe
+from lacuna.training.starting_point import StartingPoint
 
 SHAPE = (1, 6, 6)
 SOURCE = data(augment=Augment(1))
@@ -290,7 +290,7 @@ def dense():
     model = resnet().double()
     initial = state(model)
     run = fit(model, RECIPE, SOURCE, seed=0, snapshot_epoch=RECIPE.rewind_epoch)
-    return Origin(state(model), run.snapshot, initial)
+    return StartingPoint(state(model), run.snapshot, initial)
 
 
 @pytest.mark.parametrize("groups", ["coupled", "layer"])

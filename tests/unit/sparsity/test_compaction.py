@@ -21,7 +21,7 @@ from lacuna.pruning.criteria.magnitude import magnitude
 from lacuna.sparsity.channels import channels
 from lacuna.sparsity.compaction import Compaction, compact
 from lacuna.sparsity.mask import Mask
-from lacuna.training.origin import Origin
+from lacuna.training.starting_point import StartingPoint
 from lacuna.unlearning import UNLEARNERS, unlearn
 
 SHAPE = (1, 6, 6)
@@ -309,7 +309,7 @@ def test_unlearning_compacted_is_unlearning_masked(method, coupled):
     mask = drawn(model, 0.5, coupled=coupled)
     more = options(method, seed=3, mask=mask, epochs=3, lr=0.02)
     if method == "retrain":  # from a θ_0 of the whole network
-        more["origin"] = Origin(initial=state(resnet(seed=5)))
+        more["origin"] = StartingPoint(initial=state(resnet(seed=5)))
     # weight decay moves the dead weights of a masked network, which nothing reads
     assert UNLEARNERS[method].weight_decay > 0 and UNLEARNERS[method].momentum > 0
     whole = unlearn(method, model, SOURCE, **more)

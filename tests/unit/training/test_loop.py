@@ -36,9 +36,9 @@ from lacuna.training.recipe import Recipe
 from lacuna.training.recipes import RECIPES
 from lacuna.training.recipes.fast import Fast
 from lacuna.training.sgd import Sgd
-from lacuna.training.state import Fit
+from lacuna.training.state import TrainingResult
 from lacuna.unlearning import UNLEARNERS
-from lacuna.unlearning.base import EditUnlearner, LossUnlearner, Run
+from lacuna.unlearning.base import EditUnlearner, LossUnlearner, RunOptions
 from lacuna.unlearning.methods.famo import FAMO
 
 QUICK = {"epochs": 3, "lr": 0.1, "batch_size": 16, "schedule": "cosine", "milestones": (), "crop": 1, "flip": False}
@@ -441,7 +441,7 @@ def test_an_edit_after_which_nothing_is_answered_is_noticed():
                     p.fill_(1e30)
 
     with pytest.raises(LacunaError, match=r"^mine: a logit is not finite after the edit; try a weaker one$"):
-        Blown().run(network(), SOURCE, Run(name="mine"))
+        Blown().run(network(), SOURCE, RunOptions(name="mine"))
 
 
 # ---- one sample in a batch -------------------------------------------------------------------------------------------
@@ -599,8 +599,8 @@ def test_a_run_that_fails_leaves_no_counter_behind():
 
 
 def test_an_earlier_run_adds_to_the_cost():
-    run = Fit(seconds=1.0, steps=2, samples=3, forwards=4, backwards=5)
-    run.add(vars(Fit(seconds=10.0, steps=20, samples=30, forwards=40, backwards=50)))
+    run = TrainingResult(seconds=1.0, steps=2, samples=3, forwards=4, backwards=5)
+    run.add(vars(TrainingResult(seconds=10.0, steps=20, samples=30, forwards=40, backwards=50)))
     assert (run.seconds, run.steps, run.samples, run.forwards, run.backwards) == (11, 22, 33, 44, 55)
 
 

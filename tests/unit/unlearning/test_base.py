@@ -25,8 +25,8 @@ from lacuna.sparsity.mask import Mask
 from lacuna.training.checkpoints import Checkpoint
 from lacuna.training.loop import fit
 from lacuna.training.objective import Objective
-from lacuna.training.origin import Origin
 from lacuna.training.recipe import Recipe
+from lacuna.training.starting_point import StartingPoint
 from lacuna.unlearning import UNLEARNERS, base, unlearn
 from lacuna.unlearning.methods import retrain, retrain_exact
 from lacuna.unlearning.methods.l1_sparse import L1Sparse
@@ -537,7 +537,7 @@ def origin_of(epochs=1):
     model = network(seed=4)
     initial = state(model)
     done = fit(model, Recipe(epochs=2, batch_size=16, crop=1, flip=False), SOURCE, seed=7, snapshot_epoch=epochs)
-    return Origin(state(model), done.snapshot, initial)
+    return StartingPoint(state(model), done.snapshot, initial)
 
 
 def test_sparse_retraining_starts_from_the_original_s_own_initialisation(trained, entered):
@@ -569,11 +569,11 @@ def test_retraining_without_an_origin_is_fresh_unless_a_start_is_asked_for(train
     for start, needed in (("theta0", "initial"), ("rewind", "rewind")):
         said = (
             rf"^retrain.start: {start} starts from a state of the original's training, and none is given; "
-            rf"allowed with: origin=Origin\({needed}=...\); or start='fresh'$"
+            rf"allowed with: origin=StartingPoint\({needed}=...\); or start='fresh'$"
         )
         other = {"initial": "rewind", "rewind": "initial"}[needed]
         for mask in (None, half(trained)):
-            for origin in (None, Origin(**{other: state(trained)})):
+            for origin in (None, StartingPoint(**{other: state(trained)})):
                 with pytest.raises(LacunaError, match=said):
                     unlearn("retrain", trained, SOURCE, start=start, mask=mask, origin=origin, **options("retrain"))
 
@@ -581,9 +581,10 @@ def test_retraining_without_an_origin_is_fresh_unless_a_start_is_asked_for(train
 def test_retraining_refuses_a_start_of_another_network_or_beyond_the_schedule(trained):
     for wrong in (network(widths=(3, 6)), nn.Linear(2, 2)):
         with pytest.raises(LacunaError, match=r"^retrain.origin: initial is a state of another architecture; allowed:"):
-            unlearn("retrain", trained, SOURCE, origin=Origin(initial=state(wrong)), **options("retrain"))
+            unlearn("retrain", trained, SOURCE, origin=StartingPoint(initial=state(wrong)), **options("retrain"))
     with pytest.raises(
-        LacunaError, match=r"^origin: a OrderedDict is not allowed; allowed: lacuna.training.origin.Origin"
+        LacunaError,
+        match=r"^origin: a OrderedDict is not allowed; allowed: lacuna.training.starting_point.StartingPoint",
     ):
         unlearn("retrain", trained, SOURCE, origin=trained.state_dict(), **options("retrain"))
     late = options("retrain") | {"rewind_epoch": 2}
@@ -740,5 +741,5 @@ def test_look_at_the_answer_changes_nothing():
 def test_outcome_is_shown_in_one_line():
     shown = repr(unlearn("ft", network(), SOURCE, epochs=1, batch_size=16, mask=half(network())))
     assert re.fullmatch(
-        r"Outcome\(\w+ of \d+ parameters, a mask of sparsity 0\.5\d*; \d+ steps, \d+ samples, .* s\)", shown
+        r"Unlearned\(\w+ of \d+ parameters, a mask of sparsity 0\.5\d*; \d+ steps, \d+ samples, .* s\)", shown
     )

@@ -21,7 +21,7 @@ from lacuna.errors import LacunaError
 from lacuna.fields import build
 from lacuna.training.checkpoints import Checkpoint
 from lacuna.training.loop import fit
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning.base import LossUnlearner
 from lacuna.unlearning.methods.eupmu import EUPMU
@@ -261,7 +261,7 @@ def test_opposite_gradients_cancel():
 def probe(name, model, given, mask=None, **options):
     """The method, its work and the batches of its first step, as the loop would hand them to it."""
     unlearner = method(name, **options)
-    work = Work(7, torch.device("cpu"), given.classes, mask)
+    work = LoopState(7, torch.device("cpu"), given.classes, mask)
     work.lr = unlearner.lr
     model.train()
     if unlearner.freezes_batchnorm:
@@ -720,7 +720,7 @@ def test_weights_follow_only_losses_that_the_batch_holds(name, variant, lacks):
 
 def test_fast_variant_looks_past_a_batch_without_retain_samples():
     unlearner = method("eupmu_fast", beta=0.1, weight_init=1.0)
-    work = Work(0, torch.device("cpu"), 3)
+    work = LoopState(0, torch.device("cpu"), 3)
     work.tensors["lambda"] = torch.tensor(1.0)
     weights = []
     for loss, here, work.lr in ((0.0, False, 0.3), (0.5, True, 0.1), (0.0, False, 0.3), (0.9, True, 0.2)):
@@ -890,7 +890,7 @@ def test_released_variant_is_adam_on_differences_of_logarithms():
 
 def test_released_fast_variant_divides_both_weights_by_their_sum():
     unlearner = method("eupmu_fast", variant="released", beta=1.0)
-    work = Work(0, torch.device("cpu"), 3)
+    work = LoopState(0, torch.device("cpu"), 3)
     work.memory["forgotten"] = torch.tensor([True, False])
     for weight, expected in ((3.0, (2.0 + 3 * 0.5) / 4), (-3.0, 2.0)):
         work.tensors = {"lambda": torch.tensor(weight)}
@@ -921,7 +921,7 @@ def test_adam_is_adam(dtype):
 
 def test_fast_variant_compares_with_the_next_batch():
     unlearner = method("eupmu_fast", beta=0.1, weight_init=1.0)
-    work = Work(0, torch.device("cpu"), 3)
+    work = LoopState(0, torch.device("cpu"), 3)
     work.tensors["lambda"] = torch.tensor(1.0)
     work.memory["forgotten"] = torch.tensor([True, False])
     retain = [0.5, 0.6, 0.3]
@@ -965,7 +965,7 @@ def test_famo_gives_weight_to_the_loss_that_falls_more_slowly(slow):
 def look_at(kept):
     """FAMO after one step that left this share of L_f (0) and of L_r (1)."""
     unlearner = method("famo")
-    work = Work(0, torch.device("cpu"), 3)
+    work = LoopState(0, torch.device("cpu"), 3)
     work.tensors["w"] = torch.zeros(2, dtype=torch.float64)
     work.memory |= {"losses": vector([2.0, 0.7]).unbind(), "forgotten": torch.tensor([True, False])}
     now = [work.memory["losses"][i] * kept[i] for i in (0, 1)]

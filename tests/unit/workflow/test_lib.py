@@ -137,7 +137,7 @@ def test_unlearners_by_method(study):
 
 def test_the_values_that_a_search_finds_do_not_hang_on_the_disk_or_the_device(study):
     (one, *_), (other, *_) = study(), study(device="auto", images="host", results="/scratch/me", missing="allow")
-    assert one.given == other.given and set(one.given) == {"name", "figures", "grid"}
+    assert one.config == other.config and set(one.config) == {"name", "figures", "grid"}
 
 
 def test_code_of_a_job_is_that_of_its_entries(study):
@@ -223,7 +223,7 @@ def outputs_of(paths: Paths):
     made = {
         "ingest": [at("data", "images.safetensors"), at("data", "meta.json")],
         "split": [at("splits", "split.npz")],
-        "forget": [at("splits", "forget/{scenario}.npz")],
+        "choose_forget_set": [at("splits", "forget/{scenario}.npz")],
         "train": [at("models", f"dense/{name}") for name in ("model.safetensors", "initial.safetensors", "job.json")],
         "prune": [at("models", f"{{pruner}}-{{sparsity}}/{name}") for name in ("model.safetensors", "job.json")],
         "shadow_train": [at("shadows", f"dense/{{shadows}}.{suffix}") for suffix in ("safetensors", "json")],

@@ -20,7 +20,7 @@ from lacuna.randomness import derive
 from lacuna.sparsity.files import save_mask
 from lacuna.sparsity.mask import Mask
 from lacuna.training.divergence import diverged
-from lacuna.unlearning.base import Outcome
+from lacuna.unlearning.base import Unlearned
 
 if TYPE_CHECKING:
     from lacuna.artifacts.contents import Meta
@@ -64,7 +64,7 @@ def network_facts(network: torch.nn.Module, data: UnlearningData) -> dict[str, f
 
 def write_cell(
     snakemake: Any,
-    outcome: Outcome,
+    outcome: Unlearned,
     data: UnlearningData,
     meta: Meta,
     device: torch.device,

@@ -24,7 +24,7 @@ from lacuna.errors import LacunaError
 from lacuna.models.modes import arithmetic_told
 from lacuna.training.checkpoints import Checkpoint
 from lacuna.training.recipe import Recipe
-from lacuna.training.state import Fit
+from lacuna.training.state import TrainingResult
 
 if TYPE_CHECKING:
     from lacuna.artifacts.contents import Job, Meta
@@ -105,7 +105,7 @@ def machine() -> dict[str, Any]:
 OF_MANY = {"arithmetic": None, "execution": None, "execution_note": ""}
 
 
-def write_job(snakemake: Any, path: str, fit: Fit, device: torch.device, seed: int, **more: Any) -> None:
+def write_job(snakemake: Any, path: str, fit: TrainingResult, device: torch.device, seed: int, **more: Any) -> None:
     """What happened: cost of the method alone, hyper-parameters, seed, device, versions, commit.
 
     Written last: it names the content of the job's other files, by which each of them is known.

@@ -14,7 +14,7 @@ from lacuna.experiment.catalogue import Catalogue
 from lacuna.experiment.code_digest import code_digest
 from lacuna.experiment.grid import Experiment
 from lacuna.experiment.jobs import RULES, Code, options
-from lacuna.experiment.overlay import asked_of
+from lacuna.experiment.overlay import without_how_to_run
 from lacuna.fields import build
 from lacuna.registry import Registry
 
@@ -44,7 +44,7 @@ class JobParams:
             for axis, entries in experiment.axes.items()
             if axis != "targets"
         }
-        self.given = asked_of(experiment.given)
+        self.config = without_how_to_run(experiment.config)
         # the oracles and their twins
         self.retrained = {*experiment.oracles, *experiment.twins}
         self._built: dict[tuple[str, str], Any] = {}

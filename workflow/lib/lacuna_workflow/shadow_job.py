@@ -18,11 +18,11 @@ from lacuna.data.batches import UnlearningData
 from lacuna.experiment.shadow_plan import half_of, models_of
 from lacuna.fields import build
 from lacuna.models.files import new_model
-from lacuna.procedures.shadows import forget_parts, one_by_one, restricted
+from lacuna.procedures.shadows import make_resumably, remove_parts, restricted
 from lacuna.randomness import derive
 from lacuna.training.checkpoints import Checkpoint
 from lacuna.training.recipes import RECIPES
-from lacuna.training.state import Fit
+from lacuna.training.state import TrainingResult
 
 
 class Shadow(NamedTuple):
@@ -67,16 +67,16 @@ class ShadowJob:
 
         what = [dict(self.snakemake.params.items()), self.streams, self.data.fingerprint(), made_from]
         fingerprint = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-        return one_by_one(self.halves, one, output, fingerprint)
+        return make_resumably(self.halves, one, output, fingerprint)
 
     def close(self, made: dict[int, Arrays]) -> None:
         """After the output is written: job.json beside it, and no debris."""
         seconds = {number: float(arrays["seconds"]) for number, arrays in made.items()}
-        fit = Fit(seconds=sum(seconds.values()))
+        fit = TrainingResult(seconds=sum(seconds.values()))
         first = next(iter(self.streams.values()))
         about = {"seconds_per_model": seconds, "random_streams": self.streams}
         write_job(self.snakemake, self.snakemake.output.job, fit, self.device, first, **OF_MANY, **about)
-        forget_parts(made, self.snakemake.output[0])
+        remove_parts(made, self.snakemake.output[0])
 
 
 def packed(made: dict[int, Arrays]) -> Arrays:

@@ -154,8 +154,8 @@ class RunTargets:
                 if once(target, seed):
                     yield "split", place | {"dataset": target}, False
                 yield "probe", place | {"target": target}, f"{folder}/probe/{target}.json" in results
-            if once(dataset, seed, scenario, "forget"):
-                yield "forget", place, False
+            if once(dataset, seed, scenario, "forget set"):
+                yield "choose_forget_set", place, False
                 entry = self.experiment.entry("scenarios", scenario)
                 if "scores" in SCENARIOS[entry.method].needs:
                     by = "held_out" if "folds" in entry.values else "by_loss"

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lacuna.data.scenarios.base import Known, Scenario
+from lacuna.data.scenarios.base import DatasetFacts, Scenario
 from lacuna.registry import register
 
 
@@ -25,7 +25,7 @@ class PoisonedSamples(Scenario):
     def share(self, meta: Mapping[str, Any]) -> float:
         return float(meta["poisoned"])
 
-    def forget(self, train: np.ndarray, known: Known, rng: np.random.Generator) -> np.ndarray:
-        assert known.poisoned is not None
-        triggered: np.ndarray = train[known.poisoned[train]]
+    def forget(self, train: np.ndarray, facts: DatasetFacts, rng: np.random.Generator) -> np.ndarray:
+        assert facts.poisoned is not None
+        triggered: np.ndarray = train[facts.poisoned[train]]
         return triggered

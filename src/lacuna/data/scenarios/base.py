@@ -11,7 +11,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Known:
+class DatasetFacts:
     """What is known of every image of a dataset, training images first; None: nobody knows it.
 
     y: int64 [n] labels in 0..classes-1. fine: int64 [n], labels of a second, finer level. scores: float [n], how hard
@@ -30,20 +30,25 @@ class Known:
 class Scenario:
     """Which training samples form D_f; the options are dataclass fields.
 
-    needs: what it reads of `Known` beside the labels: fine, scores, poisoned.
+    needs: what it reads of `DatasetFacts` besides the labels: fine, scores, poisoned.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "gone" in vars(cls):  # its name in 0.1: without a word, no test sample would be left out any more
+            raise TypeError(f"{cls.__name__}.gone is called forgotten_test")
 
     def files(self) -> list[Path]:
         """The user's files that it reads; a plan asks for their content (`user_files.content_of_files`)."""
         return []
 
-    def forget(self, train: np.ndarray, known: Known, rng: np.random.Generator) -> np.ndarray:
+    def forget(self, train: np.ndarray, facts: DatasetFacts, rng: np.random.Generator) -> np.ndarray:
         """The dataset indices to forget, out of `train`, in any order."""
         raise NotImplementedError
 
-    def gone(self, test: np.ndarray, known: Known) -> np.ndarray:
+    def forgotten_test(self, test: np.ndarray, facts: DatasetFacts) -> np.ndarray:
         """The test indices that belong to the forgotten part of the label space; none unless a scenario says so."""
         return test[:0]
 

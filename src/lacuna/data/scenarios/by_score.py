@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from lacuna.data.scenarios.base import Known, Scenario
+from lacuna.data.scenarios.base import DatasetFacts, Scenario
 from lacuna.fields import Bound, Fraction, Text
 from lacuna.registry import register
 
@@ -29,10 +29,10 @@ class ByScore(Scenario):
 
     needs: ClassVar[tuple[str, ...]] = ("scores",)
 
-    def ranked(self, train: np.ndarray, known: Known, sign: float) -> np.ndarray:
+    def ranked(self, train: np.ndarray, facts: DatasetFacts, sign: float) -> np.ndarray:
         """The `fraction` of `train` with the highest sign · score."""
-        assert known.scores is not None
-        order = np.argsort(-sign * known.scores[train], kind="stable")
+        assert facts.scores is not None
+        order = np.argsort(-sign * facts.scores[train], kind="stable")
         return train[order[: round(self.fraction * len(train))]]
 
 
@@ -54,8 +54,8 @@ class Memorised(ByScore):
     def share(self, meta: Mapping[str, Any]) -> float:
         return self.fraction
 
-    def forget(self, train: np.ndarray, known: Known, rng: np.random.Generator) -> np.ndarray:
-        return self.ranked(train, known, 1.0)
+    def forget(self, train: np.ndarray, facts: DatasetFacts, rng: np.random.Generator) -> np.ndarray:
+        return self.ranked(train, facts, 1.0)
 
 
 @register("hardest")
@@ -72,5 +72,5 @@ class Hardest(ByScore):
 
     pick: Literal["highest", "lowest"] = "highest"
 
-    def forget(self, train: np.ndarray, known: Known, rng: np.random.Generator) -> np.ndarray:
-        return self.ranked(train, known, 1.0 if self.pick == "highest" else -1.0)
+    def forget(self, train: np.ndarray, facts: DatasetFacts, rng: np.random.Generator) -> np.ndarray:
+        return self.ranked(train, facts, 1.0 if self.pick == "highest" else -1.0)

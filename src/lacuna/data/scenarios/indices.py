@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lacuna.artifacts.files import NOT_AN_NPZ
-from lacuna.data.scenarios.base import Known, Scenario
+from lacuna.data.scenarios.base import DatasetFacts, Scenario
 from lacuna.data.user_files import regular
 from lacuna.errors import LacunaError
 from lacuna.fields import Text
@@ -36,9 +36,9 @@ class Indices(Scenario):
     def files(self) -> list[Path]:
         return [Path(self.path)]
 
-    def forget(self, train: np.ndarray, known: Known, rng: np.random.Generator) -> np.ndarray:
+    def forget(self, train: np.ndarray, facts: DatasetFacts, rng: np.random.Generator) -> np.ndarray:
         index = self.read()
-        images = len(known.y) if known.train is None else known.train
+        images = len(facts.y) if facts.train is None else facts.train
         if (high := int(index.max())) >= images:
             raise LacunaError(f"{self.path}: index {high} is out of range; allowed: 0 to {images - 1}, training images")
         return np.intersect1d(index, train)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lacuna.data.scenarios.base import Known, Scenario
+from lacuna.data.scenarios.base import DatasetFacts, Scenario
 from lacuna.fields import Fraction
 from lacuna.registry import register
 
@@ -26,5 +26,5 @@ class RandomFraction(Scenario):
     def share(self, meta: Mapping[str, Any]) -> float:
         return self.fraction
 
-    def forget(self, train: np.ndarray, known: Known, rng: np.random.Generator) -> np.ndarray:
+    def forget(self, train: np.ndarray, facts: DatasetFacts, rng: np.random.Generator) -> np.ndarray:
         return rng.permutation(train)[: round(self.fraction * len(train))]

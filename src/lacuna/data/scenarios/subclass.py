@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lacuna.data.scenarios.base import Known, Scenario
+from lacuna.data.scenarios.base import DatasetFacts, Scenario
 from lacuna.errors import LacunaError
 from lacuna.fields import Index
 from lacuna.registry import register
@@ -28,19 +28,19 @@ class Subclass(Scenario):
     fine_class: Index
     needs: ClassVar[tuple[str, ...]] = ("fine",)
 
-    def forget(self, train: np.ndarray, known: Known, rng: np.random.Generator) -> np.ndarray:
-        chosen = self._of(train, known)
+    def forget(self, train: np.ndarray, facts: DatasetFacts, rng: np.random.Generator) -> np.ndarray:
+        chosen = self._of(train, facts)
         if not len(chosen):
-            assert known.fine is not None
-            there = np.unique(known.y[known.fine == self.fine_class]).tolist()
+            assert facts.fine is not None
+            there = np.unique(facts.y[facts.fine == self.fine_class]).tolist()
             raise LacunaError(
                 f"subclass: no training image of class {self.super_class} is of fine class {self.fine_class}; "
                 f"allowed: super_class {', '.join(map(str, there)) or 'of a fine class that has images'}"
             )
         return chosen
 
-    def gone(self, test: np.ndarray, known: Known) -> np.ndarray:
-        return self._of(test, known)
+    def forgotten_test(self, test: np.ndarray, facts: DatasetFacts) -> np.ndarray:
+        return self._of(test, facts)
 
     def check(self, meta: Mapping[str, Any], where: str) -> None:
         for key, level in (("super_class", "classes"), ("fine_class", "fine")):
@@ -50,8 +50,8 @@ class Subclass(Scenario):
                     f"(the dataset has {meta[level]} of them)"
                 )
 
-    def _of(self, index: np.ndarray, known: Known) -> np.ndarray:
-        if known.fine is None:
+    def _of(self, index: np.ndarray, facts: DatasetFacts) -> np.ndarray:
+        if facts.fine is None:
             raise LacunaError("subclass: the dataset has no finer labels; allowed: one that has them")
-        members: np.ndarray = index[(known.y[index] == self.super_class) & (known.fine[index] == self.fine_class)]
+        members: np.ndarray = index[(facts.y[index] == self.super_class) & (facts.fine[index] == self.fine_class)]
         return members

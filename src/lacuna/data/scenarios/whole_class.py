@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from lacuna.data.scenarios.base import Known, Scenario
+from lacuna.data.scenarios.base import DatasetFacts, Scenario
 from lacuna.errors import LacunaError
 from lacuna.fields import Bound, Index
 from lacuna.registry import register
@@ -29,11 +29,11 @@ class WholeClass(Scenario):
         """The labels, be it one or several."""
         return self.forget_class if isinstance(self.forget_class, tuple) else (self.forget_class,)
 
-    def forget(self, train: np.ndarray, known: Known, rng: np.random.Generator) -> np.ndarray:
-        return train[np.isin(known.y[train], self.forgotten)]
+    def forget(self, train: np.ndarray, facts: DatasetFacts, rng: np.random.Generator) -> np.ndarray:
+        return train[np.isin(facts.y[train], self.forgotten)]
 
-    def gone(self, test: np.ndarray, known: Known) -> np.ndarray:
-        return test[np.isin(known.y[test], self.forgotten)]
+    def forgotten_test(self, test: np.ndarray, facts: DatasetFacts) -> np.ndarray:
+        return test[np.isin(facts.y[test], self.forgotten)]
 
     def share(self, meta: Mapping[str, Any]) -> float:
         # as if all classes had the same number of samples

@@ -11,7 +11,7 @@ from lacuna.data.batches import Batch, UnlearningData
 from lacuna.fields import Count, Positive, Share
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import LossUnlearner, register
 from lacuna.unlearning.distillation import divergence, probabilities, taught, teacher_of
 
@@ -35,7 +35,7 @@ class BadTeacher(LossUnlearner):
     retain_share: Share = 0.3
     temperature: Positive = 1.0
 
-    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+    def begin(self, model: nn.Module, data: UnlearningData, work: LoopState) -> UnlearningData:
         work.memory["competent"] = teacher_of(model)
         incompetent = teacher_of(model)
         reinitialise(incompetent, derive(work.seed, "incompetent teacher"))
@@ -46,10 +46,10 @@ class BadTeacher(LossUnlearner):
         # in the stored order, for data that is not shuffled
         return replace(data, parts={**data.parts, "retain": retain[drawn.sort().values.to(retain.device)]})
 
-    def loss(self, model: nn.Module, mixed: Batch, work: Work) -> Tensor:
+    def loss(self, model: nn.Module, mixed: Batch, work: LoopState) -> Tensor:
         return divergence(self.target(mixed, work), model(mixed.x), self.temperature)
 
-    def target(self, batch: Batch, work: Work) -> Tensor:
+    def target(self, batch: Batch, work: LoopState) -> Tensor:
         """The mix of the teachers' probabilities, [n, classes]."""
         good, bad = (taught(work.memory[who], batch.x) for who in ("competent", "incompetent"))
         return probabilities(torch.where(batch.forgotten[:, None], bad, good), self.temperature)

@@ -14,7 +14,7 @@ from lacuna.fields import Count, NonNegative, Positive
 from lacuna.models.anatomy import classifier as classifier
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import LossUnlearner, register
 
 
@@ -35,13 +35,13 @@ class BoundaryExpand(LossUnlearner):
     batch_size: Count = 64
     weight_decay: NonNegative = 0.0
 
-    def loss(self, model: nn.Module, forget: Batch, work: Work) -> Tensor:
+    def loss(self, model: nn.Module, forget: Batch, work: LoopState) -> Tensor:
         return cross_entropy(model(forget.x), torch.full_like(forget.y, work.memory["shadow"]))
 
     def check(self, model: nn.Module) -> None:
         classifier(model)
 
-    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+    def begin(self, model: nn.Module, data: UnlearningData, work: LoopState) -> UnlearningData:
         name, layer = classifier(model)
         work.memory |= {"shadow": layer.out_features, "mask": work.mask}
         generator = torch.Generator().manual_seed(derive(work.seed, "shadow class"))
@@ -58,7 +58,7 @@ class BoundaryExpand(LossUnlearner):
             work.mask = Mask({n: torch.cat([k, ones[n]]) if n in ones else k for n, k in kept.items()})
         return data
 
-    def finish(self, model: nn.Module, data: UnlearningData, work: Work) -> None:
+    def finish(self, model: nn.Module, data: UnlearningData, work: LoopState) -> None:
         _, layer = classifier(model)
         _replace(layer, {key: p[: work.memory["shadow"]].clone() for key, p in layer.named_parameters()})
         work.mask = work.memory["mask"]

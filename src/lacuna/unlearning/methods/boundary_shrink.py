@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.fields import Count, NonNegative, Positive
 from lacuna.gradients.whole import evaluating
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import LossUnlearner, register
 
 
@@ -39,7 +39,7 @@ class BoundaryShrink(LossUnlearner):
     def loss(self, model: nn.Module, forget: Batch) -> Tensor:
         return cross_entropy(model(forget.x), forget.y)
 
-    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+    def begin(self, model: nn.Module, data: UnlearningData, work: LoopState) -> UnlearningData:
         dtype = next(model.parameters()).dtype
         with evaluating(model):
             batches = data.plain_batches("forget", self.batch_size, dtype)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lacuna.fields import UnitHalfOpen
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import register
 from lacuna.unlearning.surgery import GradientSurgery, ratio
 
@@ -29,7 +29,7 @@ class CAGrad(GradientSurgery):
 
     c: UnitHalfOpen = 0.5
 
-    def combine(self, g_f: Tensor, g_r: Tensor, l_f: Tensor, l_r: Tensor, work: Work) -> Tensor:
+    def combine(self, g_f: Tensor, g_r: Tensor, l_f: Tensor, l_r: Tensor, work: LoopState) -> Tensor:
         g_0 = (g_f + g_r) / 2
         radius = self.c * g_0.norm()
         g_w = g_r + self.weight(g_f, g_r, g_0, radius) * (g_f - g_r)

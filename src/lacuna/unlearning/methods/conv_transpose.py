@@ -13,7 +13,7 @@ from lacuna.fields import Count, Positive
 from lacuna.models.anatomy import computed_weights, weights
 from lacuna.sparsity.mask import Mask
 from lacuna.training.objective import Schedule
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import register
 from lacuna.unlearning.methods.ft import FineTuning
 
@@ -38,7 +38,7 @@ class ConvTranspose(FineTuning):
     def check(self, model: nn.Module) -> None:
         kernels(model)
 
-    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+    def begin(self, model: nn.Module, data: UnlearningData, work: LoopState) -> UnlearningData:
         work.mask = transpose(model, work.mask)
         return data
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.fields import Count, NonNegative, Positive
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import LossUnlearner, register
 from lacuna.unlearning.distillation import divergence, probabilities, taught, teacher_of
 
@@ -30,11 +30,11 @@ class Delete(LossUnlearner):
     batch_size: Count = 128
     weight_decay: NonNegative = 0.0
 
-    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+    def begin(self, model: nn.Module, data: UnlearningData, work: LoopState) -> UnlearningData:
         work.memory["teacher"] = teacher_of(model)
         return data
 
-    def loss(self, model: nn.Module, forget: Batch, work: Work) -> Tensor:
+    def loss(self, model: nn.Module, forget: Batch, work: LoopState) -> Tensor:
         return divergence(self.target(work.memory["teacher"], forget), model(forget.x))
 
     def target(self, teacher: nn.Module, batch: Batch) -> Tensor:

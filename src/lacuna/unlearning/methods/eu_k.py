@@ -12,7 +12,7 @@ from lacuna.errors import LacunaError
 from lacuna.models.inference import copy_of
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import register
 from lacuna.unlearning.last_blocks import LastBlocks
 
@@ -29,7 +29,7 @@ class ExactUnlearning(LastBlocks):
     """
 
     @torch.no_grad()
-    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+    def begin(self, model: nn.Module, data: UnlearningData, work: LoopState) -> UnlearningData:
         data = super().begin(model, data, work)
         moving = self.moving(model)
         fresh = copy_of(model)

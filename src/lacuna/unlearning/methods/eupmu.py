@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import NonNegative, Positive
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import register
 from lacuna.unlearning.surgery import LossWeighting, adam, log
 
@@ -35,19 +35,19 @@ class Implicit(LossWeighting):
                 "allowed: random_labels"
             )
 
-    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+    def begin(self, model: nn.Module, data: UnlearningData, work: LoopState) -> UnlearningData:
         first = next(model.parameters())
         work.tensors["lambda"] = torch.tensor(self.weight_init, dtype=first.dtype, device=first.device)
         return super().begin(model, data, work)
 
-    def weighted(self, l_f: Tensor, l_r: Tensor, work: Work) -> Tensor:
+    def weighted(self, l_f: Tensor, l_r: Tensor, work: LoopState) -> Tensor:
         # Adam may carry λ below 0, where it counts as 0
         weight = work.tensors["lambda"].clamp_min(0.0)
         return log(l_f) + weight * log(l_r) if self.log_losses else l_f + weight * l_r
 
     @torch.no_grad()
     def reweigh(
-        self, before: Tensor, after: Tensor, lr: float | Tensor, work: Work, counts: Tensor | bool = True
+        self, before: Tensor, after: Tensor, lr: float | Tensor, work: LoopState, counts: Tensor | bool = True
     ) -> None:
         """λ from the retain loss before and after a step of length `lr`; where `counts` is false it stays."""
         released = self.variant == "released"
@@ -86,6 +86,6 @@ class EUPMU(Implicit):
     """
 
     @torch.no_grad()
-    def after_step(self, model: nn.Module, batches: Mapping[str, Batch], work: Work) -> None:
+    def after_step(self, model: nn.Module, batches: Mapping[str, Batch], work: LoopState) -> None:
         before, after = work.memory["losses"][1], self.losses_now(model, batches, work)[1]
         self.reweigh(before, after, work.lr, work, self.present(work)[1])

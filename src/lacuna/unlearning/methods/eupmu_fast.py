@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lacuna.fields import Positive
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import register
 from lacuna.unlearning.methods.eupmu import Implicit
 
@@ -37,7 +37,7 @@ class EUPMUFast(Implicit):
 
     beta: Positive = 0.01
 
-    def weighted(self, l_f: Tensor, l_r: Tensor, work: Work) -> Tensor:
+    def weighted(self, l_f: Tensor, l_r: Tensor, work: LoopState) -> Tensor:
         here = self.present(work)[1]
         # the retain loss of the last batch that had one, the learning rates since, and whether there was such a batch
         none = torch.zeros(3, dtype=l_r.dtype, device=l_r.device)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import NonNegative, Positive
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import register
 from lacuna.unlearning.surgery import NEGLIGIBLE, LossWeighting, adam
 
@@ -44,16 +44,16 @@ class FAMO(LossWeighting):
         if self.forget_loss == "ascent":
             raise LacunaError("famo.forget_loss: ascent is not allowed, it has no logarithm; allowed: random_labels")
 
-    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+    def begin(self, model: nn.Module, data: UnlearningData, work: LoopState) -> UnlearningData:
         first = next(model.parameters())
         work.tensors["w"] = torch.zeros(2, dtype=first.dtype, device=first.device)
         return super().begin(model, data, work)
 
-    def weighted(self, l_f: Tensor, l_r: Tensor, work: Work) -> Tensor:
+    def weighted(self, l_f: Tensor, l_r: Tensor, work: LoopState) -> Tensor:
         factors = self.factors(l_f.detach(), l_r.detach(), work)
         return factors[0] * l_f + factors[1] * l_r
 
-    def factors(self, l_f: Tensor, l_r: Tensor, work: Work) -> Tensor:
+    def factors(self, l_f: Tensor, l_r: Tensor, work: LoopState) -> Tensor:
         """What the gradients of L_f and L_r are multiplied by."""
         shares = work.tensors["w"].softmax(0) / self.above(l_f, l_r) * self.present(work)
         return shares / shares.sum() if self.normalised else shares
@@ -63,7 +63,7 @@ class FAMO(LossWeighting):
         return torch.stack([l_f - self.forget_bound, l_r - self.retain_bound]).clamp_min(0) + NEGLIGIBLE
 
     @torch.no_grad()
-    def after_step(self, model: nn.Module, batches: Mapping[str, Batch], work: Work) -> None:
+    def after_step(self, model: nn.Module, batches: Mapping[str, Batch], work: LoopState) -> None:
         fell = self.above(*work.memory["losses"]).log() - self.above(*self.losses_now(model, batches, work)).log()
         z = work.tensors["w"].softmax(0)
         both = self.present(work).all()

@@ -18,7 +18,7 @@ from lacuna.gradients.per_sample import Log, mean_squares
 from lacuna.gradients.whole import Scores, evaluating, trained, unmasked
 from lacuna.models.anatomy import classifier
 from lacuna.randomness import derive
-from lacuna.unlearning.base import EditUnlearner, Run, register
+from lacuna.unlearning.base import EditUnlearner, RunOptions, register
 
 # the published constants: largest 1/F, of the classifier, variance of a forgotten class's row, last factor
 CAP, CLASSIFIER_CAP, FORGOTTEN, WIDENED = 1e3, 1e2, 1e-4, 10.0
@@ -48,7 +48,7 @@ class FisherForgetting(EditUnlearner):
     variant: Literal["exact", "batch32"] = "exact"
     labels: Literal["summed", "sampled"] = "summed"
 
-    def edit(self, model: nn.Module, data: UnlearningData, run: Run) -> None:
+    def edit(self, model: nn.Module, data: UnlearningData, run: RunOptions) -> None:
         fisher = self.fisher(model, data, run.seed, run.log)
         exists = unmasked(fisher, run.mask)
         mean, variance = self.noise(model, fisher, exists, whole_class(data))

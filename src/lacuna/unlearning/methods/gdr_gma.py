@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from lacuna.fields import Count, Positive
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import register
 from lacuna.unlearning.methods.pcgrad import rectified
 from lacuna.unlearning.surgery import GradientSurgery
@@ -38,6 +38,6 @@ class GDRGMA(GradientSurgery):
     forget_loss: Literal["random_labels", "ascent"] = "ascent"
     epoch_of: Literal["longest", "forget"] = "forget"
 
-    def combine(self, g_f: Tensor, g_r: Tensor, l_f: Tensor, l_r: Tensor, work: Work) -> Tensor:
+    def combine(self, g_f: Tensor, g_r: Tensor, l_f: Tensor, l_r: Tensor, work: LoopState) -> Tensor:
         share = (self.sharpness * (self.tolerance - l_r)).sigmoid()
         return (1 - share) * rectified(g_r, g_f) + share * rectified(g_f, g_r)

@@ -15,7 +15,7 @@ from lacuna.gradients.memory import memory_at_hand
 from lacuna.gradients.per_sample import Log, each_gradient, true_label
 from lacuna.gradients.whole import Scores, mean_gradient, trained, unmasked
 from lacuna.randomness import derive
-from lacuna.unlearning.base import EditUnlearner, Run, register
+from lacuna.unlearning.base import EditUnlearner, RunOptions, register
 
 BATCH = 256
 # Bytes of single gradients to hold: 1,000 of resnet20 (1.1 GB) and what else a job of 2 GB needs.
@@ -48,7 +48,7 @@ class InfluenceUnlearning(EditUnlearner):
     samples: Count = 1000
     variant: Literal["woodbury", "collinear"] = "woodbury"
 
-    def edit(self, model: nn.Module, data: UnlearningData, run: Run) -> None:
+    def edit(self, model: nn.Module, data: UnlearningData, run: RunOptions) -> None:
         parameters = trained(model)
         span = Span(model, data, unmasked(parameters, run.mask), run.log)
         forget, retain = (mean_gradient(model, data, part, BATCH) for part in ("forget", "retain"))

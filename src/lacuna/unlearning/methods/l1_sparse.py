@@ -14,7 +14,7 @@ from lacuna.data.batches import Batch, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Fraction, Index, NonNegative, Positive
 from lacuna.sparsity.mask import Mask, prunable
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import LossUnlearner, register
 
 NEAR_ZERO = 1e-4
@@ -53,7 +53,7 @@ class Penalised(LossUnlearner):
         share = {"constant": 1.0, "linear_decay": 1 - epoch / penalised, "linear_increase": epoch / penalised}
         return self.penalty * share[self.penalty_schedule]
 
-    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+    def begin(self, model: nn.Module, data: UnlearningData, work: LoopState) -> UnlearningData:
         """Refuse, before any training, a threshold that would bring removed weights back."""
         if self.threshold_to is not None and work.mask is not None:
             kept = list(work.mask.weights.values())
@@ -67,7 +67,7 @@ class Penalised(LossUnlearner):
         return data
 
     @torch.no_grad()
-    def finish(self, model: nn.Module, data: UnlearningData, work: Work) -> None:
+    def finish(self, model: nn.Module, data: UnlearningData, work: LoopState) -> None:
         weights = prunable(model) if work.mask is None else _masked(model, work.mask)
         near = sum(int((w.abs() < NEAR_ZERO).sum()) for w in weights.values())
         work.facts["realised_sparsity"] = near / sum(w.numel() for w in weights.values())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lacuna.fields import NonNegative
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import register
 from lacuna.unlearning.surgery import LossWeighting
 
@@ -27,5 +27,5 @@ class Linear(LossWeighting):
 
     retain_weight: NonNegative = 1.0
 
-    def weighted(self, l_f: Tensor, l_r: Tensor, work: Work) -> Tensor:
+    def weighted(self, l_f: Tensor, l_r: Tensor, work: LoopState) -> Tensor:
         return self.retain_weight * l_r + l_f

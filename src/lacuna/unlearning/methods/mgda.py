@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import register
 from lacuna.unlearning.surgery import GradientSurgery, ratio
 
@@ -23,6 +23,6 @@ class MGDA(GradientSurgery):
     Source: Désidéri, Comptes Rendus Mathématique 2012; Sener and Koltun, NeurIPS 2018.
     """
 
-    def combine(self, g_f: Tensor, g_r: Tensor, l_f: Tensor, l_r: Tensor, work: Work) -> Tensor:
+    def combine(self, g_f: Tensor, g_r: Tensor, l_f: Tensor, l_r: Tensor, work: LoopState) -> Tensor:
         apart = g_f - g_r
         return g_r + ratio(-apart.dot(g_r), apart.dot(apart)).clamp(0.0, 1.0) * apart

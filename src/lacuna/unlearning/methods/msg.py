@@ -17,7 +17,7 @@ from lacuna.models.inference import copy_of
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Scope, prunable
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import register
 from lacuna.unlearning.methods.ft import FineTuning
 
@@ -46,7 +46,7 @@ class MaskedSmallGradients(FineTuning):
     scope: Scope = "layer"
     damping: NonNegative = 0.1
 
-    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+    def begin(self, model: nn.Module, data: UnlearningData, work: LoopState) -> UnlearningData:
         chosen = self.choose(model, data, work)
         fresh = copy_of(model)
         reinitialise(fresh, derive(work.seed, "msg", "init"))
@@ -61,7 +61,7 @@ class MaskedSmallGradients(FineTuning):
         }
         return data
 
-    def choose(self, model: nn.Module, data: UnlearningData, work: Work) -> dict[str, Tensor]:
+    def choose(self, model: nn.Module, data: UnlearningData, work: LoopState) -> dict[str, Tensor]:
         """True for the weights that start anew."""
         retain, wanted = data.index("retain"), len(data.index("forget"))
         generator = torch.Generator().manual_seed(derive(work.seed, "msg", "sample"))
@@ -75,7 +75,7 @@ class MaskedSmallGradients(FineTuning):
             return lowest(scores, self.share, work.mask)
         return {name: lowest({name: s}, self.share, work.mask)[name] for name, s in scores.items()}
 
-    def backward(self, model: nn.Module, batches: Mapping[str, Batch], work: Work) -> Tensor:
+    def backward(self, model: nn.Module, batches: Mapping[str, Batch], work: LoopState) -> Tensor:
         loss = super().backward(model, batches, work)
         for name, weight in prunable(model).items():
             if weight.grad is not None and name in work.memory["scales"]:

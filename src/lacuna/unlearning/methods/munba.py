@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lacuna.fields import Count, NonNegative, Positive
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import register
 from lacuna.unlearning.surgery import GradientSurgery, ratio
 
@@ -33,7 +33,7 @@ class MUNBa(GradientSurgery):
     clip: Positive | None = 1.0
     fallback: NonNegative = 0.1
 
-    def combine(self, g_f: Tensor, g_r: Tensor, l_f: Tensor, l_r: Tensor, work: Work) -> Tensor:
+    def combine(self, g_f: Tensor, g_r: Tensor, l_f: Tensor, l_r: Tensor, work: LoopState) -> Tensor:
         a_f, a_r = self.bargain(g_f, g_r)
         return a_r * g_r + a_f * g_f
 

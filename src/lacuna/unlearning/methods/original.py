@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import nn
 
 from lacuna.data.batches import UnlearningData
-from lacuna.unlearning.base import EditUnlearner, Run, register
+from lacuna.unlearning.base import EditUnlearner, RunOptions, register
 
 
 @register("original")
@@ -23,5 +23,5 @@ class Original(EditUnlearner):
 
     keeps: ClassVar[bool] = True
 
-    def edit(self, model: nn.Module, data: UnlearningData, run: Run) -> None:
+    def edit(self, model: nn.Module, data: UnlearningData, run: RunOptions) -> None:
         pass

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import register
 from lacuna.unlearning.surgery import GradientSurgery, ratio
 
@@ -27,5 +27,5 @@ class PCGrad(GradientSurgery):
     Source: Yu et al., NeurIPS 2020 (arXiv 2001.06782).
     """
 
-    def combine(self, g_f: Tensor, g_r: Tensor, l_f: Tensor, l_r: Tensor, work: Work) -> Tensor:
+    def combine(self, g_f: Tensor, g_r: Tensor, l_f: Tensor, l_r: Tensor, work: LoopState) -> Tensor:
         return rectified(g_f, g_r) + rectified(g_r, g_f)

@@ -16,7 +16,7 @@ from lacuna.models.anatomy import computed_weights, weights
 from lacuna.models.inference import copy_of
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import LossUnlearner, register
 
 KINDS = (nn.Conv2d, nn.Linear)
@@ -44,7 +44,7 @@ class Prmq(LossUnlearner):
     share: Fraction = 0.99
     quantise: bool = True
 
-    def loss(self, model: nn.Module, retain: Batch, work: Work) -> Tensor:
+    def loss(self, model: nn.Module, retain: Batch, work: LoopState) -> Tensor:
         logits = model(retain.x)
         with torch.no_grad():
             target = entropy(work.memory["original"](retain.x))
@@ -57,7 +57,7 @@ class Prmq(LossUnlearner):
                 "weights of their own"
             )
 
-    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+    def begin(self, model: nn.Module, data: UnlearningData, work: LoopState) -> UnlearningData:
         work.memory["original"] = copy_of(model).eval()
         fresh = copy_of(model)
         reinitialise(fresh, derive(work.seed, "prmq"))
@@ -69,7 +69,7 @@ class Prmq(LossUnlearner):
         return data
 
     @torch.no_grad()
-    def finish(self, model: nn.Module, data: UnlearningData, work: Work) -> None:
+    def finish(self, model: nn.Module, data: UnlearningData, work: LoopState) -> None:
         if self.quantise:
             for tensor in [*model.parameters(), *model.buffers()]:
                 if tensor.is_floating_point():

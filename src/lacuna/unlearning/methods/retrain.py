@@ -12,7 +12,7 @@ from lacuna.models.inference import load_tensors
 from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
 from lacuna.training.recipe import Recipe
-from lacuna.unlearning.base import LossUnlearner, Run, register
+from lacuna.unlearning.base import LossUnlearner, RunOptions, register
 
 
 @register("retrain")
@@ -22,8 +22,8 @@ class Retrain(Recipe, LossUnlearner):
 
     The weights know nothing of D_f; the mask still does. In the grid it follows the cell's recipe. θ_0 and θ_k are
     those of the dense training that every pruner begins with. On a dense state of the grid theta0 means a new draw:
-    where no weight is removed, one is as good as another. `unlearn(..., origin=Origin(initial=...))` gives the state
-    to start from; without an origin the start is fresh, and theta0 or rewind, if asked for, is refused.
+    where no weight is removed, one is as good as another. `unlearn(..., origin=StartingPoint(initial=...))` gives the
+    state to start from; without an origin the start is fresh, and theta0 or rewind, if asked for, is refused.
     start: theta0, m⊙θ_0 of the original, as published: a magnitude mask suits the θ_0 it was found from and hardly
     another; fresh, a new draw under the same mask; rewind, m⊙θ_k, which saw D_f for k epochs, the schedule from k on.
     Cost: 1 forward, 1 backward a step, for the epochs of the recipe.
@@ -39,7 +39,7 @@ class Retrain(Recipe, LossUnlearner):
     def start_epoch(self) -> int:
         return self.rewind_epoch if self.start == "rewind" else 0
 
-    def prepare(self, model: nn.Module, run: Run) -> None:
+    def prepare(self, model: nn.Module, run: RunOptions) -> None:
         if self.start_epoch >= self.epochs:
             raise LacunaError(
                 f"retrain.rewind_epoch: {self.rewind_epoch} is not allowed; allowed: 0 to {self.epochs - 1}"
@@ -52,7 +52,7 @@ class Retrain(Recipe, LossUnlearner):
         if not state:
             raise LacunaError(
                 f"retrain.start: {self.start} starts from a state of the original's training, and none is given; "
-                f"allowed with: origin=Origin({which}=...); or start='fresh'"
+                f"allowed with: origin=StartingPoint({which}=...); or start='fresh'"
             )
         try:
             load_tensors(model, state)

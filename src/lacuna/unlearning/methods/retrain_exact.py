@@ -14,9 +14,9 @@ from lacuna.models.init import reinitialise
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask
 from lacuna.training.loop import fit
-from lacuna.training.origin import Origin
 from lacuna.training.recipe import Recipe
-from lacuna.unlearning.base import LossUnlearner, Outcome, Run, register
+from lacuna.training.starting_point import StartingPoint
+from lacuna.unlearning.base import LossUnlearner, RunOptions, Unlearned, register
 
 
 @register("retrain_exact")
@@ -32,7 +32,7 @@ class RetrainExact(Recipe, LossUnlearner):
 
     oracle: ClassVar[bool] = True
 
-    def run(self, model: nn.Module, data: UnlearningData, run: Run) -> Outcome:
+    def run(self, model: nn.Module, data: UnlearningData, run: RunOptions) -> Unlearned:
         if (run.pruner is None) != (run.sparsity is None):
             raise LacunaError("retrain_exact: pruner and sparsity belong together; allowed: both or neither")
         if run.mask is not None:
@@ -43,13 +43,13 @@ class RetrainExact(Recipe, LossUnlearner):
             if run.pruner is None:
                 raise LacunaError("retrain_exact: an origin is there to be pruned; allowed with: pruner and sparsity")
             mask, sparse = run.pruner.prune_once(model, run.origin, run.sparsity, self, data, seed=seed, **options)
-            return Outcome(model, mask, sparse)
+            return Unlearned(model, mask, sparse)
         reinitialise(model, derive(run.seed, "init"))
         initial = state_of(model)
         dense = fit(model, self, data, seed=run.seed, snapshot_epoch=self.rewind_epoch, **options)
-        origin = None if dense.snapshot is None else Origin(state_of(model), dense.snapshot, initial)
+        origin = None if dense.snapshot is None else StartingPoint(state_of(model), dense.snapshot, initial)
         if run.pruner is None:
-            return Outcome(model, Mask.full(model), dense, origin)
+            return Unlearned(model, Mask.full(model), dense, origin)
         if origin is None:
             raise LacunaError(
                 f"retrain_exact.rewind_epoch: {self.rewind_epoch} is not allowed; allowed: 0 to {self.epochs}"
@@ -57,4 +57,4 @@ class RetrainExact(Recipe, LossUnlearner):
         mask, sparse = run.pruner.prune(model, origin, run.sparsity, self, data, seed=seed, **options)
         if not run.pruner.before_training:
             sparse.add(vars(dense))
-        return Outcome(model, mask, sparse)
+        return Unlearned(model, mask, sparse)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lacuna.data.batches import UnlearningData
 from lacuna.fields import Fraction
 from lacuna.gradients.whole import lowest, mean_gradient
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import register
 from lacuna.unlearning.methods.rl import RandomLabels
 
@@ -30,6 +30,6 @@ class SalUn(RandomLabels):
 
     share: Fraction = 0.5
 
-    def movable(self, model: nn.Module, data: UnlearningData, work: Work) -> dict[str, Tensor]:
+    def movable(self, model: nn.Module, data: UnlearningData, work: LoopState) -> dict[str, Tensor]:
         gradient = mean_gradient(model, data, "forget", self.batch_size)
         return lowest({name: -g.abs() for name, g in gradient.items()}, self.share, work.mask)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.fields import NonNegative, UnitHalfOpen
 from lacuna.gradients.whole import unmasked
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import register
 from lacuna.unlearning.methods.rl import RandomLabels
 
@@ -38,14 +38,14 @@ class SoftSalUn(RandomLabels):
     share: UnitHalfOpen = 0.5
     penalty: NonNegative | None = None
 
-    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+    def begin(self, model: nn.Module, data: UnlearningData, work: LoopState) -> UnlearningData:
         anchors = {name: p.detach().clone() for name, p in model.named_parameters()}
         exists = torch.cat([e.flatten() for e in unmasked(anchors, work.mask).values()])
         work.memory |= {"anchors": anchors, "exists": exists.nonzero().flatten()}
         return data
 
     @torch.no_grad()
-    def after_step(self, model: nn.Module, batches: Mapping[str, Batch], work: Work) -> None:
+    def after_step(self, model: nn.Module, batches: Mapping[str, Batch], work: LoopState) -> None:
         anchors: dict[str, Tensor] = work.memory["anchors"]
         moved = {name: p - anchors[name] for name, p in model.named_parameters()}
         threshold = self.threshold(moved, work)
@@ -53,7 +53,7 @@ class SoftSalUn(RandomLabels):
             shrunk = p - moved[name].sign() * threshold
             p.copy_(torch.where(moved[name].abs() > threshold, shrunk, anchors[name]))
 
-    def threshold(self, moved: Mapping[str, Tensor], work: Work) -> Tensor | float:
+    def threshold(self, moved: Mapping[str, Tensor], work: LoopState) -> Tensor | float:
         """s at the present step."""
         decay = 1 - work.epoch / self.epochs
         if self.penalty is not None:

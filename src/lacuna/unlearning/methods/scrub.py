@@ -14,7 +14,7 @@ from lacuna.data.batches import Batch, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Index, NonNegative, Positive
 from lacuna.models.inference import load_tensors, logits, state_of
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import LossUnlearner, register
 from lacuna.unlearning.distillation import divergence, probabilities, taught, teacher_of
 
@@ -56,7 +56,7 @@ class Scrub(LossUnlearner):
             steps += [*[("forget",)] * due, ("retain",)]
         return steps
 
-    def loss(self, model: nn.Module, forget: Batch | None, retain: Batch | None, work: Work) -> Tensor:
+    def loss(self, model: nn.Module, forget: Batch | None, retain: Batch | None, work: LoopState) -> Tensor:
         teacher = work.memory["teacher"]
         if forget is not None:
             return -self.distance(teacher, model(forget.x), forget.x)
@@ -69,20 +69,20 @@ class Scrub(LossUnlearner):
         target = probabilities(taught(teacher, x), self.temperature)
         return self.temperature**2 * divergence(target, out, self.temperature)
 
-    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+    def begin(self, model: nn.Module, data: UnlearningData, work: LoopState) -> UnlearningData:
         work.memory["teacher"] = teacher_of(model)
         if self.rewind:
             work.memory["like_forgotten"] = _like_forgotten(data)
         return data
 
-    def after_epoch(self, model: nn.Module, data: UnlearningData, work: Work) -> None:
+    def after_epoch(self, model: nn.Module, data: UnlearningData, work: LoopState) -> None:
         if self.rewind:
             # one state per number of errors, the latest: it had the most min steps
             wrong = _errors(model, data, "forget")
             work.tensors[f"epoch/{wrong}"] = torch.tensor(work.epoch + 1)
             work.tensors |= {f"state/{wrong}/{name}": value for name, value in state_of(model).items()}
 
-    def finish(self, model: nn.Module, data: UnlearningData, work: Work) -> None:
+    def finish(self, model: nn.Module, data: UnlearningData, work: LoopState) -> None:
         if not self.rewind:
             return
         data = replace(data, parts={**data.parts, "like_forgotten": work.memory["like_forgotten"]})

@@ -15,7 +15,7 @@ from lacuna.fields import Count, NonNegative, Positive, UnitHalfOpen
 from lacuna.gradients.per_sample import mean_squares, true_label
 from lacuna.gradients.whole import Scores, squared_batch_means, unmasked
 from lacuna.training.objective import Schedule
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import LossUnlearner, register
 
 
@@ -58,7 +58,7 @@ class SFRon(LossUnlearner):
             steps += [("forget",)] * (step % self.every == 0) + [("retain",)]
         return steps
 
-    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+    def begin(self, model: nn.Module, data: UnlearningData, work: LoopState) -> UnlearningData:
         forget, retain = (self.fisher(model, data, part, work.seed) for part in ("forget", "retain"))
         exists = unmasked(forget, work.mask)
         work.memory["salient"] = {name: (f >= self.balance * retain[name]) & exists[name] for name, f in forget.items()}
@@ -70,7 +70,7 @@ class SFRon(LossUnlearner):
             return squared_batch_means(model, data, part, self.batch_size, true_label, seed)
         return mean_squares(model, data, part)
 
-    def loss(self, model: nn.Module, retain: Batch | None, forget: Batch | None, work: Work) -> Tensor:
+    def loss(self, model: nn.Module, retain: Batch | None, forget: Batch | None, work: LoopState) -> Tensor:
         if forget is None:
             assert retain is not None, "a step reads one of the two"
             return cross_entropy(model(retain.x), retain.y)
@@ -83,7 +83,7 @@ class SFRon(LossUnlearner):
         weights = losses.detach().clamp_min(torch.finfo(losses.dtype).eps) ** -self.exponent
         return (weights / weights.sum() * losses).sum()
 
-    def backward(self, model: nn.Module, batches: Mapping[str, Batch], work: Work) -> Tensor:
+    def backward(self, model: nn.Module, batches: Mapping[str, Batch], work: LoopState) -> Tensor:
         if "forget" not in batches:
             return super().backward(model, batches, work)
         self.close_round(model, work)
@@ -98,11 +98,11 @@ class SFRon(LossUnlearner):
         torch._foreach_mul_(gradients, (self.clip / (norm + 1e-6)).clamp(max=1.0))
         return loss
 
-    def finish(self, model: nn.Module, data: UnlearningData, work: Work) -> None:
+    def finish(self, model: nn.Module, data: UnlearningData, work: LoopState) -> None:
         self.close_round(model, work)
 
     @torch.no_grad()
-    def close_round(self, model: nn.Module, work: Work) -> None:
+    def close_round(self, model: nn.Module, work: LoopState) -> None:
         """Pull the weights back towards the start of the round and start the next one there."""
         if not self.slow:
             return

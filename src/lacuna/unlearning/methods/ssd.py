@@ -13,7 +13,7 @@ from lacuna.data.batches import UnlearningData
 from lacuna.fields import Count, NonNegative
 from lacuna.gradients.per_sample import mean_squares, true_label
 from lacuna.gradients.whole import Scores, squared_batch_means
-from lacuna.unlearning.base import EditUnlearner, Run, register
+from lacuna.unlearning.base import EditUnlearner, RunOptions, register
 
 
 @register("ssd")
@@ -48,7 +48,7 @@ class SynapticDampening(EditUnlearner):
         """What the importance of a parameter is the sensitivity of, [n]."""
         return true_label(logits, labels, where)
 
-    def edit(self, model: nn.Module, data: UnlearningData, run: Run) -> dict[str, float]:
+    def edit(self, model: nn.Module, data: UnlearningData, run: RunOptions) -> dict[str, float]:
         n_f, n = len(data.index("forget")), len(data.index("mixed"))
         facts = {"dampened": 0.0, "n_over_n_f": n / n_f}
         if self.variant == "batch":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lacuna.fields import Positive
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import register
 from lacuna.unlearning.surgery import GradientSurgery, ratio
 
@@ -29,7 +29,7 @@ class UnilateralGradientSurgery(GradientSurgery):
     epsilon: float = 0.0
     clip: Positive | None = 1.0
 
-    def combine(self, g_f: Tensor, g_r: Tensor, l_f: Tensor, l_r: Tensor, work: Work) -> Tensor:
+    def combine(self, g_f: Tensor, g_r: Tensor, l_f: Tensor, l_r: Tensor, work: LoopState) -> Tensor:
         return g_f + self.multiplier(g_f, g_r) * g_r
 
     def multiplier(self, g_f: Tensor, g_r: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from lacuna.data.batches import Batch, UnlearningData
 from lacuna.fields import Count, Index, NonNegative, Positive
 from lacuna.gradients.whole import evaluating
 from lacuna.randomness import derive
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning.base import LossUnlearner, register
 
 
@@ -59,7 +59,7 @@ class Unsir(LossUnlearner):
         lr = super().lr_at(step, steps_per_epoch)
         return lr if step // steps_per_epoch < self.impair_epochs else lr * self.repair_lr / self.lr
 
-    def loss(self, model: nn.Module, retain: Batch, epoch: int, work: Work) -> Tensor:
+    def loss(self, model: nn.Module, retain: Batch, epoch: int, work: LoopState) -> Tensor:
         x, y = retain.x, retain.y
         if epoch < self.impair_epochs:
             noise, labels = work.memory["noise"]
@@ -69,7 +69,7 @@ class Unsir(LossUnlearner):
             y = torch.cat([y, labels[drawn]])
         return cross_entropy(model(x), y)
 
-    def begin(self, model: nn.Module, data: UnlearningData, work: Work) -> UnlearningData:
+    def begin(self, model: nn.Module, data: UnlearningData, work: LoopState) -> UnlearningData:
         work.memory["noise"] = self.noise(model, data, work.seed)
         if not self.retain_per_class:
             return data

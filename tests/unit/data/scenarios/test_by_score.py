@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tiny import data, network
 
 from lacuna.data.forget import forget_split
-from lacuna.data.scenarios.base import Known
+from lacuna.data.scenarios.base import DatasetFacts
 from lacuna.data.scenarios.by_score import Hardest, Memorised
 from lacuna.data.splits import split
 from lacuna.measurement.difficulty import folds_of, held_out, loss_of
@@ -26,7 +26,7 @@ BRIEF = Recipe(epochs=2, lr=0.1, batch_size=16, schedule="constant", crop=0, fli
 
 
 def chosen(scenario, scores):
-    return forget_split(BASE, Known(Y, 3, scores=scores), scenario, 0, "d", "hard")["forget"]
+    return forget_split(BASE, DatasetFacts(Y, 3, scores=scores), scenario, 0, "d", "hard")["forget"]
 
 
 def scored(values):
@@ -147,7 +147,7 @@ def test_mislabelled_samples_are_the_most_memorised():
         score[fold == k], _ = held_out(network(), recipe, source, torch.from_numpy(train[fold == k]), seed=k)
     known = np.full(len(source.labels), np.nan)
     known[train] = score
-    told = Known(labels.numpy(), 3, scores=known)
+    told = DatasetFacts(labels.numpy(), 3, scores=known)
     found = Memorised(fraction=0.1, **NAMES).forget(train, told, np.random.default_rng(0))
     assert len(found) == 12
     assert len(np.intersect1d(found, wrong.numpy())) >= 10

@@ -23,7 +23,7 @@ from lacuna.models.init import reinitialise
 from lacuna.sparsity.mask import Mask, prunable
 from lacuna.training.checkpoints import Checkpoint, Interrupted
 from lacuna.training.loop import fit
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning.base import LossUnlearner
 from lacuna.unlearning.last_blocks import blocks
@@ -189,7 +189,7 @@ def test_interrupted_run_ends_with_the_same_bits(method, options, where, origina
 
 def first_epoch_steps(method, options, given):
     objective = build(UNLEARNERS[method], options, method)
-    given = objective.begin(copy.deepcopy(network()), given, Work(0, torch.device("cpu"), 3))
+    given = objective.begin(copy.deepcopy(network()), given, LoopState(0, torch.device("cpu"), 3))
     return len(objective.plan(0, {s: given.steps(s, objective.batch_size) for s in objective.streams}))
 
 
@@ -275,7 +275,7 @@ def test_a_kept_weight_that_is_zero_goes_after_the_removed_ones(original):
         for name, weight in prunable(model).items():
             weight.mul_(mask[name]).view(-1)[:5] = 0.0
     method = build(UNLEARNERS["l1_sparse"], {"threshold_to": 0.32})
-    work = Work(0, torch.device("cpu"), 3, mask)
+    work = LoopState(0, torch.device("cpu"), 3, mask)
     method.finish(model, data(), work)
     assert not any((work.mask[name] & ~mask[name]).any() for name in mask)
 
@@ -286,7 +286,7 @@ def test_realised_sparsity_counts_weights_near_zero(original):
     with torch.no_grad():
         for w in weights.values():
             w.fill_(1.0).view(-1)[:3] = torch.tensor([9.9e-5, -9.9e-5, 1.1e-4])
-    work = Work(0, torch.device("cpu"), 3)
+    work = LoopState(0, torch.device("cpu"), 3)
     build(UNLEARNERS["l1_sparse"], {}).finish(model, data(), work)
     assert work.facts["realised_sparsity"] == pytest.approx(2 * len(weights) / sum(w.numel() for w in weights.values()))
     assert work.mask is None
@@ -403,7 +403,7 @@ def test_eu_k_starts_from_the_networks_own_initialisation():
         for p in model.parameters():
             p.fill_(7.0)
     given, method = data(), build(UNLEARNERS["eu_k"], {"k": 1})
-    work = Work(5, torch.device("cpu"), 3)
+    work = LoopState(5, torch.device("cpu"), 3)
     method.begin(model, given, work)
     block = model.groups[2][0]
     # He, fan out: the network's own rule; a convolution alone would draw uniformly
@@ -507,7 +507,7 @@ def test_scrub_steps_away_on_forgotten_and_towards_on_retained_data():
         for p in student.parameters():
             p.mul_(0.8)
     method = build(UNLEARNERS["scrub"], {"temperature": 3.0, "ce_weight": 0.7, "kl_weight": 0.2})
-    work = Work(0, torch.device("cpu"), 3, memory={"teacher": teacher})
+    work = LoopState(0, torch.device("cpu"), 3, memory={"teacher": teacher})
     xf, yf = whole(given, "forget")
     xr, yr = whole(given, "retain")
     found = gradients(student, method.loss(student, batch_of(xf, yf), None, work))
@@ -598,7 +598,7 @@ def test_rewind_without_validation_samples_is_refused(original):
 
 def begun(method, model, given, seed=0, **options):
     method = build(UNLEARNERS[method], options)
-    work = Work(seed, torch.device("cpu"), given.classes)
+    work = LoopState(seed, torch.device("cpu"), given.classes)
     return method, work, method.begin(model, given, work)
 
 

@@ -21,7 +21,7 @@ from lacuna.gradients.whole import lowest, mean_gradient
 from lacuna.models.inference import copy_of
 from lacuna.sparsity.mask import Mask, prunable
 from lacuna.training.checkpoints import Checkpoint, Interrupted
-from lacuna.training.state import Work
+from lacuna.training.state import LoopState
 from lacuna.unlearning import UNLEARNERS, base, unlearn
 from lacuna.unlearning.methods.boundary_expand import BoundaryExpand
 from lacuna.unlearning.methods.boundary_shrink import BoundaryShrink
@@ -66,7 +66,7 @@ def run(case, model, source=SOURCE, **more):
 
 
 def working(model, mask=None, seed=0):
-    return Work(seed=seed, device=torch.device("cpu"), classes=3, mask=mask)
+    return LoopState(seed=seed, device=torch.device("cpu"), classes=3, mask=mask)
 
 
 def one_batch(source, part, dtype=torch.float64, epoch=0):

@@ -9,7 +9,7 @@ from lacuna.sparsity.mask import Mask
 
 
 @dataclass(frozen=True)
-class Origin:
+class StartingPoint:
     """What a pruner or a retraining starts from: states of one training run, batch norm included.
 
     final: at its end, of a dense model or of an earlier round; rewind: after `recipe.rewind_epoch` epochs;

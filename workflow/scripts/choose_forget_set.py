@@ -9,7 +9,7 @@ from lacuna.artifacts.meta import read_meta
 from lacuna.data import SCENARIOS
 from lacuna.data.backdoor import backdoor_of
 from lacuna.data.forget import forget_split
-from lacuna.data.scenarios.base import Known
+from lacuna.data.scenarios.base import DatasetFacts
 from lacuna.fields import build
 
 with job(snakemake) as log:
@@ -24,9 +24,9 @@ with job(snakemake) as log:
         found = read_npz(path, "scores")
         scores = np.full(len(labels), np.nan)
         scores[found["index"]] = found["score"]
-    known = Known(labels, meta["classes"], arrays.get("fine"), scores, poisoned, train=meta["train"])
+    facts = DatasetFacts(labels, meta["classes"], arrays.get("fine"), scores, poisoned, train=meta["train"])
     scenario = build(SCENARIOS[entry["method"]], without_method(entry))
-    parts = forget_split(base, known, scenario, int(w.seed), w.dataset, w.scenario)
+    parts = forget_split(base, facts, scenario, int(w.seed), w.dataset, w.scenario)
     write_npz(snakemake.output.split, "split", parts, comment_for(snakemake))
     log(", ".join(f"{name} {len(index)}" for name, index in parts.items()))
     if remark := scenario.remark(base["train"]):
