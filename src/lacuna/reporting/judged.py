@@ -13,7 +13,7 @@ import pandas as pd
 
 from lacuna.artifacts.coordinates import DENSE, WILDCARDS, State
 from lacuna.artifacts.files import read_json
-from lacuna.errors import LacunaError
+from lacuna.errors import LacunaError, unknown
 from lacuna.evaluation import METRICS
 from lacuna.evaluation.population import POPULATION_METRICS
 from lacuna.reporting.columns import GROUP
@@ -26,6 +26,7 @@ MEANS = ("UA", "RA", "TA", "MIA")
 FILTERS = {"method": "unlearner", "scenario": "scenario"}
 # coordinate → axis of the grid
 _AXES = {"dataset": "datasets", "model": "models", "recipe": "recipes", "scenario": "scenarios", "pruner": "pruners"}
+_OF_CHANGES = ("change", "change_low", "change_high", "p", "least", "floor_of_mean", "verdict")
 
 
 @dataclass(frozen=True)
@@ -53,24 +54,27 @@ class Judged:
             _optional(folder / f"{name}.csv", columns)
             for name, columns in (
                 ("summary", ()),
-                ("sparsity", (*GROUP, "metric", "oracle", "change", "verdict", "n")),
+                ("sparsity", (*GROUP, "metric", "oracle", *_OF_CHANGES)),
                 ("missing", (*WILDCARDS, "reason")),
             )
         )
         told = read_json(folder / "experiment.json") if (folder / "experiment.json").is_file() else {}
+        if any(str(c).startswith("gap_") for c in summary) and not _oracles_in(summary):
+            raise LacunaError(f"{folder}: its summary.csv is of an earlier version; run the experiment's command again")
         oracles = told.get("judging", {}).get("oracles") or _oracles_in(summary)
+        grid = told.get("grid", {})
         for word, labels in only.items():
             column = FILTERS[word]
             if word == "method":
-                labels = [*labels, *oracles]
-            known = [*dict.fromkeys(summary[column])]
+                labels = [*labels, *oracles, original_of(grid)]
+            known = [*dict.fromkeys(summary[summary["role"] != "twin"][column])]
             for label in labels:
-                if label not in known and label not in oracles:
-                    raise LacunaError(f"--{word}: '{label}' is not in {folder}; allowed: {', '.join(known)}")
+                if label not in known and label in only[word]:
+                    raise LacunaError(f"--{word}: no '{label}' in {folder}{unknown(label, known)}")
             summary, changes = (table[table[column].isin(labels)] for table in (summary, changes))
             missing = missing[missing[column].isin(labels)]
-        grid = told.get("grid", {})
-        summary, changes = (_in_order(table, grid) for table in (summary[summary["role"] != "twin"], changes))
+        first = [original_of(grid), *oracles]
+        summary, changes = (_in_order(table, grid, first) for table in (summary[summary["role"] != "twin"], changes))
         return cls(told.get("name", folder.resolve().name), tuple(oracles), summary, changes, missing, grid)
 
     @cached_property
@@ -121,8 +125,8 @@ class Judged:
         return rows.assign(half=(rows["change_high"] - rows["change_low"]) / 2 if len(rows) else 0.0)
 
     def place(self, row: Mapping[str, Any]) -> str:
-        """Where a row stands, by the coordinates that differ: "class, omp-0.90"."""
-        return ", ".join([*self.setting(row), str(State(row["pruner"], row["sparsity"]))])
+        """Where a row stands, by the coordinates that differ: "class/omp-0.90"."""
+        return "/".join([*self.setting(row), str(State(row["pruner"], row["sparsity"]))])
 
     def setting(self, row: Mapping[str, Any]) -> list[str]:
         """The coordinates of a row that differ in the tables, but for its sparse state."""
@@ -136,12 +140,15 @@ def _optional(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return table.reindex(columns=[*table, *(c for c in columns if c not in table)])
 
 
-def _in_order(table: pd.DataFrame, grid: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """The rows in the order of the grid, dense first, whatever their order in the file; labels it lacks by alphabet."""
+def _in_order(table: pd.DataFrame, grid: Mapping[str, Mapping[str, Any]], first: Sequence[str]) -> pd.DataFrame:
+    """The rows in the order of the grid, dense first, whatever their order in the file.
+
+    first: labels that come first among those that the grid lacks, which follow by alphabet.
+    """
     keys = []
     for column in GROUP:
         axes = ("unlearners", "unprune") if column == "unlearner" else (_AXES.get(column, ""),)
-        known = [DENSE, *(label for axis in axes for label in grid.get(axis, ()))]
+        known = [DENSE, *(label for axis in axes for label in grid.get(axis, ())), *first]
         order = [*known, *sorted(set(table[column]) - set(known))]
         keys.append(table[column].astype(float) if column == "sparsity" else table[column].map(order.index))
     keys += [table[column] for column in ("metric", "oracle") if column in table]

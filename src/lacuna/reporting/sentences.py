@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -12,9 +13,8 @@ from lacuna.evaluation.statistics import LEVEL, MIN_SEEDS
 from lacuna.reporting.columns import PLACE
 from lacuna.reporting.judged import Judged, unit_of
 from lacuna.reporting.tables.verdicts import NOT_SHOWN, TELLS_NOTHING, doubts_in
+from lacuna.reporting.words import LISTED, between, capital, joined, number, records, signed, some
 
-# how many methods, rows or places a sentence names one by one
-_LISTED = 4
 # notes of cells that, of the untouched model, are about the experiment
 _OF_EXPERIMENT = ("no better than always naming one class", "D_f has ")
 Row = Mapping[str, Any]
@@ -22,8 +22,9 @@ Row = Mapping[str, Any]
 
 def question_of(judged: Judged) -> str:
     """What the experiment asks."""
-    methods = some(judged.methods, "methods", _LISTED + 2)
-    asked = joined(dict.fromkeys(_forgotten(judged, label) for label in dict.fromkeys(judged.summary["scenario"])))
+    methods = some(judged.methods, "methods", LISTED + 2)
+    labels = dict.fromkeys(judged.summary["scenario"])
+    asked = some(dict.fromkeys(_forgotten(judged, label) for label in labels), "sets of samples")
     images = some(dict.fromkeys(judged.summary["dataset"]), "datasets")
     if not judged.methods:
         return f"How do models of {images} differ that never learnt {asked}?"
@@ -62,9 +63,10 @@ def sentences_of(judged: Judged) -> list[str]:
     said = [*_limits(judged, measured)]
     if measured:
         said += [*_sparsity(judged, measured), *_levels(judged, measured)]
-        last = _doubts(judged)
-        return [*said, *([] if len(said) > 3 else _nearest(judged, measured[0])), last]
-    return [*said, _doubts(judged)]
+        said += [] if len(said) > 3 else _nearest(judged, measured[0])
+    text = "\n".join([*said, _doubts(judged)])
+    # the first interval says which
+    return re.sub(r"\[(?=[\d−])", "[95 % interval ", text, count=1).split("\n")
 
 
 # ---- what cannot be told ---------------------------------------------------------------------------------------------
@@ -93,10 +95,11 @@ def _sparsity(judged: Judged, measured: list[str]) -> Iterator[str]:
     """What sparsity changes, for the first oracle at length."""
     if not judged.sparse:
         return
-    first, *others = [oracle for oracle in measured if len(judged.changed(oracle))] or [""]
+    first, *others = [o for o in measured if len(_of_methods(judged, judged.changed(o)))] or [""]
     if not first:
         dense = (judged.summary["pruner"] == DENSE).any()
-        yield f"No {'sparse' if dense else 'dense'} model to compare with: the change with sparsity is not known."
+        lack = "the table of sparsity has no row of a method" if dense else "no dense model"
+        yield f"{capital(lack)}: the change with sparsity is not known."
         return
     yield f"{_change(judged, first)}{_power(judged, first)}{_untouched(judged, first)}."
     if others:
@@ -104,30 +107,36 @@ def _sparsity(judged: Judged, measured: list[str]) -> Iterator[str]:
 
 
 def _change(judged: Judged, oracle: str) -> str:
-    rows = _of_methods(judged, judged.changed(oracle))
-    unit, n = unit_of(judged.measure(oracle) or ""), len(rows)
-    tested = rows["verdict"].notna().sum()
-    name = f"the {_measure(judged, oracle)}"
-    if not tested:
-        lower, higher = int((rows["change"] < 0).sum()), int((rows["change"] > 0).sum())
-        same = f", the same in {n - lower - higher}" if n > lower + higher else ""
-        span = f"changes of {signed(rows['change'].min())} to {signed(rows['change'].max())} {unit}".rstrip()
-        shown = int((rows["p"] < LEVEL).sum())
-        test = f"; in {shown} of them p is below {LEVEL}, which leaves the oracle's own change aside" if shown else ""
-        counts_of = f"{lower} of {n} comparisons with the dense one, larger in {higher}{same}"
-        return f"Not tested: {name} is smaller on the sparse model in {counts_of} ({span}){test}"
+    rows, name = _of_methods(judged, judged.changed(oracle)), f"the {_measure(judged, oracle)}"
+    if rows["verdict"].isna().all():
+        return _untested(judged, rows, name, unit_of(judged.measure(oracle) or ""))
+    n = len(rows)
     counts = {verdict: int((rows["verdict"] == verdict).sum()) for verdict in ("closer", "farther", NOT_SHOWN)}
-    told = {verdict: _items(judged, rows[rows["verdict"] == verdict], oracle) for verdict in ("closer", "farther")}
-    rest = f"{counts[NOT_SHOWN]} not shown" + (f", {n - tested} not tested" if n > tested else "")
-    if counts["closer"] and counts["farther"]:
-        head = f"Mixed: by {name}, {counts['closer']} of {n} sparse models end closer than the dense ones"
-        return f"{head} ({told['closer']}) and {counts['farther']} farther ({told['farther']}); {rest}"
-    for verdict, word in (("closer", "Shown in part"), ("farther", "The reverse is shown in part")):
-        if counts[verdict]:
-            word = word if counts[verdict] < n else word.removesuffix(" in part")
-            head = f"{word}: by {name}, {counts[verdict]} of {n} sparse models end {verdict} than the dense ones"
-            return f"{head} ({told[verdict]}); {rest}"
-    return f"Not shown: of {n} changes of {name} from the dense to a sparse model none passes the tests ({rest})"
+    told: list[str] = []
+    for verdict, count in counts.items():
+        items = _items(judged, rows[rows["verdict"] == verdict], oracle) if verdict != NOT_SHOWN else ""
+        told.append(_counted(count, verdict, items, first=not told))
+    if untested := n - sum(counts.values()):
+        told.append(f"{untested} not tested")
+    part = "" if max(counts["closer"], counts["farther"]) == n else " in part"
+    head = {
+        (False, False): "Not shown",
+        (True, False): f"Shown{part}",
+        (False, True): f"The reverse is shown{part}",
+        (True, True): "Mixed",
+    }[bool(counts["closer"]), bool(counts["farther"])]
+    return f"{head}: of {_count(n, 'change')} in {name} from the dense to a sparse model, {joined(told)}"
+
+
+def _untested(judged: Judged, rows: pd.DataFrame, name: str, unit: str) -> str:
+    """The changes of means where no verdict is made, which show nothing."""
+    n, lower, higher = len(rows), int((rows["change"] < 0).sum()), int((rows["change"] > 0).sum())
+    same = f", the same in {n - lower - higher}" if n > lower + higher else ""
+    span = f"changes of {signed(rows['change'].min())} to {signed(rows['change'].max())} {unit}".rstrip()
+    differs = int((rows["p"] < LEVEL).sum())
+    test = f"; in {differs} of them p is below {LEVEL}, which leaves the oracle's own change aside" if differs else ""
+    where = f"{lower} of {_count(n, 'comparison')} with the dense one, larger in {higher}{same}"
+    return f"Not tested: {name} is smaller on the sparse model in {where} ({span}){test}"
 
 
 def _items(judged: Judged, rows: pd.DataFrame, oracle: str) -> str:
@@ -184,25 +193,26 @@ def _levels(judged: Judged, measured: list[str]) -> Iterator[str]:
         if rows.empty:
             continue
         counts = {verdict: int((rows["verdict"] == verdict).sum()) for verdict in ("farther", "closer", NOT_SHOWN)}
-        told = []
+        told: list[str] = []
         for verdict, n in counts.items():
             items = _gaps(judged, rows[rows["verdict"] == verdict], oracle) if n and verdict != NOT_SHOWN else ""
-            told.append(f"{n} {verdict}" + (f" ({items})" if items else ""))
-        results = f"{len(rows)} results" if len(rows) > 1 else "1 result"
-        parts.append(f"next to a second {oracle}, of {results} of methods {joined(told)}")
+            told.append(_counted(n, verdict, items, first=not told))
+        parts.append(f"with a second {oracle}, of {_count(len(rows), 'result')} {joined(told)}")
     if parts:
-        yield f"{capital('; '.join(parts))}."
+        yield f"Compared {'; '.join(parts)}."
 
 
 def _gaps(judged: Judged, rows: pd.DataFrame, oracle: str) -> str:
     rows = rows.sort_values("gap", ascending=False, kind="stable")
-    return _listed_rows(rows, lambda row: f"{row['unlearner']} at {judged.place(row)}: {_gap(judged, row, oracle)}")
+    return _listed_rows(
+        rows, lambda row: f"{row['unlearner']} at {judged.place(row)}: {_gap(judged, row, oracle).rstrip(',')}"
+    )
 
 
 def _gap(judged: Judged, row: Row, oracle: str) -> str:
     ends = between(row["gap"] - row["half"], row["gap"] + row["half"])
     told = " ".join(filter(None, [number(row["gap"]), unit_of(judged.measure(oracle) or ""), ends]))
-    return told if pd.isna(row["floor"]) else f"{told}, floor {number(row['floor'])}"
+    return told if pd.isna(row["floor"]) else f"{told}, floor {number(row['floor'])},"
 
 
 def _nearest(judged: Judged, oracle: str) -> Iterator[str]:
@@ -210,17 +220,15 @@ def _nearest(judged: Judged, oracle: str) -> Iterator[str]:
     rows = _of_methods(judged, judged.levels(oracle)).dropna(subset="gap")
     if rows.empty:
         return
-    best = (
-        rows.sort_values("gap", kind="stable").drop_duplicates(["dataset", "model", "recipe", "scenario"]).sort_index()
-    )
-    told = []
-    for row in records(best.head(_LISTED)):
-        where = f"for {', '.join(judged.setting(row))} " if judged.setting(row) else ""
-        state = State(row["pruner"], row["sparsity"])
-        told.append(f"{where}that of {row['unlearner']}, {state} ({_gap(judged, row, oracle)})")
-    more = f"; {len(best) - _LISTED} more settings in the table" if len(best) > _LISTED else ""
-    name = f"The smallest mean {_measure(judged, oracle)} of a method is"
-    yield f"{name} {'; '.join(told)}{more}; no test compares methods with one another."
+    setting = ["dataset", "model", "recipe", "scenario"]
+    best = rows.sort_values("gap", kind="stable").drop_duplicates(setting).sort_index()
+    told: list[str] = []
+    for row in records(best.head(LISTED)):
+        where = f" for {'/'.join(judged.setting(row))}" if judged.setting(row) else ""
+        told.append(f"{_gap(judged, row, oracle)}{where} ({row['unlearner']}, {State(row['pruner'], row['sparsity'])})")
+    more = f" (of {len(best)} settings these are the first)" if len(best) > LISTED else ""
+    name = f"The smallest mean {_measure(judged, oracle)} is"
+    yield f"{name} {joined(told)}{more}; no test compares methods with one another."
 
 
 # ---- doubts ---------------------------------------------------------------------------------------------------------
@@ -228,9 +236,9 @@ def _nearest(judged: Judged, oracle: str) -> Iterator[str]:
 
 def _doubts(judged: Judged) -> str:
     """What stands against reading the table: void scenarios, methods that did nothing, missing cells."""
-    parts = [*_void(judged), *_still(judged), *_missing(judged)]
+    parts = [*_void(judged), *_like_an_oracle(judged), *_still(judged), *_missing(judged)]
     if not parts:
-        return "No cell is missing, and no place is known to be unable to tell methods apart."
+        return "No cell is missing, and the tables name no place that cannot tell methods apart."
     return f"{capital('; '.join(parts))}."
 
 
@@ -264,6 +272,16 @@ def _void(judged: Judged) -> Iterator[str]:
         yield f"MIA is {values} for every model at {some([*flat], 'places', 2)}, where it tells no method from another"
 
 
+def _like_an_oracle(judged: Judged) -> Iterator[str]:
+    """Where the untouched model does as well as an oracle, as far as the seeds show: forgetting is not seen there."""
+    for oracle in judged.oracles[:1]:
+        rows = judged.levels(oracle)
+        rows = rows[(rows["unlearner"] == judged.original) & (rows["verdict"] == NOT_SHOWN)]
+        if len(rows):
+            at = some(map(judged.place, records(rows)), "places")
+            yield f"at {at} {judged.original}, which forgets nothing, is not shown to differ from {oracle} either"
+
+
 def _still(judged: Judged) -> Iterator[str]:
     if "unchanged" not in judged.summary:
         return
@@ -279,13 +297,10 @@ def _missing(judged: Judged) -> Iterator[str]:
     if cells.empty:
         return
     diverged = cells[cells["reason"].astype(str).str.contains("diverged")]
-    of = (
-        f", {len(diverged)} of them diverged ({some(dict.fromkeys(diverged['unlearner']), 'methods')})"
-        if len(diverged)
-        else ""
-    )
-    n = f"{len(cells)} cells are" if len(cells) > 1 else "1 cell is"
-    yield f"{n} missing{of}, and a method without its failed seeds looks better than it is"
+    by = f"because {some(dict.fromkeys(diverged['unlearner']), 'methods')} diverged"
+    of = f" {by}" if len(diverged) == len(cells) else f", {len(diverged)} of them {by}" if len(diverged) else ""
+    n = f"{_count(len(cells), 'cell')} {'are' if len(cells) > 1 else 'is'}"
+    yield f"{n} missing{of}; a method without its failed seeds looks better than it is"
 
 
 def notes_of(judged: Judged) -> list[str]:
@@ -317,40 +332,16 @@ def _measure(judged: Judged, oracle: str) -> str:
     return f"average gap to {oracle}" if name == "avg_gap" else f"distance in {name} from {oracle}"
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _counted(count: int, verdict: str, items: str, first: bool) -> str:
+    """2 are closer (…); the verb stands in the first of several."""
+    verb = ("is " if count == 1 else "are ") if first else ""
+    return f"{count} {verb}{verdict}" + (f" ({items})" if items else "")
+
+
 def _listed_rows(rows: pd.DataFrame, told: Any) -> str:
-    parts = [told(row) for row in records(rows.head(_LISTED))]
-    return "; ".join([*parts, *([f"and {len(rows) - _LISTED} more"] if len(rows) > _LISTED else [])])
-
-
-def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    return rows.to_dict("records")  # type: ignore[return-value]
-
-
-def joined(words: Iterable[Any], last: str = "and") -> str:
-    """a, b and c."""
-    *most, end = [str(word) for word in words] or [""]
-    return f"{', '.join(most)} {last} {end}" if most else end
-
-
-def capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def some(words: Iterable[Any], noun: str, listed: int = _LISTED) -> str:
-    """The words joined, or how many there are."""
-    words = [*words]
-    return joined(words) if len(words) <= listed else f"{len(words)} {noun}"
-
-
-def number(value: float) -> str:
-    """Two decimals below 10, else one."""
-    return "unknown" if pd.isna(value) else f"{value:.{1 if abs(value) >= 10 else 2}f}".replace("-", "−")
-
-
-def signed(value: float) -> str:
-    text = number(value)
-    return text if text.startswith("−") or text == "unknown" or not value else f"+{text}"
-
-
-def between(low: float, high: float) -> str:
-    return "" if pd.isna(low) or pd.isna(high) else f"[{number(low)}, {number(high)}]"
+    parts = [told(row) for row in records(rows.head(LISTED))]
+    return "; ".join([*parts, *([f"and {len(rows) - LISTED} more"] if len(rows) > LISTED else [])])

@@ -1,13 +1,287 @@
 """The answer of an experiment: sentences say what the tables carry, and no more."""
 
+import math
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
 from places import ROOT
 
+from lacuna.errors import LacunaError
 from lacuna.reporting.answer import answer_of
+from lacuna.reporting.tables.files import read_table
+from lacuna.reporting.words import number
+from unit.reporting import fabricated
+from unit.reporting.fabricated import near_retraining, results, tables, with_gaps
 
 REAL = ROOT / "docs/results/three_seeds"
+VERDICTS = ("closer", "farther", "not shown")
 
 
-def test_an_answer_of_real_tables_has_a_question_sentences_and_the_main_table():
+def sparse_is_near(scenario, state, label, noise):
+    """ft is 20 points off on the dense model, and near on the sparse ones; ga the other way round."""
+    values = np.array(near_retraining(scenario, state, label, noise))
+    if (label, state == "dense") in {("ft", True), ("ga", False)}:
+        values[0] -= 20
+    return tuple(values)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Tables of every kind."""
+    base = tmp_path_factory.mktemp("tables")
+    labels = ("original", "retrain", "ft", "ga")
+    many = ("original", "retrain", "retrain_b", *(f"method_{i}" for i in range(37)))
+    gone = [{"dataset": "digits", "unlearner": "ga", "scenario": "class", "reason": "x; its log ends: ga: diverged"}]
+    made = {
+        "usual": results(),
+        "mixed": results(sparse_is_near),
+        "one_seed": results(seeds=1),
+        "two_seeds": results(seeds=2),
+        "no_twin": results(labels=labels),
+        "no_twin_one_seed": results(labels=labels, seeds=1),
+        "no_oracle": results(labels=("original", "ft", "ga")),
+        "one_sparsity": results(states=("omp-0.90",)),
+        "dense": results(states=("dense",)),
+        "two_datasets": results(datasets=("digits", "photos"), scenarios=("class",)),
+        "many": results(labels=many, scenarios=("class",), seeds=3),
+        "lacking": results(lacking=lambda cell: cell["unlearner"] == "ga" and cell["seed"] < 3),
+        "no_methods": results(labels=("retrain", "retrain_b")),
+        "oracle_lacks": results(lacking=lambda cell: cell["unlearner"] == "retrain" and cell["scenario"] == "class"),
+    }
+    for name, found in made.items():
+        twins = {"retrain_b": "retrain"} if any(r["cell"]["unlearner"] == "retrain_b" for r in found) else {}
+        oracles = [] if name == "no_oracle" else ["retrain"]
+        tables(base / name, with_gaps(found, oracles), twins, oracles, gone if name == "lacking" else [])
+    # avg_gap is not among the metrics
+    tables(base / "no_gap", results())
+    return base
+
+
+KINDS = (
+    *("usual", "mixed", "one_seed", "two_seeds", "no_twin", "no_twin_one_seed", "no_oracle", "one_sparsity", "dense"),
+    *("two_datasets", "many", "lacking", "no_methods", "oracle_lacks", "no_gap"),
+)
+
+
+def text_of(answer):
+    return " ".join(answer.sentences)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_of_every_kind_have_an_answer(folders, kind):
+    answer = answer_of(folders / kind)
+    assert answer.name == kind
+    assert answer.question.endswith("?")
+    assert 2 <= len(answer.sentences) <= 5
+    for sentence in (*answer.sentences, *answer.notes):
+        assert "nan" not in sentence and "None" not in sentence and "  " not in sentence and "unknown" not in sentence
+        assert sentence.strip()
+    assert all(sentence.endswith(".") and not sentence.endswith("..") for sentence in answer.sentences)
+    assert not answer.rows.duplicated(list(answer.rows.columns[:7])).any()
+    assert set(answer.rows["role"]) <= {"method", "oracle"}, "twins are the floor, not rows"
+
+
+def rows_of_methods(folder, table):
+    rows = read_table(folder / f"{table}.csv")
+    rows = rows[~rows["unlearner"].isin(["original", "retrain", "retrain_b"])]
+    return rows[rows["metric"] == "avg_gap/retrain"]
+
+
+def told_counts(sentence):
+    """The numbers before the verdicts, at their first mention."""
+    bare = re.sub(r"\([^()]*\)", "", sentence)
+    counts = {v: re.search(rf"(\d+) (?:is |are )?{v}", bare) for v in VERDICTS}
+    return {v: int(match[1]) for v, match in counts.items() if match}
+
+
+@pytest.mark.parametrize("kind", ["usual", "mixed", "two_datasets", "many", "lacking", "oracle_lacks"])
+def test_the_counts_of_verdicts_are_those_of_the_tables(folders, kind):
+    sentences = answer_of(folders / kind).sentences
+    for start, table, column in (
+        (("Shown", "Not shown", "Mixed", "The reverse"), "sparsity", "verdict"),
+        ("Compared", "summary", "gap_retrain_verdict"),
+    ):
+        (sentence,) = (s for s in sentences if s.startswith(start))
+        known = rows_of_methods(folders / kind, table)[column]
+        assert told_counts(sentence) == {v: int((known == v).sum()) for v in VERDICTS}
+        untested = re.search(r"(\d+) not tested", sentence)
+        if table == "sparsity":
+            assert int(untested[1] if untested else 0) == known.isna().sum()
+
+
+def test_what_is_shown_is_named_with_its_numbers(folders):
+    answer = answer_of(folders / "mixed")
+    (sentence,) = (s for s in answer.sentences if s.startswith("Mixed"))
+    changes = read_table(folders / "mixed/sparsity.csv")
+    changes = changes[(changes["metric"] == "avg_gap/retrain") & changes["verdict"].isin(["closer", "farther"])]
+    assert len(changes) == 8, "ft closer and ga farther, in two scenarios and two sparsities"
+    for row in changes.to_dict("records"):
+        item = f"{row['unlearner']} at {row['scenario']}/omp-{row['sparsity']}: "
+        item += f"{'+' if row['change'] > 0 else ''}{number(row['change'])} points "
+        assert item in sentence.replace("95 % interval ", "")
+        ends = (
+            f"{number(row['change_low'])}, {number(row['change_high'])}], chance alone {number(row['floor_of_mean'])}"
+        )
+        assert ends in sentence
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_row_is_called_more_than_its_table_says(folders, kind):
+    """A method named behind "closer" or "farther" has that verdict; without verdicts the words do not occur."""
+    folder, answer = folders / kind, answer_of(folders / kind)
+    known = {v: set() for v in VERDICTS}
+    for table, column in (("sparsity", "verdict"), ("summary", "gap_retrain_verdict")):
+        rows = read_table(folder / f"{table}.csv")
+        for row in rows.to_dict("records") if column in rows else ():
+            if isinstance(row[column], str) and (row["metric"] == "avg_gap/retrain" or kind == "no_gap"):
+                known[row[column]].add(row["unlearner"])
+    for sentence in answer.sentences:
+        for verdict, items in re.findall(r"(closer|farther) \(([^()]*)\)", sentence):
+            named = re.findall(r"(?:^|; )([\w.]+) at ", items)
+            assert named and set(named) <= known[verdict]
+    if not any(known.values()):
+        assert "closer" not in text_of(answer) and "farther" not in text_of(answer)
+
+
+@pytest.mark.parametrize("kind", ["one_seed", "two_seeds", "no_twin_one_seed"])
+def test_with_few_seeds_the_lack_of_intervals_is_told_once_and_there_are_none(folders, kind):
+    answer = answer_of(folders / kind)
+    text = " ".join((answer.question, *answer.sentences, *answer.notes))
+    assert text.count("interval") == 1 and text.count("no interval, no test, no verdict") == 1
+    assert "[" not in text and "95 %" not in text
+    assert answer.rows.filter(regex="_half$|_verdict$").isna().all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "lack"),
+    [
+        ("no_twin", "No second retrain: no noise floor and no verdict"),
+        ("no_twin_one_seed", "; no second retrain, so how far one run"),
+    ],
+)
+def test_a_lacking_twin_is_told_once(folders, kind, lack):
+    answer = answer_of(folders / kind)
+    assert text_of(answer).count("no second retrain") + text_of(answer).count("No second retrain") == 1
+    assert lack in text_of(answer)
+    assert "floor " not in text_of(answer).replace("noise floor", "")
+
+
+def test_numbers_of_the_main_table_are_fields_of_the_tables(folders):
+    answer, summary = answer_of(folders / "mixed"), read_table(folders / "mixed/summary.csv")
+    changes = read_table(folders / "mixed/sparsity.csv")
+    keys = ["scenario", "pruner", "sparsity", "unlearner"]
+    for row in answer.rows.to_dict("records"):
+        own = summary[(summary[keys] == pd.Series(row)[keys]).all(axis=1)].set_index("metric")
+        for metric in ("UA", "RA", "TA", "MIA"):
+            assert row[metric] == own.loc[metric, "mean"]
+        gap = own.loc["avg_gap/retrain"]
+        same(row["gap_retrain"], gap["mean"])
+        same(row["gap_retrain_half"], gap["ci_high"] - gap["mean"])
+        same(row["gap_retrain_floor"], gap["gap_retrain_floor"])
+        assert row["seeds"] == gap["n"]
+        its = changes[(changes[keys] == pd.Series(row)[keys]).all(axis=1) & (changes["metric"] == "avg_gap/retrain")]
+        same(row["change_retrain"], its["change"].iloc[0] if len(its) else math.nan)
+        same(row["change_retrain_half"], its["change_high"].iloc[0] - its["change"].iloc[0] if len(its) else math.nan)
+
+
+def same(a, b):
+    assert (pd.isna(a) and pd.isna(b)) or a == pytest.approx(b)
+
+
+@pytest.mark.parametrize("kind", ["mixed", "many", "two_datasets"])
+def test_the_order_of_rows_in_the_files_changes_nothing(folders, kind, tmp_path):
+    folder = shutil.copytree(folders / kind, tmp_path / kind)
+    before = answer_of(folder)
+    for name in ("summary", "sparsity", "cells"):
+        table = pd.read_csv(folder / f"{name}.csv", dtype=str)
+        table.sample(frac=1, random_state=7).to_csv(folder / f"{name}.csv", index=False)
+    after = answer_of(folder)
+    assert (after.question, after.sentences, after.notes) == (before.question, before.sentences, before.notes)
+    pd.testing.assert_frame_equal(after.rows, before.rows)
+
+
+def test_missing_and_diverged_cells_are_told(folders):
+    assert "1 cell is missing because ga diverged" in text_of(answer_of(folders / "lacking"))
+    answer = answer_of(folders / "usual")
+    assert "missing" not in text_of(answer).replace("No cell is missing", "")
+
+
+def test_a_scenario_that_tells_nothing_is_called_so(tmp_path):
+    def void(scenario, state, label, noise):
+        return 1.0 + noise.normal(0, 0.1), 99.0 + noise.normal(0, 0.1), 98.0 + noise.normal(0, 0.1), 0.0
+
+    text = text_of(answer_of(tables(tmp_path / "void", with_gaps(results(void), ["retrain"]))))
+    assert "6 of 6 places can hardly tell methods apart: class/dense (original has UA 1.0 and retrain 1." in text
+    assert "MIA is 0 for every model at 6 places, where it tells no method from another" in text
+    assert "original, which forgets nothing, is not shown to differ from retrain either" in text
+
+
+def test_few_samples_and_chance_accuracy_of_the_original_are_told(tmp_path):
+    found = with_gaps(results(scenarios=("class",), states=("dense",)), ["retrain"])
+    for each in found:
+        if each["cell"]["unlearner"] in ("original", "ga"):
+            each["notes"] = {"UA": "D_f has 4 samples: one is 25 points"}
+            each["notes"] |= {"TA": "no better than always naming one class (10 %)"}
+    text = text_of(answer_of(tables(tmp_path / "few", found)))
+    assert "1 of 1 places can hardly tell methods apart: dense (original: " in text
+    assert "ga:" not in text, "an accuracy that a method ruined is its own"
+
+
+def test_methods_that_did_nothing_are_told(tmp_path):
+    found = with_gaps(results(), ["retrain"])
+    for each in found:
+        each["unchanged"] = each["cell"]["unlearner"] == "ga" and each["cell"]["scenario"] == "class"
+    assert "the model was returned unchanged by ga at 3 of 6 places" in text_of(
+        answer_of(tables(tmp_path / "still", found))
+    ).replace("The model", "the model")
+
+
+def test_filters_leave_out_rows_and_keep_oracles_and_the_original(folders):
+    whole, part = answer_of(folders / "mixed"), answer_of(folders / "mixed", {"method": ["ft"], "scenario": ["class"]})
+    assert set(part.rows["unlearner"]) == {"original", "retrain", "ft"} and set(part.rows["scenario"]) == {"class"}
+    assert "Shown: of 2 changes in the average gap to retrain" in text_of(part)
+    assert "ga" not in part.question
+    kept = whole.rows[whole.rows["unlearner"].isin(["original", "retrain", "ft"]) & (whole.rows["scenario"] == "class")]
+    pd.testing.assert_frame_equal(part.rows, kept.reset_index(drop=True)[list(part.rows)], check_dtype=False)
+
+
+def test_wrong_labels_and_folders_are_one_sentence(folders, tmp_path):
+    with pytest.raises(LacunaError, match=r"--method: no 'fft' in .*usual \(did you mean 'ft'\?\); allowed: original"):
+        answer_of(folders / "usual", {"method": ["fft"]})
+    with pytest.raises(LacunaError, match=r"--scenario: no 'clas' in .*\(did you mean 'class'\?\)"):
+        answer_of(folders / "usual", {"scenario": ["clas"]})
+    with pytest.raises(LacunaError, match=r"no summary.csv there; allowed: a folder of results/tables"):
+        answer_of(tmp_path)
+
+
+def test_a_summary_of_an_earlier_version_is_refused(tmp_path):
+    with pytest.raises(LacunaError, match=r"its summary\.csv is of an earlier version"):
+        answer_of(ROOT / "docs/results/cifar10_small")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "class", "forget_class": [3, 5]}, "classes 3 and 5 of digits"),
+        ({"method": "class", "forget_class": [3]}, "class 3 of digits"),
+        ({"method": "subclass", "super_class": 1, "fine_class": 4}, "fine class 4 of class 1 of digits"),
+        ({"method": "random", "fraction": 0.125}, "a random 12.5 % of digits"),
+        ({"method": "memorised", "fraction": 0.05}, "the most memorised 5 % of digits"),
+        ({"method": "hardest", "fraction": 0.05, "pick": "lowest"}, "the 5 % of lowest loss of digits"),
+        ({"method": "backdoor"}, "the poisoned samples of digits"),
+        ({"method": "indices", "path": "x.npy"}, "the samples of 'class' of digits"),
+    ],
+)
+def test_the_question_says_what_is_forgotten(tmp_path, monkeypatch, options, words):
+    monkeypatch.setitem(fabricated.OPTIONS, "class", options)
+    folder = tables(tmp_path / "x", with_gaps(results(scenarios=("class",), seeds=1), ["retrain"]))
+    assert answer_of(folder).question == f"Does sparsity help ft and ga to forget {words}?"
+
+
+def test_real_tables_that_are_committed_have_an_answer():
     answer = answer_of(REAL)
     assert (answer.name, answer.oracles) == ("three_seeds", ("retrain", "retrain_exact"))
     assert 3 <= len(answer.sentences) <= 5

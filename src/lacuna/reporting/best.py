@@ -1,0 +1,46 @@
+"""Which methods of a place are the best by a metric, where the seeds can tell them apart at all."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import pandas as pd
+
+from lacuna.evaluation.statistics import LEVEL, MIN_SEEDS, holm, paired_p
+from lacuna.reporting.columns import PLACE
+from lacuna.reporting.tables.contest import Contest
+
+# of a place, metric and oracle ("" where the metric needs none)
+Where = tuple[str, ...]
+
+
+def best_methods(contest: Contest, better: Mapping[str, str | float]) -> dict[Where, frozenset[str]]:
+    """By place, metric and oracle: the method with the best mean score, and those that no test tells from it.
+
+    better: the direction of each metric, as for `Contest.scores`. Tested is every pair of methods that have all seeds,
+    by the paired t test, adjusted by Holm over all pairs of the place, for which one is best is known only afterwards.
+    Nothing where no method is told from the best one, nor below 3 seeds. The untouched model is no candidate.
+    """
+    scores = contest.scores(better)
+    scores = scores[scores["unlearner"] != contest.original]
+    found = {}
+    for key, rows in scores.groupby([*PLACE, "metric", "oracle"], sort=False):
+        by_seed = rows.pivot(index="seed", columns="unlearner", values="score").dropna(axis="columns")
+        best = _best(by_seed) if len(by_seed) >= MIN_SEEDS else frozenset()
+        if best:
+            found[tuple(map(str, key))] = best
+    return found
+
+
+def _best(scores: pd.DataFrame) -> frozenset[str]:
+    """scores: seeds × methods, the smaller, the better."""
+    pairs = [*itertools.combinations(scores, 2)]
+    if not pairs:
+        return frozenset()
+    differs = holm([paired_p((scores[a] - scores[b]).to_numpy()) for a, b in pairs]) < LEVEL
+    first = str(scores.mean().idxmin())
+    worse = {
+        str(a if b == first else b) for (a, b), told in zip(pairs, differs, strict=True) if told and first in (a, b)
+    }
+    return frozenset(map(str, scores)) - worse if worse else frozenset()

@@ -1,0 +1,45 @@
+"""Numbers and lists as sentences have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+# how many names a sentence lists one by one
+LISTED = 4
+
+
+def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return rows.to_dict("records")  # type: ignore[return-value]
+
+
+def joined(words: Iterable[Any], last: str = "and") -> str:
+    """a, b and c."""
+    *most, end = [str(word) for word in words] or [""]
+    return f"{', '.join(most)} {last} {end}" if most else end
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def some(words: Iterable[Any], noun: str, listed: int = LISTED) -> str:
+    """The words joined, or how many there are."""
+    words = [*words]
+    return joined(words) if len(words) <= listed else f"{len(words)} {noun}"
+
+
+def number(value: float) -> str:
+    """Two decimals below 10, else one."""
+    return "unknown" if pd.isna(value) else f"{value:.{1 if abs(value) >= 10 else 2}f}".replace("-", "−")
+
+
+def signed(value: float) -> str:
+    text = number(value)
+    return text if text.startswith("−") or text == "unknown" or not value else f"+{text}"
+
+
+def between(low: float, high: float) -> str:
+    return "" if pd.isna(low) or pd.isna(high) else f"[{number(low)}, {number(high)}]"
