@@ -1,156 +1,32 @@
-"""The generated pages: docs/methods.md, docs/pruners.md and docs/metrics.md, from what the code says of itself.
+"""The generated pages and parts of pages, from what the code, the schema and the findings say of themselves.
 
-python -m lacuna.commands.docs [--check]     write the pages, or only say whether they are up to date
+python -m lacuna.commands.docs [--check]     write them, or only say whether they are up to date
 """
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import inspect
 import itertools
-import math
-import re
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
 from lacuna.artifacts.writing import atomic
+from lacuna.commands.config_page import config_page
+from lacuna.commands.docstrings import field_names, own_fields, parts_of, published_values, table, taken_apart
+from lacuna.commands.findings import as_answers, as_csv, as_table, filled, read_findings, splice
 from lacuna.evaluation import METRICS
 from lacuna.evaluation.population import POPULATION_METRICS
 from lacuna.experiment.catalogue import blame, settings
-from lacuna.fields import describe, schema_of
 from lacuna.pruning import PRUNERS
 from lacuna.pruning.base import Pruner, TrainedPruner
 from lacuna.unlearning import UNLEARNERS
-from lacuna.unlearning.base import EditUnlearner, LossUnlearner
+from lacuna.unlearning.base import LossUnlearner
 
-PAGES = Path(__file__).resolve().parents[3] / "docs"
-_COMMON = {f.name for f in dataclasses.fields(LossUnlearner)}
-_NOTES = ("Published values", "Cost", "Source")
-
-
-def parts_of(cls: Any, needed: tuple[str, ...] = ("Cost", "Source")) -> dict[str, Any]:
-    """A docstring taken apart: title, formula, text, what each field means, and the closing notes.
-
-    A field that a base class explains need not be explained again.
-    Raises ValueError if the docstring lacks a formula, a needed note or a line for one of the class's own fields.
-    """
-    found = _taken_apart(cls, set(_field_names(cls))) | {"fields": meanings(cls)}
-    missing = [n for n in own_fields(cls) if n not in found["fields"] and n not in _COMMON]
-    missing += [n for n in needed if n not in found["notes"]] + ([] if found["formula"] else ["a formula"])
-    if missing:
-        raise ValueError(f"{cls.__name__}: its docstring does not say {', '.join(missing)}")
-    return found
-
-
-def meanings(cls: Any) -> dict[str, str]:
-    """What each field means, by the docstrings of the class and its bases; the nearest one counts."""
-    said: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        if dataclasses.is_dataclass(base):
-            said |= _taken_apart(base, set(_field_names(base)))["fields"]
-    return said
-
-
-def _taken_apart(cls: Any, fields: set[str]) -> dict[str, Any]:
-    first, _, rest = inspect.cleandoc(vars(cls).get("__doc__") or "").partition("\n\n")
-    title, _, formula = first.replace("\n", " ").partition(": ")
-    found: dict[str, Any] = {"title": title, "formula": formula.rstrip("."), "text": [], "fields": {}, "notes": {}}
-    into: tuple[dict[str, str] | None, str] = (None, "")
-    for line in rest.splitlines():
-        # "a: meaning. b: meaning." is one line for two fields, "a, b: meaning" one meaning for both
-        starts = [m for m in re.finditer(r"(?:^|(?<=\. ))([a-z_0-9, ]+): ", line) if _names(m) <= fields]
-        note = next((n for n in _NOTES if line.startswith(n)), None)
-        if starts and starts[0].start() == 0:
-            for i, start in enumerate(starts):
-                end = starts[i + 1].start() if i + 1 < len(starts) else len(line)
-                for name in _names(start):
-                    found["fields"][name] = line[start.end() : end].strip()
-                    into = (found["fields"], name)
-        elif note:
-            found["notes"][note] = line if note == "Published values" else line.partition(": ")[2]
-            into = (found["notes"], note)
-        elif into[0] is not None and line:
-            into[0][into[1]] += " " + line.strip()
-        else:
-            into = (None, "")  # a blank line ends what a field means
-            found["text"].append(line.strip())
-    return found
-
-
-def _names(match: re.Match[str]) -> set[str]:
-    return {name.strip() for name in match.group(1).split(",")}
-
-
-def own_fields(cls: Any) -> list[str]:
-    """The fields a class adds to its kind, or gives another default; an oracle follows the recipe and names its own."""
-    if getattr(cls, "oracle", False):
-        return list(cls.own)
-    kind = next(kind for kind in (LossUnlearner, EditUnlearner, TrainedPruner, Pruner) if issubclass(cls, kind))
-    before = {f.name: f.default for f in dataclasses.fields(kind)}
-    return [f.name for f in dataclasses.fields(cls) if before.get(f.name, ...) != f.default]
-
-
-_PUBLISHED = re.compile(r"([^.]+(?:\.\d[^.]*)*)\.(?= |$)")
-_HERE = re.compile(r" Here ([^:]+): ")
-
-
-def published_values(cls: Any) -> dict[str, tuple[str, bool]]:
-    """The published value of each field that the note `Published values` names, and whether the default is another.
-
-    The note reads "Published values (of what): field value, field value. Here field value, field value: why. Text."
-    A value is one word, "a or b", or "a to b" for every number between; the second sentence, if there is one, names
-    each field whose default is not published, with that default. "none" instead of fields: nothing is published.
-    Raises ValueError if it reads otherwise, names no field of the class, or says of a default what does not hold.
-    """
-    note = parts_of(cls)["notes"].get("Published values", "")
-    listed = re.sub(r" \([^)]*\)", "", note.partition(": ")[2])  # a remark in parentheses is no value
-    found, here = _PUBLISHED.match(listed), _HERE.search(listed)
-    if found is None:
-        raise ValueError(f"{cls.__name__}: 'Published values' does not list fields with values: {note!r}")
-    if found.group(1).startswith("none"):
-        return {}
-    defaults = {f.name: f.default for f in dataclasses.fields(cls)}
-    published = dict(map(_named, found.group(1).split(", ")))
-    others = dict(map(_named, here.group(1).split(", "))) if here else {}
-    if unknown := [name for name in (*published, *others) if name not in defaults]:
-        raise ValueError(f"{cls.__name__}: 'Published values' names {', '.join(unknown)}, which is no field")
-    for name, value in published.items():
-        as_published, said = _is(defaults[name], value), name in others
-        if as_published == said or (said and not _is(defaults[name], others[name])):
-            raise ValueError(
-                f"{cls.__name__}.{name}: the default is {defaults[name]}, published is {value}, and the docstring says "
-                + (f"'Here {name} {others[name]}'" if said else "nothing of a difference")
-            )
-    if idle := set(others) - set(published):
-        raise ValueError(f"{cls.__name__}: 'Here' names {', '.join(idle)}, of which no published value is listed")
-    return {name: (value, name in others) for name, value in published.items()}
-
-
-def _named(item: str) -> tuple[str, str]:
-    name, _, value = item.strip().partition(" ")
-    return name, value
-
-
-def _is(default: Any, value: str) -> bool:
-    """Whether a default is a value of a docstring."""
-    words = {"true": True, "false": False, "null": None}
-    low, to, high = value.replace("−", "-").partition(" to ")
-    if to:
-        return isinstance(default, int | float) and float(low) <= default <= float(high)
-    for choice in low.split(" or "):
-        try:
-            meant: Any = words[choice] if choice in words else float(choice)
-        except ValueError:
-            meant = choice
-        if type(meant) in (bool, type(None), str) or type(default) in (bool, type(None), str):
-            if meant == default and type(meant) is type(default):
-                return True
-        elif math.isclose(meant, default, rel_tol=1e-12):
-            return True
-    return False
+ROOT = Path(__file__).resolve().parents[3]
+PAGES = ROOT / "docs"
 
 
 def methods_page() -> str:
@@ -176,7 +52,7 @@ def methods_page() -> str:
         lines.append(f"| [`{name}`](#{name}) | {reads(cls)} | {works_with(cls)} | {shown} |")
     lines += ["", "## Shared hyper-parameters", ""]
     lines += ["Every method that takes gradient steps has these; a method's own default is in its table.", ""]
-    lines += table(LossUnlearner, _field_names(LossUnlearner))
+    lines += table(LossUnlearner, field_names(LossUnlearner))
     for name, cls in entries.items():
         parts = parts_of(cls)
         lines += ["", f"## {name}", "", f"**{parts['title']}.** {parts['formula']}.", ""]
@@ -215,8 +91,8 @@ def pruners_page() -> str:
     for name, cls in entries.items():
         shown = ", ".join(f"`{f}`" for f in own_fields(cls)) or "none"
         lines.append(f"| [`{name}`](#{name}) | {scores_when(cls)} | {shown} |")
-    lines += ["", "## Shared hyper-parameters", "", "Every pruner has these.", "", *table(Pruner, _field_names(Pruner))]
-    added = [f for f in _field_names(TrainedPruner) if f not in _field_names(Pruner)]
+    lines += ["", "## Shared hyper-parameters", "", "Every pruner has these.", "", *table(Pruner, field_names(Pruner))]
+    added = [f for f in field_names(TrainedPruner) if f not in field_names(Pruner)]
     lines += ["", "Those that score trained weights have this one too.", "", *table(TrainedPruner, added)]
     for name, cls in entries.items():
         parts = parts_of(cls, needed=("Source",))
@@ -235,7 +111,7 @@ def scores_when(cls: Any) -> str:
     """When a pruner looks at the weights, in words."""
     if cls.before_training:
         return "before training"
-    return "in rounds, after each training" if "rate" in _field_names(cls) else "once, after training"
+    return "in rounds, after each training" if "rate" in field_names(cls) else "once, after training"
 
 
 def reads(cls: Any) -> str:
@@ -246,18 +122,6 @@ def reads(cls: Any) -> str:
 def works_with(cls: Any) -> str:
     """The scenarios of a method, in words."""
     return "any scenario" if cls.scenarios is None else ", ".join(cls.scenarios)
-
-
-def table(cls: type, names: list[str]) -> list[str]:
-    """A Markdown table of fields: name, default, allowed values, meaning."""
-    properties, said = schema_of(cls)["properties"], meanings(cls)
-    rows = ["| name | default | allowed | meaning |", "|---|---|---|---|"]
-    for name in names:
-        schema = properties[name]
-        default = schema.get("default", "must be given")
-        allowed = describe({k: v for k, v in schema.items() if k != "default"}).replace("|", "\\|")
-        rows.append(f"| `{name}` | `{default}` | {allowed} | {said[name].strip()} |")
-    return rows
 
 
 _METRICS_HEAD = """\
@@ -294,8 +158,8 @@ def metrics_page() -> str:
             lines += ["| name | what it is | unit | range | better | source |", "|---|---|---|---|---|---|"]
             lines += [metric_row(name, registry[name]) for name in names] + [""]
     for key, cls in settings().items():
-        lines += [f"## `{key}` in the config", "", _taken_apart(cls, set(_field_names(cls)))["title"], ""]
-        lines += [*table(cls, _field_names(cls)), ""]
+        lines += [f"## `{key}` in the config", "", taken_apart(cls, set(field_names(cls)))["title"], ""]
+        lines += [*table(cls, field_names(cls)), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -320,23 +184,32 @@ def metric_row(name: str, metric: Any) -> str:
     return f"| {shown} | {words} | {about['unit']} | {scale} | {better} | {about['source']} |"
 
 
-def _field_names(cls: Any) -> list[str]:
-    return [f.name for f in dataclasses.fields(cls)]
+def pages() -> dict[Path, str]:
+    """Every generated text by its path."""
+    file = PAGES / "results/findings.csv"
+    findings = filled(read_findings(file), file.parent)
+    parts = {ROOT / "README.md": as_answers(findings), file.with_name("README.md"): as_table(findings)}
+    return {
+        PAGES / "methods.md": methods_page(),
+        PAGES / "pruners.md": pruners_page(),
+        PAGES / "metrics.md": metrics_page(),
+        PAGES / "config.md": config_page(ROOT / "workflow/schemas/config.schema.yaml"),
+        file: as_csv(findings),
+        **{path: splice(path.read_text(encoding="utf-8"), "findings", lines) for path, lines in parts.items()},
+    }
 
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or with --check only compare; the exit status says whether they were up to date."""
     stale = []
-    pages = {"methods.md": methods_page(), "pruners.md": pruners_page(), "metrics.md": metrics_page()}
-    for name, text in pages.items():
-        path = PAGES / name
+    for path, text in pages().items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
-            stale.append(name)
+            stale.append(path.relative_to(ROOT).as_posix())
             if "--check" not in arguments:
                 with atomic(path) as temporary:
                     temporary.write_text(text, encoding="utf-8")
     if stale and "--check" in arguments:
-        print(f"docs/{', docs/'.join(stale)}: not what the sources say; run: make docs")
+        print(f"{', '.join(stale)}: not what the sources say; run: make docs")
         return 1
     return 0
 

@@ -36,8 +36,8 @@ class Backdoor:
     offset: pixels between the square and the lower and the right border.
 
     The poisoned images are drawn from all classes, `target` included (its own images are stamped and keep their
-    label), as published; the validation and the test images stay clean. Source: Gu et al., BadNets, 2017, with the
-    values of Jia et al., NeurIPS 2023 (their section on backdoor cleanse).
+    label), as published; the validation and the test images stay clean.
+    Source: Gu et al., BadNets, 2017, with the values of Jia et al., NeurIPS 2023 (their section on backdoor cleanse).
     """
 
     share: Fraction = 0.1

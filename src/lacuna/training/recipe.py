@@ -18,7 +18,8 @@ class Recipe(Objective):
 
     The defaults are the published CIFAR setting: lr 0.1, batch 256, 182 epochs, × 0.1 at 91 and 136, crop 4, flip.
     rewind_epoch: pruning restarts from the weights after this many epochs (0: the initialisation).
-    crop: pixels of padding for random crops; flip: mirror half of the images. Both also serve every unlearner.
+    crop: pixels of padding for random crops, in training and for every unlearner; 0 for none.
+    flip: mirror half of the images at random, in training and for every unlearner.
     """
 
     epochs: Count = 182

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import prune
 
 import lacuna
-from lacuna.commands.docs import parts_of
+from lacuna.commands.docstrings import parts_of
 from lacuna.data.batches import Augment, Batch, UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import build

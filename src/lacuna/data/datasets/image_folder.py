@@ -24,6 +24,7 @@ class ImageFolder(Dataset):
 
     root: the folder, relative to the working directory.
     size: pixels of each side; the shorter side is resized to it, and the middle cut out.
+
     Images of any kind become RGB, photos upright as their Exif orientation says. Classes are numbered in the order of
     their names. Hidden folders and files, and files without the suffix of an image, are left out, and the log says so.
     Whatever image comes, goes or is written again makes the images be ingested again.
