@@ -13,7 +13,6 @@ from lacuna.pruning import PRUNERS
 from lacuna.unlearning import UNLEARNERS
 from lacuna.unlearning.base import LossUnlearner
 
-
 GENERATED = docs.pages()
 
 
