@@ -37,13 +37,25 @@ def check_experiment(files: Sequence[str | Path]) -> Experiment:
 
     Raises LacunaError with file and line, key, value and what is allowed.
     """
+    return experiment_of(files, data=True)[0]
+
+
+def experiment_of(
+    files: Sequence[str | Path], data: bool = False, write: bool = True
+) -> tuple[Experiment, catalogue.Catalogue, Path]:
+    """The experiment of these files over the default one, the catalogue, and the folder of results that they name.
+
+    data: check data and networks too, as a run would. write: keep what takes long to find out for the next command.
+    Raises LacunaError with file and line, key, value and what is allowed.
+    """
     files = [default_config(), *(Path(file).absolute() for file in files)]
     for file in files:
         read_yaml(file)
+    known = catalogue.load(CACHE, write)
     try:
-        known = catalogue.load(CACHE)
         results = Path(results_of(files, {}) or "results").expanduser()
-        return load(files, {}, SCHEMA, known, data_folder=results / "data", cache=CACHE)
+        checked = {"data_folder": results / "data"} if data else {}
+        return load(files, {}, SCHEMA, known, cache=CACHE, **checked), known, results
     except LacunaError as error:
         raise LacunaError(located(str(error), files, {})) from None
 

@@ -8,16 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lacuna.commands.base import Command
-from lacuna.commands.launch import CACHE, ROOT, SCHEMA, default_config
+from lacuna.commands.launch import ROOT, experiment_of
 from lacuna.data.image_files import SUFFIXES
 from lacuna.errors import LacunaError
-from lacuna.experiment import catalogue
 from lacuna.experiment.code_digest import files_of
-from lacuna.experiment.config import load
-from lacuna.experiment.grid import Experiment
 from lacuna.experiment.jobs import RULES, Code, Job, Jobs
 from lacuna.experiment.overlay import HOW_TO_RUN
-from lacuna.experiment.yaml_files import located, read_yaml, shown
+from lacuna.experiment.yaml_files import shown
 from lacuna.registry import register
 
 _TABLES = ("aggregate", "roc", "transfer", "recipes", "backdoor")
@@ -84,14 +81,7 @@ class Reruns:
 
     def __init__(self, files: Sequence[str | Path]):
         """files: the experiment's, over the default one. Raises LacunaError for an experiment that is not in order."""
-        files = [default_config(), *(Path(file).absolute() for file in files)]
-        for file in files:
-            read_yaml(file)
-        known = catalogue.load(CACHE)
-        try:
-            self.experiment: Experiment = load(files, {}, SCHEMA, known)
-        except LacunaError as error:
-            raise LacunaError(located(str(error), files, {})) from None
+        self.experiment, known, _ = experiment_of(files)
         self._code, self.jobs = Code(self.experiment, known), Jobs(self.experiment, known).reads
 
     def report(self, changed: str) -> Iterator[str]:

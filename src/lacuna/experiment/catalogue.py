@@ -94,8 +94,8 @@ def describe() -> Catalogue:
     return catalogue
 
 
-def load(cache: str | Path) -> Catalogue:
-    """The catalogue of the present sources, from the folder `cache` or made anew (a few seconds, once)."""
+def load(cache: str | Path, write: bool = True) -> Catalogue:
+    """The catalogue of the present sources, from the folder `cache` or made anew (a few seconds, once if `write`)."""
     digest = hashlib.sha256()
     for path in sorted(_SOURCES.rglob("*.py")):
         digest.update(str(path.relative_to(_SOURCES)).encode() + b"\0" + path.read_bytes())
@@ -106,6 +106,8 @@ def load(cache: str | Path) -> Catalogue:
     if child.returncode:
         raise LacunaError(f"the methods of lacuna cannot be listed: {blame(child.stderr)}")
     catalogue: Catalogue = json.loads(child.stdout)
+    if not write:
+        return catalogue
     try:
         for old in stored.parent.glob("catalogue-*.json"):
             old.unlink(missing_ok=True)

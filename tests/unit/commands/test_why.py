@@ -34,7 +34,7 @@ EXPERIMENT = {
 @pytest.fixture
 def told(known, tmp_path, monkeypatch, capsys):
     """What the command prints for some words: told("FILE") → lines."""
-    monkeypatch.setattr(catalogue, "load", lambda cache: known)
+    monkeypatch.setattr(catalogue, "load", lambda *_: known)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.npz").write_bytes(b"")
 
@@ -189,7 +189,7 @@ def test_a_word_that_is_neither_file_nor_key(told, word, said):
 
 
 def test_the_example_of_the_documentation(known, monkeypatch, capsys):
-    monkeypatch.setattr(catalogue, "load", lambda cache: known)
+    monkeypatch.setattr(catalogue, "load", lambda *_: known)
     monkeypatch.chdir(ROOT)
     text = (ROOT / "docs/reproducibility.md").read_text(encoding="utf-8")
     calls = re.findall(r"^\$ lacuna (why .+)\n((?:(?!\$|```).*\n)+)", text, re.MULTILINE)
