@@ -1,0 +1,78 @@
+"""bench/: what is compared does the same work, and one command lists and runs the measurements."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from places import ROOT
+
+sys.path.insert(0, str(ROOT))
+
+from bench import __main__ as suite
+from bench import measure, naive, speed
+from lacuna.evaluation import Cell, evaluate
+from lacuna.models.inference import logits
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return speed.Subject("resnet8", 80)
+
+
+def test_plain_and_ours_see_the_same_images_and_give_the_same_predictions(subject):
+    for part, (x, y) in subject.parts.items():
+        ours = logits(subject.model, subject.data, part).softmax(1)
+        torch.testing.assert_close(naive.predictions(subject.plain, x, y), ours, rtol=0, atol=1e-5)
+
+
+def test_plain_evaluation_has_our_accuracies(subject):
+    told = naive.evaluate(subject.plain, subject.parts)
+    parts = {part: (logits(subject.model, subject.data, part).numpy(), y) for part, (_, y) in subject.parts.items()}
+    ours = evaluate(Cell.of(**parts), metrics=["UA", "RA", "TA"])
+    assert (100 - 100 * told["forget"], 100 * told["retain"], 100 * told["test"]) == pytest.approx(
+        (ours["UA"], ours["RA"], ours["TA"])
+    )
+
+
+def test_an_epoch_of_either_goes_over_the_same_images(subject):
+    images = subject.whole.index("retain").tolist()
+    drawn = torch.cat([draw.index for draw in subject.whole.draws("retain", 32, 0, 0)])
+    assert sorted(drawn.tolist()) == images == list(range(80))
+    assert sum(len(y) for _, y in naive.batches(subject.x[:80], subject.y[:80], 32, augmented=True)) == 80
+
+
+def test_a_share_counts_three_passes_of_every_image(subject):
+    from lacuna.models.cost import macs
+
+    flops = 6 * macs(subject.model, (3, 32, 32)) * 80
+    assert speed.share(subject.model, 80, 2.0, flops / 1e9) == 0.5
+
+
+def test_ways_take_turns_and_ratios_are_of_the_same_turn(monkeypatch):
+    order, clock = [], iter(np.cumsum([0, 4, 0, 2, 0, 9, 0, 3]))
+    monkeypatch.setattr(measure.time, "process_time", lambda: float(next(clock)))
+    taken = measure.taking_turns({"plain": lambda: order.append("p"), "ours": lambda: order.append("o")}, 2)
+    assert order == list("popopo")
+    assert measure.ratios(taken, "plain") == {"ours": {"median": 2.5, "min": 2.0, "max": 3.0}}
+
+
+def test_the_suite_lists_every_file_and_names_the_nearest(tmp_path):
+    known = suite.measurements()
+    assert {"limits", "speed", *suite.SHORT} <= known.keys()
+    assert not {"naive", "measure"} & known.keys()
+    assert all(known.values())
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "run", "limts"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "did you mean 'limits'?" in done.stderr) == (1, True)
+
+
+def test_results_of_a_run_lie_in_one_file_by_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(suite, "result_of", lambda name: {"of": name})
+    monkeypatch.setattr(sys, "argv", ["bench", "run", "limits", "speed", "--json", str(tmp_path / "all.json")])
+    suite.main()
+    assert json.loads((tmp_path / "all.json").read_text()) == {"limits": {"of": "limits"}, "speed": {"of": "speed"}}
+    assert capsys.readouterr().out == ""
