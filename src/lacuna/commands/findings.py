@@ -141,17 +141,17 @@ def as_csv(rows: Sequence[Finding]) -> str:
 
 
 def as_table(rows: Sequence[Finding]) -> list[str]:
-    """The Markdown table of docs/results/README.md: what stands first, then what is planned, then what is withdrawn."""
-    head = "| study and setting | question | seeds | effect | 95 % interval | floor | verdict | hours: CPU, GPU | command |"
-    lines = [head, "|" + "---|" * (head.count("|") - 1)]
+    """The Markdown table of docs/results/README.md: first the findings that stand, then planned and withdrawn ones."""
+    head = ["study and setting", "question", "seeds", "effect", "95 % interval", "floor", "verdict"]
+    head += ["hours: CPU, GPU", "command"]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for row in sorted(rows, key=lambda row: STATES.index(row["state"])):
         verdict = {"withdrawn": "**withdrawn**", "planned": "planned"}.get(row["state"], row["verdict"])
         verdict += f" ({row['note']})" if row["note"] else ""
         version = "" if row["version"] == "0.2" else f" (version {row['version']})"
-        lines.append(
-            f"| [{row['study']}]({row['study']}.md): {row['setting']}{version} | {row['question']} | {row['seeds']} | "
-            f"{_effect(row)} | {_interval(row)} | {_shown(row['floor'])} | {verdict} | {_hours(row)} | {_command(row)} |"
-        )
+        cells = [f"[{row['study']}]({row['study']}.md): {row['setting']}{version}", row["question"], row["seeds"]]
+        cells += [_effect(row), _interval(row), _shown(row["floor"]), verdict, _hours(row), _command(row)]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 

@@ -121,7 +121,7 @@ def test_another_header_is_refused(tmp_path):
 
 def test_the_table_shows_numbers_and_state(folder):
     asked = finding(kind="change", source="sparsity.csv", row="unlearner=ft", unit="points", command="run it")
-    rows = filled([asked], folder) + [finding(state="withdrawn", note="why", version="0.1", cpu_hours="2")]
+    rows = [*filled([asked], folder), finding(state="withdrawn", note="why", version="0.1", cpu_hours="2")]
     table = as_table(rows[::-1])
     assert table[2:] == [
         "| [s](s.md): digits | Q? | 5 | −2.3 points | [−3.0, −1.5] | 0.50 | closer | not recorded | `run it` |",

@@ -28,8 +28,9 @@ class Npz(Dataset):
     path: the file, relative to the working directory.
     layout: how 4-dimensional images are stored: auto (the axis of size 1 or 3 is the channel), nhwc or nchw.
 
-    Images have the shape [n, h, w], [n, h, w, 1 or 3] or [n, 1 or 3, h, w]; they are uint8, or floats in [0, 1] (kept as
-    8 bits). Labels have the shape [n]: one whole number for each image, from 0 to classes - 1, every class in `y_train`.
+    Images have the shape [n, h, w], [n, h, w, 1 or 3] or [n, 1 or 3, h, w]; they are uint8, or floats in [0, 1] (kept
+    as 8 bits). Labels have the shape [n]: one whole number for each image, from 0 to classes - 1, every class in
+    `y_train`.
     `fine_train` and `fine_test`, if they are there, are labels of a second, finer level: what `subclass` forgets.
     """
 
