@@ -186,17 +186,17 @@ def metric_row(name: str, metric: Any) -> str:
 
 def pages() -> dict[Path, str]:
     """Every generated text by its path."""
-    file = PAGES / "results/findings.csv"
-    findings = filled(read_findings(file), file.parent)
-    parts = {ROOT / "README.md": as_answers(findings), file.with_name("README.md"): as_table(findings)}
-    return {
+    whole = {
         PAGES / "methods.md": methods_page(),
         PAGES / "pruners.md": pruners_page(),
         PAGES / "metrics.md": metrics_page(),
         PAGES / "config.md": config_page(ROOT / "workflow/schemas/config.schema.yaml"),
-        file: as_csv(findings),
-        **{path: splice(path.read_text(encoding="utf-8"), "findings", lines) for path, lines in parts.items()},
     }
+    file = PAGES / "results/findings.csv"
+    findings = filled(read_findings(file), file.parent)
+    parts = {ROOT / "README.md": as_answers(findings), file.with_name("README.md"): as_table(findings)}
+    spliced = {path: splice(path.read_text(encoding="utf-8"), "findings", lines) for path, lines in parts.items()}
+    return {**whole, file: as_csv(findings), **spliced}
 
 
 def main(arguments: list[str]) -> int:

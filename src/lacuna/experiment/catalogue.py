@@ -122,10 +122,8 @@ def blame(trace: str) -> str:
     error = trace.strip().rpartition("\n")[2].removeprefix("lacuna.errors.LacunaError: ")
     folder = str(_SOURCES)
     places = [f for f in re.findall(r'File "(.+)", line (\d+)', trace) if f[0].startswith(folder)]
-    listing = {
-        str(_SOURCES / name)
-        for name in ("experiment/catalogue.py", "registry.py", "commands/docs.py", "commands/docstrings.py")
-    }
+    pages = (f"commands/{name}.py" for name in ("docs", "docstrings", "config_page"))
+    listing = {str(_SOURCES / name) for name in ("experiment/catalogue.py", "registry.py", *pages)}
     places = [place for place in places if place[0] not in listing]
     return f"{places[-1][0]}, line {places[-1][1]}: {error}" if places else error
 
