@@ -48,6 +48,14 @@ def autocasts(precision: Precision, device: torch.device) -> bool:
     return precision == "bf16" or (precision == "auto" and has_it)
 
 
+def could_autocast(precision: Precision, device: torch.device) -> bool:
+    """Whether a CPU that trains in float32 has units for bfloat16: avx512_bf16 or AMX."""
+    units = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    # PyTorch's own words for them are private, and may go
+    has_it = any(getattr(torch.cpu, unit, bool)() for unit in units)
+    return device.type == "cpu" and has_it and not autocasts(precision, device)
+
+
 def arithmetic_told(precision: Precision, device: torch.device) -> str:
     """In which numbers a device computes what is trained with a precision, in words."""
     if autocasts(precision, device):

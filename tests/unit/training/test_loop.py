@@ -909,6 +909,23 @@ def test_log_tells_where_it_continues(tmp_path):
     assert [line.split(",")[0] for line in lines[1:]] == ["mine: epoch 2/3", "mine: epoch 3/3"]
 
 
+@pytest.mark.parametrize(
+    ("precision", "units", "long", "hints"),
+    [("fp32", True, 0, 1), ("fp32", True, 600, 0), ("fp32", False, 0, 0), ("auto", True, 0, 1), ("bf16", True, 0, 0)],
+)
+def test_a_long_training_says_once_that_this_cpu_has_faster_numbers(monkeypatch, precision, units, long, hints):
+    """Only where it is long, the CPU has them and they are not used; the user decides, for results differ."""
+    lines = []
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: units)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(loop, "LONG", long)
+    recipe = Recipe(
+        epochs=3, batch_size=16, schedule="constant", rewind_epoch=0, crop=0, flip=False, precision=precision
+    )
+    fit(network(), recipe, data(), seed=0, log=lines.append)
+    assert sum("precision: bf16" in line for line in lines) == hints
+
+
 @pytest.fixture
 def _python_hears_interrupts():
     """What a shell that starts the tests in the background takes away: Python's own handler of Ctrl-C."""
