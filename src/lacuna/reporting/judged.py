@@ -141,14 +141,12 @@ def _optional(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _in_order(table: pd.DataFrame, grid: Mapping[str, Mapping[str, Any]], first: Sequence[str]) -> pd.DataFrame:
-    """The rows in the order of the grid, dense first, whatever their order in the file.
-
-    first: labels that come first among those that the grid lacks, which follow by alphabet.
-    """
+    """The rows in one order, whatever their order in the file: dense and `first`, then as the grid has them, then by
+    alphabet."""
     keys = []
     for column in GROUP:
         axes = ("unlearners", "unprune") if column == "unlearner" else (_AXES.get(column, ""),)
-        known = [DENSE, *(label for axis in axes for label in grid.get(axis, ())), *first]
+        known = [DENSE, *first, *(label for axis in axes for label in grid.get(axis, ()))]
         order = [*known, *sorted(set(table[column]) - set(known))]
         keys.append(table[column].astype(float) if column == "sparsity" else table[column].map(order.index))
     keys += [table[column] for column in ("metric", "oracle") if column in table]

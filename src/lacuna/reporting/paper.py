@@ -209,12 +209,12 @@ class _Layout:
         if self.theirs is None:
             return {}
         rows = self.theirs[self.theirs["published"].notna() & self.theirs["ours"].notna()]
-        rows = rows[(rows["metric"] == metric) & rows["unlearner"].isin(self.rows["unlearner"])]
-        decimals = decimals_for(rows["published"])
-        return {
-            tuple(row[c] for c in GROUP): Value(row["published"], row["published_std"], decimals)
-            for row in records(rows)
-        }
+        rows = rows[rows["metric"] == metric]
+        here = set(self.rows[list(GROUP)].itertuples(index=False, name=None))
+        found = {tuple(row[c] for c in GROUP): row for row in records(rows)}
+        found = {key: row for key, row in found.items() if key in here}
+        decimals = decimals_for(row["published"] for row in found.values())
+        return {key: Value(row["published"], row["published_std"], decimals) for key, row in found.items()}
 
     def caption(self, key: Iterable[Any]) -> str:
         """What the table shows and what its marks mean, in sentences."""
