@@ -9,6 +9,7 @@ from lacuna.errors import LacunaError, unknown
 from lacuna.experiment.config import results_of
 from lacuna.experiment.yaml_files import read_yaml, shown
 
+_FILES = (".yaml", ".yml", ".json")
 EXPERIMENT = "an experiment's name, its file, or a folder of tables"
 
 
@@ -18,9 +19,9 @@ def tables_folder(word: str) -> Path:
     Raises LacunaError for a name that has no tables, with the nearest that has and the folder that was looked in.
     """
     path, files = Path(word), [default_config()]
-    if path.is_dir():
-        return path
-    if path.suffix in (".yaml", ".yml", ".json") or path.is_file():
+    if path.is_dir() or (len(path.parts) > 1 and path.suffix not in _FILES):
+        return path  # whoever reads it says what it lacks
+    if path.suffix in _FILES or path.is_file():
         name = read_yaml(path).get("name")
         if not isinstance(name, str):
             raise LacunaError(f"{shown(path)}: no name; allowed: an experiment's file, which has `name: <text>`")

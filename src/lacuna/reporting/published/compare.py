@@ -379,9 +379,12 @@ def _joined(parts: list[str]) -> str | None:
 def as_text(table: pd.DataFrame) -> str:
     """The comparison as text: a block for each place, then what one side alone has, then how to read it."""
     alone = table["explained"].isin([ONLY_OURS, ONLY_PUBLISHED])
+    if alone.all():
+        return f"{_nothing_meets(table)}\n"
     lines = []
     place = ["dataset", "model", "recipe", "scenario", "pruner", "sparsity", "differs"]
-    for key, rows in table[~alone].fillna({"differs": ""}).groupby(place, sort=False):
+    both = table[~alone].assign(differs=table["differs"].astype(object).fillna(""))
+    for key, rows in both.groupby(place, sort=False):
         *where, differs = map(str, key)
         lines += [" / ".join(where), *([f"  ANOTHER SETTING than the published one: {differs}"] if differs else [])]
         lines += _aligned(
@@ -399,6 +402,15 @@ def as_text(table: pd.DataFrame) -> str:
                 f"{side}: {' / '.join(map(str, key))}: {', '.join(cells['metric'])}{f' ({why})' if why else ''}"
             )
     return "\n".join([*lines, *_reading(table)]) + "\n"
+
+
+def _nothing_meets(table: pd.DataFrame) -> str:
+    """One line for tables that have no cell in common: what ours lacks of the published one."""
+    theirs = table[table["explained"] == ONLY_PUBLISHED]
+    # the reason stands before what the source says of the number
+    lacks = theirs["note"].str.partition("; ")[0].value_counts()
+    told = ", ".join(f"{why} ({n} of them)" for why, n in lacks.items())
+    return f"nothing to compare: none of {len(theirs)} published numbers has a cell of ours; ours has {told}"
 
 
 def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:

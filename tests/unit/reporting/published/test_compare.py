@@ -244,8 +244,44 @@ def test_what_one_side_lacks_is_listed_with_the_reason(tmp_path, row, why):
     # of our metrics those that the published table has
     alone = table[table["explained"] == ONLY_OURS]["metric"].tolist()
     assert alone == ([] if row.get("metric") == "RA" else ["UA"])
-    said = as_text(table)
+    assert as_text(table) == (
+        f"nothing to compare: none of 1 published numbers has a cell of ours; ours has {why} (1 of them)\n"
+    )
+    # where anything meets, the others are listed
+    said = as_text(compared(tmp_path, {("tuned", "UA"): FIVE, ("tuned", "TA"): FIVE}, {}, row))
     assert f"{ONLY_PUBLISHED}: " in said and why in said
+
+
+def test_where_nothing_meets_one_line_says_what_ours_lacks(tmp_path):
+    rows = [{"scenario": "class", "metric": m, "note": "read off; a plot"} for m in ("UA", "RA", "TA")]
+    told = as_text(compared(tmp_path, {("tuned", m): FIVE for m in ("UA", "TA", "MIA")}, *rows))
+    assert told.count("\n") == 1
+    assert "none of 3 published numbers" in told
+    assert told.endswith("ours has no scenario class (2 of them), no metric RA (1 of them)\n")
+
+
+@pytest.mark.parametrize("form", ["--markdown", "--latex"])
+def test_markdown_and_latex_have_every_number_that_meets(tmp_path, capsys, form):
+    values = {("tuned", "UA"): FIVE, ("tuned", "time_s"): [10.0] * 5, ("oracle", "time_s"): [100.0] * 5}
+    rows = [{"source": "A & B_1", "mean": "7.00"}, {"metric": "time_s", "unit": "min", "mean": "1"}]
+    folder, path = tables(tmp_path / "t", values), published(tmp_path / "p.csv", *rows)
+    assert main(["compare", str(folder), str(path), form]) == 0
+    told = capsys.readouterr().out
+    latex = form == "--latex"
+    pm = r"\pm" if latex else "±"
+    for number in (f"5.00 {pm} 0.98", f"7.00 {pm} 1.00", "60.00"):
+        assert number in told
+    assert ("A \\& B\\_1" if latex else "A &amp; B\\_1") in told
+    assert told.count(r"\begin{table}") == latex
+    assert main(["compare", str(folder), str(published(tmp_path / "q.csv", {"method": "ga"})), form]) == 0
+    assert capsys.readouterr().out.startswith("nothing to compare: ")
+
+
+def test_a_formula_of_a_published_table_is_text_in_ours(tmp_path, capsys):
+    """A source or note that a spreadsheet would take for a formula."""
+    folder, path = tables(tmp_path / "t", {("tuned", "UA"): FIVE}), published(tmp_path / "p.csv", {"source": "=1+2"})
+    assert main(["compare", str(folder), str(path), "--csv", str(tmp_path / "o.csv")]) == 0
+    assert pd.read_csv(tmp_path / "o.csv")["source"].tolist() == ["'=1+2"]
 
 
 def test_every_cell_of_both_sides_is_there_once(tmp_path):
