@@ -21,18 +21,16 @@ Its file imports no torch, and what is slow to import only where it is used: `la
 from __future__ import annotations
 
 import argparse
-import ast
-import importlib.util
 import inspect
 import shutil
 import textwrap
-import tokenize
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn
 
 from lacuna.commands import COMMANDS
 from lacuna.errors import LacunaError, meant, unknown
+from lacuna.experiment.docstrings import definition
 
 # in the order of the help: what a command's `group` is called there
 GROUPS = {
@@ -88,19 +86,12 @@ def help_in(docstring: str) -> Help:
 
 def summary(name: str) -> tuple[str, str]:
     """A command's group and one-line help, by reading its file."""
-    spec = importlib.util.find_spec(COMMANDS.module(name))
-    assert spec is not None and spec.origin is not None
-    with tokenize.open(spec.origin) as file:
-        tree = ast.parse(file.read())
-    for node in (node for node in tree.body if isinstance(node, ast.ClassDef)):
-        for decorator in node.decorator_list:
-            match decorator:
-                case ast.Call(func=ast.Name(id="register"), args=[ast.Constant(value=value)], keywords=keywords):
-                    if value == name:
-                        group = {word.arg: word.value for word in keywords}.get("group")
-                        assert isinstance(group, ast.Constant) and group.value in GROUPS, f"{name}: no group"
-                        return str(group.value), help_in(ast.get_docstring(node) or "").line
-    raise AssertionError(f"{spec.origin}: no class of the command '{name}'")
+    docstring, about = definition(COMMANDS, name)
+    if about.get("group") not in GROUPS:
+        raise LacunaError(
+            f"{COMMANDS.module(name)}: '{name}' is registered without group=; allowed: {', '.join(GROUPS)}"
+        )
+    return about["group"], help_in(docstring).line
 
 
 def overview() -> str:
@@ -161,7 +152,7 @@ class _Parser(argparse.ArgumentParser):
                 ["example:" if len(its.examples) == 1 else "examples:", *(f"  {e}" for e in its.examples)]
             ),
             formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
-                prog, max_help_position=28, width=_width()
+                prog, max_help_position=28, width=width()
             ),
             # `--set` for `--set-aside` would mean another option once there are two
             allow_abbrev=False,
@@ -173,12 +164,13 @@ class _Parser(argparse.ArgumentParser):
         raise LacunaError(f"{self._command.name}: {message}; see: lacuna {self._command.name} --help")
 
 
-def _width() -> int:
+def width() -> int:
+    """Columns for text: those of the terminal, at most 79."""
     return min(_WIDTH, shutil.get_terminal_size().columns - 1)
 
 
 def _filled(text: str) -> list[str]:
-    return textwrap.wrap(text, _width(), break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(text, width(), break_long_words=False, break_on_hyphens=False)
 
 
 def did_you_mean(word: str) -> LacunaError:

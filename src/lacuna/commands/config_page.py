@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lacuna.commands.docstrings import as_yaml, field_names, table, taken_apart
+from lacuna.commands.docstrings import as_yaml, field_names, table
 from lacuna.data.backdoor import Backdoor
 from lacuna.experiment.catalogue import registries, settings
+from lacuna.experiment.docstrings import docstring_of
 from lacuna.experiment.shadow_plan import Shadows
 from lacuna.experiment.yaml_files import read_yaml
 from lacuna.fields import describe
@@ -80,14 +81,14 @@ _REFERRED = {
 
 def _entry(name: str, cls: Any) -> list[str]:
     """A heading, what the docstring says, and the table of options."""
-    parts = taken_apart(cls, set(field_names(cls)))
-    title = parts["title"].rstrip(".") + (f": {parts['formula']}" if parts["formula"] else "")
+    parts = docstring_of(cls)
+    title = parts.title.rstrip(".") + (f": {parts.formula}" if parts.formula else "")
     lines = [f"### {name}", "", f"{title}.", ""]
-    if text := " ".join(parts["text"]).strip():
-        lines += [text, ""]
+    if parts.prose:
+        lines += [parts.prose, ""]
     if options := [field for field in field_names(cls) if field != "backdoor"]:
         lines += [*table(cls, options), ""]
-    return [*lines, f"Source: {parts['notes']['Source']}", ""] if "Source" in parts["notes"] else lines
+    return [*lines, f"Source: {parts.notes['Source']}", ""] if "Source" in parts.notes else lines
 
 
 def _recipes(entries: Mapping[str, Any]) -> list[str]:
@@ -99,7 +100,7 @@ def _recipes(entries: Mapping[str, Any]) -> list[str]:
     for name, cls in sorted(entries.items()):
         own = [f for f in dataclasses.fields(cls) if f.default != published[f.name]]
         shown = ", ".join(f"`{f.name}: {as_yaml(f.default)}`" for f in own) or "none"
-        lines.append(f"| `{name}` | {taken_apart(cls, set())['title']} | {shown} |")
+        lines.append(f"| `{name}` | {docstring_of(cls).title} | {shown} |")
     return [*lines, ""]
 
 

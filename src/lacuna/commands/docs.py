@@ -15,11 +15,15 @@ from typing import Any
 
 from lacuna.artifacts.writing import atomic
 from lacuna.commands.config_page import config_page
-from lacuna.commands.docstrings import field_names, own_fields, parts_of, published_values, table, taken_apart
+from lacuna.commands.docstrings import field_names, parts_of, published_values, table
 from lacuna.commands.findings import as_answers, as_csv, as_table, filled, read_findings, splice
+from lacuna.commands.launch import SCHEMA
 from lacuna.evaluation import METRICS
 from lacuna.evaluation.population import POPULATION_METRICS
-from lacuna.experiment.catalogue import blame, settings
+from lacuna.experiment.catalogue import blame, describe, own_fields, reads, scores_when, settings, works_with
+from lacuna.experiment.docstrings import docstring_of
+from lacuna.experiment.editor import as_text, editor_schema
+from lacuna.experiment.yaml_files import read_yaml
 from lacuna.pruning import PRUNERS
 from lacuna.pruning.base import Pruner, TrainedPruner
 from lacuna.unlearning import UNLEARNERS
@@ -107,23 +111,6 @@ def pruners_page() -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def scores_when(cls: Any) -> str:
-    """When a pruner looks at the weights, in words."""
-    if cls.before_training:
-        return "before training"
-    return "in rounds, after each training" if "rate" in field_names(cls) else "once, after training"
-
-
-def reads(cls: Any) -> str:
-    """The data streams of a method, in words."""
-    return getattr(cls, "reads", None) or " and ".join(cls.streams)
-
-
-def works_with(cls: Any) -> str:
-    """The scenarios of a method, in words."""
-    return "any scenario" if cls.scenarios is None else ", ".join(cls.scenarios)
-
-
 _METRICS_HEAD = """\
 # Metrics
 
@@ -158,7 +145,7 @@ def metrics_page() -> str:
             lines += ["| name | what it is | unit | range | better | source |", "|---|---|---|---|---|---|"]
             lines += [metric_row(name, registry[name]) for name in names] + [""]
     for key, cls in settings().items():
-        lines += [f"## `{key}` in the config", "", taken_apart(cls, set(field_names(cls)))["title"], ""]
+        lines += [f"## `{key}` in the config", "", docstring_of(cls).title, ""]
         lines += [*table(cls, field_names(cls)), ""]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -190,7 +177,8 @@ def pages() -> dict[Path, str]:
         PAGES / "methods.md": methods_page(),
         PAGES / "pruners.md": pruners_page(),
         PAGES / "metrics.md": metrics_page(),
-        PAGES / "config.md": config_page(ROOT / "workflow/schemas/config.schema.yaml"),
+        PAGES / "config.md": config_page(SCHEMA),
+        ROOT / "config/schema.json": as_text(editor_schema(read_yaml(SCHEMA), describe())),
     }
     file = PAGES / "results/findings.csv"
     findings = filled(read_findings(file), file.parent)

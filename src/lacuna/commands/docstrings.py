@@ -1,20 +1,19 @@
-"""A docstring of an entry taken apart: what it says of formula, fields, cost and source, and tables of its fields."""
+"""Docstrings of entries for the generated pages: what each must say, its published values, and tables of its fields."""
 
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 import math
 import re
 from typing import Any
 
+from lacuna.experiment.catalogue import own_fields
+from lacuna.experiment.docstrings import docstring_of, meanings
 from lacuna.fields import describe, schema_of
-from lacuna.pruning.base import Pruner, TrainedPruner
-from lacuna.unlearning.base import EditUnlearner, LossUnlearner
+from lacuna.unlearning.base import LossUnlearner
 
 _COMMON = {f.name for f in dataclasses.fields(LossUnlearner)}
-_NOTES = ("Published values", "Cost", "Source")
 
 
 def parts_of(cls: Any, needed: tuple[str, ...] = ("Cost", "Source")) -> dict[str, Any]:
@@ -23,60 +22,12 @@ def parts_of(cls: Any, needed: tuple[str, ...] = ("Cost", "Source")) -> dict[str
     A field that a base class explains need not be explained again.
     Raises ValueError if the docstring lacks a formula, a needed note or a line for one of the class's own fields.
     """
-    found = taken_apart(cls, set(field_names(cls))) | {"fields": meanings(cls)}
+    found = dataclasses.asdict(docstring_of(cls)) | {"fields": meanings(cls)}
     missing = [n for n in own_fields(cls) if n not in found["fields"] and n not in _COMMON]
     missing += [n for n in needed if n not in found["notes"]] + ([] if found["formula"] else ["a formula"])
     if missing:
         raise ValueError(f"{cls.__name__}: its docstring does not say {', '.join(missing)}")
     return found
-
-
-def meanings(cls: Any) -> dict[str, str]:
-    """What each field means, by the docstrings of the class and its bases; the nearest one counts."""
-    said: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        if dataclasses.is_dataclass(base):
-            said |= taken_apart(base, set(field_names(base)))["fields"]
-    return said
-
-
-def taken_apart(cls: Any, fields: set[str]) -> dict[str, Any]:
-    first, _, rest = inspect.cleandoc(vars(cls).get("__doc__") or "").partition("\n\n")
-    title, _, formula = first.replace("\n", " ").partition(": ")
-    found: dict[str, Any] = {"title": title, "formula": formula.rstrip("."), "text": [], "fields": {}, "notes": {}}
-    into: tuple[dict[str, str] | None, str] = (None, "")
-    for line in rest.splitlines():
-        # "a: meaning. b: meaning." is one line for two fields, "a, b: meaning" one meaning for both
-        starts = [m for m in re.finditer(r"(?:^|(?<=\. ))([a-z_0-9, ]+): ", line) if _names(m) <= fields]
-        note = next((n for n in _NOTES if line.startswith(n)), None)
-        if starts and starts[0].start() == 0:
-            for i, start in enumerate(starts):
-                end = starts[i + 1].start() if i + 1 < len(starts) else len(line)
-                for name in _names(start):
-                    found["fields"][name] = line[start.end() : end].strip()
-                    into = (found["fields"], name)
-        elif note:
-            found["notes"][note] = line if note == "Published values" else line.partition(": ")[2]
-            into = (found["notes"], note)
-        elif into[0] is not None and line:
-            into[0][into[1]] += " " + line.strip()
-        else:
-            into = (None, "")  # a blank line ends what a field means
-            found["text"].append(line.strip())
-    return found
-
-
-def _names(match: re.Match[str]) -> set[str]:
-    return {name.strip() for name in match.group(1).split(",")}
-
-
-def own_fields(cls: Any) -> list[str]:
-    """The fields a class adds to its kind, or gives another default; an oracle follows the recipe and names its own."""
-    if getattr(cls, "oracle", False):
-        return list(cls.own)
-    kind = next(kind for kind in (LossUnlearner, EditUnlearner, TrainedPruner, Pruner) if issubclass(cls, kind))
-    before = {f.name: f.default for f in dataclasses.fields(kind)}
-    return [f.name for f in dataclasses.fields(cls) if before.get(f.name, ...) != f.default]
 
 
 _PUBLISHED = re.compile(r"([^.]+(?:\.\d[^.]*)*)\.(?= |$)")

@@ -32,6 +32,11 @@ def default_config() -> Path:
     return here if here.exists() else ROOT / here
 
 
+def catalogue_cache() -> Path:
+    """Where the catalogue is kept: in the working directory if a workflow runs there, else in the workflow's own."""
+    return Path(CACHE) if Path(".snakemake").is_dir() or Path("Snakefile").exists() else ROOT / CACHE
+
+
 def check_experiment(files: Sequence[str | Path]) -> Experiment:
     """The experiment of these files over the default one, checked as a run would: values, data, networks.
 

@@ -6,6 +6,7 @@ catalogue is made once by a child process, and kept under a digest of lacuna's s
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from typing import Any
 
 from lacuna.artifacts.cache import read_cache, write_cache
 from lacuna.errors import LacunaError
+from lacuna.experiment.docstrings import docstring_of, meanings
 
 Catalogue = dict[str, dict[str, Any]]
 
@@ -65,8 +67,7 @@ def settings() -> dict[str, Any]:
 
 def describe() -> Catalogue:
     """The catalogue, by importing everything."""
-    import dataclasses
-
+    from lacuna.experiment.shadow_plan import Shadows
     from lacuna.fields import schema_of
     from lacuna.unlearning.base import Unlearner
 
@@ -74,7 +75,7 @@ def describe() -> Catalogue:
     for axis, registry in registries().items():
         catalogue[axis] = {}
         for name, entry in registry.items():
-            facts: dict[str, Any] = {"module": registry.module(name)}
+            facts: dict[str, Any] = {"module": registry.module(name), "doc": told(entry)}
             if dataclasses.is_dataclass(entry):
                 facts["schema"] = schema_of(entry)
             if axis == "unlearners":
@@ -90,8 +91,60 @@ def describe() -> Catalogue:
             elif axis == "figures":
                 facts |= {key: entry.about.get(key, default) for key, default in _OF_FIGURES.items()}
             catalogue[axis][name] = facts
-    catalogue["settings"] = {key: {"schema": schema_of(cls)} for key, cls in settings().items()}
+    sections = settings() | {"grid.shadows": Shadows}
+    catalogue["settings"] = {key: {"schema": schema_of(cls), "doc": told(cls)} for key, cls in sections.items()}
     return catalogue
+
+
+def told(entry: Any) -> dict[str, Any]:
+    """An entry's docstring as JSON: its parts (`Docstring`), what each option means, `own`, the options that no class
+    above it has with the same default, and `facts` for readers, by title."""
+    if not dataclasses.is_dataclass(entry):
+        about = {key: value for key, value in entry.about.items() if isinstance(value, str | int | float | None)}
+        return {"text": " ".join((entry.__doc__ or "").split()), "facts": about}
+    words = dataclasses.asdict(docstring_of(entry)) | {
+        "fields": meanings(entry),
+        "own": [name.removesuffix("_") for name in own_fields(entry)],
+    }
+    facts = {"reads": reads(entry), "works with": works_with(entry), "scores": scores_when(entry)}
+    return words | {"facts": {title: text for title, text in facts.items() if text}}
+
+
+def own_fields(cls: Any) -> list[str]:
+    """The fields that a registered class adds to what all of its kind have, or gives another default; an oracle follows
+    the recipe and names its own."""
+    from lacuna.data.images import Dataset
+    from lacuna.pruning.base import Pruner, TrainedPruner
+    from lacuna.unlearning.base import EditUnlearner, LossUnlearner
+
+    if getattr(cls, "oracle", False):
+        return list(cls.own)
+    kinds = (LossUnlearner, EditUnlearner, TrainedPruner, Pruner, Dataset)
+    kind = next((kind for kind in kinds if issubclass(cls, kind)), None)
+    before = {f.name: f.default for f in dataclasses.fields(kind)} if kind else {}
+    return [f.name for f in dataclasses.fields(cls) if before.get(f.name, ...) != f.default]
+
+
+def reads(cls: Any) -> str:
+    """The data streams of a method, in words; empty for what is no method."""
+    return getattr(cls, "reads", None) or " and ".join(getattr(cls, "streams", ()))
+
+
+def works_with(cls: Any) -> str:
+    """The scenarios of a method, in words; empty for what is no method."""
+    if not hasattr(cls, "scenarios"):
+        return ""
+    return "any scenario" if cls.scenarios is None else ", ".join(cls.scenarios)
+
+
+def scores_when(cls: Any) -> str:
+    """When a pruner looks at the weights, in words; empty for what is no pruner."""
+    if not hasattr(cls, "before_training"):
+        return ""
+    if cls.before_training:
+        return "before training"
+    rounds = any(f.name == "rate" for f in dataclasses.fields(cls))
+    return "in rounds, after each training" if rounds else "once, after training"
 
 
 def load(cache: str | Path, write: bool = True) -> Catalogue:
