@@ -97,11 +97,11 @@ def summary(name: str) -> tuple[str, str]:
 def overview() -> str:
     """What `lacuna` alone prints: the commands by purpose."""
     told = {name: summary(name) for name in COMMANDS}
-    width = max(map(len, told)) + 4
+    indent = max(map(len, told)) + 4
     lines = ["usage: lacuna COMMAND ...", "", "Does a sparse model forget better?"]
     for group, title in GROUPS.items():
         names = [name for name, (its, _) in told.items() if its == group]
-        lines += ["", f"{title}:", *(f"  {name}".ljust(width) + told[name][1] for name in names)] if names else []
+        lines += ["", f"{title}:", *(hanging(f"  {name}", told[name][1], indent) for name in names)] if names else []
     lines += ["", "lacuna COMMAND --help   its arguments, with an example"]
     lines += ["lacuna --version        the version"]
     lines += ["", *_filled(STATUS)]
@@ -171,6 +171,14 @@ def width() -> int:
 
 def _filled(text: str) -> list[str]:
     return textwrap.wrap(text, width(), break_long_words=False, break_on_hyphens=False)
+
+
+def hanging(name: str, text: str, indent: int, further: int = 0) -> str:
+    """A name, and text next to it that stays in its column."""
+    lines = textwrap.wrap(
+        text, width() - indent, subsequent_indent=" " * further, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join([name.ljust(indent) + lines[0], *(" " * indent + line for line in lines[1:])])
 
 
 def did_you_mean(word: str) -> LacunaError:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import textwrap
 
-from lacuna.commands.base import Command, one_of, width
+from lacuna.commands.base import Command, hanging, one_of
 from lacuna.registry import register
 
 
@@ -43,17 +42,9 @@ class List(Command):
             indent = max(len(row.name) for row in told[kinds[0]]) + 2
             for row in told[kinds[0]]:
                 words = f"{row.text} [{row.source}]" if row.source else row.text
-                print(_hanging(row.name, words, indent))
+                print(hanging(row.name, words, indent))
         else:
             indent = max(map(len, KINDS)) + 2
             for kind, its in told.items():
-                print(_hanging(kind, f"{len(its):3}  {', '.join(row.name for row in its)}", indent, 5))
+                print(hanging(kind, f"{len(its):3}  {', '.join(row.name for row in its)}", indent, 5))
         return 0
-
-
-def _hanging(name: str, text: str, indent: int, further: int = 0) -> str:
-    """A name, and text beside it that stays in its column."""
-    lines = textwrap.wrap(
-        text, width() - indent, subsequent_indent=" " * further, break_long_words=False, break_on_hyphens=False
-    )
-    return "\n".join([name.ljust(indent) + lines[0], *(" " * indent + line for line in lines[1:])])

@@ -131,7 +131,7 @@ def test_several_things_of_one_name_are_all_told():
         ("gap_<oracle>_floor", "column of summary.csv", "noise floor"),
         ("grid.unprune", "key of the config", "  p = 10.0   (a number >= 0 and <= 100)"),
         ("relearning", "key of the config", "  margin = "),
-        ("missing", "key of the config", "missing.csv"),
+        ("missing", "key of the config", "finished cells"),
         ("per_job", "key of the config", "how many one job trains"),
         ("import", "network", "models: {mine: {import: ...}}"),
     ],
