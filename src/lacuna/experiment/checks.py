@@ -13,7 +13,10 @@ from lacuna.artifacts.cache import read_cache, write_cache
 from lacuna.artifacts.coordinates import State
 from lacuna.artifacts.files import read_json
 from lacuna.data import DATASETS, SCENARIOS
+from lacuna.data.scenarios.base import Scenario
+from lacuna.data.splits import VAL_FRACTION
 from lacuna.errors import LacunaError
+from lacuna.evaluation.metrics.accuracy import FEW_SAMPLES
 from lacuna.experiment.catalogue import Catalogue
 from lacuna.experiment.coordinates import AXES, DENSE
 from lacuna.experiment.feasibility import Answer, Question, answers
@@ -131,9 +134,7 @@ def unselective(
         field_name, variant = capped
         value, scenario = entry.values[field_name], build(SCENARIOS[chosen.method], chosen.values)
         for dataset, meta in metas.items():
-            source = axes["datasets"][dataset]
-            backdoor = build(DATASETS[source.method], source.values).backdoor
-            share = scenario.share({"poisoned": backdoor.share if backdoor else 0, **meta})
+            share = _share(scenario, axes["datasets"][dataset], meta)
             # a hair's breadth for shares that are no binary numbers
             if entry.values["variant"] == variant and share and value * share >= 1 - 1e-9:
                 yield (
@@ -141,6 +142,29 @@ def unselective(
                     f"scenario '{name}' on {dataset}: with variant {variant} {entry.method} can select nothing and "
                     f"returns the model as it was; a smaller {field_name} can select, or variant: batch"
                 )
+
+
+def small_forget_sets(axes: Mapping[str, Mapping[str, Entry]], metas: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """A warning for each scenario and dataset whose D_f will be so small that single samples decide on UA.
+
+    Of datasets that are not ingested yet nobody knows the size.
+    """
+    for (name, chosen), (dataset, meta) in itertools.product(axes["scenarios"].items(), metas.items()):
+        scenario = build(SCENARIOS[chosen.method], chosen.values)
+        share = _share(scenario, axes["datasets"][dataset], meta)
+        n = round((1 - VAL_FRACTION) * meta.get("train", 0) * (share or 0))
+        if 0 < n < FEW_SAMPLES:
+            few = f"about {n} sample{'s' if n > 1 else ''} of {dataset}"
+            yield (
+                f"grid.scenarios.{name}: D_f will have {few}, each of which is {100 / n:.3g} points of UA: "
+                "it can hardly tell methods apart"
+            )
+
+
+def _share(scenario: Scenario, source: Entry, meta: Mapping[str, Any]) -> float | None:
+    """The share of the training samples that a scenario forgets of a dataset; None where nobody knows."""
+    backdoor = build(DATASETS[source.method], source.values).backdoor
+    return scenario.share({"poisoned": backdoor.share if backdoor else 0, **meta})
 
 
 def _sparse(experiment: Experiment) -> list[tuple[str, str]]:
@@ -239,14 +263,18 @@ def _flat(entry: Entry) -> dict[str, Any]:
 
 
 def meta_of(label: str, entry: Entry, data_folder: Path) -> dict[str, Any]:
-    """`classes`, `shape` and `fine` of a dataset; its files are read only if they changed since they were ingested."""
+    """`classes`, `shape` and `fine` of a dataset; its files are read only if they changed since they were ingested.
+
+    `train`, its number of training images, is there once it is ingested; 0: unknown.
+    """
     dataset = build(DATASETS[entry.method], entry.values)
     stored = data_folder / label / "meta.json"
     try:
         meta = read_json(stored)
         if meta["entry"] == {"method": entry.method, **entry.values} and meta.get("content", "") == dataset.content():
             shape = [int(n) for n in meta["shape"]]
-            return {"classes": int(meta["classes"]), "shape": shape, "fine": int(meta.get("fine", 0))}
+            fine, train = int(meta.get("fine", 0)), int(meta.get("train", 0))
+            return {"classes": int(meta["classes"]), "shape": shape, "fine": fine, "train": train}
     except (OSError, LacunaError, KeyError, TypeError, ValueError, AttributeError):
         pass  # nothing usable is stored: ask the dataset itself
     return {"classes": dataset.classes(), "shape": list(dataset.shape()), "fine": dataset.fine()}

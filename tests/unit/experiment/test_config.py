@@ -605,6 +605,24 @@ def test_folder_is_looked_at_again_only_if_its_content_changed(resolve, tmp_path
         resolve(config, data_folder=tmp_path / "data")
 
 
+@pytest.mark.parametrize(
+    ("train", "fraction", "n"), [(100, 0.1, 9), (1000, 0.02, 18), (1000, 0.03, None), (0, 0.1, None)]
+)
+def test_a_forget_set_of_a_few_samples_is_told_once_the_data_are_known(resolve, tmp_path, train, fraction, n):
+    """Nine tenths of the training images are trained on, and D_f is drawn from these."""
+    config = changed("grid/scenarios", {"some": {"method": "random", "fraction": fraction}})
+    entry = {"method": "digits", **resolve(config).entry("datasets", "digits").values}
+    (tmp_path / "digits").mkdir()
+    meta = {"classes": 10, "shape": [1, 8, 8], "entry": entry, "content": "", "train": train}
+    write_json(tmp_path / "digits/meta.json", meta)
+    warnings = [w for w in resolve(config, data_folder=tmp_path).warnings if "D_f" in w]
+    assert len(warnings) == (n is not None)
+    if n:
+        assert warnings[0].startswith(
+            f"grid.scenarios.some: D_f will have about {n} samples of digits, each of which is"
+        )
+
+
 def test_files_of_the_user_are_checked_before_any_job(resolve, tmp_path):
     config = changed("grid/datasets", {"mine": {"method": "npz", "path": str(tmp_path / "my.npz")}})
     with pytest.raises(LacunaError, match=r"my.npz: no such file; allowed: the path of an npz file"):

@@ -8,7 +8,7 @@ from lacuna.evaluation.cell import Cell, Noted
 from lacuna.registry import register
 
 # a D_f with fewer samples: each of them is 5 points of UA or more
-_FEW_SAMPLES = 20
+FEW_SAMPLES = 20
 _PERCENT = {"unit": "%", "low": 0.0, "high": 100.0, "oracle": False}
 
 
@@ -17,7 +17,7 @@ def unlearning_accuracy(cell: Cell) -> float:
     """Unlearning accuracy: 100 − accuracy on D_f."""
     n = len(cell["forget"].labels)
     note = f"D_f has {n} sample{'s' if n > 1 else ''}: one is {100 / n:.3g} points"
-    return Noted(100.0 - cell["forget"].accuracy, note if n < _FEW_SAMPLES else "")
+    return Noted(100.0 - cell["forget"].accuracy, note if n < FEW_SAMPLES else "")
 
 
 @register("RA", **_PERCENT, better="oracle", source="Jia et al., NeurIPS 2023")
