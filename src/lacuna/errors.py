@@ -34,7 +34,7 @@ def unknown(name: object, allowed: Iterable[object]) -> str:
     return f"{meant(name, names)}; allowed: {', '.join(names) or 'none'}"
 
 
-def said(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """What an exception of somebody else's code says, in one line: its type and its first line."""
     reason = str(error).strip().partition("\n")[0].rstrip(".")
     return f"{type(error).__name__}: {reason}" if reason else type(error).__name__

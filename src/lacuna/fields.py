@@ -153,15 +153,15 @@ def build(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
 def _made(cls: type[T], values: Mapping[str, Any]) -> T:
     hints = typing.get_type_hints(cls)
     named = {name.removesuffix("_"): name for name in hints}
-    made: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, list):
             value = tuple(value)
         elif isinstance(value, dict):
             kinds = [k for k in (hints[named[key]], *typing.get_args(hints[named[key]])) if dataclasses.is_dataclass(k)]
             value = _made(typing.cast(Any, kinds[0]), value) if kinds else value
-        made[named[key]] = value
-    return cls(**made)
+        arguments[named[key]] = value
+    return cls(**arguments)
 
 
 def values_of(instance: Any) -> dict[str, Any]:

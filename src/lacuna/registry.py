@@ -48,13 +48,13 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def _entries(self) -> dict[str, tuple[str, str]]:
         if self._found is None:
-            found: dict[str, tuple[str, str]] = {}
+            entries: dict[str, tuple[str, str]] = {}
             for path in sorted(self._directory.glob("*.py")):
                 for name, attribute in _registered(path):
-                    if name in found:
-                        raise LacunaError(f"{path}: the {self.kind} '{name}' is already defined in {found[name][0]}")
-                    found[name] = (f"{self.package}.{path.stem}", attribute)
-            self._found = dict(sorted(found.items()))
+                    if name in entries:
+                        raise LacunaError(f"{path}: the {self.kind} '{name}' is already defined in {entries[name][0]}")
+                    entries[name] = (f"{self.package}.{path.stem}", attribute)
+            self._found = dict(sorted(entries.items()))
         return self._found
 
     def _where(self, name: str) -> tuple[str, str]:

@@ -24,7 +24,7 @@ def test_tables_of_what_is_there(finished: Project, tmp_path: Path) -> None:
     tables = project / "results/tables/tiny"
     missing = pd.read_csv(tables / "missing.csv").to_dict("records")
     assert [(row["state"], row["unlearner"]) for row in missing] == [("dense", "ga")]
-    reason = f"{CELL}/predictions.npz is not there; its log ends: lacuna: unlearn: the loss is nan"
+    reason = f"{CELL}/predictions.npz is missing; its log ends: lacuna: unlearn: the loss is nan"
     assert missing[0]["reason"] == reason
     cells = pd.read_csv(tables / "cells.csv").groupby(["pruner", "unlearner"]).ngroups
     assert cells == len(STATES) * len(UNLEARNERS) - 1

@@ -83,7 +83,7 @@ rule aggregate:
                     for name, facts in KNOWN["population"].items()
                     if EXPERIMENT.shadows is not None
                 },
-                # a price is no judgement of how well a method forgot
+                # cost metrics do not measure forgetting
                 "costs": [
                     name
                     for name in EXPERIMENT.metrics

@@ -21,9 +21,9 @@ with job(snakemake) as log:
         labels = backdoor.labels(labels, base["poisoned"])  # what the models were told
         poisoned = np.isin(np.arange(len(labels)), base["poisoned"])
     for path in snakemake.input.scores:
-        found = read_npz(path, "scores")
+        stored = read_npz(path, "scores")
         scores = np.full(len(labels), np.nan)
-        scores[found["index"]] = found["score"]
+        scores[stored["index"]] = stored["score"]
     facts = DatasetFacts(labels, meta["classes"], arrays.get("fine"), scores, poisoned, train=meta["train"])
     scenario = build(SCENARIOS[entry["method"]], without_method(entry))
     parts = forget_split(base, facts, scenario, int(w.seed), w.dataset, w.scenario)

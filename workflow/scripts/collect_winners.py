@@ -23,5 +23,5 @@ with job(snakemake) as log:
         f"Every value tried: {Path(snakemake.output.overlay).parent}/*.json"
     )
     with atomic(snakemake.output.overlay) as temporary:
-        made = with_winning_values(snakemake.params.config, dict(w.items()), winners)
-        temporary.write_text(as_yaml(made, head), encoding="utf-8")
+        experiment = with_winning_values(snakemake.params.config, dict(w.items()), winners)
+        temporary.write_text(as_yaml(experiment, head), encoding="utf-8")

@@ -29,12 +29,12 @@ with job(snakemake) as log:
     sample = data.index("retain")[order[:SAMPLES].to(device)]
     model = load_into(new_model(params.model, meta, device), inputs.model)
     mask, initial = load_mask(inputs.mask), load_state(inputs.initial)
-    found = largest_singular_value(model, replace(data, parts={"retain": sample}), "retain", mask=mask, seed=seed)
+    curvature = largest_singular_value(model, replace(data, parts={"retain": sample}), "retain", mask=mask, seed=seed)
     weights = {name: p.detach().cpu() for name, p in model.named_parameters()}
-    facts = asdict(found) | {"distance": distance(weights, initial, mask), "samples": len(sample)}
+    facts = asdict(curvature) | {"distance": distance(weights, initial, mask), "samples": len(sample)}
     jobs = [read_job(path) for path in (inputs.job, inputs.dense_job)]
     facts |= {"lr": recipe.lr, "steps": training_steps(*jobs)}
-    if not found.converged:
-        log(f"warning: the power iteration has not converged after {found.iterations} steps")
+    if not curvature.converged:
+        log(f"warning: the power iteration has not converged after {curvature.iterations} steps")
     log(", ".join(f"{name} {value:g}" for name, value in facts.items()))
     write_json(snakemake.output.curvature, facts | record_of(snakemake))

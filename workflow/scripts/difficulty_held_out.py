@@ -45,12 +45,12 @@ with job(snakemake) as log:
 
     what = [dict(params.items()), seeds, data.fingerprint()]
     fingerprint = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-    made = make_resumably(seeds, make, output.scores, fingerprint)
+    by_fold = make_resumably(seeds, make, output.scores, fingerprint)
     score = np.empty(len(train))
-    for k, arrays in made.items():
+    for k, arrays in by_fold.items():
         score[fold == k] = arrays["score"]
     write_npz(output.scores, "scores", {"index": train, "score": score, "fold": fold})
-    seconds = sum(float(arrays["seconds"]) for arrays in made.values())
+    seconds = sum(float(arrays["seconds"]) for arrays in by_fold.values())
     write_job(snakemake, output.job, TrainingResult(seconds=seconds), device, seeds[0], random_streams=seeds, **OF_MANY)
-    remove_parts(made, output.scores)
+    remove_parts(by_fold, output.scores)
     log(f"1 - p_y of {len(train)} samples: mean {score.mean():.4f}, {(score > 0.5).mean():.1%} above 0.5")

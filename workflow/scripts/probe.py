@@ -15,7 +15,7 @@ with job(snakemake) as log:
     device = use_device(snakemake.config["device"], snakemake.threads)
     own, target = read_meta(inputs.meta), read_meta(inputs.target_meta)
     arrays, _ = read_tensors(inputs.images, "images", mapped=True)
-    found = transfer(
+    probe = transfer(
         load_into(new_model(params.model, own, device), inputs.model),
         arrays["x"],
         arrays["y"],
@@ -25,20 +25,20 @@ with job(snakemake) as log:
         how=build(Probing, params.probe),
     )
     unlearning = read_job(inputs.job)["seconds"]
-    probing = found["feature_seconds"] + found["probe_seconds"]
+    probing = probe["feature_seconds"] + probe["probe_seconds"]
     result = {
         "cell": coordinates(snakemake.wildcards),
         "metrics": {
-            "target_accuracy": found["accuracy"],
+            "target_accuracy": probe["accuracy"],
             "time_s": unlearning,
             "probe_time_s": probing,
             "total_time_s": unlearning + probing,
         },
-        "probe": found,
+        "probe": probe,
         "settings": params.probe,
         **record_of(snakemake),
     }
     write_json(snakemake.output.probe, result)
-    if found["derivative"] > params.probe["tolerance"]:
-        log(f"warning: a fit ended at a derivative of {found['derivative']:.2g}")
-    log(f"{found['accuracy']:.2f} % on the test set with l2 {found['l2']:g}, {probing:.1f} s")
+    if probe["derivative"] > params.probe["tolerance"]:
+        log(f"warning: a fit ended at a derivative of {probe['derivative']:.2g}")
+    log(f"{probe['accuracy']:.2f} % on the test set with l2 {probe['l2']:g}, {probing:.1f} s")

@@ -19,7 +19,7 @@ with job(snakemake) as log:
     model, original = (
         load_into(new_model(params.model, meta, device), path) for path in (inputs.model, inputs.original)
     )
-    found = relearn(
+    result = relearn(
         model,
         original,
         data,
@@ -28,5 +28,5 @@ with job(snakemake) as log:
         mask=load_mask(inputs.mask),
         log=log,
     )
-    write_json(snakemake.output.relearn, found | {"settings": params.relearning, **record_of(snakemake)})
-    log(f"epochs {found['epochs']}, from {found['accuracy'][0]:.2f} % to {found['target']:.2f} % on D_f")
+    write_json(snakemake.output.relearn, result | {"settings": params.relearning, **record_of(snakemake)})
+    log(f"epochs {result['epochs']}, from {result['accuracy'][0]:.2f} % to {result['target']:.2f} % on D_f")

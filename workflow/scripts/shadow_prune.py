@@ -26,6 +26,6 @@ with job(snakemake) as log:
         packed_mask = {f"mask/{k}": v for k, v in mask.pack().items()}
         return as_arrays("final/", state_of(shadow.network)) | packed_mask | {"seconds": np.array(run.seconds)}
 
-    made = shadows.each(("prune", w.pruner, w.sparsity), sha256_of_arrays(dense), make)
-    write_tensors(snakemake.output.originals, "shadow originals", packed(made))
-    shadows.close(made)
+    models = shadows.each(("prune", w.pruner, w.sparsity), sha256_of_arrays(dense), make)
+    write_tensors(snakemake.output.originals, "shadow originals", packed(models))
+    shadows.close(models)

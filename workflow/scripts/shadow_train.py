@@ -17,6 +17,6 @@ with job(snakemake) as log:
         states = as_arrays("final/", state_of(shadow.network)) | as_arrays("rewind/", run.snapshot)
         return states | {"seconds": np.array(run.seconds)}
 
-    made = shadows.each(("train",), "", make)
-    write_tensors(snakemake.output.originals, "shadow originals", packed(made))
-    shadows.close(made)
+    models = shadows.each(("train",), "", make)
+    write_tensors(snakemake.output.originals, "shadow originals", packed(models))
+    shadows.close(models)

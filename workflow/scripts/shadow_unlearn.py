@@ -44,11 +44,11 @@ with job(snakemake) as log:
             options["pruner"] = build(PRUNERS[params.pruner["method"]], without_method(params.pruner))
             options["sparsity"] = w.sparsity
         outcome = unlearn(params.unlearner["method"], shadow.network, shadow.data, seed=seed, **options)
-        said = answers(outcome.model, shadows.data, f"shadow model {shadow.number}")
-        return said | {"seconds": np.array(outcome.fit.seconds)}
+        arrays = answers(outcome.model, shadows.data, f"shadow model {shadow.number}")
+        return arrays | {"seconds": np.array(outcome.fit.seconds)}
 
     made_from = sha256_of_arrays(originals | {f"dense/{name}": array for name, array in rewound.items()})
-    made = shadows.each(("unlearn", w.scenario, state, w.unlearner), made_from, make)
+    models = shadows.each(("unlearn", w.scenario, state, w.unlearner), made_from, make)
     parts = {part: index.cpu().numpy() for part, index in shadows.data.parts.items()}
-    write_npz(snakemake.output.answers, "shadows", pool_arrays(made, shadows.halves, parts, shadows.meta["sha256"]))
-    shadows.close(made)
+    write_npz(snakemake.output.answers, "shadows", pool_arrays(models, shadows.halves, parts, shadows.meta["sha256"]))
+    shadows.close(models)

@@ -54,21 +54,21 @@ with job(snakemake) as log:
         )
         starts.append(start)
     contents = inputs_of(snakemake)
-    kept = trials_beside(snakemake.output.study)
+    store = trials_beside(snakemake.output.study)
     cell = dict(w.items())
     # another number of trials continues the search
     decides = {k: v for k, v in params.items() if k != "tuning"} | params.tuning | {"trials": None}
-    found = tune(
+    study = tune(
         params.unlearner["method"],
         without_method(params.unlearner),
         starts,
         settings,
         seed=derive("tune", w.dataset, w.model, w.recipe, w.unlearner),
-        kept=kept,
+        store=store,
         fingerprint=hashlib.sha256(
             json.dumps([decides, contents, torch.__version__], sort_keys=True).encode()
         ).hexdigest(),
         log=log,
     )
     about = {"cell": cell, "parameters": dict(params.items()), "inputs": contents, "commit": commit()}
-    write_json(snakemake.output.study, about | found)
+    write_json(snakemake.output.study, about | study)

@@ -19,7 +19,7 @@ from lacuna.unlearning import unlearn
 
 with job(snakemake) as log:
     w, params = snakemake.wildcards, snakemake.params
-    inputs, made = dict(snakemake.input.items()), dict(snakemake.output.items())
+    inputs, files = dict(snakemake.input.items()), dict(snakemake.output.items())
     device = use_device(snakemake.config["device"], snakemake.threads)
     recipe = build(RECIPES[params.recipe["method"]], without_method(params.recipe))
     data, meta = load_data(snakemake, device, recipe)
@@ -60,6 +60,6 @@ with job(snakemake) as log:
         outcome.fit.add(before)
         energy = sum_of(energy, before)
     if outcome.origin is not None:
-        save_state(made["rewind"], outcome.origin.rewind)
-        save_state(made["initial"], outcome.origin.initial)
+        save_state(files["rewind"], outcome.origin.rewind)
+        save_state(files["initial"], outcome.origin.initial)
     write_cell(snakemake, outcome, data, meta, device, seed, **energy)

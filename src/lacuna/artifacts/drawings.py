@@ -39,7 +39,7 @@ def check_png(path: str | Path, place: str) -> None:
     content, at = Path(path).read_bytes(), 8
     if content[:8] != b"\x89PNG\r\n\x1a\n":
         raise ValueError("it is no PNG image")
-    name, told = b"", ""
+    name, named = b"", ""
     while name != b"IEND":
         length, name = struct.unpack_from(">I4s", content, at)
         body = content[at + 8 : at + 8 + length]
@@ -47,11 +47,11 @@ def check_png(path: str | Path, place: str) -> None:
             raise ValueError("a check sum does not match its content")
         key, _, text = body.partition(b"\0")
         if name == b"tEXt" and key == PLACE.encode():
-            told = text.decode("latin-1")
+            named = text.decode("latin-1")
         at += 12 + length
-    _check_place(told, place)
+    _check_place(named, place)
 
 
-def _check_place(told: str, place: str) -> None:
-    if told != place:
-        raise ValueError(f"it is the file of {told}" if told else "it names no place in results")
+def _check_place(named: str, place: str) -> None:
+    if named != place:
+        raise ValueError(f"it is the file of {named}" if named else "it names no place in results")

@@ -118,14 +118,14 @@ def _reading(path: str | Path, kind: str) -> Iterator[None]:
 
 def _size(path: str | Path, mapped: bool = False) -> int:
     """The size of a file in bytes. Raises ValueError for a folder, pipe or device, and for one larger than memory."""
-    found = os.stat(path)
-    if stat.S_ISDIR(found.st_mode):
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
         raise ValueError("it is a folder")
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise ValueError("it is no regular file")
-    if not mapped and found.st_size > _memory():
-        raise ValueError(f"its {found.st_size:,} bytes are more than this machine's memory")
-    return found.st_size
+    if not mapped and status.st_size > _memory():
+        raise ValueError(f"its {status.st_size:,} bytes are more than this machine's memory")
+    return status.st_size
 
 
 def _memory() -> int:
@@ -370,7 +370,7 @@ def _arrays_of(archive: zipfile.ZipFile, size: int) -> Arrays:
     if inflated > min(_INFLATED + _RATIO * size, _memory()):
         raise ValueError(f"it holds {inflated:,} bytes in {size:,}; allowed: up to {_RATIO} times its size")
     if len({member.filename for member in members}) < len(members):
-        raise ValueError("an array is there twice")
+        raise ValueError("an array is stored twice")
     arrays: Arrays = {}
     for member in members:
         with archive.open(member) as file:
@@ -441,15 +441,15 @@ def check_beside(path: str | Path) -> None:
     if job is None:
         return
     if not job.exists():
-        raise _unusable(path, "lacuna", f"no {job.name} beside it names its content")
+        raise _unusable(path, "lacuna", f"no {job.name} next to it names its content")
     with _reading(job, "json"):
         outputs = read_json(job).get("outputs", {})
         if not isinstance(outputs, dict):
             raise ValueError("'outputs' is no object")
     # of packed shadow models and their answers the name is a range of numbers
-    told = outputs.get(path.stem) if job.name == "job.json" else next(iter(outputs.values()), None)
-    if told not in (None, content_digest(path)):
-        raise _unusable(path, "lacuna", f"the {job.name} beside it was written for another content")
+    recorded = outputs.get(path.stem) if job.name == "job.json" else next(iter(outputs.values()), None)
+    if recorded not in (None, content_digest(path)):
+        raise _unusable(path, "lacuna", f"the {job.name} next to it was written for other content")
 
 
 def _job_of(path: Path) -> Path | None:
@@ -534,14 +534,14 @@ def _parsed(path: str | Path) -> tuple[dict[str, Any], str]:
     """The content of a JSON file of ours and its checksum. Raises ValueError and what else reading may raise."""
     _size(path)
     content = Path(path).read_bytes()
-    found = _TAIL.search(content[-100:])
+    tail = _TAIL.search(content[-100:])
     value = json.loads(content, parse_constant=_refuse_constant)
     if not isinstance(value, dict):
         raise ValueError("it is no object")
-    if found is None:
+    if tail is None:
         raise ValueError("it carries no checksum")
-    head = content[: len(content) - (found.end() - found.start())]
-    checksum = found[1].decode()
+    head = content[: len(content) - (tail.end() - tail.start())]
+    checksum = tail[1].decode()
     if hashlib.sha256(head).hexdigest() != checksum:
         raise ValueError(_CHANGED)
     value.pop("checksum")

@@ -9,8 +9,8 @@ from typing import Any
 from lacuna.artifacts.coordinates import State, row_of
 from lacuna.artifacts.grammar import Form
 
-# `models` holds networks that saw everything, by sparse state; `cells` what became of them, by scenario and unlearner;
-# `shadows` the originals of the shadow models
+# `models` holds originals, trained on all data, by sparse state; `cells` their unlearned versions, by
+# scenario and unlearner; `shadows` the originals of the shadow models
 FOLDERS = {
     "data": "data/{dataset}",
     "splits": "splits/{dataset}/seed{seed}",
@@ -42,10 +42,10 @@ def coordinates_at(place: str) -> dict[str, str]:
     """The coordinates that the folders of a place name; `state` is a pruner with its sparsity, or dense."""
     first, *names = PurePath(place).parent.parts or ("",)
     keys = [*PurePath(FOLDERS[first]).parts[1:], *_BELOW[first]] if first in _BELOW else []
-    found = {key[key.index("{") + 1 : -1]: name for key, name in zip(keys, names, strict=False)}
-    if "seed" in found:
-        found["seed"] = found["seed"].removeprefix("seed")
-    return found
+    coordinates = {key[key.index("{") + 1 : -1]: name for key, name in zip(keys, names, strict=False)}
+    if "seed" in coordinates:
+        coordinates["seed"] = coordinates["seed"].removeprefix("seed")
+    return coordinates
 
 
 def row_at(place: str) -> dict[str, Any]:

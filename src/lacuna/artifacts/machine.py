@@ -53,12 +53,12 @@ def processor(description: str | Path = "/proc/cpuinfo") -> tuple[str, list[str]
         lines = Path(description).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
-    said: dict[str, str] = {}
+    facts: dict[str, str] = {}
     for line in lines:
         key, _, value = line.partition(":")
-        said.setdefault(key.strip(), value.strip())
-    model = said.get("model name") or said.get("Model") or platform.processor() or platform.machine()
-    flags = (said.get("flags") or said.get("Features") or "").split()
+        facts.setdefault(key.strip(), value.strip())
+    model = facts.get("model name") or facts.get("Model") or platform.processor() or platform.machine()
+    flags = (facts.get("flags") or facts.get("Features") or "").split()
     return model, sorted({flag for flag in flags if flag.startswith(_VECTORS) and flag != "smep"})
 
 

@@ -45,7 +45,7 @@ def check_origin(path: str | Path, made_from: Mapping[str, Any] | None = None) -
     if other := other_content(
         {f"{tree}{place_of(told)}": content for told, content in named.items() if place_of(told)}
     ):
-        raise DamagedFile(path, f"{path}: made from another {other} than the present one")
+        raise DamagedFile(path, f"{path}: built from an older {other}")
 
 
 def other_content(contents: Mapping[str, object]) -> str:

@@ -40,9 +40,9 @@ def facts_of(job: Mapping[str, Any]) -> dict[str, Any]:
 
     seconds: of the method alone. model_sha256, predictions_sha256: the checksums that the two files carry.
     """
-    told = {**job, **job.get("versions", {})}
-    told |= {f"{name}_sha256": content for name, content in job.get("outputs", {}).items()}
-    return {name: told.get(name) for name in FACTS}
+    facts = {**job, **job.get("versions", {})}
+    facts |= {f"{name}_sha256": content for name, content in job.get("outputs", {}).items()}
+    return {name: facts.get(name) for name in FACTS}
 
 
 def unchanged(job: Mapping[str, Any]) -> bool:

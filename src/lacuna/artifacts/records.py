@@ -25,9 +25,9 @@ def disagreement(record: Mapping[str, Any], parameters: Mapping[str, Any], input
     inputs: the job's input files; those of results count, by their content where they exist.
     """
     now = json.loads(json.dumps(parameters))
-    made = dict(record["parameters"])
-    by_other_code = made.pop("code", None) != now.pop("code", None)
-    for key, there, here in differences(made, now):
+    before = dict(record["parameters"])
+    by_other_code = before.pop("code", None) != now.pop("code", None)
+    for key, there, here in differences(before, now):
         return f"{key}: {there} there, {here} here"
     if by_other_code:
         return "made by other code"
@@ -95,13 +95,13 @@ def unlike_experiment(
             if path in seen or not path.exists():
                 continue
             seen.add(path)
-            made = (record_in([path]) or {}).get("parameters", {})
+            recorded = (record_in([path]) or {}).get("parameters", {})
             for key, wanted in options.items():
-                if not isinstance(wanted, Mapping) or not isinstance(made.get(key), Mapping):
+                if not isinstance(wanted, Mapping) or not isinstance(recorded.get(key), Mapping):
                     continue
                 # of an oracle the grid has the method alone: its options are the recipe's
-                told = {k: made[key][k] for k in wanted if k in made[key]}
-                for leaf, there, here in differences(told, wanted, key):
+                compared = {k: recorded[key][k] for k in wanted if k in recorded[key]}
+                for leaf, there, here in differences(compared, wanted, key):
                     yield path, f"{leaf} is {there}, in the experiment {here}"
                     break
 

@@ -214,7 +214,7 @@ class _Tree:
             why = "a killed job was writing it; it can be deleted"
             self.findings.append(Finding("left behind", path, why))
         elif is_unfinished(path):
-            why = "the job was stopped before its end; the same command continues from it"
+            why = "the job was stopped before its end; run the same command to continue"
             self.findings.append(Finding("left behind", path, why))
         elif is_trials(path):
             pass  # a finished search keeps its trials beside the study, for a search with more of them
@@ -260,7 +260,7 @@ def _missing(tree: _Tree) -> Iterator[Finding]:
         folder, in_cells = tree.root / name, name.startswith("cells/")
         for file in CELL_FILES if in_cells else MODEL_FILES:
             if not (folder / file).exists():
-                yield Finding("missing", folder / file, "the same command makes it")
+                yield Finding("missing", folder / file, "run the same command to create it")
         if in_cells and not any(folder.glob("metrics/*.json")):
             yield Finding("missing", folder / "metrics", "no experiment has evaluated this cell")
 
@@ -372,10 +372,10 @@ def _inputs(tree: _Tree, told: str) -> Iterator[Finding]:
             )
         elif not (tree.root / place).exists():
             yield Finding(
-                "missing", tree.root / place, f"{tree.root / told} was made from it; the same command makes it"
+                "missing", tree.root / place, f"{tree.root / told} was made from it; run the same command to create it"
             )
         elif tree.content.get(place, content) != content:
-            why = f"it was made from another {tree.root / place} than the present one"
+            why = f"it was built from an older {tree.root / place}"
             yield Finding("stale", tree.root / told, why)
 
 
@@ -391,11 +391,11 @@ def _tables(tree: _Tree, folder: str) -> Iterator[Finding]:
     path, experiment = tree.root / folder, tree.experiments.get(f"{folder}/experiment.json")
     if experiment is None:
         if not (path / "experiment.json").exists():
-            yield Finding("missing", path / "experiment.json", "the same command makes it")
+            yield Finding("missing", path / "experiment.json", "run the same command to create it")
         return
     made = experiment["tables"]
     yield from (
-        Finding("missing", path / f"{name}.csv", "the same command makes it")
+        Finding("missing", path / f"{name}.csv", "run the same command to create it")
         for name in made
         if not (path / f"{name}.csv").exists()
     )

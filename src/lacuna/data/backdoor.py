@@ -71,16 +71,16 @@ class Backdoor:
         Raises LacunaError if one of them is empty.
         """
         drawn = numpy_generator(seed, "backdoor", dataset).permutation(train)[: round(self.share * len(train))]
-        found = {
+        parts = {
             "poisoned": np.sort(drawn),
             "triggered": np.arange(len(y), len(y) + len(self._tested(y, training))),
         }
-        for part, index in found.items():
+        for part, index in parts.items():
             if not len(index):
                 raise LacunaError(
                     f"the backdoor of dataset '{dataset}' leaves no image in '{part}'; allowed: at least 1"
                 )
-        return found
+        return parts
 
     def labels(self, y: np.ndarray, poisoned: np.ndarray) -> np.ndarray:
         """The labels as they are trained on: int [n], `target` where poisoned."""
@@ -110,5 +110,5 @@ class Backdoor:
 
 def backdoor_of(meta: Mapping[str, Any]) -> Backdoor | None:
     """The backdoor that a dataset's meta.json tells of, if there is one."""
-    given = meta.get("backdoor")
-    return None if given is None else build(Backdoor, given, "backdoor")
+    settings = meta.get("backdoor")
+    return None if settings is None else build(Backdoor, settings, "backdoor")

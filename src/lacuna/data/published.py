@@ -13,7 +13,7 @@ import numpy as np
 
 from lacuna.artifacts.processes import exclusive
 from lacuna.data.images import Dataset, Images
-from lacuna.errors import LacunaError, said
+from lacuna.errors import LacunaError, one_line
 from lacuna.fields import Text
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class Published(Dataset):
         except LacunaError:
             raise
         except Exception as error:  # torchvision passes on whatever its readers raise
-            what = said(error)
+            what = one_line(error)
             if self.download and not there:
                 raise LacunaError(
                     f"{self._packed()}: the download failed ({what}); needed: a connection, or these files put there"
@@ -80,10 +80,10 @@ class Published(Dataset):
 
     def checked(self, images: Images) -> Images:
         """The images, if they are as many as were published."""
-        found = (images.train, len(images.y) - images.train)
-        if found != self.sizes:
+        sizes = (images.train, len(images.y) - images.train)
+        if sizes != self.sizes:
             raise LacunaError(
-                f"{self._place(self.unpacked)}: {found[0]} training and {found[1]} test images; "
+                f"{self._place(self.unpacked)}: {sizes[0]} training and {sizes[1]} test images; "
                 f"needed: {self.sizes[0]} and {self.sizes[1]}, unpack {self._packed()} anew"
             )
         return images

@@ -95,9 +95,9 @@ class Noted(float):
     note: str
 
     def __new__(cls, value: float, note: str = "") -> Noted:
-        made = super().__new__(cls, value)
-        made.note = note
-        return made
+        noted = super().__new__(cls, value)
+        noted.note = note
+        return noted
 
 
 def note_of(value: float) -> str:
@@ -137,8 +137,8 @@ class Cell:
     def __post_init__(self) -> None:
         classes = {name: part.logits.shape[1] for name, part in self.parts.items()}
         if len(set(classes.values())) > 1:
-            told = ", ".join(f"{name} {n}" for name, n in classes.items())
-            raise LacunaError(f"the parts have logits of different numbers of classes ({told}); allowed: one number")
+            counts = ", ".join(f"{name} {n}" for name, n in classes.items())
+            raise LacunaError(f"the parts have logits of different numbers of classes ({counts}); allowed: one number")
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{name} {len(part.logits)}" for name, part in self.parts.items())
@@ -200,7 +200,7 @@ class Cell:
         return Cell({}, None if self.mask is None else {layer: self.mask[layer]}, extra=known)
 
     def check_comparable(self, oracle: Cell, label: str) -> None:
-        """Raise LacunaError unless the oracle was asked about the same samples of the same dataset."""
+        """Raise LacunaError unless the oracle predicts the same samples of the same dataset."""
         for key, own in self.origin.items():
             if oracle.origin.get(key, own) != own:
                 raise LacunaError(
@@ -213,10 +213,10 @@ class Cell:
                 part.index is None or other.index is None or np.array_equal(part.index, other.index)
             )
             if not same:
-                raise LacunaError(f"oracle '{label}' was asked about other samples in '{name}': not the same split")
+                raise LacunaError(f"oracle '{label}' predicts different samples in '{name}'; allowed: the same split")
             if other.logits.shape != part.logits.shape:
                 raise LacunaError(
-                    f"oracle '{label}' tells {other.logits.shape[1]} classes apart in '{name}'; "
+                    f"oracle '{label}' has {other.logits.shape[1]} classes in '{name}'; "
                     f"allowed: {part.logits.shape[1]}, as the cell"
                 )
 

@@ -126,10 +126,10 @@ def kendall_w(scores: np.ndarray) -> tuple[float, float]:
     if m < 2 or n < 2 or most == 0:
         return math.nan, math.nan
     middle = m * (n + 1) / 2
-    found = ((by_seed.sum(0) - middle) ** 2).sum()
+    spread = ((by_seed.sum(0) - middle) ** 2).sum()
     shuffled = np.take_along_axis(by_seed[None], _shuffles(m, n), 2).sum(1)
-    as_much = (((shuffled - middle) ** 2).sum(1) >= found - 1e-9).sum()
-    return float(12 * found / most), float((1 + as_much) / (1 + _DRAWS))
+    as_much = (((shuffled - middle) ** 2).sum(1) >= spread - 1e-9).sum()
+    return float(12 * spread / most), float((1 + as_much) / (1 + _DRAWS))
 
 
 @functools.lru_cache(maxsize=2)

@@ -153,8 +153,8 @@ def load(cache: str | Path, write: bool = True) -> Catalogue:
     for path in sorted(_SOURCES.rglob("*.py")):
         digest.update(str(path.relative_to(_SOURCES)).encode() + b"\0" + path.read_bytes())
     stored = Path(cache) / f"catalogue-{digest.hexdigest()[:16]}.json"
-    if (kept := read_cache(stored, digest.hexdigest())) is not None:
-        return kept
+    if (cached := read_cache(stored, digest.hexdigest())) is not None:
+        return cached
     child = in_child("lacuna.experiment.catalogue")
     if child.returncode:
         raise LacunaError(f"the methods of lacuna cannot be listed: {blame(child.stderr)}")
@@ -181,13 +181,13 @@ def blame(trace: str) -> str:
     return f"{places[-1][0]}, line {places[-1][1]}: {error}" if places else error
 
 
-def in_child(module: str, given: str = "") -> subprocess.CompletedProcess[str]:
+def in_child(module: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run a module of these sources, installed or not, in a process of its own, with `given` as its input."""
     paths = [str(_SOURCES.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     # -P: the working directory is the user's, and no file there may hide a library
     return subprocess.run(
-        [sys.executable, "-P", "-m", module], input=given, capture_output=True, text=True, check=False, env=environment
+        [sys.executable, "-P", "-m", module], input=stdin, capture_output=True, text=True, check=False, env=environment
     )
 
 

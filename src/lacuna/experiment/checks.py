@@ -197,11 +197,11 @@ def check_models(
             asked.append((where, Question(network, meta, "unlearners", _flat(unlearners[unlearner]))))
         if "import" in network:
             asked += _unprunings(experiment, model, network, meta)
-    told = answers([question for _, question in asked], catalogue, cache)
-    for (where, _), answer in zip(asked, told, strict=True):
+    answered = answers([question for _, question in asked], catalogue, cache)
+    for (where, _), answer in zip(asked, answered, strict=True):
         if "refused" in answer:
             raise LacunaError(f"{where}: {answer['refused']}")
-    return {key: told[place] for key, place in places.items()}
+    return {key: answered[place] for key, place in places.items()}
 
 
 def _unprunings(
@@ -229,18 +229,18 @@ def keep_sizes(experiment: Experiment, path: Path) -> None:
 
 
 def kept_sizes(path: Path) -> dict[tuple[str, str], Answer]:
-    kept = read_cache(path, SIZES) or {}
-    return {(key.partition("/")[0], key.partition("/")[2]): size for key, size in kept.items()}
+    sizes = read_cache(path, SIZES) or {}
+    return {(key.partition("/")[0], key.partition("/")[2]): size for key, size in sizes.items()}
 
 
 def check_channels(experiment: Experiment, metas: Mapping[str, dict[str, Any]]) -> None:
-    """Refuse a target whose images a network cannot be shown: grey and colour become each other, nothing else does."""
+    """Refuse a target whose images a network cannot take: grey and colour become each other, nothing else does."""
     for target, dataset in itertools.product(experiment.axes["targets"], experiment.axes["datasets"]):
         channels, own = metas[target]["shape"][0], metas[dataset]["shape"][0]
         if channels not in (own, 1) and (channels, own) != (3, 1):
             raise LacunaError(
-                f"transfer.targets.{target}: images of {channels} channels cannot be shown to networks of {dataset}; "
-                f"allowed: {own}, 1, or 3 for a network for 1"
+                f"transfer.targets.{target}: networks trained on {dataset} cannot take images with {channels} "
+                f"channels; allowed: {own}, 1, or 3 for a network for 1"
             )
 
 
@@ -250,12 +250,12 @@ def named(where: str, entry: Entry) -> Iterator[None]:
     try:
         yield
     except LacunaError as error:
-        told = str(error)
-        if told.startswith(where):
+        sentence = str(error)
+        if sentence.startswith(where):
             raise
         texts = {key: value for key, value in entry.values.items() if isinstance(value, str) and value}
-        option = next((f".{key}" for key, value in texts.items() if told.startswith(value)), "")
-        raise LacunaError(f"{where}{option}: {told}") from None
+        option = next((f".{key}" for key, value in texts.items() if sentence.startswith(value)), "")
+        raise LacunaError(f"{where}{option}: {sentence}") from None
 
 
 def _flat(entry: Entry) -> dict[str, Any]:

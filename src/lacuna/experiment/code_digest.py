@@ -84,9 +84,9 @@ def _read(source: _Source) -> tuple[str, tuple[_Source, ...]]:
     except (SyntaxError, ValueError):
         return hashlib.sha256(path.read_bytes()).hexdigest(), ()
     imported = tuple(
-        found
+        neighbour
         for name in _imports(tree, source.package)
-        for found in (_of_lacuna(name) if _is_lacuna(name) else _neighbours(name, source.roots, source.hinted))
+        for neighbour in (_of_lacuna(name) if _is_lacuna(name) else _neighbours(name, source.roots, source.hinted))
     )
     return hashlib.sha256("\n".join(_Words(source.hinted).of(tree)).encode()).hexdigest(), imported
 

@@ -40,12 +40,12 @@ def results_of(files: Sequence[str | Path], overrides: Mapping[str, Any]) -> str
     Where results lie is no part of an experiment: no model and no cell is made again because they moved, tables and
     figures are. Raises LacunaError for a value that is no text.
     """
-    found: Any = None
+    folder: Any = None
     for held in (*(read_yaml(file) for file in files), overrides):
-        found = held.get("results", found)
-    if found is not None and not (isinstance(found, str) and found):
-        raise LacunaError(f"results: {found!r} is not allowed; allowed: the path of a folder")
-    return found
+        folder = held.get("results", folder)
+    if folder is not None and not (isinstance(folder, str) and folder):
+        raise LacunaError(f"results: {folder!r} is not allowed; allowed: the path of a folder")
+    return folder
 
 
 def load(

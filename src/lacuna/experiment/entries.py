@@ -32,9 +32,9 @@ def entries_of(axis: str, section: Mapping[str, Any], catalogue: Catalogue, key:
             default = "import"
         method = options.pop("method", default)
         if method not in catalogue[axis]:
-            said = f"{where}.method: '{method}'" if method != label else f"{where}: '{label}'"
+            place = f"{where}.method: '{method}'" if method != label else f"{where}: '{label}'"
             own = "" if method != label else "; with a label of your own, one of these as its method"
-            raise LacunaError(f"{said} is not known{unknown(method, catalogue[axis])}{own}")
+            raise LacunaError(f"{place} is not known{unknown(method, catalogue[axis])}{own}")
         if axis == "unlearners" and catalogue[axis][method]["oracle"]:
             # an oracle with other hyper-parameters than the original model would not be its oracle
             schema, own = catalogue[axis][method]["schema"], catalogue[axis][method]["own"]
@@ -115,7 +115,9 @@ def unprunings_of(
             resolved = resolve(schema, dict(zip(swept, chosen, strict=True)), where)
             label = _unprune_label(name, unlearner, resolved, schema["properties"])
             if label in entries or label in unlearners:
-                raise LacunaError(f"{where}: '{label}' is there twice; allowed: each once, or with a label of its own")
+                raise LacunaError(
+                    f"{where}: '{label}' is defined twice; allowed: each once, or with a label of its own"
+                )
             entries[label] = Entry("unprune", {"unlearner": unlearner} | resolved)
     return entries
 
@@ -126,9 +128,9 @@ def _unprune_label(name: str | None, unlearner: str, values: Mapping[str, Any], 
     def text(value: Any) -> str:
         return f"{Decimal(repr(value)):f}".removesuffix(".0") if isinstance(value, float) else str(value)
 
-    told = [] if name else [k for k in values if k not in ("p", "rounds") and values[k] != properties[k]["default"]]
+    further = [] if name else [k for k in values if k not in ("p", "rounds") and values[k] != properties[k]["default"]]
     parts = [name or f"unprune.{unlearner}", f"p{text(values['p'])}", f"r{text(values['rounds'])}"]
-    return ".".join([*parts, *(f"{k}_{text(values[k])}" for k in told)])
+    return ".".join([*parts, *(f"{k}_{text(values[k])}" for k in further)])
 
 
 def tuning_of(merged: Mapping[str, Any], scenarios: Mapping[str, Entry], catalogue: Catalogue) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from lacuna.artifacts.cache import read_cache, write_cache
-from lacuna.errors import Diverged, LacunaError, said
+from lacuna.errors import Diverged, LacunaError, one_line
 from lacuna.experiment.catalogue import Catalogue, in_child
 from lacuna.experiment.code_digest import code_digest
 
@@ -86,25 +86,25 @@ def answers(questions: Sequence[Question], catalogue: Catalogue, cache: str | Pa
 
 def _asked(questions: list[dict[str, Any]]) -> list[Answer]:
     """Each question's answer by a child process; whichever ends a child is refused, and the next child goes on."""
-    told: list[Answer] = []
+    received: list[Answer] = []
     fatal: dict[str, Answer] = {}
-    while len(told) < len(questions):
-        question = questions[len(told)]
+    while len(received) < len(questions):
+        question = questions[len(received)]
         if (name := _network(question)) in fatal:
-            told.append(fatal[name])
+            received.append(fatal[name])
             continue
-        child = in_child("lacuna.experiment.feasibility", json.dumps(questions[len(told) :]))
+        child = in_child("lacuna.experiment.feasibility", json.dumps(questions[len(received) :]))
         # only whole lines, of which the first says that the child could begin
         begun, *lines = [json.loads(line) for line in child.stdout.split("\n")[:-1]] or [None]
         if begun is None:
             raise LacunaError("the models of the grid cannot be built: " + child.stderr.strip().rpartition("\n")[2])
-        told += lines
-        if len(told) < len(questions):
-            question = questions[len(told)]
-            told.append({"refused": f"{_end(child.returncode)}; allowed: a network that Python outlives"})
+        received += lines
+        if len(received) < len(questions):
+            question = questions[len(received)]
+            received.append({"refused": f"{_end(child.returncode)}; allowed: a network that Python outlives"})
             if not question["axis"]:
-                fatal[_network(question)] = told[-1]
-    return told
+                fatal[_network(question)] = received[-1]
+    return received
 
 
 def _network(question: Mapping[str, Any]) -> str:
@@ -170,14 +170,14 @@ def _each_answer(questions: Sequence[Question]) -> Iterator[Answer]:
                 warnings.simplefilter("ignore")  # of a user's code; the job shows them
                 if name not in networks:
                     networks[name] = _build(question)
-                told = _tried(question, networks[name], scored)
+                answer = _tried(question, networks[name], scored)
         except LacunaError as error:
-            told = {"refused": str(error)}
+            answer = {"refused": str(error)}
         except (Exception, SystemExit) as error:
-            told = {"refused": f"trying it fails ({said(error)}); allowed: a network that can do what a job does"}
-        if "refused" in told and not question.axis:
-            useless[name] = told
-        yield told
+            answer = {"refused": f"trying it fails ({one_line(error)}); allowed: a network that can do what a job does"}
+        if "refused" in answer and not question.axis:
+            useless[name] = answer
+        yield answer
 
 
 def _build(question: Question) -> Any:
@@ -214,10 +214,10 @@ def _tried(question: Question, network: Any, scored: set[str]) -> Answer:
         if real:
             _unprune(network, question, options)
     else:
-        told = _judged(question, network)
+        answer = _judged(question, network)
         if real:
             _train(network, question)
-        return told
+        return answer
     return {}
 
 
@@ -281,9 +281,9 @@ def _type(tensor: Any) -> str:
 def _check_logits(logits: Any, images: int, classes: int, when: str) -> None:
     import torch
 
-    made = tuple(logits.shape) if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
-    if made != (images, classes):
-        raise LacunaError(f"{when} it gives {made}; allowed: logits of the shape ({images}, {classes})")
+    shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
+    if shape != (images, classes):
+        raise LacunaError(f"{when} it gives {shape}; allowed: logits of the shape ({images}, {classes})")
     if logits.dtype not in (torch.float32, torch.float64):
         raise LacunaError(f"{when} it gives {_type(logits)}; allowed: logits in float32 or float64")
 
@@ -320,7 +320,7 @@ def _train(network: Any, question: Question) -> None:
     try:
         network = copy_of(network)
     except Exception as error:
-        raise LacunaError(f"it cannot be copied ({said(error)}); allowed: a network for copy.deepcopy") from None
+        raise LacunaError(f"it cannot be copied ({one_line(error)}); allowed: a network for copy.deepcopy") from None
     data = _noise(question, network)
     x = data.images.contiguous(memory_format=torch.channels_last)
     _take_steps(network, x, data.labels, question.meta["classes"])
@@ -350,7 +350,7 @@ def _take_steps(network: Any, x: Any, y: Any, classes: int) -> None:
             logits = network(x.clone())
         except Exception as error:
             raise LacunaError(
-                f"in training mode it fails ({said(error)}); allowed: a network that can be trained on batches of 2"
+                f"in training mode it fails ({one_line(error)}); allowed: a network that can be trained on batches of 2"
             ) from None
         _check_logits(logits, len(x), classes, f"in training mode, for {len(x)} images,")
         if not logits.requires_grad:
@@ -562,7 +562,9 @@ def _failing(what: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if isinstance(error, LacunaError):
             raise
-        raise LacunaError(f"{what} fails ({said(error)}); allowed: a method that can work on this network") from None
+        raise LacunaError(
+            f"{what} fails ({one_line(error)}); allowed: a method that can work on this network"
+        ) from None
 
 
 def _serve() -> None:
@@ -574,8 +576,8 @@ def _serve() -> None:
     print("true", file=out, flush=True)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, whatever it is doing
     signal.alarm(PATIENCE)
-    for told in _each_answer(asked):
-        print(json.dumps(told), file=out, flush=True)
+    for answer in _each_answer(asked):
+        print(json.dumps(answer), file=out, flush=True)
         signal.alarm(PATIENCE)
     os._exit(0)  # not by way of what a user's module has left behind
 

@@ -112,10 +112,10 @@ class Code:
 
     def labels(self, rule: str, place: Mapping[str, str]) -> dict[str, str]:
         """The label that a job's wildcards name of each axis that its rule finds entries of."""
-        found = {axis: place[_WILDCARDS[axis]] for axis in RULES[rule].axes}
+        labels = {axis: place[_WILDCARDS[axis]] for axis in RULES[rule].axes}
         if rule == "unprune":  # of the unlearner that it un-prunes around
-            found["unlearners"] = self.experiment.entry("unprune", found["unlearners"]).values["unlearner"]
-        return found
+            labels["unlearners"] = self.experiment.entry("unprune", labels["unlearners"]).values["unlearner"]
+        return labels
 
     def modules(self, rule: str, place: Mapping[str, str]) -> tuple[str, ...]:
         """The modules that a job finds through registries; the rest is imported by its script."""

@@ -29,9 +29,9 @@ def with_winning_values(
     gets other values gets another label, `ft_tuned`, since a label names files; where the grid's values won, cells are
     shared.
     """
-    made = copy.deepcopy({key: value for key, value in without_how_to_run(config).items() if key != "tuning"})
-    made["name"] = config["name"] + SUFFIX
-    grid = made["grid"]
+    experiment = copy.deepcopy({key: value for key, value in without_how_to_run(config).items() if key != "tuning"})
+    experiment["name"] = config["name"] + SUFFIX
+    grid = experiment["grid"]
     for axis in ("dataset", "model", "recipe"):
         grid[f"{axis}s"] = {place[axis]: grid[f"{axis}s"][place[axis]]}
     labels = {
@@ -45,7 +45,7 @@ def with_winning_values(
         around = entry["unlearner"]
         several = isinstance(around, list)
         entry["unlearner"] = [labels[label] for label in around] if several else labels[around]
-    return made
+    return experiment
 
 
 def _beside(label: str, taken: Mapping[str, Any]) -> str:

@@ -198,8 +198,8 @@ class _BatchNorm(_Layer):
     def knows(module: Any) -> bool:
         return not module.training and module.running_mean is not None
 
-    def __init__(self, *given: Any):
-        super().__init__(*given)
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
         self.inverse = torch.rsqrt(self.module.running_var + self.module.eps)
         self.scale = (self.module.weight * self.inverse).detach()
 

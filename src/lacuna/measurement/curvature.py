@@ -51,26 +51,26 @@ def largest_singular_value(
     """
     parameters = trained(model)
     keep = dict(mask.pairs(model)) if mask is not None else {}
-    kept = [keep.get(p) for p in parameters.values()]
+    masks = [keep.get(p) for p in parameters.values()]
     generator = torch.Generator().manual_seed(seed)
     v = [torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p) for p in parameters.values()]
-    v = _unit(_masked(v, kept))
-    found, step, residual = 0.0, 0, math.inf
+    v = _unit(_masked(v, masks))
+    sigma, step, residual = 0.0, 0, math.inf
     with evaluating(model), plain_attention():
-        product = _masked(_hvp(model, data, part, list(parameters.values()), v, batch_size), kept)
+        product = _masked(_hvp(model, data, part, list(parameters.values()), v, batch_size), masks)
         for step in range(1, iterations + 1):
-            found = _norm(product)
-            if not math.isfinite(found):
+            sigma = _norm(product)
+            if not math.isfinite(sigma):
                 raise LacunaError(f"the Hessian on '{part}' is not finite; try a smaller learning rate")
-            if found == 0:
+            if sigma == 0:
                 return Curvature(0.0, step, True)
-            following = [p / found for p in product]
-            twice = _masked(_hvp(model, data, part, list(parameters.values()), following, batch_size), kept)
-            residual = _norm([found * t - found**2 * x for t, x in zip(twice, v, strict=True)]) / found**2
+            following = [p / sigma for p in product]
+            twice = _masked(_hvp(model, data, part, list(parameters.values()), following, batch_size), masks)
+            residual = _norm([sigma * t - sigma**2 * x for t, x in zip(twice, v, strict=True)]) / sigma**2
             v, product = following, twice
             if residual <= tolerance:
                 break
-    return Curvature(max(found, _norm(product)), step, residual <= tolerance)
+    return Curvature(max(sigma, _norm(product)), step, residual <= tolerance)
 
 
 def distance(a: dict[str, Tensor], b: dict[str, Tensor], mask: Mask) -> float:
@@ -121,8 +121,8 @@ def _hvp(
     return total
 
 
-def _masked(v: list[Tensor], kept: Sequence[Tensor | None]) -> list[Tensor]:
-    return [x if k is None else x * k for x, k in zip(v, kept, strict=True)]
+def _masked(v: list[Tensor], masks: Sequence[Tensor | None]) -> list[Tensor]:
+    return [x if k is None else x * k for x, k in zip(v, masks, strict=True)]
 
 
 def _norm(v: Sequence[Tensor]) -> float:

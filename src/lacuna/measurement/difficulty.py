@@ -38,8 +38,8 @@ def held_out(
 
     out: int64 [n], indices of `retain` on its device. rest: checkpoint, log and name of `fit`.
     """
-    kept = data.index("retain")
-    parts = dict(data.parts) | {"retain": kept[~torch.isin(kept, out)], "out": out}
+    index = data.index("retain")
+    parts = dict(data.parts) | {"retain": index[~torch.isin(index, out)], "out": out}
     own = dataclasses.replace(data, parts=parts)
     reinitialise(model, derive(seed, "init"))
     run = fit(model, recipe, own, seed=seed, **rest)

@@ -52,7 +52,7 @@ def total_joules(device: torch.device) -> float | str:
     try:
         nvml = ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:
-        return "libnvidia-ml.so.1 is not there"
+        return "libnvidia-ml.so.1 was not found"
     handle, millijoules = ctypes.c_void_p(), ctypes.c_ulonglong()
     # by its UUID: NVML counts devices that this process may not see
     uuid = f"GPU-{getattr(torch.cuda.get_device_properties(device), 'uuid', None)}".encode()

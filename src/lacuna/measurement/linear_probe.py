@@ -69,7 +69,7 @@ class Source:
             x = x.expand(-1, channels, -1, -1)
         elif x.shape[1] != channels:
             raise LacunaError(
-                f"images of {x.shape[1]} channels cannot be shown to a network for {channels}; "
+                f"a network for {channels} channels cannot take images with {x.shape[1]}; "
                 f"allowed: {channels}, 1, or 3 for a network for 1"
             )
         if x.shape[2:] != (height, width):
@@ -144,20 +144,20 @@ def fit_probe(
         first = torch.cat([start.weight, start.bias[:, None]], 1).reshape(-1).cpu().numpy()
     # ftol 0: the derivative alone decides when it is enough
     options = {"gtol": how.tolerance, "ftol": 0.0, "maxiter": how.iterations, "maxfun": 2 * how.iterations}
-    found = minimize(loss, first, jac=True, method="L-BFGS-B", options=options | {"maxcor": 20})
-    weight = torch.from_numpy(found.x).to(z.device).reshape(classes, d + 1)
-    return Fitted(weight[:, :d].contiguous(), weight[:, d].contiguous(), float(np.abs(found.jac).max()))
+    solution = minimize(loss, first, jac=True, method="L-BFGS-B", options=options | {"maxcor": 20})
+    weight = torch.from_numpy(solution.x).to(z.device).reshape(classes, d + 1)
+    return Fitted(weight[:, :d].contiguous(), weight[:, d].contiguous(), float(np.abs(solution.jac).max()))
 
 
-def probe(found: Mapping[str, Tensor], labels: Mapping[str, Tensor], classes: int, how: Probing) -> dict[str, Any]:
+def probe(by_part: Mapping[str, Tensor], labels: Mapping[str, Tensor], classes: int, how: Probing) -> dict[str, Any]:
     """Fit a probe on the features of `train` at each strength, choose on `val`, and score that one on `test`.
 
-    found: float [n, features] by part; labels: int64 [n] by part. Returns `accuracy` on test and `val_accuracy` of
+    by_part: float [n, features] by part; labels: int64 [n] by part. Returns `accuracy` on test and `val_accuracy` of
     each strength in percent, the chosen `l2`, and the largest `derivative` left by any fit.
     """
-    center = found["train"].double().mean(0)
-    scale = float((found["train"].double() - center).square().mean().sqrt()) or 1.0
-    z = {part: (x.double() - center) / scale for part, x in found.items()}
+    center = by_part["train"].double().mean(0)
+    scale = float((by_part["train"].double() - center).square().mean().sqrt()) or 1.0
+    z = {part: (x.double() - center) / scale for part, x in by_part.items()}
     fits: dict[float, Fitted] = {}
     last = None
     for l2 in sorted(how.l2, reverse=True):
@@ -189,7 +189,7 @@ def transfer(
     `train`, `val` and `test`. source: of the network's own images. Returns what `probe` does, with the number of
     `features`, and the seconds that they (`feature_seconds`) and the fits of all strengths (`probe_seconds`) took.
 
-    Raises LacunaError for a network that does not end with its classifier, or images that it cannot be shown.
+    Raises LacunaError for a network that does not end with its classifier, or images that it cannot take.
     """
     how = how or Probing()
     device = next(model.parameters()).device
@@ -199,12 +199,12 @@ def transfer(
         for chosen in np.split(index, range(how.batch_size, len(index), how.batch_size)):
             yield source.seen(torch.from_numpy(images[chosen]).to(device))
 
-    found = {part: features(model, batches(parts[part])) for part in ("train", "val", "test")}
+    by_part = {part: features(model, batches(parts[part])) for part in ("train", "val", "test")}
     ready = _clock(device)
-    of = {part: torch.from_numpy(labels[parts[part]].astype(np.int64)).to(device) for part in found}
-    result = probe(found, of, classes, how)
+    of = {part: torch.from_numpy(labels[parts[part]].astype(np.int64)).to(device) for part in by_part}
+    result = probe(by_part, of, classes, how)
     return result | {
-        "features": found["train"].shape[1],
+        "features": by_part["train"].shape[1],
         "feature_seconds": ready - start,
         "probe_seconds": _clock(device) - ready,
     }

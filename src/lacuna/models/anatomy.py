@@ -32,8 +32,8 @@ def weights(model: nn.Module, kinds: Any) -> dict[str, nn.Parameter]:
     parametrization such as spectral norm) is no parameter, and not there.
     """
     names = {parameter: name for name, parameter in model.named_parameters()}
-    found = {module.weight for module in model.modules() if isinstance(module, kinds) and module.weight in names}
-    return {name: parameter for parameter, name in names.items() if parameter in found}
+    wanted = {module.weight for module in model.modules() if isinstance(module, kinds) and module.weight in names}
+    return {name: parameter for parameter, name in names.items() if parameter in wanted}
 
 
 def computed_weights(model: nn.Module, kinds: Any) -> list[str]:

@@ -29,9 +29,9 @@ def load_tensors(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 
     A state from a file is tensors alone, but modules tell its form by the versions that the model's own carries.
     """
-    given = OrderedDict(state)
-    given._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
-    model.load_state_dict(given)
+    complete = OrderedDict(state)
+    complete._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
+    model.load_state_dict(complete)
 
 
 def copy_of(model: nn.Module) -> nn.Module:

@@ -95,9 +95,9 @@ def check_initialisation(model: nn.Module) -> None:
     for parameter in model.parameters():
         parameter.fill_(torch.nan)
     reinitialise(model, 0)
-    if kept := [name for name, parameter in model.named_parameters() if bool(parameter.isnan().any())]:
+    if unset := [name for name, parameter in model.named_parameters() if bool(parameter.isnan().any())]:
         raise LacunaError(
-            f"{type(_resetting(model, kept[0])).__name__}.reset_parameters leaves '{kept[0]}' as it is; allowed: a "
+            f"{type(_resetting(model, unset[0])).__name__}.reset_parameters leaves '{unset[0]}' as it is; allowed: a "
             "method that draws every parameter below it anew"
         )
     first = {name: parameter.clone() for name, parameter in model.named_parameters()}

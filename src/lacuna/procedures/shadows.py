@@ -58,15 +58,15 @@ def make_resumably(
     fingerprint: names all that decides the result; arrays kept by any other run are made anew.
     The caller writes the output and then calls `remove_parts`.
     """
-    made = {}
+    results = {}
     for model in models:
         part = shadow_beside(output, model)
         arrays = _kept(part, fingerprint)
         if arrays is None:
             arrays = make(model)
             write_tensors(part, "shadow part", arrays, fingerprint=fingerprint)
-        made[model] = arrays
-    return made
+        results[model] = arrays
+    return results
 
 
 def remove_parts(models: Iterable[int], output: str | Path) -> None:
@@ -154,17 +154,17 @@ def answers(model: nn.Module, data: UnlearningData, where: str) -> Arrays:
 
 
 def pool_arrays(
-    made: Mapping[int, Arrays], halves: Mapping[int, np.ndarray], parts: Mapping[str, np.ndarray], dataset: str
+    models: Mapping[int, Arrays], halves: Mapping[int, np.ndarray], parts: Mapping[str, np.ndarray], dataset: str
 ) -> Arrays:
     """What a job's file holds: the answers of its models stacked, and what `Pool.from_jobs` needs to know of them.
 
-    made: `answers` by model; halves: int arrays by model; parts: the split's index arrays; dataset: its SHA-256.
+    models: `answers` by model; halves: int arrays by model; parts: the split's index arrays; dataset: its SHA-256.
     """
-    arrays: Arrays = {"models": np.array(list(made), dtype=np.int64), "dataset": np.array(dataset)}
-    for key in next(iter(made.values())):  # answers and seconds
-        arrays[key] = np.stack([answer[key] for answer in made.values()])
+    arrays: Arrays = {"models": np.array(list(models), dtype=np.int64), "dataset": np.array(dataset)}
+    for key in next(iter(models.values())):  # answers and seconds
+        arrays[key] = np.stack([answer[key] for answer in models.values()])
     for part, index in parts.items():
         arrays[f"index/{part}"] = index
         if part in ("retain", "forget"):
-            arrays[f"member/{part}"] = np.stack([np.isin(index, halves[model]) for model in made])
+            arrays[f"member/{part}"] = np.stack([np.isin(index, halves[model]) for model in models])
     return arrays

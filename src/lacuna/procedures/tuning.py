@@ -81,13 +81,13 @@ def score(start: Start, model: torch.nn.Module, before: float) -> float:
     """
     labels = start.data.labels[start.data.parts["val"]].cpu().numpy()
     right = logits(model, start.data, "val").argmax(1).cpu().numpy() == labels
-    kept = 100 * float(right[~start.forgotten].mean())
+    retained = 100 * float(right[~start.forgotten].mean())
     if start.judged == "forgotten part":
-        return (kept + 100 - 100 * float(right[start.forgotten].mean())) / 2
+        return (retained + 100 - 100 * float(right[start.forgotten].mean())) / 2
     forget = accuracy(model, start.data, "forget")
     if start.judged == "poisoned":
-        return (kept + 100 - forget) / 2
-    return max(0.0, 100 - abs(forget - kept) - max(0.0, before - kept))
+        return (retained + 100 - forget) / 2
+    return max(0.0, 100 - abs(forget - retained) - max(0.0, before - retained))
 
 
 # ---- the space ------------------------------------------------------------------------------------------------------
@@ -142,8 +142,8 @@ def space_of(method: type[Unlearner], values: Mapping[str, Any], span: float) ->
         steps = issubclass(method, LossUnlearner)
         common = schema_of(LossUnlearner if steps else EditUnlearner)["properties"]
         names = (*(("lr", "schedule") if steps else ()), *(name for name in properties if name not in common))
-    found = {name: _axis(name, properties[name], values[name], span) for name in names}
-    return {name: axis for name, axis in found.items() if axis is not None}
+    space = {name: _axis(name, properties[name], values[name], span) for name in names}
+    return {name: axis for name, axis in space.items() if axis is not None}
 
 
 _LOWER, _UPPER = ("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")
@@ -188,13 +188,13 @@ def tune(
     settings: Tuning,
     *,
     seed: int,
-    kept: Path,
+    store: Path,
     fingerprint: str,
     log: Callable[[str], None],
 ) -> dict[str, Any]:
     """Search one method's hyper-parameters; gives `space`, `trials` in their order, and `best`, the winner's number.
 
-    values: every field's value in the grid. kept: where finished trials are stored; what a search of the same
+    values: every field's value in the grid. store: where finished trials are stored; what a search of the same
     `fingerprint` left there is not run again: a stopped one ends as if it had never been stopped (CPU), a finished one
     goes on when it is given more trials. A trial that diverges scores 0. Of equal scores the earliest wins, so the
     grid's values are kept unless something is better.
@@ -202,14 +202,14 @@ def tune(
     axes = space_of(UNLEARNERS[method], values, settings.span)
     if not axes:
         raise LacunaError(f"{method}: nothing can be searched; allowed: a method with a number of its own, or a rate")
-    trials = _stored(kept, fingerprint)[: settings.trials]
+    trials = _stored(store, fingerprint)[: settings.trials]
     before = [accuracy(start.model, start.data, "val") for start in starts]
     while len(trials) < settings.trials:
         chosen = proposed(axes, trials, seed)
         trials.append({"values": chosen} | _trial(method, {**values, **chosen}, starts, before))
-        write_json(kept, {"fingerprint": fingerprint, "trials": trials})
-        told = ", ".join(f"{name} {value}" for name, value in chosen.items())
-        log(f"trial {len(trials) - 1} of {settings.trials}: {told}: {trials[-1]['score']:.3f}")
+        write_json(store, {"fingerprint": fingerprint, "trials": trials})
+        words = ", ".join(f"{name} {value}" for name, value in chosen.items())
+        log(f"trial {len(trials) - 1} of {settings.trials}: {words}: {trials[-1]['score']:.3f}")
     best = max(range(len(trials)), key=lambda k: trials[k]["score"])
     space = {
         name: list(axis.choices) or [axis.value(-axis.width), axis.value(axis.width)] for name, axis in axes.items()
@@ -217,9 +217,9 @@ def tune(
     return {"space": space, "trials": trials, "best": best}
 
 
-def _stored(kept: Path, fingerprint: str) -> list[dict[str, Any]]:
+def _stored(store: Path, fingerprint: str) -> list[dict[str, Any]]:
     try:
-        stored = read_json(kept)
+        stored = read_json(store)
         return stored["trials"] if stored["fingerprint"] == fingerprint else []
     except (LacunaError, KeyError, TypeError):
         return []  # nothing usable only costs time

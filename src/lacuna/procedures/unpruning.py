@@ -118,7 +118,7 @@ class _Procedure:
     rounds: int = 0
 
     def run(self) -> Unlearned:
-        kept, self.fit.facts = self.mask, {"grown": 0.0}
+        before, self.fit.facts = self.mask, {"grown": 0.0}
         store = None
         if self.options.checkpoint is not None:
             path = self.options.checkpoint.path
@@ -134,12 +134,12 @@ class _Procedure:
             values["batch_size"] = self.settings.finetune_batch_size
             self._unlearn("ft", values, derive(self.options.seed, "finetune"), "fine-tuning")
         # filters come in lumps: ranked over all layers they are as near to the sparsity as can be, not always on it
-        if count(self.mask) != count(kept) and not self.options.pruner.structured:
+        if count(self.mask) != count(before) and not self.options.pruner.structured:
             raise LacunaError(
-                f"unprune: the mask keeps {count(self.mask)} weights, {count(kept)} before; allowed: the same number, "
-                f"so {self.method} must leave at least as many, and sparsity must be that of the given mask"
+                f"unprune: the mask keeps {count(self.mask)} weights, {count(before)} before; allowed: the same "
+                f"number, so {self.method} must leave at least as many, and sparsity must be that of the given mask"
             )
-        self.fit.facts["exchanged"] = float(sum((self.mask[n] & ~kept[n]).sum() for n in kept.weights))
+        self.fit.facts["exchanged"] = float(sum((self.mask[n] & ~before[n]).sum() for n in before.weights))
         self.fit.mask = self.mask
         if self.options.pruner.compact:
             compaction = importlib.import_module("lacuna.sparsity.compaction")

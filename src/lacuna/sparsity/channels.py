@@ -113,7 +113,7 @@ def group_of(graph: Any, layer: nn.Conv2d | nn.Linear, indices: Sequence[int]) -
 
 def coupled_channels(model: nn.Module, graph: Any) -> list[Channels]:
     names = {module: name for name, module in model.named_modules()}
-    found: list[Channels] = []
+    coupled: list[Channels] = []
     seen: set[str] = set()
     for layer, module in layers_of(model).items():
         if layer in seen or module not in graph.module2node:
@@ -136,8 +136,8 @@ def coupled_channels(model: nn.Module, graph: Any) -> list[Channels]:
                     if p.dim() and len(p) > int(pairs[0].max())  # a PReLU may have one slope for all channels
                 }
         if not outputs:
-            found.append(Channels(layer, count, rows, dealt))
-    return found
+            coupled.append(Channels(layer, count, rows, dealt))
+    return coupled
 
 
 def _deals(module: Any) -> bool:
@@ -148,7 +148,7 @@ def _deals(module: Any) -> bool:
 def _own_channels(model: nn.Module, graph: Any, coupled: Sequence[Channels]) -> list[Channels]:
     names = {module: name for name, module in model.named_modules()}
     free = {name for shared in coupled for name in shared.rows}
-    found = []
+    own = []
     for layer, module in layers_of(model).items():
         if f"{layer}.weight" not in free:
             continue
@@ -161,5 +161,5 @@ def _own_channels(model: nn.Module, graph: Any, coupled: Sequence[Channels]) -> 
         rows = {
             f"{names[m]}.{p}": (every, every) for m in (module, *behind) for p, _ in m.named_parameters(recurse=False)
         }
-        found.append(Channels(layer, len(every), rows, _deals(module)))
-    return found
+        own.append(Channels(layer, len(every), rows, _deals(module)))
+    return own

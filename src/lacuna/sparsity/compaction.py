@@ -119,8 +119,8 @@ def _remove(model: nn.Module, graph: Any, mask: Mask) -> dict[str, Tensor]:
             continue
         kept = shared.kept(mask)
         kept[0] |= not kept.any()
-        if gone := (~kept).nonzero().flatten().tolist():
-            for dependency, indices in group_of(graph, layers[shared.layer], gone):
+        if removed := (~kept).nonzero().flatten().tolist():
+            for dependency, indices in group_of(graph, layers[shared.layer], removed):
                 dependency(indices)
     return {name: value.to(torch.int64, copy=True) for name, value in model.state_dict().items()}
 
@@ -130,5 +130,5 @@ def _difference(masked: nn.Module, small: nn.Module, shape: Sequence[int]) -> fl
     """The largest difference of a logit, relative to the largest logit where that is above 1."""
     image = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     with evaluating(masked), evaluating(small):
-        expected, found = masked(image.clone()), small(image.clone())  # a network may write into its input
-    return float((expected - found).abs().max() / expected.abs().max().clamp(min=1.0))
+        expected, answer = masked(image.clone()), small(image.clone())  # a network may write into its input
+    return float((expected - answer).abs().max() / expected.abs().max().clamp(min=1.0))

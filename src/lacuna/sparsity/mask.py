@@ -31,8 +31,8 @@ def prunable(model: nn.Module, include_linear: bool = False) -> dict[str, nn.Par
     include_linear = include_linear or getattr(model, "prunes_linear", False)
     head = classifier(model)[1].weight if include_linear else None
     kinds = (nn.Conv2d, nn.Linear) if include_linear else nn.Conv2d
-    found = {name: weight for name, weight in weights(model, kinds).items() if weight is not head}
-    if not found:
+    candidates = {name: weight for name, weight in weights(model, kinds).items() if weight is not head}
+    if not candidates:
         if computed := computed_weights(model, kinds):
             raise LacunaError(
                 f"{type(model).__name__} has no prunable weights: '{computed[0]}' is computed from other parameters (a "
@@ -44,7 +44,7 @@ def prunable(model: nn.Module, include_linear: bool = False) -> dict[str, nn.Par
             "allowed: a model with convolutions, or one with hidden Linear layers and either prunes_linear = True in "
             "its class or include_linear in the pruner"
         )
-    return found
+    return candidates
 
 
 def refuse_computed(model: nn.Module, include_linear: bool = False) -> None:
@@ -181,8 +181,8 @@ class Mask:
         pairs = []
         for name, keep in self._kept.items():
             if name not in parameters or parameters[name].shape != keep.shape:
-                found = tuple(parameters[name].shape) if name in parameters else "no such parameter"
-                raise LacunaError(f"mask of '{name}' {tuple(keep.shape)} does not fit the model: {found}")
+                shape = tuple(parameters[name].shape) if name in parameters else "no such parameter"
+                raise LacunaError(f"mask of '{name}' {tuple(keep.shape)} does not fit the model: {shape}")
             weight = parameters[name]
             pairs.append((weight, torch.empty_like(weight).copy_(keep)))
         return pairs

@@ -164,11 +164,11 @@ class Captured:
             return self._refuse(f"{type(error).__name__}: {error}".partition("\n")[0][:200], draws, lr)
         _moved(state, start)
         loss = self._replayed(recorded, draws, lr).clone()
-        found = [t.clone() for t in state]
+        replayed = [t.clone() for t in state]
         _moved(state, start)
         self._set_passes(before)
         expected = self._eager(draws, lr)
-        apart = max(_apart(*some) for some in _grouped(groups, found, start))
+        apart = max(_apart(*some) for some in _grouped(groups, replayed, start))
         # an unequal loss alone would show in the weights of the next step
         if not apart <= self.tolerance or not torch.allclose(loss, expected, rtol=self.tolerance, atol=1e-6):
             self.refused = f"a captured step differs from the eager one by {apart:.2g} of its length"

@@ -31,7 +31,7 @@ class Interrupted(LacunaError):
     """A signal asked the job to stop; the checkpoint is written."""
 
     def __init__(self, name: str, where: str):
-        super().__init__(f"stopped by {name} {where}; the same command continues from there")
+        super().__init__(f"stopped by {name} {where}; run the same command to continue")
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,14 @@ class PassCounter:
         self.open = True
         self._handles = [model.register_forward_pre_hook(self._own), model.register_forward_hook(self)]
 
-    def _own(self, model: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        return tuple(x.clone() if isinstance(x, Tensor) else x for x in given) if self.open else None
+    def _own(self, model: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        return tuple(x.clone() if isinstance(x, Tensor) else x for x in inputs) if self.open else None
 
-    def __call__(self, model: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+    def __call__(self, model: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if self.open:
             self.forwards += 1
             # under vmap one tensor stands for as many as there are samples
-            self.samples += len(given[0]) * (_all(given[0]).numel() // max(1, given[0].numel()))
+            self.samples += len(inputs[0]) * (_all(inputs[0]).numel() // max(1, inputs[0].numel()))
             if isinstance(output, Tensor) and _all(output).requires_grad:
                 _all(output).register_hook(self._backward)
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lacuna.data.batches import UnlearningData
-from lacuna.errors import Diverged, LacunaError, said
+from lacuna.errors import Diverged, LacunaError, one_line
 from lacuna.fields import build
 from lacuna.models.inference import answers_finite, copy_of
 from lacuna.models.modes import evaluating, finished
@@ -227,14 +227,14 @@ def _check_answer(model: nn.Module, data: UnlearningData) -> None:
         try:
             logits: Any = model(data.example(parameter.dtype))
         except Exception as error:  # whatever a network raises
-            why = said(error)
+            why = one_line(error)
             raise LacunaError(
                 f"model: it has no answer for images of shape {shape} on {data.device} ({why}); "
                 "allowed: a network on the same device, for images of this shape"
             ) from None
     if not isinstance(logits, torch.Tensor) or logits.dim() != 2 or len(logits) != 1:
-        found = f"shape {tuple(logits.shape)}" if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
-        raise LacunaError(f"model: its answer to one image is {found}; allowed: logits of shape (1, classes)")
+        answer = f"shape {tuple(logits.shape)}" if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
+        raise LacunaError(f"model: its answer to one image is {answer}; allowed: logits of shape (1, classes)")
     if (highest := int(data.labels.max())) >= logits.shape[1]:
         raise LacunaError(
             f"data: label {highest} is out of range; allowed: 0 to {logits.shape[1] - 1}, the model's outputs"

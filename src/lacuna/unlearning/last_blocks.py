@@ -31,17 +31,17 @@ def blocks(model: nn.Module) -> list[list[str]]:
     """
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     head = f"{classifier(model)[0]}." if linear else ""
-    found: list[list[str]] = []
+    groups: list[list[str]] = []
     weighty = False
     for name, module in _opened(model, _weights(model)):
-        if not found or (weighty and _weights(module)):
-            found.append([])
+        if not groups or (weighty and _weights(module)):
+            groups.append([])
             weighty = False
-        found[-1].append(name)
+        groups[-1].append(name)
         weighty = weighty or bool(_weights(module))
         if head.startswith(f"{name}."):
             break
-    return found
+    return groups
 
 
 def _weights(module: nn.Module) -> int:
@@ -74,14 +74,14 @@ class LastBlocks(LossUnlearner):
 
     def moving(self, model: nn.Module) -> set[str]:
         """Names of the modules from the first of the last k blocks to the end of the network."""
-        found = blocks(model)
-        if self.k >= len(found):
+        parts = blocks(model)
+        if self.k >= len(parts):
             raise LacunaError(
                 f"{self.name}.k: {self.k} is not allowed for {type(model).__name__}; "
-                f"allowed: 0 to {len(found) - 1} (its blocks before the classifier)"
+                f"allowed: 0 to {len(parts) - 1} (its blocks before the classifier)"
             )
         names = [name for name, _ in model.named_modules()]
-        return set(names[names.index(found[-1 - self.k][0]) :])
+        return set(names[names.index(parts[-1 - self.k][0]) :])
 
     def trainable(self, model: nn.Module, work: LoopState) -> set[str]:
         moving = self.moving(model)

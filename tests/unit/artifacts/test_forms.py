@@ -136,11 +136,11 @@ def test_a_model_must_be_the_one_that_its_job_names():
     """Models and masks name no place: the job.json beside them vouches for them."""
     model = CELL / "model.safetensors"
     write_tensors(model, "model", {"w": np.ones(3, np.float32)})
-    refused(check_beside, model, "no job.json beside it")
+    refused(check_beside, model, "no job.json next to it")
     write_json(CELL / "job.json", job(outputs={"model": check_file(model)}))
     check_beside(model)
     write_tensors(model, "model", {"w": np.zeros(3, np.float32)})
-    refused(check_beside, model, "written for another content")
+    refused(check_beside, model, "written for other content")
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_failures_name_jobs_reasons_and_what_to_do(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "stop"),
     [
-        ("lacuna: train: stopped by SIGTERM in epoch 3; the same command continues from there", True),
+        ("lacuna: train: stopped by SIGTERM in epoch 3; run the same command to continue", True),
         ("lacuna: train: interrupted", True),
         ("lacuna: train: diverged", False),
         ("epoch 3/10", False),

@@ -196,9 +196,7 @@ def test_grey_and_colour_become_each_other():
 
 
 def test_channels_that_nothing_becomes_are_refused():
-    with pytest.raises(
-        LacunaError, match="images of 4 channels cannot be shown to a network for 1; allowed: 1, 1, or 3"
-    ):
+    with pytest.raises(LacunaError, match="a network for 1 channels cannot take images with 4; allowed: 1, 1, or 3"):
         GREY.seen(torch.zeros(1, 4, 6, 6, dtype=torch.uint8))
 
 

@@ -43,7 +43,7 @@ def start(source=None, model=None, judged="like val", forgotten=None, number=0):
 def search(tmp_path, method="ft", values=FT, trials=4, starts=None, log=lambda line: None, seed=0, fingerprint="a"):
     starts = starts or [start(), start(number=1)]
     kept = tmp_path / f".trials.{method}.json"
-    return tune(method, values, starts, Tuning(trials=trials), seed=seed, kept=kept, fingerprint=fingerprint, log=log)
+    return tune(method, values, starts, Tuning(trials=trials), seed=seed, store=kept, fingerprint=fingerprint, log=log)
 
 
 def timeless(study):

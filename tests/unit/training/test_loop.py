@@ -772,7 +772,7 @@ def test_every_polite_signal_is_obeyed_after_the_step(tmp_path, uninterrupted, h
     before = signal.getsignal(how)
     model = network()
     Fragile.hit_at, Fragile.with_signal, Fragile.steps = 5, how, 0
-    with pytest.raises(Interrupted, match=rf"^stopped by {how.name} in epoch 2 of mine; the same command continues"):
+    with pytest.raises(Interrupted, match=rf"^stopped by {how.name} in epoch 2 of mine; run the same command to"):
         fit(model, Fragile(**QUICK), SOURCE, seed=3, checkpoint=Checkpoint(tmp_path / "c"), name="mine")
     assert Fragile.steps == 5
     assert signal.getsignal(how) is before

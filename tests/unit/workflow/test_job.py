@@ -271,9 +271,7 @@ def test_a_file_of_another_run_is_set_aside_before_the_job_begins(snakemake):
     assert ended(snakemake, raises(LacunaError("begun"))).startswith("lacuna: unlearn state=dense unlearner=ga: begun")
     cell_files(CELL, 1.0)
     sentence = ended(snakemake, begun)
-    assert (
-        f"{relearn}: made from another {CELL}/mask.npz than the present one; it is now relearn.json.damaged" in sentence
-    )
+    assert f"{relearn}: built from an older {CELL}/mask.npz; it is now relearn.json.damaged" in sentence
     assert sorted(path.name for path in CELL.glob("*.damaged")) == ["relearn.json.damaged"]
 
 
@@ -294,7 +292,7 @@ def test_arrays_must_be_those_that_their_own_json_names(snakemake, place, kind):
     snakemake.input = [str(arrays)]
     assert ": begun (log" in ended(snakemake, raises(LacunaError("begun")))
     arrays.write_bytes(old)
-    assert "beside it was written for another content); it is now " in ended(snakemake, begun)
+    assert "next to it was written for other content); it is now " in ended(snakemake, begun)
 
 
 def begun():

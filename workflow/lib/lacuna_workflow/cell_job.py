@@ -72,13 +72,13 @@ def write_cell(
     **more: Any,
 ) -> None:
     """The files of an unlearned model or an oracle."""
-    made = snakemake.output
+    files = snakemake.output
     network = network_facts(outcome.fit.network or outcome.model, data)
     # .../{scenario}/{state}/{unlearner}/predictions.npz
-    scenario, state, unlearner = Path(made.predictions).parts[-4:-1]
+    scenario, state, unlearner = Path(files.predictions).parts[-4:-1]
     with arithmetic(outcome.fit.precision, device):
-        write_predictions(made.predictions, outcome.model, data, meta, f"{unlearner} on {state}, {scenario}")
-    save_mask(made.mask, outcome.mask or Mask.full(outcome.model))
-    write_history(made.history, outcome.fit.history)
-    save_state(made.model, state_of(outcome.model))
-    write_job(snakemake, made.job, outcome.fit, device, seed, network=network, **more)
+        write_predictions(files.predictions, outcome.model, data, meta, f"{unlearner} on {state}, {scenario}")
+    save_mask(files.mask, outcome.mask or Mask.full(outcome.model))
+    write_history(files.history, outcome.fit.history)
+    save_state(files.model, state_of(outcome.model))
+    write_job(snakemake, files.job, outcome.fit, device, seed, network=network, **more)

@@ -38,14 +38,14 @@ class JobInputs:
 
     def evaluated(self) -> dict[str, str | list[str]]:
         """The inputs of an evaluation: a cell's files, those of its oracles, and what the metrics need of both."""
-        found: dict[str, str | list[str]] = {}
+        files: dict[str, str | list[str]] = {}
         for name in self.needed():
-            found[f"need_{name}"] = self.needs[name]
-            found[f"oracle_need_{name}"] = self.oracle_files(self.needs[name])
+            files[f"need_{name}"] = self.needs[name]
+            files[f"oracle_need_{name}"] = self.oracle_files(self.needs[name])
         for name, several in (("predictions", "predictions"), ("mask", "masks"), ("job", "jobs")):
-            found[name] = self.cell[name]
-            found[f"oracle_{several}"] = self.oracle_files(self.cell[name])
-        return found
+            files[name] = self.cell[name]
+            files[f"oracle_{several}"] = self.oracle_files(self.cell[name])
+        return files
 
     def score_files(self, wildcards: Wildcards) -> list[str]:
         """How hard each training sample is, where a scenario asks: by held-out models, or by the dense one."""

@@ -35,8 +35,8 @@ class Patch:
         """Why it cannot be made in a version of Snakemake; empty if it can."""
         if version not in SpecifierSet(self.versions, prereleases=True):
             return f"it was tried with {self.versions}"
-        gone = [f"{owner.__name__}.{attribute}" for owner, attribute in self.changes if not hasattr(owner, attribute)]
-        return f"there is no {', '.join(gone)}" if gone else ""
+        missing = [f"{owner.__name__}.{name}" for owner, name in self.changes if not hasattr(owner, name)]
+        return f"there is no {', '.join(missing)}" if missing else ""
 
 
 def require(version: str = snakemake.__version__) -> None:
@@ -59,7 +59,7 @@ def chosen(config: Mapping[str, Any], names: Collection[str]) -> list[str]:
 
 def apply(patches: Iterable[Patch], version: str = snakemake.__version__) -> list[str]:
     """Make patches, each once in a process, where Snakemake has what they change; the names of those made now."""
-    made = []
+    applied = []
     for patch in patches:
         if patch.name in _MADE:
             continue
@@ -68,8 +68,8 @@ def apply(patches: Iterable[Patch], version: str = snakemake.__version__) -> lis
             continue
         patch.make()
         _MADE.add(patch.name)
-        made.append(patch.name)
-    return made
+        applied.append(patch.name)
+    return applied
 
 
 def leave(name: str, reason: str, version: str = snakemake.__version__) -> None:

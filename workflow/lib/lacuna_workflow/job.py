@@ -20,7 +20,7 @@ from lacuna.artifacts.machine import commit_of
 from lacuna.artifacts.origin import check_origin
 from lacuna.artifacts.processes import exclusive, exit_with_run
 from lacuna.artifacts.writing import remove_debris, set_aside_with
-from lacuna.errors import DamagedFile, LacunaError, said
+from lacuna.errors import DamagedFile, LacunaError, one_line
 
 # what a disk, a quota or a limit on files refuses
 _FULL = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -30,9 +30,9 @@ _FULL = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 def job(snakemake: Any, origins: bool = True) -> Iterator[Callable[[str], None]]:
     """Gives `log(line)`, which writes to the job's log; whatever goes wrong ends the job with one sentence.
 
-    The job alone writes its files: what a killed run left at work on them is waited for, and its unfinished files are
-    removed. A damaged input is set aside, so that the next run makes it anew; so is one of another run, which was made
-    from other files than lie there now. origins: look whether there is any before the job begins.
+    The job alone writes its files: it waits for processes of a killed run that still write them, and its unfinished
+    files are removed. A damaged input is set aside, so that the next run makes it anew; so is one of another run, which
+    was made from other files than lie there now. origins: look whether there is any before the job begins.
     """
     name = " ".join([snakemake.rule, *(f"{k}={v}" for k, v in snakemake.wildcards.items())])
     path = Path(snakemake.log[0])
@@ -57,8 +57,8 @@ def job(snakemake: Any, origins: bool = True) -> Iterator[Callable[[str], None]]
         exit_with_run()
         with exclusive(Path(".snakemake/lacuna/jobs", hashlib.sha256(first).hexdigest()[:16])):
             _remove_linked_benchmark(path)
-            for made in map(str, snakemake.output):
-                remove_debris(made)
+            for output in map(str, snakemake.output):
+                remove_debris(output)
             for read in _of_results(snakemake.input) if origins else []:
                 check_beside(read)
                 check_origin(read)
@@ -69,12 +69,12 @@ def job(snakemake: Any, origins: bool = True) -> Iterator[Callable[[str], None]]
         end(str(error))
     except OSError as error:
         if error.errno not in _FULL:
-            end(said(error), traceback.format_exc())
+            end(one_line(error), traceback.format_exc())
         # of the disk there is nothing to trace
         lost = error.filename or "its files"
         end(f"{lost}: cannot be written ({error.strerror}); run the same command when there is room")
     except Exception as error:
-        end(said(error), traceback.format_exc())
+        end(one_line(error), traceback.format_exc())
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):
             log(f"lacuna: {name}: interrupted")

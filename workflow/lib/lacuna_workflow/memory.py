@@ -48,27 +48,27 @@ def remembers(persistence: Any, job: Any) -> bool:
     """Whether Snakemake recorded the making of just these files."""
     for path in job.output:
         try:
-            made = os.stat(path).st_mtime
+            time = os.stat(path).st_mtime
         except FileNotFoundError:
             continue  # to be made anyway
         record = persistence.metadata(path)
-        if record is None or record.endtime is None or abs(made - record.endtime) > 0.01:
+        if record is None or record.endtime is None or abs(time - record.endtime) > 0.01:
             return False
     return True
 
 
 def unlike(persistence: Any, job: Any) -> str:
     """Why the files of a job are not those of the plan, in words; empty if they are."""
-    found, first = _kept(persistence, "unlike"), str(job.output[0])
-    if first not in found:
+    reasons, first = _kept(persistence, "unlike"), str(job.output[0])
+    if first not in reasons:
         record = record_in(job.output)
         if record is None:
-            found[first] = "not known what it was made from"
+            reasons[first] = "not known what it was made from"
         else:
-            found[first] = disagreement(record, dict(job.params.items()), map(str, job.input))
-            if found[first]:
-                _warn(_kept(persistence, "named"), first, found[first])
-    reason: str = found[first]
+            reasons[first] = disagreement(record, dict(job.params.items()), map(str, job.input))
+            if reasons[first]:
+                _warn(_kept(persistence, "named"), first, reasons[first])
+    reason: str = reasons[first]
     return reason
 
 

@@ -137,7 +137,7 @@ def write_job(snakemake: Any, path: str, fit: TrainingResult, device: torch.devi
         },
         "commit": commit(),
         "inputs": inputs_of(snakemake),
-        "outputs": {name: content_digest(made) for name, made in snakemake.output.items() if made != path},
+        "outputs": {name: content_digest(file) for name, file in snakemake.output.items() if file != path},
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
     write_json(path, {**facts, **more})

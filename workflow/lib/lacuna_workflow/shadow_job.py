@@ -69,19 +69,19 @@ class ShadowJob:
         fingerprint = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
         return make_resumably(self.halves, one, output, fingerprint)
 
-    def close(self, made: dict[int, Arrays]) -> None:
+    def close(self, models: dict[int, Arrays]) -> None:
         """After the output is written: job.json beside it, and no debris."""
-        seconds = {number: float(arrays["seconds"]) for number, arrays in made.items()}
+        seconds = {number: float(arrays["seconds"]) for number, arrays in models.items()}
         fit = TrainingResult(seconds=sum(seconds.values()))
         first = next(iter(self.streams.values()))
         about = {"seconds_per_model": seconds, "random_streams": self.streams}
         write_job(self.snakemake, self.snakemake.output.job, fit, self.device, first, **OF_MANY, **about)
-        remove_parts(made, self.snakemake.output[0])
+        remove_parts(models, self.snakemake.output[0])
 
 
-def packed(made: dict[int, Arrays]) -> Arrays:
+def packed(models: dict[int, Arrays]) -> Arrays:
     """The arrays of several models in one dict: "3/final/conv1.weight"."""
-    return {f"{number}/{key}": array for number, arrays in made.items() for key, array in arrays.items()}
+    return {f"{number}/{key}": array for number, arrays in models.items() for key, array in arrays.items()}
 
 
 def under(arrays: Arrays, prefix: str) -> Arrays:

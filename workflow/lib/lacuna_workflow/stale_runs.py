@@ -78,10 +78,10 @@ def jobs_left_behind() -> list[str] | None:
     """SLURM jobs of this user that some Snakemake submitted from this folder, by id; None if SLURM does not answer."""
     # %k: the comment, in which the executor names the rule; %Z: where the job was submitted
     command = ["squeue", "--noheader", "--user", getpass.getuser(), "--format", "%i|%k|%Z"]
-    told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    if told.returncode:
+    queue = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    if queue.returncode:
         return None
-    jobs = (line.split("|", 2) for line in told.stdout.splitlines() if line.count("|") >= 2)
+    jobs = (line.split("|", 2) for line in queue.stdout.splitlines() if line.count("|") >= 2)
     return [i for i, comment, folder in jobs if comment.startswith("rule_") and Path(folder) == Path.cwd()]
 
 
@@ -125,16 +125,16 @@ def date_back(files: Iterable[str]) -> None:
 
     Snakemake fails every job that reads one until that time has come: what the job makes seems older.
     """
-    now, found = time.time(), 0
+    now, count = time.time(), 0
     for path in sorted(set(files)):
         try:
             if os.stat(path).st_mtime > now:
                 os.utime(path, (now, now))
-                found += 1
+                count += 1
         except OSError:  # not made yet, or another user's: Snakemake names it if it matters
             continue
-    if found:
-        print(f"lacuna: files from the future in {_shown(_RESULTS)}, now dated back: {found}", file=sys.stderr)
+    if count:
+        print(f"lacuna: files from the future in {_shown(_RESULTS)}, now dated back: {count}", file=sys.stderr)
 
 
 def _shown(folders: Iterable[str]) -> str:

@@ -30,15 +30,15 @@ _OF_JOBS = ("python_path",)
 def patches_of(is_main_process: bool, on: Collection[str] = tuple(PATCHES)) -> list[internals.Patch]:
     """Of the patches that stay on those of this process; one whose modules of Snakemake are gone is left out, and says
     so."""
-    found = []
+    patches = []
     for name in PATCHES if is_main_process else _OF_JOBS:
         if name in on:
             module, constant = PATCHES[name]
             try:
-                found.append(getattr(importlib.import_module(f"lacuna_workflow.{module}"), constant))
+                patches.append(getattr(importlib.import_module(f"lacuna_workflow.{module}"), constant))
             except ImportError as error:
                 internals.leave(name, str(error))
-    return found
+    return patches
 
 
 def results_in(folder: str) -> None:
@@ -58,8 +58,8 @@ def start(workflow: Any, config: Mapping[str, Any]) -> None:
             if {"{", "}"} & set(folder):
                 raise LacunaError(f"{folder}: Snakemake takes braces for wildcards; allowed: a path without {{ and }}")
         # how to run is said by profile, command line and files; in an importing workflow by its module statement too
-        told = workflow.config_settings.overwrite_config
-        on = internals.chosen(read_yaml(default_file(workflow)) | dict(config) | dict(told), list(PATCHES))
+        overwritten = workflow.config_settings.overwrite_config
+        on = internals.chosen(read_yaml(default_file(workflow)) | dict(config) | dict(overwritten), list(PATCHES))
         internals.apply(patches_of(workflow.is_main_process, on))
     except LacunaError as error:
         sys.exit(f"lacuna: {error}")

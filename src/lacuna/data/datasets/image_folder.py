@@ -46,10 +46,10 @@ class ImageFolder(Dataset):
         return (3, self.size, self.size)
 
     def load(self) -> Images:
-        found = _listing(self.root)
-        files, labels = [*found.train[0], *found.test[0]], [*found.train[1], *found.test[1]]
-        train, classes = len(found.train[0]), len(found.names)
-        return from_files(files, labels, train, classes, self.size, found.names, found.left_out, upright=True)
+        listing = _listing(self.root)
+        files, labels = [*listing.train[0], *listing.test[0]], [*listing.train[1], *listing.test[1]]
+        train, classes = len(listing.train[0]), len(listing.names)
+        return from_files(files, labels, train, classes, self.size, listing.names, listing.left_out, upright=True)
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,10 @@ _KINDS = f"files of the kinds {', '.join(SUFFIXES)}"
 
 
 def _test(root: str, left_out: LeftOut) -> Path:
-    found = [Path(root, name) for name in _TEST if folders_in(Path(root, name))]
-    if not found:
+    folders = [Path(root, name) for name in _TEST if folders_in(Path(root, name))]
+    if not folders:
         places = " or ".join(str(Path(root, name)) for name in _TEST)
         raise LacunaError(f"{root}: no test images; needed: class folders in {places}")
-    for other in found[1:]:
-        left_out.add(f"folders, as {found[0].name}/ is there", str(other))
-    return found[0]
+    for other in folders[1:]:
+        left_out.add(f"folders, as {folders[0].name}/ is there", str(other))
+    return folders[0]

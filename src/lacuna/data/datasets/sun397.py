@@ -44,14 +44,14 @@ class Sun397(Published):
     def load(self) -> Images:
         from torchvision.datasets import SUN397
 
-        found = self.opened(lambda fetch: SUN397(self.root, download=fetch))
-        if len(found) != self.images:
+        dataset = self.opened(lambda fetch: SUN397(self.root, download=fetch))
+        if len(dataset) != self.images:
             raise LacunaError(
-                f"{Path(self.root, 'SUN397')}: {len(found)} images; "
+                f"{Path(self.root, 'SUN397')}: {len(dataset)} images; "
                 f"needed: {self.images}, unpack {Path(self.root, self.archives[0])} anew"
             )
         # torchvision lists them as the file system does
-        pairs = sorted(zip(map(str, found._image_files), found._labels, strict=True))
+        pairs = sorted(zip(map(str, dataset._image_files), dataset._labels, strict=True))
         files, labels = [path for path, _ in pairs], np.array([label for _, label in pairs])
         train, test = fixed_test(labels, "sun397")
         order = np.concatenate([train, test])

@@ -12,7 +12,7 @@ from typing import ClassVar
 from lacuna.data.image_files import LeftOut, folders_in, from_files, images_below
 from lacuna.data.images import Images
 from lacuna.data.published import Published
-from lacuna.errors import LacunaError, said
+from lacuna.errors import LacunaError, one_line
 from lacuna.fields import Count
 from lacuna.registry import register
 
@@ -47,9 +47,9 @@ class TinyImageNet(Published):
         names = folders_in(train)
         files, labels = [], []
         for label, name in enumerate(names):
-            found = images_below(train / name, LeftOut())
-            files += [path for path, _ in found]
-            labels += [label] * len(found)
+            images = images_below(train / name, LeftOut())
+            files += [path for path, _ in images]
+            labels += [label] * len(images)
         first = len(files)
         annotations = folder / "val" / "val_annotations.txt"
         try:
@@ -59,7 +59,7 @@ class TinyImageNet(Published):
                 labels.append(names.index(wordnet_id))
         except (OSError, ValueError, KeyError) as error:
             raise LacunaError(
-                f"{annotations}: cannot be read ({said(error)}); needed: what is in {self.archives[0]}"
+                f"{annotations}: cannot be read ({one_line(error)}); needed: what is in {self.archives[0]}"
             ) from None
         return self.checked(from_files(files, labels, first, self.count, self.size))
 

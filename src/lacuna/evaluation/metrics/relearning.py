@@ -10,12 +10,12 @@ _ABOUT = {"low": 0.0, "high": None, "needs": ("relearn",), "default": False}
 
 
 def _epochs(cell: Cell, whose: str) -> float | Absent:
-    found = cell.extra["relearn"]
-    if found["epochs"] is not None:
-        return float(found["epochs"])
+    relearning = cell.extra["relearn"]
+    if relearning["epochs"] is not None:
+        return float(relearning["epochs"])
     return Absent(
-        f"{whose} is at {found['accuracy'][-1]:.2f} % on D_f after {len(found['accuracy']) - 1} epochs, "
-        f"not yet at {found['target']:.2f} %"
+        f"{whose} is at {relearning['accuracy'][-1]:.2f} % on D_f after {len(relearning['accuracy']) - 1} epochs, "
+        f"not yet at {relearning['target']:.2f} %"
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from lacuna.errors import LacunaError, said
+from lacuna.errors import LacunaError, one_line
 from lacuna.fields import Options, Target
 from lacuna.randomness import derive, seeded
 from lacuna.registry import register
@@ -45,21 +45,21 @@ class Imported:
         own = _own_file(module)
         with _undisturbed():
             try:
-                found = importlib.import_module(module)
+                loaded = importlib.import_module(module)
             except (Exception, SystemExit) as error:
                 self._check_not_hidden(module, own)
                 raise self._refused(
-                    f"cannot be imported ({said(error)})", "a module of the working directory"
+                    f"cannot be imported ({one_line(error)})", "a module of the working directory"
                 ) from None
             self._check_not_hidden(module, own)
-            make = getattr(found, function, None)
+            make = getattr(loaded, function, None)
             if not callable(make):
                 raise self._refused(f"'{function}' is no function of {module}", "a function of it")
             try:
                 network: Any = make(classes=classes, channels=channels, **self.kwargs)
             except (Exception, SystemExit) as error:
                 raise self._refused(
-                    f"it fails ({said(error)})", "make(classes=, channels=, **kwargs) that gives a network"
+                    f"it fails ({one_line(error)})", "make(classes=, channels=, **kwargs) that gives a network"
                 ) from None
         if not isinstance(network, nn.Module) or next(network.parameters(), None) is None:
             raise self._refused(f"it gives a {type(network).__name__}", "a torch.nn.Module with parameters")

@@ -36,10 +36,10 @@ def loss_on(model: nn.Module, data: UnlearningData, chosen: Tensor, temperature:
 
 
 def gradients_of(value: Tensor, parameters: dict[str, nn.Parameter], create_graph: bool = False) -> Scores:
-    found = torch.autograd.grad(
+    gradients = torch.autograd.grad(
         value, list(parameters.values()), create_graph=create_graph, allow_unused=True, materialize_grads=True
     )
-    return dict(zip(parameters, found, strict=True))
+    return dict(zip(parameters, gradients, strict=True))
 
 
 def balanced(data: UnlearningData, samples_per_class: int, seed: int) -> Tensor:

@@ -26,7 +26,7 @@ def cells_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         cell, notes = tuple(result["cell"][c] for c in COORDINATES), result.get("notes", {})
         rows += [(*cell, m, value, int(cell in still), notes.get(m)) for m, value in result["metrics"].items()]
     if not rows:
-        raise LacunaError("no cell of the experiment is there; allowed with missing: allow are those of an earlier run")
+        raise LacunaError("no cell of the experiment is finished; with missing: allow at least one must be")
     table = pd.DataFrame(rows, columns=[*COORDINATES, "metric", "value", "unchanged", "note"])
     if not np.isfinite(table["value"]).all():
         bad = table[~np.isfinite(table["value"])].iloc[0]

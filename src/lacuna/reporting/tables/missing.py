@@ -14,7 +14,7 @@ from lacuna.artifacts.logs import last_line
 
 
 def missing_table(cells: Iterable[Mapping[str, Any]], results: str | Path = "results") -> pd.DataFrame:
-    """One row for each cell that is not there: its place in the grid, and why.
+    """One row for each missing cell: its place in the grid, and why.
 
     cells: wildcard values, and `steps`: the files that the cell's metrics are made of, each with its log, in the order
     of their making, as files name one another (`artifacts.files.told_as`). results: the folder that they lie in. The
@@ -28,8 +28,8 @@ def _reason(steps: Iterable[tuple[str, str]], results: Path) -> str:
     for file, log in steps:
         if not _lying(file, results).exists():
             last = last_line(_lying(log, results))
-            return f"{file} is not there; " + (f"its log ends: {last}" if last else "it was not tried")
-    return "it was made after the tables were planned"
+            return f"{file} is missing; " + (f"its log ends: {last}" if last else "it was never run")
+    return "it was finished after the tables were planned"
 
 
 def _lying(told: str, results: Path) -> Path:

@@ -54,8 +54,8 @@ class BoundaryExpand(LossUnlearner):
         if work.mask is not None:
             # a mask may reach the classifier; the shadow class is whole
             ones = {f"{name}.{key}": torch.ones_like(row, dtype=torch.bool) for key, row in rows.items()}
-            kept = {n: work.mask[n] for n in work.mask}
-            work.mask = Mask({n: torch.cat([k, ones[n]]) if n in ones else k for n, k in kept.items()})
+            masks = {n: work.mask[n] for n in work.mask}
+            work.mask = Mask({n: torch.cat([k, ones[n]]) if n in ones else k for n, k in masks.items()})
         return data
 
     def finish(self, model: nn.Module, data: UnlearningData, work: LoopState) -> None:

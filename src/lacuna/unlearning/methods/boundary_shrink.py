@@ -43,9 +43,9 @@ class BoundaryShrink(LossUnlearner):
         dtype = next(model.parameters()).dtype
         with evaluating(model):
             batches = data.plain_batches("forget", self.batch_size, dtype)
-            found = [self.nearest(model, x, y, data) for x, y in batches]
+            nearest = [self.nearest(model, x, y, data) for x, y in batches]
         labels = data.labels.clone()
-        labels[data.index("forget")] = torch.cat(found)
+        labels[data.index("forget")] = torch.cat(nearest)
         return dataclasses.replace(data, labels=labels)
 
     def nearest(self, model: nn.Module, x: Tensor, y: Tensor, data: UnlearningData) -> Tensor:

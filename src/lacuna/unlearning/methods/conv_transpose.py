@@ -66,14 +66,14 @@ def kernels(model: nn.Module) -> dict[str, nn.Parameter]:
             f"conv_transpose: '{computed[0]}' is computed from other parameters (a parametrization); allowed: "
             "convolutions with weights of their own"
         )
-    found = weights(model, nn.Conv2d)
-    for name, kernel in found.items():
+    layers = weights(model, nn.Conv2d)
+    for name, kernel in layers.items():
         height, width = kernel.shape[2:]
         if height != width:
             raise LacunaError(f"conv_transpose: '{name}' has a {height}×{width} kernel; allowed: square kernels")
-    if all(kernel[0, 0].numel() == 1 for kernel in found.values()):
+    if all(kernel[0, 0].numel() == 1 for kernel in layers.values()):
         raise LacunaError(
             f"conv_transpose: {type(model).__name__} has nothing to transpose; allowed: a network with a convolution "
             "larger than 1×1"
         )
-    return found
+    return layers

@@ -67,8 +67,8 @@ class MaskedSmallGradients(FineTuning):
         generator = torch.Generator().manual_seed(derive(work.seed, "msg", "sample"))
         sample = retain[torch.randperm(len(retain), generator=generator)[:wanted].to(retain.device)]
         both = dataclasses.replace(data, parts={"retain": sample, "forget": data.index("forget")})
-        kept, gone = (mean_gradient(model, both, part, self.batch_size) for part in ("retain", "forget"))
-        scores = {name: (kept[name] - gone[name]).abs() for name in prunable(model) if name in kept}
+        on_retain, on_forget = (mean_gradient(model, both, part, self.batch_size) for part in ("retain", "forget"))
+        scores = {name: (on_retain[name] - on_forget[name]).abs() for name in prunable(model) if name in on_retain}
         if not scores:
             raise LacunaError("msg: none of the prunable weights is trained; allowed: a network where some are")
         if self.scope == "global":

@@ -93,4 +93,4 @@ def test_no_driver_library_is_a_reason(monkeypatch, gpu):
         raise OSError
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
-    assert energy.total_joules(gpu) == "libnvidia-ml.so.1 is not there"
+    assert energy.total_joules(gpu) == "libnvidia-ml.so.1 was not found"

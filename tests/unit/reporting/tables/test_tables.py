@@ -53,7 +53,7 @@ def test_value_that_is_not_finite_is_refused_with_its_cell(value):
 
 
 def test_no_cells_are_no_table():
-    with pytest.raises(LacunaError, match="no cell of the experiment is there"):
+    with pytest.raises(LacunaError, match="no cell of the experiment is finished"):
         cells_table([])
 
 
@@ -472,8 +472,8 @@ def test_missing_cell_has_the_first_file_that_is_not_there_and_the_end_of_its_lo
     steps = [(name, name + ".log") for name in (there, gone, never)]
     table = missing_table([cell | {"unlearner": "ga", "steps": steps}, cell | {"unlearner": "b", "steps": steps[::2]}])
     assert table["reason"].tolist() == [
-        f"{gone} is not there; its log ends: lacuna: unlearn: the loss is nan",
-        f"{never} is not there; it was not tried",
+        f"{gone} is missing; its log ends: lacuna: unlearn: the loss is nan",
+        f"{never} is missing; it was never run",
     ]
     assert table["unlearner"].tolist() == ["ga", "b"] and (table["state"] == "omp-0.90").all()
     assert missing_table([]).columns.tolist() == table.columns.tolist()
@@ -485,7 +485,7 @@ def test_what_is_missing_is_told_alike_wherever_the_results_lie(tmp_path):
     (tmp_path / "logs/gone.log").write_text("lacuna: unlearn: the loss is nan\n")
     steps = [(f"results/{name}", f"results/logs/{name}.log") for name in ("there", "gone")]
     (reason,) = missing_table([{"unlearner": "ga", "steps": steps}], tmp_path)["reason"]
-    assert reason == "results/gone is not there; its log ends: lacuna: unlearn: the loss is nan"
+    assert reason == "results/gone is missing; its log ends: lacuna: unlearn: the loss is nan"
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
@@ -762,7 +762,7 @@ def test_a_target_is_summed_up_as_if_it_were_alone():
 
 
 def test_probes_that_are_not_there_are_refused():
-    with pytest.raises(LacunaError, match="no cell of the experiment is there"):
+    with pytest.raises(LacunaError, match="no cell of the experiment is finished"):
         probes_table([])
 
 
