@@ -163,7 +163,7 @@ def as_answers(rows: Sequence[Finding]) -> list[str]:
         if row["state"] == "planned":
             lines.append(f"* {row['question']} **Planned** ({row['setting']}; {link}).")
             continue
-        numbers = [] if row["kind"] == "count" else [f"{_effect(row)} {_interval(row)}".strip()]
+        numbers = [f"{_effect(row)} {_interval(row)}"] if row["kind"] in ("change", "gap", "reported") else []
         numbers += [f"floor {_shown(row['floor'])}"] if row["floor"] else []
         seeds = f"{row['seeds']} seed{'' if row['seeds'] == '1' else 's'}"
         lines.append(
@@ -174,6 +174,8 @@ def as_answers(rows: Sequence[Finding]) -> list[str]:
 
 def _answer(row: Finding) -> str:
     verdict = row["verdict"]
+    if row["kind"] == "value":
+        return f"{_effect(row)} {_interval(row)}"
     if row["kind"] == "gap" and verdict in SHOWN:
         return f"Yes: {verdict}"
     return verdict[:1].upper() + verdict[1:]
@@ -200,7 +202,7 @@ def _shown(number: str, signed: bool = False) -> str:
     value = float(number)
     # two digits where the number is small, so that no floor reads 0
     digits = 1 if abs(value) >= 1 or value == 0 else 1 - math.floor(math.log10(abs(value)))
-    digits = 0 if abs(value) >= 1000 else digits
+    digits = 0 if abs(value) >= 100 else digits
     return (f"{value:+,.{digits}f}" if signed else f"{value:,.{digits}f}").replace("-", "−")
 
 
