@@ -61,6 +61,19 @@ def test_every_name_has_an_example_that_runs(name):
     assert not any(doctest.SKIP in each.options for one in example for each in one.examples)
 
 
+SOURCES = ROOT / "src"
+EXAMPLES = {p.relative_to(SOURCES).as_posix(): p.read_text(encoding="utf-8") for p in SOURCES.rglob("*.py")}
+EXAMPLES = {path: text for path, text in EXAMPLES.items() if ">>>" in text}
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES))
+def test_every_example_runs_and_none_is_skipped(path):
+    assert "doctest: +SKIP" not in EXAMPLES[path]
+    module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    result = doctest.testmod(importlib.import_module(module))
+    assert result.attempted and not result.failed
+
+
 def test_the_example_of_the_package_runs():
     result = doctest.testmod(lacuna)
     assert result.attempted >= 8

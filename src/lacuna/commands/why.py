@@ -163,7 +163,9 @@ class Reruns:
                 f"allowed: a file, {entries}, {', '.join(_OF_KEYS)}"
             )
         label = max(labels, key=len)
-        return whole | {job for job in self.jobs if self._label(job, axis) == label}
+        # the tables hold every entry of the grid, also one that no cell has
+        tables = {"aggregate"} if section == "grid" else set()
+        return whole | {job for job in self.jobs if job.rule in tables or self._label(job, axis) == label}
 
     def _label(self, job: Job, axis: str) -> str | None:
         """The label of an axis whose entry a job is told; None if it is told none."""

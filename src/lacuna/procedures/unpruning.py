@@ -80,8 +80,17 @@ def unprune(
 
     Raises LacunaError for an unusable value, a θ_0 of another architecture, or a density that cannot be restored.
 
-    >>> result = unprune("ft", model, data, mask=mask, initial=theta_0, pruner=MagnitudePruning(), sparsity="0.90",
-    ...                  hyperparameters={"lr": 0.1}, p=10, rounds=3)  # doctest: +SKIP
+    >>> from lacuna.pruning import PRUNERS
+    >>> x, y = torch.rand(12, 1, 6, 6), torch.tensor([0, 1] * 6)
+    >>> data = UnlearningData.from_tensors(retain=(x[:8], y[:8]), forget=(x[8:], y[8:]))
+    >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(64, 2))
+    >>> theta_0 = {name: value.clone() for name, value in model.state_dict().items()}
+    >>> pruner = PRUNERS["omp"]()
+    >>> mask = pruner.find_mask(model, "0.50", data, seed=0)
+    >>> result = unprune("ft", model, data, mask=mask, initial=theta_0, pruner=pruner, sparsity="0.50", p=20, rounds=2,
+    ...                  hyperparameters={"lr": 0.1, "epochs": 1, "batch_size": 4})
+    >>> result.mask.sparsity, result.fit.steps, result.fit.facts["grown"]
+    (0.5, 4, 7.0)
     """
     names = {f.name for f in dataclasses.fields(RunOptions)}
     run = RunOptions(**{"name": f"unprune {method}"} | {k: v for k, v in options.items() if k in names})

@@ -97,7 +97,15 @@ def compact(model: nn.Module, mask: Mask, shape: Sequence[int]) -> nn.Module:
     shape: of one image, (channels, height, width). The given model stays as it is.
     Raises LacunaError if the network cannot be traced, or if the small one does not give the same outputs.
 
-    >>> small = compact(model, mask, (3, 32, 32))  # doctest: +SKIP
+    >>> conv, head = nn.Conv2d(1, 4, 3, bias=False), nn.Linear(64, 2)
+    >>> model = nn.Sequential(conv, nn.ReLU(), nn.Flatten(), head)
+    >>> keep = torch.ones_like(conv.weight, dtype=torch.bool)
+    >>> keep[2] = False
+    >>> mask = Mask({"0.weight": keep})
+    >>> mask.apply(model)
+    >>> small = compact(model, mask, (1, 6, 6))
+    >>> small[0].out_channels, small[3].in_features
+    (3, 48)
     """
     return Compaction.of(model, mask, shape).network
 

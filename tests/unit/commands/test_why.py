@@ -131,6 +131,13 @@ def test_keys_of_an_experiment_with_everything(told, key, rules):
     assert set(rows(told(key, **RICH))) == rules
 
 
+@pytest.mark.parametrize("key", ["grid.pruners.omp", "grid.pruners.omp.scope"])
+def test_an_entry_that_no_cell_has_is_told_to_the_tables(told, key):
+    """experiment.json among them has the whole grid."""
+    lines = told(key, grid=EXPERIMENT["grid"] | {"sparsities": ["dense"]})
+    assert rows(lines) == {"aggregate": ("1 of 1", "is told by it", ""), "figure": rows(lines)["figure"]}
+
+
 def test_more_shadow_models_leave_those_that_are_there(told):
     grid = {key: value for key, value in RICH_GRID.items() if key != "unprune"} | {"shadows": {}}
     judged = {"population", "aggregate", "roc", "figure"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import re
 import sys
@@ -231,6 +232,18 @@ def test_only_what_the_plan_reads_is_dated_back(tmp_path, monkeypatch, capsys):
         "results/old": 1000,
     }
     assert capsys.readouterr().err == "lacuna: files from the future in results, now dated back: 1\n"
+
+
+def test_an_importing_workflow_s_own_jobs_hold_no_results(tmp_path, monkeypatch):
+    """Two clones may share results while one of them makes files of its own alone."""
+    held = []
+    monkeypatch.setattr(stale_runs, "_RESULTS", {"results"})
+    monkeypatch.setattr(stale_runs, "_lock", lambda persistence: contextlib.nullcontext())
+    monkeypatch.setattr(stale_runs, "hold_results", held.append)
+    for snakefile, expected in ((tmp_path / "Snakefile", []), (ROOT / "workflow/rules/train.smk", ["results"])):
+        dag = SimpleNamespace(needrun_jobs=lambda snakefile=snakefile: [job_of(snakefile, "made.csv")])
+        with stale_runs.lock(SimpleNamespace(dag=dag)):
+            assert held == expected
 
 
 # ---- what Snakemake does not remember -------------------------------------------------------------------------------

@@ -7,13 +7,11 @@ figure, which has none, is made again. A record of Snakemake's that is damaged i
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
-from lacuna_workflow import ROOT
+from lacuna_workflow import is_own
 from lacuna_workflow.internals import Patch
 
 from snakemake.persistence import ParamsChange, PersistenceBase
@@ -31,12 +29,7 @@ _read_record = FilePersistence._read_record
 
 def _ours(job: Any) -> bool:
     """Whether a rule of this workflow makes a job's files: a workflow that imports it has others, without records."""
-    return bool(job.output) and _of_this_workflow(str(job.rule.snakefile))
-
-
-@functools.cache
-def _of_this_workflow(snakefile: str) -> bool:
-    return Path(snakefile).resolve().is_relative_to(ROOT)
+    return bool(job.output) and is_own(str(job.rule.snakefile))
 
 
 def _kept(persistence: Any, name: str) -> Any:

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import IO, Any
 
+from lacuna_workflow import is_own
 from lacuna_workflow.internals import Patch
 
 from snakemake.persistence import PersistenceBase
@@ -108,7 +109,7 @@ def cancel_jobs_left_behind(patience: float = 180) -> None:
 def hold_results(folder: str) -> None:
     """End this run if one of another clone works on the same results, which a link or a common path shares.
 
-    The locks of two clones are apart.
+    The locks of two clones are apart. A workflow that imports this one may run its own jobs meanwhile.
     """
     clone = Path(".snakemake").resolve().parent
     try:
@@ -159,7 +160,7 @@ def lock(persistence: Any) -> Iterator[None]:
         if alive is not None:
             _HELD.append(alive)
     jobs = list(persistence.dag.needrun_jobs()) if persistence.dag is not None else []
-    if jobs:
+    if any(is_own(str(job.rule.snakefile)) for job in jobs):
         for folder in sorted(_RESULTS):
             hold_results(folder)
     with _lock(persistence):

@@ -11,6 +11,7 @@ from lacuna_workflow import ROOT
 from lacuna_workflow.paths import Paths
 
 from lacuna.artifacts.files import use_results
+from lacuna.commands.launch import CACHE, SCHEMA
 from lacuna.errors import LacunaError
 from lacuna.experiment import catalogue
 from lacuna.experiment.catalogue import Catalogue
@@ -18,10 +19,6 @@ from lacuna.experiment.config import load, results_of
 from lacuna.experiment.foresight import limits_of
 from lacuna.experiment.grid import Experiment
 from lacuna.experiment.yaml_files import located
-
-SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
-# what a plan leaves for the next
-CACHE = ".snakemake/lacuna"
 
 
 class Study(NamedTuple):
