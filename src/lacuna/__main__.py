@@ -58,6 +58,7 @@ def _run(words: list[str]) -> int:
 
 # signs of our reports, as a terminal without them shows them
 _PLAIN = {"×": "x", "±": "+-", "−": "-", "–": "-", "…": "...", "→": "->", "≤": "<=", "≥": ">=", "·": "."}
+_PLAIN |= {"Δ": "d", "†": "*", "↑": "^", "↓": "v"}
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:

@@ -230,10 +230,10 @@ class _Layout:
         block = self.block()
         values = [field for row in block.rows for field in row if isinstance(field, Value)]
         if any(value.bold for value in values):
-            yield (
-                "Bold: the best mean of a state and those that no paired t test over the seeds tells from it "
-                "(p < 0.05, adjusted by Holm over all pairs of methods)."
-            )
+            oracle = next(iter(self.judged.oracles), "")
+            yield f"Bold: the best mean of a state, the nearest to {oracle} where neither high nor low is better,"
+            yield "and those that no paired t test over the seeds tells from it"
+            yield "(p < 0.05, adjusted by Holm over all pairs of methods)."
         elif high >= MIN_SEEDS and self.best is not None:
             yield "No mean is bold: no test over the seeds tells a method from the best one."
         if any(value.below for value in values):

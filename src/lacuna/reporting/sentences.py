@@ -93,7 +93,7 @@ def _limits(judged: Judged, measured: list[str]) -> Iterator[str]:
 
 def _sparsity(judged: Judged, measured: list[str]) -> Iterator[str]:
     """What sparsity changes, for the first oracle at length."""
-    if not judged.sparse:
+    if not judged.sparse or not judged.methods:
         return
     first, *others = [o for o in measured if len(_of_methods(judged, judged.changed(o)))] or [""]
     if not first:
@@ -134,7 +134,11 @@ def _untested(judged: Judged, rows: pd.DataFrame, name: str, unit: str) -> str:
     same = f", the same in {n - lower - higher}" if n > lower + higher else ""
     span = f"changes of {signed(rows['change'].min())} to {signed(rows['change'].max())} {unit}".rstrip()
     differs = int((rows["p"] < LEVEL).sum())
-    test = f"; in {differs} of them p is below {LEVEL}, which leaves the oracle's own change aside" if differs else ""
+    test = (
+        f"; in {differs} of them the adjusted p is below {LEVEL}, which leaves the oracle's own change aside"
+        if differs
+        else ""
+    )
     where = f"{lower} of {_count(n, 'comparison')} with the dense one, larger in {higher}{same}"
     return f"Not tested: {name} is smaller on the sparse model in {where} ({span}){test}"
 
@@ -285,7 +289,7 @@ def _like_an_oracle(judged: Judged) -> Iterator[str]:
 def _still(judged: Judged) -> Iterator[str]:
     if "unchanged" not in judged.summary:
         return
-    rows = judged.summary.groupby([*PLACE, "unlearner"], sort=False)["unchanged"].max()
+    rows = _of_methods(judged, judged.summary).groupby([*PLACE, "unlearner"], sort=False)["unchanged"].max()
     counts = (rows > 0).groupby("unlearner", sort=False).agg(["sum", "size"])
     told = [f"{label} at {n} of {size} places" for label, n, size in counts[counts["sum"] > 0].itertuples(name=None)]
     if told:
@@ -317,7 +321,7 @@ def notes_of(judged: Judged) -> list[str]:
         notes.append("not shown is no evidence of equality")
     if any(judged.measure(o) and judged.levels(o)["floor"].notna().any() for o in judged.oracles):
         notes.append("floor: the same distance of the oracle's second run")
-    return notes + [f"{place}: {joined(said, '; ')}" for place, said in doubts_by_place(judged).items()]
+    return notes + [f"{place}: {'; '.join(said)}" for place, said in doubts_by_place(judged).items()]
 
 
 # ---- words ----------------------------------------------------------------------------------------------------------
