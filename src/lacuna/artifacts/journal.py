@@ -40,7 +40,7 @@ class Run:
 
     began, ended: of the run; ended None while it runs or if it was killed. end: DONE, FAILED or STOPPED. process, node:
     where it runs. born: when that process started, in the kernel's own unit. cores, gpus: jobs that it runs at once,
-    and those that want a GPU; None where a cluster decides. given: the experiment as its files have it.
+    and those that want a GPU; None where a cluster decides. config: the experiment as its files have it.
     planned: the jobs that it set out to run. started, finished, failed: when; one that is tried
     again is in `started`. seconds: from the start of a finished job to its end.
     """
@@ -51,7 +51,7 @@ class Run:
     born: str | None
     cores: int | None
     gpus: int | None
-    given: Mapping[str, Any]
+    config: Mapping[str, Any]
     planned: tuple[str, ...]
     ended: float | None = None
     end: str | None = None
@@ -126,9 +126,9 @@ def _begun(head: Any) -> Run:
     planned = tuple(map(str, head["jobs"]))
     numbers = {name: None if head.get(name) is None else int(head[name]) for name in ("cores", "gpus")}
     born = head.get("born")
-    given = head["given"] if isinstance(head.get("given"), Mapping) else {}
+    config = head["config"] if isinstance(head.get("config"), Mapping) else {}
     place = (int(head["process"]), str(head["node"]), None if born is None else str(born))
-    return Run(began, *place, numbers["cores"], numbers["gpus"], given, planned, last=began)
+    return Run(began, *place, numbers["cores"], numbers["gpus"], config, planned, last=began)
 
 
 def _values(path: str | Path) -> Iterator[Any]:
@@ -148,14 +148,14 @@ class Journal:
         self,
         path: str | Path,
         jobs: Sequence[str],
-        given: Mapping[str, Any],
+        config: Mapping[str, Any],
         cores: int | None = None,
         gpus: int | None = None,
     ):
         """path: of `journal_at`, whose earlier journal is replaced. The rest as in `Run`."""
         process = os.getpid()
         where = {"process": process, "node": platform.node(), "born": _born(process), "cores": cores, "gpus": gpus}
-        head = {"began": time.time(), **where, "given": given, "jobs": list(jobs)}
+        head = {"began": time.time(), **where, "config": config, "jobs": list(jobs)}
         self.run, self._file = _begun(head), -1
         self._number = {job: number for number, job in enumerate(jobs)}
         with contextlib.suppress(OSError):

@@ -24,6 +24,12 @@ SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 _CONFIGFILES = ("--configfile", "--configfiles")
 # what a plan leaves for the next
 CACHE = ".snakemake/lacuna"
+# the environment variable by which `lacuna run` and `lacuna plan` let the workflow speak in Snakemake's place
+VIEW = "LACUNA_VIEW"
+# its value that asks for the plan as JSON
+JSON = "json"
+# options that ask for Snakemake's own words
+_OWN_WORDS = ("--verbose", "--debug-dag", "--printshellcmds", "--quiet", "--logger")
 
 
 def default_config() -> Path:
@@ -77,6 +83,11 @@ def words_of(options: Sequence[str], arguments: Sequence[str]) -> list[str]:
         elif taking:
             words.append(word)
     return words
+
+
+def own_words(arguments: Sequence[str]) -> bool:
+    """Whether arguments ask for Snakemake's own output."""
+    return any(word in ("-p", "-q") or word.partition("=")[0] in _OWN_WORDS for word in arguments)
 
 
 def _check_cache() -> None:

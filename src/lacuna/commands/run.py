@@ -18,6 +18,9 @@ class Run(Command):
     --profile profiles/local, without a number of cores --cores all. Targets stand before --configfile, which takes
     every word up to the next option. All options are Snakemake's: snakemake --help.
 
+    Prints a line for each finished job, with the jobs done and the time left; with --verbose, --quiet or
+    --printshellcmds Snakemake's own output. lacuna status shows more.
+
     Example: lacuna run
     lacuna run --configfile config/experiments/mine.yaml
     lacuna run tables --cores 2 --configfile config/experiments/mine.yaml
@@ -26,9 +29,11 @@ class Run(Command):
     verbatim = True
 
     def run(self, options: argparse.Namespace) -> int:
-        from lacuna.commands.launch import snakemake_command
+        from lacuna.commands.launch import VIEW, own_words, snakemake_command
 
         command = snakemake_command(options.words)
+        if not own_words(options.words):
+            os.environ[VIEW] = "lines"
         sys.stdout.flush()
         # in this process's place: signals and the exit status are Snakemake's
         os.execv(command[0], command)

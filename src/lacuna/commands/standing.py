@@ -15,7 +15,7 @@ from typing import Any
 
 from lacuna.artifacts.journal import Run
 from lacuna.artifacts.logs import last_line
-from lacuna.commands.closing import reason_in, told_to_stop
+from lacuna.commands.closing import duration, reason_in, told_to_stop
 from lacuna.experiment.catalogue import Catalogue
 from lacuna.experiment.costs import Costs, time_left
 from lacuna.experiment.grid import Experiment
@@ -120,17 +120,22 @@ class Grid:
         """The expected seconds of every job, as far as finished ones tell."""
         return {job: self.costs.seconds(job) for job in self.reads}
 
-    def left(self, jobs: Mapping[Job, float], expected: Mapping[Job, float | None], run: Run | None) -> Estimate:
+    def left(
+        self, jobs: Mapping[Job, float], expected: Mapping[Job, float | None], at_once: int = 1, gpus: int | None = None
+    ) -> Estimate:
         """The time that jobs still take. jobs: those not done, with the seconds that each has run; expected: as above;
-        run: what runs them; without one they run one after the other."""
+        at_once, gpus: as of `time_left`."""
         known = {job: expected[job] for job in jobs}
         # a job that runs for longer than expected is about to end
         left = {job: max(total - jobs[job], 0.0) for job, total in known.items() if total is not None}
-        at_once = (run.cores or max(len(run.started), 1)) if run is not None else 1
-        gpus = run.gpus if run is not None else None
         on_gpu = {job for job in left if RULES[job.rule].at.folder in _OF_MODELS and job.rule != "evaluate"}
         unknown = collections.Counter(job.rule for job, total in known.items() if total is None)
         return Estimate(time_left(left, self.reads, at_once, gpus, on_gpu), sum(left.values()), at_once, dict(unknown))
+
+
+def at_once_in(run: Run) -> tuple[int, int | None]:
+    """How many jobs a run runs at the same time, and how many that want a GPU; on a cluster as many as now."""
+    return run.cores or max(len(run.started), 1), run.gpus
 
 
 def share_of(jobs: Iterable[Job], whole: Iterable[Job], expected: Mapping[Job, float | None]) -> float:
@@ -158,6 +163,12 @@ class Estimate:
     work: float
     at_once: int
     unknown: Mapping[str, int]
+
+    def short(self) -> str:
+        """ "about 12 min left", with "at least" where some jobs are not in it, or that there is no estimate yet."""
+        if not self.unknown:
+            return f"about {duration(self.seconds)} left"
+        return f"at least {duration(self.seconds)} left" if self.seconds else "no estimate yet"
 
     def words(self) -> str:
         """ "about 12 min left", or why there is no number."""
@@ -223,6 +234,7 @@ def standing_of(grid: Grid, run: Run | None) -> Standing:
     ran = {job: seconds for job, seconds, _ in running}
     rest = {job: ran.get(job, 0.0) for job, state in states.items() if state in (RUNNING, WAITING)}
     expected = grid.expected()
+    together = at_once_in(run) if run is not None and alive is not False else (1, None)
     cells = collections.Counter(state for job, state in states.items() if job.rule == "evaluate")
     return Standing(
         name=grid.experiment.name,
@@ -233,7 +245,7 @@ def standing_of(grid: Grid, run: Run | None) -> Standing:
         share=share_of((job for job, state in states.items() if state == FINISHED), states, expected),
         run=run,
         alive=alive,
-        left=grid.left(rest, expected, run if alive is not False else None) if rest else None,
+        left=grid.left(rest, expected, *together) if rest else None,
     )
 
 
@@ -293,18 +305,6 @@ def seconds_in(benchmark: Path) -> float | None:
         return max(float(values[head.index("s")]), 0.0)
     except (OSError, ValueError, IndexError):
         return None
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: "8 s", "12 min", "3 h 20 min", "2 d 4 h"."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{max(round(seconds), 1)} s"
-    if minutes < 90:
-        return f"{minutes} min"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes // 1440} d {minutes % 1440 // 60} h"
 
 
 def as_json(standing: Standing, grid: Grid) -> dict[str, Any]:

@@ -129,7 +129,7 @@ def _of_folder(results: Path) -> tuple[list[Grid], list[str]]:
             others.append(f"{name}: {path} cannot be read; the next run writes it anew")
             continue
         try:
-            grids.append(Grid(load([], run.given, SCHEMA, known, cache=cache), known, results))
+            grids.append(Grid(load([], run.config, SCHEMA, known, cache=cache), known, results))
         except LacunaError as error:
             others.append(f"{name}: it is none of this version's experiments ({error})")
     seen = {grid.experiment.name for grid in grids}
@@ -173,7 +173,8 @@ def percent(share: float) -> str:
 
 def lines_of(standing: Standing, grid: Grid) -> Iterator[str]:
     """What `lacuna status` prints of an experiment."""
-    from lacuna.commands.standing import duration, name_of
+    from lacuna.commands.closing import duration
+    from lacuna.commands.standing import name_of
 
     yield headline(standing)
     yield from _of_run(standing.run, standing.alive)

@@ -2,7 +2,8 @@
 
 Snakemake sees a rule's files and params but not the modules its script imports. The digest covers the
 script and every lacuna module that it imports, directly or not; comments, docstrings, layout and type hints do not
-count, but for the annotations that make the fields of a class.
+count, but for the annotations that make the fields of a class, nor does a module that writes logs alone, and what calls
+it.
 A module of the user's counts with what it imports from its own package or folder, an installed one by its file alone,
 and with its type hints: what may read them (`torch.jit`, say) is not known.
 """
@@ -91,6 +92,8 @@ def _read(source: _Source) -> tuple[str, tuple[_Source, ...]]:
     return hashlib.sha256("\n".join(_Words(source.hinted).of(tree)).encode()).hexdigest(), imported
 
 
+# modules of ../lib that write logs alone: statements that call them and use no answer
+_OF_LOGS = {"log_lines"}
 # modules whose names are there for type hints
 _OF_HINTS = ("typing", "collections.abc", "__future__")
 # what a parser says of a tree beside what it does; `ast.dump` and `ast.unparse` differ between versions of Python
@@ -123,6 +126,8 @@ class _Words:
             match statement:
                 case ast.Pass() | ast.Expr(value=ast.Constant()):
                     continue
+                case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name)))) if name in _OF_LOGS:
+                    continue
                 case ast.Assign(targets=[ast.Name(id="__version__")], value=ast.Constant()):
                     continue  # a release that changes nothing else makes nothing run again
                 case ast.If() if _for_checkers(statement):
@@ -150,6 +155,8 @@ class _Words:
                     self._block(value, isinstance(node, ast.ClassDef) and _has_fields(node))
                 else:
                     for item in value if isinstance(value, list) else [value]:
+                        if isinstance(item, ast.alias) and item.name in _OF_LOGS:
+                            continue
                         self._node(item) if isinstance(item, ast.AST) else self._words.append(repr(item))
         self._words.append(")")
 
@@ -188,7 +195,7 @@ def _imports(tree: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
             base = ".".join([*above, *([node.module] if node.module else [])])
             if base:
                 yield base
-                yield from (f"{base}.{alias.name}" for alias in node.names)
+                yield from (f"{base}.{alias.name}" for alias in node.names if alias.name not in _OF_LOGS)
         pending.extend(ast.iter_child_nodes(node))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lacuna.commands.closing import LISTED, failures, made, reason_in, stopped, told_to_stop
+from lacuna.commands.closing import LISTED, done, duration, failures, made, reason_in, stopped, told_to_stop
 
 
 @pytest.mark.parametrize(
@@ -62,16 +62,39 @@ def test_jobs_that_somebody_ended_did_not_fail(tmp_path: Path, line: str, stop: 
 
 def test_stopped_run_says_how_to_continue() -> None:
     assert stopped(1, 20) == "stopped; 1 job done, 20 to do; run the same command to continue"
+    assert stopped(2, 1, 75.0) == "stopped; 2 jobs done in 75 s, 1 to do; run the same command to continue"
 
 
 def test_only_what_was_made_is_named() -> None:
-    assert made("x", {"evaluate"}, [], 3) == ""
-    assert made("x", {"aggregate", "figure"}, [], 2).splitlines() == [
+    assert made("x", {"cells"}, [], 3) == ""
+    assert made("x", {"tables", "figures"}, [], 2).splitlines() == [
         "tables: results/tables/x/",
         "cells that are not in them: 2, see missing.csv",
         "figures: results/figures/x/",
     ]
-    assert made("x", {"collect_winners"}, ["results/tuning/x/tuned.yaml"], 0).splitlines() == [
+    assert made("x", {"tuning"}, ["results/tuning/x/tuned.yaml"], 0).splitlines() == [
         "values found: results/tuning/x/tuned.yaml",
         "to run with them: snakemake --profile profiles/local --cores all --configfile results/tuning/x/tuned.yaml",
     ]
+
+
+def test_end_says_what_was_done_and_in_which_time(tmp_path: Path) -> None:
+    assert done(1) == "1 job done" and done(27, 720.0) == "27 jobs done in 12 min"
+    told = failures([("ga", str(tmp_path / "none.log"))], 0, False, finished=3, seconds=5.0).splitlines()
+    assert told[:2] == ["3 jobs done in 5 s", "1 job failed:"]
+
+
+def test_report_is_named_where_it_was_asked_for_and_is_there(tmp_path: Path) -> None:
+    assert made("x", {"report"}, [], 0, str(tmp_path)) == ""
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report/x.html").write_text("")
+    assert made("x", {"report"}, [], 0, str(tmp_path)) == f"report: {tmp_path}/report/x.html"
+    assert made("x", {"cells"}, [], 0, str(tmp_path)) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1 s"), (89.4, "89 s"), (91.0, "2 min"), (5340.0, "89 min"), (7260.0, "2 h 1 min"), (180000.0, "2 d 2 h")],
+)
+def test_durations_are_short_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words

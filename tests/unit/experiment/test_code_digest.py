@@ -148,6 +148,24 @@ def test_imports_for_type_checkers_only_do_not_count(tree):
     assert tree.digest() != before, "the other branch is imported"
 
 
+def test_what_writes_logs_alone_does_not_count(tree):
+    """Neither its words, nor that it is called."""
+    before = tree.digest()
+    tree.path("lib/shared/log_lines.py").write_text("import stranger\n\n\ndef begin(log):\n    log(1)\n")
+    tree.edit("lib/shared/job.py", "from .log import log", "from . import log_lines\nfrom .log import log")
+    tree.edit("lib/shared/job.py", "    return log", "    log_lines.begin(log)\n    return log")
+    tree.edit("lib/shared/log.py", "log = 1", "from shared import log_lines\n\nlog = 1")
+    assert tree.digest() != before, "an import that stands alone is a statement of the file"
+    tree.edit("lib/shared/log.py", "from shared import log_lines\n\n", "")
+    with_it = tree.digest()
+    tree.edit("lib/shared/log_lines.py", "log(1)", "log(2)")
+    assert tree.digest() == with_it
+    tree.edit("lib/shared/job.py", "    log_lines.begin(log)\n", "")
+    assert tree.digest() == with_it
+    tree.edit("lib/shared/job.py", "    return log", "    return log_lines.begin(log)")
+    assert tree.digest() != with_it, "an answer counts"
+
+
 def test_import_inside_a_function_counts(tree):
     tree.edit("neighbour.py", "return 1", "from lacuna.evaluation.metrics import gap\n    return gap")
     before = tree.digest()

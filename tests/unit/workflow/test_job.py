@@ -1,7 +1,10 @@
 """What every script shares: one sentence for whatever goes wrong, damaged inputs set aside, one writer."""
 
+import ast
 import dataclasses
+import json
 import os
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +34,8 @@ def snakemake(tmp_path, monkeypatch):
         output=["results/out.json"],
         log=["results/logs/ga.log"],
         config={"results": "results"},
+        params={},
+        threads=1,
     )
 
 
@@ -49,7 +54,10 @@ def ended(snakemake, work):
 
 
 def logged():
-    return Path("results/logs/ga.log").read_text()
+    """The log without the lines that every log begins with."""
+    _, began, rest = Path("results/logs/ga.log").read_text().partition("\ndevice: ")
+    assert began
+    return rest.partition("\n")[2]
 
 
 def raises(error):
@@ -145,7 +153,7 @@ def test_success_leaves_its_log_and_no_lock(snakemake):
         (lock,) = Path(".snakemake/lacuna/jobs").iterdir()
         assert f"process {os.getpid()}" in lock.read_text()
         log("α = 0.5")
-    assert logged() == "α = 0.5\n"
+    assert logged().splitlines()[0] == "α = 0.5"
     assert not list(Path(".snakemake/lacuna/jobs").iterdir())
 
 
@@ -297,3 +305,60 @@ def test_arrays_must_be_those_that_their_own_json_names(snakemake, place, kind):
 
 def begun():
     pytest.fail("the job began")
+
+
+# ---- how every log begins and ends -----------------------------------------------------------------------------------
+
+
+def test_log_begins_with_cell_config_and_device_and_ends_with_the_result(snakemake):
+    snakemake.params = {"unlearner": {"method": "ga", "lr": 0.001}, "compact": False, "code": "0123", "start": None}
+    snakemake.output = Outputs(metrics="results/ga.json")
+    with job(snakemake) as log:
+        log("1.5 points")
+        log("warning: few of them")
+    first, *values, device, _, _, last = Path("results/logs/ga.log").read_text().splitlines()
+    assert first.startswith("unlearn state=dense unlearner=ga, 20")
+    assert values == ["unlearner: method ga, lr 0.001", "compact: False"]
+    assert device.startswith("device: ") and device.endswith(", 1 thread")
+    assert re.fullmatch(r"done in \d+\.\d s: 1\.5 points", last)
+
+
+@pytest.mark.parametrize(("steps", "told"), [(0, "no steps"), (12, "12 steps")])
+def test_log_of_a_model_ends_with_time_steps_and_accuracies(snakemake, steps, told):
+    """Of methods without steps too, which log nothing themselves."""
+    snakemake.output = Outputs(job="results/job.json", predictions="results/predictions.npz")
+    logits = np.eye(4, dtype=np.float32)
+    with job(snakemake):
+        Path("results/job.json").write_text(json.dumps({"seconds": 1.72, "steps": steps}))
+        arrays = {f"logits/{part}": logits for part in ("forget", "retain", "test")}
+        labels = {"labels/forget": [0, 0, 0, 0], "labels/retain": [0, 1, 2, 3], "labels/test": [0, 1, 0, 0]}
+        write_npz("results/predictions.npz", "predictions", arrays | {k: np.array(v) for k, v in labels.items()})
+    last = Path("results/logs/ga.log").read_text().splitlines()[-1]
+    assert re.fullmatch(rf"done in \d+\.\d s: 1\.7 s of the method, {told}; UA 75\.00, RA 100\.00, TA 50\.00", last)
+
+
+def test_job_without_the_facts_of_a_log_ends_as_well_without_them(snakemake):
+    """What a log cannot tell is no reason to fail."""
+    snakemake.params, snakemake.threads = None, None
+    snakemake.output = Outputs(job="results/job.json")
+    with job(snakemake) as log:
+        log("nothing was written")
+    assert "nothing was written" in Path("results/logs/ga.log").read_text()
+
+
+def test_what_writes_logs_alone_gives_no_answer_to_anyone():
+    """Its calls are statements, so that the digest of a job can pass over them."""
+    lib = ROOT / "workflow/lib/lacuna_workflow"
+    for path in [*lib.glob("*.py"), *(ROOT / "workflow/scripts").glob("*.py")]:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Expr)]
+        stated = {id(name) for call in calls for name in ast.walk(call) if isinstance(name, ast.Name)}
+        assert all(id(n) in stated for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id == "log_lines"), path
+
+
+class Outputs(list):
+    """Outputs with names, as Snakemake has them."""
+
+    def __init__(self, **named):
+        super().__init__(named.values())
+        self.items = named.items

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lacuna_workflow import ROOT
+from lacuna_workflow import ROOT, log_lines
 
 from lacuna.artifacts.coordinates import row_of
 from lacuna.artifacts.files import check_beside, check_file, content_digest, place_of, told_as, use_results
@@ -54,6 +54,7 @@ def job(snakemake: Any, origins: bool = True) -> Iterator[Callable[[str], None]]
         path.parent.mkdir(parents=True, exist_ok=True)
         # no buffer: what is logged is written, and closing cannot fail; a link would lead it into another file
         file = io.FileIO(path, "w", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
+        log_lines.begin(snakemake, log)
         exit_with_run()
         with exclusive(Path(".snakemake/lacuna/jobs", hashlib.sha256(first).hexdigest()[:16])):
             _remove_linked_benchmark(path)
@@ -63,6 +64,7 @@ def job(snakemake: Any, origins: bool = True) -> Iterator[Callable[[str], None]]
                 check_beside(read)
                 check_origin(read)
             yield log
+        log_lines.end(snakemake, log)
     except DamagedFile as error:
         end(_set_aside(error, snakemake.input) or str(error))
     except LacunaError as error:

@@ -1,0 +1,170 @@
+"""What a run would do, as a table of the grid and in words: how many jobs of each stage, why, and for how long."""
+
+from __future__ import annotations
+
+import collections
+import csv
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lacuna.artifacts.coordinates import COORDINATES, State
+from lacuna.commands.standing import STAGES, Estimate, stage_of
+from lacuna.experiment.jobs import RULES, Job
+
+# why a job would run, in the order of the columns: nothing of it is there; its values, code or inputs are others now; a
+# killed run left it; it reads what those make; the command line asks for it
+NEW, CHANGED, UNFINISHED, FOLLOWS, FORCED = "new", "changed", "unfinished", "follows", "forced"
+KINDS = (NEW, CHANGED, UNFINISHED, FOLLOWS, FORCED)
+# differences and experiments that are listed one by one
+_LISTED = 12
+# folders of files that experiments share
+_SHARED = ("data", "splits", "models", "cells", "shadows")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A job that would run. why: the differences of one that changed, as words. overwrites: it has finished before."""
+
+    job: Job
+    kind: str
+    why: tuple[str, ...] = ()
+    overwrites: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do. jobs: all that it looked at. planned: those that would run. left: the time that they take.
+    results: the folder of the results."""
+
+    name: str
+    jobs: Sequence[Job]
+    planned: Sequence[Planned]
+    left: Estimate
+    results: Path
+
+    @functools.cached_property
+    def users(self) -> dict[str, set[Planned]]:
+        """The other experiments whose tables were made from files that the run would overwrite, with the jobs."""
+        found: dict[str, set[Planned]] = {}
+        again = [p for p in self.planned if p.overwrites and _is_shared(p.job)]
+        for name, rows in _other_tables(self.results, self.name) if again else ():
+            projections: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
+            for planned in again:
+                place = _coordinates_of(planned.job)
+                names = tuple(place)
+                if names not in projections:
+                    projections[names] = {tuple(row[n] for n in names) for row in rows}
+                if tuple(place.values()) in projections[names]:
+                    found.setdefault(name, set()).add(planned)
+        return found
+
+
+def _is_shared(job: Job) -> bool:
+    """Whether what a job makes serves every experiment; metrics lie next to a cell, but are of one."""
+    at = RULES[job.rule].at
+    return at.folder in _SHARED and "{experiment}" not in at.made
+
+
+def _coordinates_of(job: Job) -> dict[str, str]:
+    place = dict(job.wildcards)
+    if "state" in place:
+        place |= State.parse(place.pop("state"))._asdict()
+    return {name: place[name] for name in COORDINATES if name in place}
+
+
+def _other_tables(results: Path, own: str) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """The cells of the tables of other experiments; tables that cannot be read, or hold none, are left out."""
+    for path in sorted((results / "tables").glob("*/provenance.csv")):
+        if path.parent.name == own:
+            continue
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = [row for row in csv.DictReader(file) if all(row.get(name) for name in COORDINATES)]
+        except (OSError, ValueError, csv.Error):
+            continue
+        if rows:
+            yield path.parent.name, rows
+
+
+def lines_of(plan: Plan) -> Iterator[str]:
+    """What `lacuna plan` prints, and a dry run last."""
+    cells = [job for job in plan.jobs if job.rule == "evaluate"]
+    again = {planned.job for planned in plan.planned}
+    ready = sum(1 for cell in cells if cell not in again)
+    yield f"{plan.name}: {ready} of {len(cells)} cells are finished; {_of_jobs(len(plan.planned), len(plan.jobs))}"
+    if not plan.planned:
+        return
+    yield from _table(plan)
+    yield f"time: {plan.left.words().removesuffix(' left')}" + (
+        f", {plan.left.at_once} at a time" if plan.left.seconds and plan.left.at_once > 1 else ""
+    )
+    yield from _changes(plan)
+
+
+def _of_jobs(planned: int, jobs: int) -> str:
+    return f"{planned} of {jobs} jobs would run" if planned else f"nothing would run, all {jobs} jobs are finished"
+
+
+def _table(plan: Plan) -> Iterator[str]:
+    kinds = [kind for kind in KINDS if any(planned.kind == kind for planned in plan.planned)]
+    looked = collections.Counter(stage_of(job.rule) for job in plan.jobs)
+    would = collections.Counter((stage_of(planned.job.rule), planned.kind) for planned in plan.planned)
+    rows = [["", "finished", "would run", *kinds]]
+    for stage in (stage for stage in STAGES if looked[stage]):
+        counts = [would[stage, kind] for kind in kinds]
+        rows.append(
+            [stage, *map(str, (looked[stage] - sum(counts), sum(counts))), *(str(n) if n else "" for n in counts)]
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for stage, *numbers in rows:
+        cells = (number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True))
+        yield "  ".join(("", stage.ljust(widths[0]), *cells)).rstrip()
+
+
+def _changes(plan: Plan) -> Iterator[str]:
+    """The differences that make jobs run again, each with its jobs by stage and who else uses their files."""
+    groups: dict[str, list[Planned]] = {}
+    for planned in plan.planned:
+        for why in planned.why:
+            groups.setdefault(why, []).append(planned)
+    told = sorted(groups.items(), key=lambda item: -len(item[1]))
+    for why, jobs in told[:_LISTED]:
+        stages = collections.Counter(stage_of(planned.job.rule) for planned in jobs)
+        line = f"changed: {why}: " + ", ".join(f"{number} {stage}" for stage, number in stages.items())
+        users = [name for name, theirs in plan.users.items() if not theirs.isdisjoint(jobs)]
+        yield line + (f", also used by {', '.join(users)}" if users else "")
+    if len(told) > _LISTED:
+        yield f"changed: {len(told) - _LISTED} more differences"
+    for name, theirs in plan.users.items():
+        them = "1 job overwrites" if len(theirs) == 1 else f"{len(theirs)} jobs overwrite"
+        yield (
+            f"warning: {them} files that the tables of '{name}' were made from; give the changed entries labels of "
+            "their own to keep both"
+        )
+
+
+def as_json(plan: Plan) -> str:
+    """All of it as JSON."""
+    users: dict[Planned, list[str]] = {}
+    for name, theirs in plan.users.items():
+        for planned in theirs:
+            users.setdefault(planned, []).append(name)
+    jobs = [
+        {
+            "rule": p.job.rule,
+            **dict(p.job.wildcards),
+            "kind": p.kind,
+            "why": list(p.why),
+            "overwrites": p.overwrites,
+            "also_used_by": users.get(p, []),
+        }
+        for p in plan.planned
+    ]
+    left = plan.left
+    time = {"seconds": round(left.seconds, 1), "at_once": left.at_once, "without_estimate": dict(left.unknown)}
+    return json.dumps(
+        {"experiment": plan.name, "jobs": len(plan.jobs), "would_run": jobs, "time": time}, indent=1, ensure_ascii=False
+    )

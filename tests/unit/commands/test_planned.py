@@ -1,0 +1,103 @@
+"""The table of a plan and its words, from jobs and reasons alone."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from lacuna.artifacts.coordinates import COORDINATES
+from lacuna.commands.planned import CHANGED, FOLLOWS, NEW, Plan, Planned, as_json, lines_of
+from lacuna.commands.standing import Estimate
+from lacuna.experiment.jobs import Job
+
+PLACE = {"dataset": "d", "model": "m", "recipe": "r", "seed": "0"}
+
+
+def train(seed: str = "0") -> Job:
+    return Job("train", tuple({**PLACE, "seed": seed}.items()))
+
+
+def cell(rule: str, unlearner: str, state: str = "omp-0.90", seed: str = "0") -> Job:
+    return Job(rule, tuple({**PLACE, "seed": seed, "scenario": "s", "state": state, "unlearner": unlearner}.items()))
+
+
+def tables(results: Path, name: str, *cells: dict[str, str]) -> None:
+    folder = results / "tables" / name
+    folder.mkdir(parents=True)
+    with (folder / "provenance.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*COORDINATES, "commit"])
+        writer.writeheader()
+        writer.writerows({**each, "commit": "x"} for each in cells)
+
+
+ROW = {**PLACE, "scenario": "s", "pruner": "omp", "sparsity": "0.90", "unlearner": "ft"}
+
+
+def plan(tmp_path: Path, jobs: list[Job], *planned: Planned, left: Estimate | None = None) -> Plan:
+    return Plan("x", jobs, planned, left or Estimate(90.0, 180.0, 2, {}), tmp_path / "results")
+
+
+def told(plan: Plan) -> str:
+    return "\n".join(lines_of(plan))
+
+
+JOBS = [train(), cell("unlearn", "ft"), cell("unlearn", "ga"), cell("evaluate", "ft"), cell("evaluate", "ga")]
+
+
+def test_table_counts_every_job_once(tmp_path: Path) -> None:
+    some = plan(
+        tmp_path,
+        JOBS,
+        Planned(JOBS[1], CHANGED, ("ft.lr 0.3 → 0.2",), True),
+        Planned(JOBS[3], FOLLOWS, (), True),
+        Planned(JOBS[2], NEW),
+    )
+    lines = told(some).splitlines()
+    assert lines[0] == "x: 1 of 2 cells are finished; 3 of 5 jobs would run"
+    assert [line.split() for line in lines[1:5]] == [
+        ["finished", "would", "run", "new", "changed", "follows"],
+        ["train", "1", "0"],
+        ["unlearn", "0", "2", "1", "1"],
+        ["evaluate", "1", "1", "1"],
+    ]
+    assert lines[5] == "time: about 2 min, 2 at a time"
+    assert lines[6:] == ["changed: ft.lr 0.3 → 0.2: 1 unlearn"]
+
+
+def test_nothing_to_run_is_one_line(tmp_path: Path) -> None:
+    assert told(plan(tmp_path, JOBS)) == "x: 2 of 2 cells are finished; nothing would run, all 5 jobs are finished"
+
+
+def test_time_is_only_of_jobs_of_which_one_has_finished(tmp_path: Path) -> None:
+    none = plan(tmp_path, JOBS, Planned(JOBS[0], NEW), left=Estimate(0.0, 0.0, 2, {"train": 1}))
+    assert "time: no estimate yet: no job of the kinds that are left has finished" in told(none)
+
+
+def test_cells_of_another_experiments_tables_are_named(tmp_path: Path) -> None:
+    tables(tmp_path / "results", "other", ROW)
+    tables(tmp_path / "results", "apart", {**ROW, "seed": "7"})
+    tables(tmp_path / "results", "x", ROW)  # its own
+    changed = Planned(JOBS[1], CHANGED, ("ft.lr 0.3 → 0.2",), True)
+    text = told(plan(tmp_path, JOBS, changed, Planned(JOBS[3], FOLLOWS, (), True)))
+    assert "changed: ft.lr 0.3 → 0.2: 1 unlearn, also used by other\n" in text
+    assert "warning: 1 job overwrites files that the tables of 'other' were made from; give" in text
+    assert "apart" not in text and "'x'" not in text
+    (job,) = json.loads(as_json(plan(tmp_path, JOBS, changed)))["would_run"]
+    assert job["also_used_by"] == ["other"] and job["why"] == ["ft.lr 0.3 → 0.2"] and job["unlearner"] == "ft"
+
+
+def test_model_that_all_cells_start_from_is_used_by_their_tables(tmp_path: Path) -> None:
+    tables(tmp_path / "results", "other", ROW)
+    assert "also used by other" in told(plan(tmp_path, JOBS, Planned(JOBS[0], CHANGED, ("code",), True)))
+    assert "also used by" not in told(plan(tmp_path, JOBS, Planned(JOBS[0], NEW)))
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "\0", "dataset,model\nd", '"'])
+def test_tables_that_cannot_be_read_are_nobodys(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "results/tables/other/provenance.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    assert "also used by" not in told(plan(tmp_path, JOBS, Planned(JOBS[0], CHANGED, ("code",), True)))

@@ -1,0 +1,90 @@
+"""The jobs of a dry run and Snakemake's reasons for them, in the experiment's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lacuna_workflow.progress import at_once_of, with_files
+from lacuna_workflow.study import Study
+
+from lacuna.artifacts.journal import journal_at, read_run
+from lacuna.artifacts.origin import record_in
+from lacuna.artifacts.records import differences
+from lacuna.commands.planned import CHANGED, FOLLOWS, FORCED, NEW, UNFINISHED, Plan, Planned
+from lacuna.commands.standing import Grid
+from lacuna.experiment.jobs import Job
+
+# the part of a job's params → the wildcard whose label the experiment's file has for it
+_LABELS = {"unlearner": "unlearner", "unprune": "unlearner", "recipe": "recipe", "model": "model", "pruner": "pruner"}
+
+
+def plan_of(workflow: Any, study: Study) -> Plan:
+    """What Snakemake would run of an experiment."""
+    experiment, known, paths = study
+    grid = Grid(experiment, known, Path(paths.there))
+    grid.learn(read_run(journal_at(paths.there, experiment.name)))
+    dag, root = workflow.dag, f"{paths.there}/"
+    ours = {
+        job: grid.by_log[log]
+        for job in with_files(dag.jobs)
+        if job.log and (log := str(job.log[0]).removeprefix(root)) in grid.by_log
+    }
+    planned = [
+        _planned(ours[job], job, dag.reason(job))
+        for job in with_files(dag.needrun_jobs(exclude_finished=False))
+        if job in ours
+    ]
+    cores, gpus = at_once_of(workflow)
+    rest = {each.job: 0.0 for each in planned}
+    left = grid.left(rest, grid.expected(), cores or workflow.nodes or 1, gpus)
+    return Plan(experiment.name, list(ours.values()), planned, left, grid.results)
+
+
+def _planned(job: Job, its: Any, reason: Any) -> Planned:
+    there = [Path(path).exists() for path in map(str, its.output)]
+    if reason.forced:
+        return Planned(job, FORCED, overwrites=all(there))
+    if reason._incomplete_output:
+        return Planned(job, UNFINISHED)
+    if reason._missing_output and not all(there):
+        return Planned(job, NEW if not any(there) else UNFINISHED)
+    why = tuple(dict.fromkeys(_differences(job, its, reason)))
+    return Planned(job, CHANGED if why else FOLLOWS, why, overwrites=True)
+
+
+def _differences(job: Job, its: Any, reason: Any) -> Iterator[str]:
+    """What is other than when a job's files were made, in words; nothing where only what it reads is made anew."""
+    if reason.params_changed:
+        told = list(_of_values(job, its))
+        yield from told or ["its values"]
+    if reason.code_changed:
+        yield "code"
+    if reason.software_stack_changed:
+        yield "software environment"
+    if reason.input_changed:
+        yield "set of input files"
+    for path in sorted(map(str, reason._updated_input or ())):
+        yield f"{path} is newer"
+
+
+def _of_values(job: Job, its: Any) -> Iterator[str]:
+    record = record_in(its.output)
+    if record is None:
+        return
+    made, now = dict(record["parameters"]), dict(its.params.items())
+    if made.pop("code", None) != now.pop("code", None):
+        yield "code"
+    place = dict(job.wildcards)
+    for key, before, after in differences(_plain(made), _plain(now)):
+        part, _, rest = key.partition(".")
+        label = place.get(_LABELS.get(part, ""), place.get("dataset" if job.rule == "ingest" else "scenario", part))
+        yield f"{'.'.join(filter(None, (label if part in {*_LABELS, 'entry'} else part, rest)))} {before} → {after}"
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: params hold tuples, records lists."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value

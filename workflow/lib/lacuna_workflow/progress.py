@@ -1,0 +1,189 @@
+"""What a run tells while it goes on: its journal, and under `lacuna run` one line for each job in place of four.
+
+A handler of Snakemake's logger rather than a logger plugin: those see no jobs, only events of them, and Snakemake loads
+them from a package of their own. Here nothing is asked of the command line, and where Snakemake is another than it is
+known as, its own output stays.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from snakemake.common import NOTHING_TO_BE_DONE_MSG
+from snakemake.logging import logger
+
+from lacuna.artifacts.journal import DONE, FAILED, STARTED, Journal, journal_at, read_run
+from lacuna.artifacts.logs import last_line
+from lacuna.commands.closing import duration, reason_in
+from lacuna.commands.launch import VIEW
+from lacuna.commands.standing import Grid, at_once_in, name_of, share_of
+from lacuna.commands.status import percent
+from lacuna.experiment.catalogue import Catalogue
+from lacuna.experiment.grid import Experiment
+from lacuna.experiment.jobs import Job
+
+# seconds that a job takes at least to be worth a line when it begins
+_LONG = 20.0
+# an estimate takes no more than this share of the time
+_SHARE = 0.02
+_ERRORS = ("job_error", "group_error")
+
+
+def leaves(jobs: Iterable[Any]) -> list[Any]:
+    """Snakemake's jobs, those of groups one by one."""
+    return [leaf for job in jobs for leaf in (job.jobs if job.is_group() else [job])]
+
+
+def with_files(jobs: Iterable[Any]) -> list[Any]:
+    """The jobs that make files: targets are none."""
+    return [job for job in leaves(jobs) if job.output]
+
+
+def at_once_of(workflow: Any) -> tuple[int | None, int | None]:
+    """How many jobs a run runs at the same time, and how many that want a GPU; None where a cluster decides."""
+    if not workflow.local_exec:
+        return None, None
+    gpus = workflow.global_resources.get("gpu")
+    gpus = getattr(gpus, "value", gpus)
+    return workflow.cores, gpus if isinstance(gpus, int) else None
+
+
+def viewed() -> bool:
+    """Whether `lacuna run` or `lacuna plan` speaks in Snakemake's place."""
+    return VIEW in os.environ
+
+
+def speak_for_snakemake() -> None:
+    """Let of Snakemake's own output only warnings and errors through that are not of one job."""
+
+    def passes(record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return str(record.msg) == str(NOTHING_TO_BE_DONE_MSG)
+        # a failed job is told in a line, and those that failed at the end
+        event = str(getattr(record, "event", "") or "")
+        return event not in _ERRORS and not str(record.msg).startswith("Exiting because a job execution failed")
+
+    for handler in logger.handlers:
+        if handler.name == "DefaultStreamHandler":
+            handler.addFilter(passes)
+
+
+class Progress(logging.Handler):
+    """Follows the jobs of a run."""
+
+    def __init__(self, workflow: Any, experiment: Experiment, known: Catalogue, results: str):
+        """results: the folder that files lie in."""
+        super().__init__()
+        path = journal_at(results, experiment.name)
+        self.grid, self._root = Grid(experiment, known, Path(results)), f"{results}/"
+        self.grid.learn(read_run(path))
+        self._jobs: dict[Any, Job] = {}
+        for job in with_files(workflow.dag.needrun_jobs()):
+            if (ours := self._ours(job)) is not None:
+                self._jobs[job.jobid] = ours
+        self._names = {job: self.grid.traces[job].log for job in self._jobs.values()}
+        self.journal = Journal(path, [*self._names.values()], experiment.config, *at_once_of(workflow))
+        self._expected, self._took, self._looked = self.grid.expected(), 0.0, 0.0
+        self._shows = viewed()
+
+    def _ours(self, job: Any) -> Job | None:
+        """The job of the experiment that one of Snakemake's is: in a workflow that imports this one it may be none."""
+        log = str(job.log[0]) if job.log else ""
+        return self.grid.by_log.get(log.removeprefix(self._root)) if log.startswith(self._root) else None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take in one of Snakemake's events. Nothing that goes wrong here ends the run."""
+        try:
+            event = str(getattr(record, "event", "") or "")
+            if event == "job_started":
+                for number in getattr(record, "jobs", ()):
+                    self._note(number, STARTED)
+            elif event == "group_info":
+                for job in getattr(record, "jobs", ()):
+                    self._note(job.jobid, STARTED)
+            elif event == "job_finished":
+                self._note(getattr(record, "job_id", None), DONE)
+            elif event == "job_error":
+                self._note(getattr(record, "jobid", None), FAILED)
+        except Exception as error:
+            logger.removeHandler(self)
+            print(f"lacuna: how far the run is, is no longer told ({error!r})", file=sys.stderr)
+
+    def _note(self, number: Any, what: str) -> None:
+        job = self._jobs.get(number)
+        if job is None:
+            return
+        log = self._names[job]
+        self.journal.note(log, what)
+        if what == DONE and log in self.journal.run.seconds:
+            self.grid.costs.learn(job, self.journal.run.seconds[log])
+        if self._shows:
+            with contextlib.suppress(OSError, ValueError):  # whoever looked on has gone
+                self._tell(job, what)
+
+    def _tell(self, job: Job, what: str) -> None:
+        """Print the line of a job that began or ended."""
+        name, log = name_of(job), self.grid.results / self._names[job]
+        if what == STARTED:
+            seconds = self._expected.get(job)
+            if seconds is None or seconds >= _LONG:
+                about = f", about {duration(seconds)}" if seconds is not None else ""
+                print(f"begins: {name}{about}", file=sys.stderr, flush=True)
+            return
+        said = last_line(log) or ""
+        told = (
+            f"failed: {name}: {reason_in(log)} (log: {log})"
+            if what == FAILED
+            else ": ".join(filter(None, (name, said)))
+        )
+        print(f"[{self.headline()}] {told}", file=sys.stderr, flush=True)
+
+    def headline(self) -> str:
+        """ "68 of 165 jobs, 41 %, about 12 min left" of the jobs of this run."""
+        run, jobs = self.journal.run, self._names
+        done = [job for job, log in jobs.items() if log in run.finished]
+        if len(done) == len(jobs):
+            return f"{len(done)} of {len(jobs)} jobs"
+        began = time.monotonic()
+        if began - self._looked > self._took / _SHARE:
+            self._expected = {job: self.grid.costs.seconds(job) for job in jobs}
+            self._looked = began
+        now = time.time()
+        rest = {
+            job: now - run.started[log] if log in run.started else 0.0
+            for job, log in jobs.items()
+            if log not in run.finished and log not in run.failed
+        }
+        left = self.grid.left(rest, self._expected, *at_once_in(run))
+        self._took = max(time.monotonic() - began, self._took / 2)
+        told = f"{len(done)} of {len(jobs)} jobs, {percent(share_of(done, jobs, self._expected))}"
+        return f"{told}, {left.short()}" if rest else told
+
+    def end(self, how: str) -> None:
+        """Close the journal: DONE, FAILED or STOPPED."""
+        logger.removeHandler(self)
+        if self.journal.run.end is None:
+            self.journal.close(how)
+
+
+def follow(workflow: Any, experiment: Experiment, known: Catalogue, results: str) -> Progress | None:
+    """Begin the journal of a run, and its lines under `lacuna run`; None if there is no job to follow."""
+    try:
+        progress = Progress(workflow, experiment, known, results)
+    except Exception as error:  # a run does not end for want of its journal
+        print(f"lacuna: how far the run is, is not told ({error!r})", file=sys.stderr)
+        return None
+    logger.addHandler(progress)
+    # a run that Snakemake ends without its hooks
+    atexit.register(progress.end, FAILED)
+    if progress.journal.run.planned and viewed():
+        print(f"{progress.headline()}; how far it is: lacuna status", file=sys.stderr)
+    return progress

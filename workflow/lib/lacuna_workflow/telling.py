@@ -1,0 +1,120 @@
+"""What a run says when it begins and when it ends, and what a dry run says last."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import time
+from typing import Any
+
+from lacuna_workflow.planned import plan_of
+from lacuna_workflow.progress import Progress, follow, speak_for_snakemake, viewed, with_files
+from lacuna_workflow.study import Study
+from lacuna_workflow.targets import RunTargets
+
+from snakemake.common import NOTHING_TO_BE_DONE_MSG
+from snakemake.logging import logger
+
+from lacuna.artifacts.journal import DONE, FAILED, STOPPED
+from lacuna.artifacts.layout import FOLDERS
+from lacuna.commands import closing
+from lacuna.commands.launch import JSON, VIEW
+from lacuna.commands.planned import as_json, lines_of
+
+
+class Telling:
+    """Speaks for one run of an experiment."""
+
+    def __init__(self, workflow: Any, study: Study, targets: RunTargets):
+        self.workflow, self.study, self.targets = workflow, study, targets
+        self._progress: Progress | None = None
+        if not workflow.is_main_process:
+            return
+        if viewed():
+            speak_for_snakemake()
+        logger.addHandler(_AtEnd(self))
+
+    def begin(self) -> None:
+        """Before the first job."""
+        self._progress = follow(self.workflow, *self.study[:2], self.study.paths.there)
+
+    def succeed(self) -> None:
+        """After a run of which no job failed."""
+        self._end(DONE)
+        ran = [job for job in with_files(self.workflow.dag.jobs) if self.workflow.dag.finished(job)]
+        overlays = [str(job.output.overlay) for job in ran if job.rule.name.endswith("collect_winners")]
+        name, results = self.study.experiment.name, self.study.paths.there
+        # of what was asked for: other tables may be those of an earlier run
+        folders = {place for place in FOLDERS if any(self._lies_in(job, place) for job in ran)}
+        print(closing.done(len(ran), self._elapsed()), file=sys.stderr)
+        if told := closing.made(name, folders, overlays, len(self.targets.missing), results):
+            print(told, file=sys.stderr)
+
+    def _lies_in(self, job: Any, place: str) -> bool:
+        """Whether a job's files are those of this experiment in one of the folders of results."""
+        folder = self.study.paths.at(place, "").format_map(_Any(experiment=self.study.experiment.name))
+        return "*" not in folder and str(job.output[0]).startswith(self.study.paths.lying(folder))
+
+    def fail(self) -> None:
+        """After a run of which jobs failed, or that was told to stop; ends the process."""
+        scheduler, dag = self.workflow.scheduler, self.workflow.dag
+        failed = sorted((job.format_wildcards(job.rule.message), job.log[0]) for job in with_files(scheduler.failed))
+        left = with_files(dag.needrun_jobs())
+        done = len(with_files(dag.needrun_jobs(exclude_finished=False))) - len(left)
+        # jobs that end with a run which is told to stop did not fail
+        if not getattr(scheduler, "_user_kill", None) and any(not closing.told_to_stop(log) for _, log in failed):
+            self._end(FAILED)
+            refused = self.study.experiment.missing == "refuse"
+            waiting, elapsed = len(left) - len(failed), self._elapsed()
+            told = closing.failures(failed, waiting, refused, self.study.paths.there, done, elapsed)
+        elif getattr(scheduler, "_executor_error", None):
+            self._end(FAILED)
+            return  # the queue refused: Snakemake says why
+        else:
+            self._end(STOPPED)
+            told = closing.stopped(done, len(left), self._elapsed())
+        self.workflow.logger_manager.logfile_hint()
+        print(told, file=sys.stderr)
+        # nothing more to say: Snakemake would end with a WorkflowError that names no job
+        sys.exit(1)
+
+    def _end(self, how: str) -> None:
+        if self._progress is not None:
+            self._progress.end(how)
+
+    def _elapsed(self) -> float | None:
+        return time.time() - self._progress.journal.run.began if self._progress is not None else None
+
+    def plan(self) -> None:
+        """At the end of a dry run: the table of the grid, and what runs again and why."""
+        try:
+            plan = plan_of(self.workflow, self.study)
+            if not plan.jobs and not os.environ.get(VIEW):
+                return  # of targets that are no jobs of the experiment
+            print(as_json(plan) if os.environ.get(VIEW) == JSON else "\n".join(lines_of(plan)), flush=True)
+        except BrokenPipeError:
+            pass  # whoever looked on has gone
+        except Exception as error:  # Snakemake has told its plan
+            print(f"lacuna: the table of the plan cannot be made ({error!r})", file=sys.stderr)
+
+
+class _Any(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return "*"
+
+
+class _AtEnd(logging.Handler):
+    """Lets a dry run tell its plan when the process ends, if Snakemake has told what it would run by then."""
+
+    def __init__(self, telling: Telling):
+        super().__init__()
+        self._telling, self._waits = telling, False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        told = str(getattr(record, "event", "") or "") == "run_info" or record.msg == NOTHING_TO_BE_DONE_MSG
+        # not known while the workflow is read
+        if told and not self._waits and self._telling.workflow.dryrun:
+            self._waits = True
+            atexit.register(self._telling.plan)
