@@ -98,7 +98,7 @@ def lines_of(plan: Plan) -> Iterator[str]:
     if not plan.planned:
         return
     yield from _table(plan)
-    yield f"time: {plan.left.words().removesuffix(' left')}" + (
+    yield f"time: {plan.left.words().replace(' left', '', 1)}" + (
         f", {plan.left.at_once} at a time" if plan.left.seconds and plan.left.at_once > 1 else ""
     )
     yield from _changes(plan)
@@ -133,7 +133,7 @@ def _changes(plan: Plan) -> Iterator[str]:
     told = sorted(groups.items(), key=lambda item: -len(item[1]))
     for why, jobs in told[:_LISTED]:
         stages = collections.Counter(stage_of(planned.job.rule) for planned in jobs)
-        line = f"changed: {why}: " + ", ".join(f"{number} {stage}" for stage, number in stages.items())
+        line = f"changed: {why}: " + ", ".join(f"{stages[stage]} {stage}" for stage in STAGES if stages[stage])
         users = [name for name, theirs in plan.users.items() if not theirs.isdisjoint(jobs)]
         yield line + (f", also used by {', '.join(users)}" if users else "")
     if len(told) > _LISTED:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import collections
 import functools
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lacuna.artifacts.journal import Run
+from lacuna.artifacts.journal import Run, journals_in, read_run
 from lacuna.artifacts.logs import last_line
 from lacuna.commands.closing import duration, reason_in, told_to_stop
 from lacuna.experiment.catalogue import Catalogue
@@ -103,18 +103,33 @@ class Grid:
         return frozenset(wanted)
 
     def learn(self, run: Run | None = None) -> None:
-        """Learn how long jobs take: of some finished ones of each kind, by their benchmarks or the latest run."""
+        """Learn how long jobs take: of some finished ones of each kind, by their benchmarks, or else by journals.
+
+        run: the latest of this experiment; those of others in the same results tell of jobs without a benchmark too.
+        """
+        own = self.experiment.name
+        runs = {own: run.seconds} if run is not None else {}
+        for path in journals_in(self.results):
+            if path.stem != own and (other := read_run(path)) is not None:
+                runs[path.stem] = other.seconds
         asked: collections.Counter[Any] = collections.Counter()
         for job, traces in self.traces.items():
             kind = self.costs.nearest(job)
             if asked[kind] >= _ASKED:
                 continue
             seconds = seconds_in(self.results / traces.benchmark)
-            if seconds is None and run is not None:
-                seconds = run.seconds.get(traces.log)
+            if seconds is None:
+                seconds = next((its[log] for its, log in self._told_of(job, traces.log, runs) if log in its), None)
             if seconds is not None:
                 asked[kind] += 1
                 self.costs.learn(job, seconds)
+
+    def _told_of(
+        self, job: Job, log: str, runs: Mapping[str, Mapping[str, float]]
+    ) -> Iterator[tuple[Mapping[str, float], str]]:
+        """The seconds of runs by the logs of their jobs, and what the log of a job would be called there."""
+        for name, seconds in runs.items():
+            yield seconds, log if name == self.experiment.name else traces_of(job, name).log
 
     def expected(self) -> dict[Job, float | None]:
         """The expected seconds of every job, as far as finished ones tell."""

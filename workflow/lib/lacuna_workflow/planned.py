@@ -16,6 +16,8 @@ from lacuna.commands.planned import CHANGED, FOLLOWS, FORCED, NEW, UNFINISHED, P
 from lacuna.commands.standing import Grid
 from lacuna.experiment.jobs import Job
 
+# of more jobs only those are compared with their records of which Snakemake says that their values changed
+_LOOKED_AT = 5000
 # the part of a job's params → the wildcard whose label the experiment's file has for it
 _LABELS = {"unlearner": "unlearner", "unprune": "unlearner", "recipe": "recipe", "model": "model", "pruner": "pruner"}
 
@@ -31,18 +33,16 @@ def plan_of(workflow: Any, study: Study) -> Plan:
         for job in with_files(dag.jobs)
         if job.log and (log := str(job.log[0]).removeprefix(root)) in grid.by_log
     }
-    planned = [
-        _planned(ours[job], job, dag.reason(job))
-        for job in with_files(dag.needrun_jobs(exclude_finished=False))
-        if job in ours
-    ]
+    run = [job for job in with_files(dag.needrun_jobs(exclude_finished=False)) if job in ours]
+    planned = [_planned(ours[job], job, dag.reason(job), len(run) <= _LOOKED_AT) for job in run]
     cores, gpus = at_once_of(workflow)
     rest = {each.job: 0.0 for each in planned}
     left = grid.left(rest, grid.expected(), cores or workflow.nodes or 1, gpus)
     return Plan(experiment.name, list(ours.values()), planned, left, grid.results)
 
 
-def _planned(job: Job, its: Any, reason: Any) -> Planned:
+def _planned(job: Job, its: Any, reason: Any, closely: bool) -> Planned:
+    """closely: look at the values of a job too that runs anyway because what it reads is made anew."""
     there = [Path(path).exists() for path in map(str, its.output)]
     if reason.forced:
         return Planned(job, FORCED, overwrites=all(there))
@@ -50,23 +50,24 @@ def _planned(job: Job, its: Any, reason: Any) -> Planned:
         return Planned(job, UNFINISHED)
     if reason._missing_output and not all(there):
         return Planned(job, NEW if not any(there) else UNFINISHED)
-    why = tuple(dict.fromkeys(_differences(job, its, reason)))
+    why = tuple(dict.fromkeys(_differences(job, its, reason, closely)))
     return Planned(job, CHANGED if why else FOLLOWS, why, overwrites=True)
 
 
-def _differences(job: Job, its: Any, reason: Any) -> Iterator[str]:
+def _differences(job: Job, its: Any, reason: Any, closely: bool) -> Iterator[str]:
     """What is other than when a job's files were made, in words; nothing where only what it reads is made anew."""
-    if reason.params_changed:
-        told = list(_of_values(job, its))
-        yield from told or ["its values"]
+    # Snakemake does not ask for the values of a job that has another reason
+    told = list(_of_values(job, its)) if closely or reason.params_changed else []
+    yield from told or (["its values"] if reason.params_changed else [])
     if reason.code_changed:
         yield "code"
     if reason.software_stack_changed:
         yield "software environment"
     if reason.input_changed:
         yield "set of input files"
-    for path in sorted(map(str, reason._updated_input or ())):
-        yield f"{path} is newer"
+    newer = sorted(map(str, reason._updated_input or ()))
+    if newer:
+        yield f"{newer[0]}{f' and {len(newer) - 1} more' if newer[1:] else ''} newer than what was made of it"
 
 
 def _of_values(job: Job, its: Any) -> Iterator[str]:
