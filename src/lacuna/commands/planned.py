@@ -98,7 +98,7 @@ def lines_of(plan: Plan) -> Iterator[str]:
     if not plan.planned:
         return
     yield from _table(plan)
-    yield f"time: {plan.left.words().replace(' left', '', 1)}" + (
+    yield f"time: {plan.left.words('')}" + (
         f", {plan.left.at_once} at a time" if plan.left.seconds and plan.left.at_once > 1 else ""
     )
     yield from _changes(plan)

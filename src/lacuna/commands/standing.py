@@ -185,12 +185,12 @@ class Estimate:
             return f"about {duration(self.seconds)} left"
         return f"at least {duration(self.seconds)} left" if self.seconds else "no estimate yet"
 
-    def words(self) -> str:
-        """ "about 12 min left", or why there is no number."""
+    def words(self, end: str = " left") -> str:
+        """ "about 12 min" and an end, or why there is no number."""
         missing = sum(self.unknown.values())
         if self.seconds == 0 and missing:
             return "no estimate yet: no job of the kinds that are left has finished"
-        told = f"about {duration(self.seconds)} left"
+        told = f"about {duration(self.seconds)}{end}"
         if not missing:
             return told
         rules = ", ".join(f"{number} {rule}" for rule, number in self.unknown.items())
