@@ -1,4 +1,4 @@
-"""The public face of `lacuna`: six names, one version, and examples that run."""
+"""The public face of `lacuna`: eight names, one version, and examples that run."""
 
 import ast
 import doctest
@@ -17,10 +17,10 @@ from tests.places import ROOT
 from tests.repository import user_code
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-NAMES = ("Cell", "LacunaError", "Mask", "UnlearningData", "evaluate", "unlearn")
+NAMES = ("Cell", "LacunaError", "Mask", "UnlearningData", "evaluate", "predict", "prune", "unlearn")
 
 
-def test_lacuna_offers_six_names_and_its_version():
+def test_lacuna_offers_eight_names_and_its_version():
     assert sorted(lacuna.__all__) == dir(lacuna) == sorted((*NAMES, "__version__"))
     everything: dict[str, object] = {}
     exec("from lacuna import *", everything)

@@ -31,6 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": {"artifacts"},
     "reporting": {"artifacts", "evaluation"},
     "experiment": METHODS | {"pruning", "unlearning", "measurement", "procedures", "evaluation", "reporting"},
+    # joins models and predictions for notebooks; no job imports it
+    "notebook": METHODS | {"pruning", "unlearning", "evaluation"},
     "commands": METHODS | {"pruning", "unlearning", "evaluation", "reporting", "experiment"},
 }
 # the public face, and the command line

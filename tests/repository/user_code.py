@@ -1,4 +1,4 @@
-"""A user's program with the six names of `lacuna`: `make lint` checks its types, test_public_face.py runs it."""
+"""A user's program with the eight names of `lacuna`: `make lint` checks its types, test_public_face.py runs it."""
 
 from typing import assert_type
 
@@ -14,7 +14,11 @@ def forget(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
     mask = assert_type(lacuna.Mask.full(model), lacuna.Mask)
     result = assert_type(lacuna.unlearn("ga", model, data, mask=mask, batch_size=4, epochs=1, seed=1), Unlearned)
     logits: Tensor = result.model(x).detach()
-    cell = assert_type(lacuna.Cell.of(retain=(logits[:8], y[:8]), forget=(logits[8:], y[8:])), lacuna.Cell)
+    own = assert_type(lacuna.Cell.of(retain=(logits[:8], y[:8]), forget=(logits[8:], y[8:])), lacuna.Cell)
+    sparse, kept = lacuna.prune(model, 0.5, data=data, pruner="snip")
+    assert_type((sparse, kept), tuple[nn.Module, lacuna.Mask])
+    cell = assert_type(lacuna.predict(result, data), lacuna.Cell)
+    assert own["forget"].accuracy == cell["forget"].accuracy
     return lacuna.evaluate(cell, {"retrain": cell}, metrics=["UA", "KL_forget"])
 
 

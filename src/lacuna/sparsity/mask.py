@@ -157,6 +157,10 @@ class Mask:
                 kept |= Mask.from_scores(lifted, Fraction(left, total))._kept
         return Mask(kept)
 
+    def __repr__(self) -> str:
+        total = sum(k.numel() for k in self.weights.values())
+        return f"Mask({self.sparsity:.4g} of {total} weights removed)" if total else "Mask(no weights)"
+
     def __getitem__(self, name: str) -> Tensor:
         return self._kept[name]
 

@@ -174,7 +174,7 @@ def run(method: type[Unlearner], model: nn.Module, data: UnlearningData, **optio
     _check_kinds(unlearner, model, data, run)
     unlearner.check(model)
     before, model = model, copy_of(model)
-    _check_answer(model, data)
+    check_answer(model, data)
     unlearner.prepare(model, run)
     if run.mask is not None:
         run.mask.apply(model)
@@ -219,7 +219,7 @@ def _check_kinds(unlearner: Unlearner, model: nn.Module, data: UnlearningData, r
                 )
 
 
-def _check_answer(model: nn.Module, data: UnlearningData) -> None:
+def check_answer(model: nn.Module, data: UnlearningData) -> None:
     """Refuse a network that has no logits for the data: shown one image, in evaluation mode, off the random stream."""
     parameter = next(model.parameters())
     shape = tuple(data.images.shape[1:])

@@ -732,7 +732,7 @@ def test_look_at_the_answer_changes_nothing():
     next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d)).eval()
     modes = [m.training for m in model.modules()]
     before, drawn = state(model), torch.get_rng_state()
-    base._check_answer(model, SOURCE)
+    base.check_answer(model, SOURCE)
     assert same(state(model), before)
     assert torch.equal(torch.get_rng_state(), drawn)
     assert [m.training for m in model.modules()] == modes
