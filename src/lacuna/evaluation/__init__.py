@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 METRICS: Registry[Metric[Cell]] = Registry("lacuna.evaluation.metrics", "metric", __path__[0] + "/metrics")
 
 
+# why there is no value without what a metric needs beside predictions
+_LACKING = {
+    "job": "what the run cost is not known; lacuna.predict takes it from the result of lacuna.unlearn",
+    "weights": "the weights are not known; lacuna.predict takes them from the model",
+    "random_init": "the predictions of a network that learnt nothing are not known; Cell.of takes them as "
+    "extra={'random_init': ...}",
+    "meta": "the facts of the dataset are not known; Cell.of takes them as extra={'meta': ...}",
+    "relearn": "nobody relearned the forget set; the pipeline does, for metrics that are asked for",
+    "curvature": "the curvature is not known; the pipeline measures it, for metrics that are asked for",
+}
+
+
 class Values(dict[str, float]):
     """Values by metric. `absent` says of every other metric that was asked for why it has none, `notes` of some values
     what has to be known of them."""
@@ -83,7 +95,9 @@ def evaluate(
         asked = {f"{name}/{label}": (oracle,) for label, oracle in chosen.items()} if about["oracle"] else {name: ()}
         for full, others in asked.items():
             lacking = [n for n in about.get("needs", ()) if any(n not in c.extra for c in (cell, *others))]
-            value = Absent(f"'{lacking[0]}' is not known of these predictions") if lacking else metric(cell, *others)
+            value = (
+                Absent(_LACKING.get(lacking[0], f"'{lacking[0]}' is not known")) if lacking else metric(cell, *others)
+            )
             values.enter(full, value)
     return values
 

@@ -261,7 +261,7 @@ def test_standard_accuracy_is_of_all_clean_test_images():
 @pytest.mark.parametrize(
     ("extra", "why"),
     [
-        ({}, "'meta' is not known of these predictions"),
+        ({}, "the facts of the dataset are not known; Cell.of takes them as extra={'meta': ...}"),
         ({"meta": {"classes": 3}}, "the dataset has no backdoor"),
         ({"meta": {"backdoor": None}}, "the dataset has no backdoor"),
     ],

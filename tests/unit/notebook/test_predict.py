@@ -9,6 +9,7 @@ from torch import nn
 
 import lacuna
 from lacuna.models.inference import logits
+from tests.places import ROOT
 
 SIZES = {"retain": 12, "forget": 6, "test": 8}
 
@@ -129,3 +130,27 @@ def violated() -> lacuna.Mask:
 def test_what_cannot_be_predicted_is_one_sentence(call, said):
     with pytest.raises(lacuna.LacunaError, match=said):
         call()
+
+
+def test_what_the_readme_shows_works():
+    """Its lines on a user's own model and tensors, as they stand there."""
+    block = (
+        (ROOT / "README.md").read_text(encoding="utf-8").partition("```python\nimport lacuna\n")[2].partition("```")[0]
+    )
+    names = {"lacuna": lacuna, "model": network()}
+    for part, n in (("r", 40), ("f", 12), ("t", 20)):
+        names |= {f"x_{part}": torch.rand(n, 1, 4, 4), f"y_{part}": torch.arange(n) % 3}
+    exec(block, names)
+    values = names["values"]
+    assert {
+        "UA",
+        "RA",
+        "TA",
+        "MIA",
+        "avg_gap/retrain",
+        "KL_forget/retrain",
+        "mask_iou/retrain",
+        "speedup/retrain",
+    } <= set(values)
+    assert values["sparsity"] == pytest.approx(0.9, abs=0.02)
+    assert values.absent["ZRF"].startswith("the predictions of a network that learnt nothing are not known")

@@ -131,7 +131,7 @@ def test_without_weights_or_masks_the_reason_is_told():
     cell, oracle = (Cell.of(retain=p, forget=p, test=p) for p in [(np.eye(2), np.array([0, 1]))] * 2)
     found = evaluate(cell, {"o": oracle}, TOPOLOGY)
     assert not found
-    assert found.absent["parameter_distance/o"] == "'weights' is not known of these predictions"
+    assert found.absent["parameter_distance/o"] == "the weights are not known; lacuna.predict takes them from the model"
     assert found.absent["mask_iou/o"] == "the masks are not known"
     assert evaluate_layers(cell, {"o": oracle}, TOPOLOGY) == {}
 
