@@ -15,6 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lacuna.artifacts.journal import Run, journal_at, read_run
+
 from .project import EXPERIMENT, PATIENCE, Done, Project
 
 # A cell whose only job trains from scratch, long enough to be met in the middle.
@@ -34,6 +36,7 @@ class Story:
     runs: dict[str, Done] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
     files: dict[str, list[str]] = field(default_factory=dict)
+    journals: dict[str, Run | None] = field(default_factory=dict)
     survivors: list[str] = field(default_factory=list)
 
     def end(self, chapter: str, process: subprocess.Popen[str]) -> None:
@@ -43,6 +46,7 @@ class Story:
 
     def tell(self, chapter: str, done: Done) -> None:
         self.runs[chapter] = done
+        self.journals[chapter] = read_run(journal_at(self.project / "results", LONG["name"]))
         self.logs[chapter] = (self.project / LOG).read_text()
         self.files[chapter] = sorted(path.name for path in (self.project / CELL).glob("*"))
 
@@ -176,6 +180,17 @@ def test_kill_9_leaves_nothing_that_stops_the_same_command(stories: dict[str, Fu
     assert not story.survivors
     assert story.runs["end"].code == 0, story.runs["end"].output
     assert story.runs["end"].jobs == {"retrain_exact: class, dense, digits, seed 0"}
+
+
+def test_the_journal_says_how_each_run_ended(stories: dict[str, Future[Story]]) -> None:
+    """What `lacuna status` reads: a run that was told to stop, one that was killed, and one that finished."""
+    journals = stories["disturbed"].result().journals
+    for chapter, end in {"SIGTERM": "stopped", "SIGINT": "stopped", "SIGKILL": None, "end": "done"}.items():
+        run = journals[chapter]
+        assert run is not None and run.end == end and run.alive() is False, chapter
+        log = LOG.removeprefix("results/")
+        assert run.planned == (log,) and set(run.finished) == ({log} if end == "done" else set()), chapter
+    assert set(journals["SIGKILL"].started) == {LOG.removeprefix("results/")}
 
 
 def test_an_interrupted_model_has_the_same_bits(stories: dict[str, Future[Story]]) -> None:

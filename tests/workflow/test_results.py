@@ -13,10 +13,13 @@ import pandas as pd
 import pytest
 import torch
 
+from lacuna.__main__ import main
 from lacuna.artifacts.files import read_npz, read_tensors, stored_checksum, unpack_bits
+from lacuna.artifacts.journal import journal_at, read_run
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.evaluation import METRICS, default_metrics
 from lacuna.experiment.feasibility import Question, answer
+from lacuna.experiment.jobs import RULES
 from lacuna.experiment.limits import memory_mb, minutes
 from lacuna.models.files import load_state, new_model
 from lacuna.sparsity.files import load_mask
@@ -53,6 +56,32 @@ def expected_metrics(unlearner: str) -> set[str]:
     return {
         name for name in names - {"energy_j", "SA", "ASR"} if unlearner != "original" or not name.startswith("speedup")
     }
+
+
+def test_status_of_a_finished_run_is_done(
+    finished: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the journal that it left, by its files alone, and by its folder."""
+    journal = journal_at(finished / "results", "tiny")
+    run = read_run(journal)
+    assert run is not None and run.end == "done" and set(run.finished) == set(run.planned) and not run.failed
+    monkeypatch.chdir(finished.folder)
+    jobs = len(run.planned)
+    for where in ("experiment.yaml", "results"):
+        assert main(["status", where]) == 0
+        assert capsys.readouterr().out.startswith(f"tiny: 8 of 8 cells done; {jobs} of {jobs} jobs\n"), where
+
+
+def test_every_log_begins_with_its_job_and_ends_with_its_result(finished: Project) -> None:
+    logs = finished.made("logs/**/*.log")
+    assert logs
+    for name, path in logs.items():
+        lines = path.read_text().splitlines()
+        assert lines[0].partition(" ")[0].rstrip(",") in RULES, name
+        assert any(line.startswith("device: ") for line in lines), name
+        assert re.match(r"done in \d+\.\d s: .", lines[-1]), (name, lines[-1])
+    (original,) = (path for name, path in logs.items() if name.endswith("dense/original.log"))
+    assert re.search(r"no steps; UA [\d.]+, RA [\d.]+, TA [\d.]+$", original.read_text().rstrip())
 
 
 def test_cells_are_complete(finished: Project) -> None:

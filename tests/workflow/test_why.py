@@ -37,3 +37,5 @@ def test_jobs_are_those_of_a_plan(
     monkeypatch.chdir(project.folder)
     jobs = Reruns(["experiment.yaml"]).jobs
     assert dict(collections.Counter(job.rule for job in jobs)) == plan.counts
+    # each is known by its log
+    assert f"cells are finished; {len(jobs)} of {len(jobs)} jobs would run" in plan.output

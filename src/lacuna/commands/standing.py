@@ -64,7 +64,7 @@ def stage_of(rule: str) -> str:
 
 
 def name_of(job: Job) -> str:
-    """A job in words: "unlearn ga: class, omp-0.90, digits, resnet8, brief, seed 0"."""
+    """A job in words: "ga: class, omp-0.90, digits, resnet8, brief, seed 0", or "evaluate ga: ..."."""
     place = dict(job.wildcards)
     if "state" in place:
         place.pop("pruner", None), place.pop("sparsity", None)
@@ -75,7 +75,8 @@ def name_of(job: Job) -> str:
     first = place.pop("unlearner", "")
     order = ("figure", "target", "shadows", "folds", "scenario", "state", "dataset", "model", "recipe", "seed")
     rest = ", ".join(place[name] for name in (*order, *(k for k in place if k not in order)) if name in place)
-    return ": ".join(filter(None, (f"{job.rule} {first}".strip(), rest)))
+    made = stage_of(job.rule) in ("unlearn", "oracle")  # a cell, which the label names
+    return ": ".join(filter(None, (first if made else f"{job.rule} {first}".strip(), rest)))
 
 
 class Grid:

@@ -307,3 +307,6 @@ def test_job_is_named_by_its_place() -> None:
     job = Job("prune", tuple(place.items()))
     assert name_of(job) == "prune: omp-0.90, d, m, r, seed 0"
     assert name_of(Job("aggregate", ())) == "aggregate"
+    cell = tuple({"seed": "0", "scenario": "class", "state": "dense", "unlearner": "ft"}.items())
+    assert name_of(Job("unlearn", cell)) == "ft: class, dense, seed 0"
+    assert name_of(Job("evaluate", cell)) == "evaluate ft: class, dense, seed 0"

@@ -293,3 +293,17 @@ def test_every_rule_names_its_script_and_its_traces():
         # of a rule that takes over another's log, both lie in one place
         assert [patterns_of(name)[:2] for name in names] == [patterns_of(rule)[:2]] * len(names), rule
     assert {rule: runs.script for rule, runs in RULES.items()} == told
+
+
+def test_every_rule_makes_the_file_that_its_jobs_write_last():
+    """Next to the log's name, `RULES` says by which file a finished job is known."""
+    blocks: dict[str, str] = {}
+    for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
+        for block in re.split(r"\n(?=(?:use )?rule )", path.read_text(encoding="utf-8")):
+            if (found := re.match(r"(?:rule (\w+)|use rule (\w+) as (\w+) with):", block)) is not None:
+                own = block.partition("    output:\n")[2].partition("    log:\n")[0]
+                blocks[found[1] or found[3]] = own or blocks.get(found[2], "")
+    for rule, runs in RULES.items():
+        folder, made = runs.at.folder, runs.at.made
+        cell = f'cell_at("{made.removesuffix("/job.json")}")'
+        assert f'at("{folder}", "{made}")' in blocks[rule] or cell in blocks[rule], rule

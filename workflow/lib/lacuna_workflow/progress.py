@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable
@@ -35,6 +36,10 @@ _LONG = 20.0
 # an estimate takes no more than this share of the time
 _SHARE = 0.02
 _ERRORS = ("job_error", "group_error")
+# what Snakemake says of a failed job besides, and of a run with one
+_OF_ONE_JOB = re.compile(
+    r"Exiting because a job execution failed|Command '.*' returned non-zero exit status", re.DOTALL
+)
 
 
 def leaves(jobs: Iterable[Any]) -> list[Any]:
@@ -69,7 +74,7 @@ def speak_for_snakemake() -> None:
             return str(record.msg) == str(NOTHING_TO_BE_DONE_MSG)
         # a failed job is told in a line, and those that failed at the end
         event = str(getattr(record, "event", "") or "")
-        return event not in _ERRORS and not str(record.msg).startswith("Exiting because a job execution failed")
+        return event not in _ERRORS and not _OF_ONE_JOB.match(str(record.msg))
 
     for handler in logger.handlers:
         if handler.name == "DefaultStreamHandler":
