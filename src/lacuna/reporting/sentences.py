@@ -35,8 +35,15 @@ def question_of(judged: Judged) -> str:
 
 
 def _forgotten(judged: Judged, label: str) -> str:
-    """What a scenario forgets."""
-    entry = judged.grid.get("scenarios", {}).get(label, {})
+    """What a scenario forgets, by its entry or, where that does not tell, by its label."""
+    try:
+        return _samples(judged.grid["scenarios"][label])
+    except KeyError:
+        return f"the samples of '{label}'"
+
+
+def _samples(entry: Mapping[str, Any]) -> str:
+    """The forgotten samples of a scenario's entry. Raises KeyError where it has no words."""
     share = f"{100 * float(entry['fraction']):.4g} %" if "fraction" in entry else ""
     match entry.get("method"):
         case "class":
@@ -53,8 +60,8 @@ def _forgotten(judged: Judged, label: str) -> str:
             return f"the {share} of {entry['pick']} loss"
         case "backdoor":
             return "the poisoned samples"
-        case _:
-            return f"the samples of '{label}'"
+        case method:
+            raise KeyError(method)
 
 
 def sentences_of(judged: Judged) -> list[str]:
@@ -200,10 +207,11 @@ def _levels(judged: Judged, measured: list[str]) -> Iterator[str]:
         told: list[str] = []
         for verdict, n in counts.items():
             items = _gaps(judged, rows[rows["verdict"] == verdict], oracle) if n and verdict != NOT_SHOWN else ""
-            told.append(_counted(n, verdict, items, first=not told))
-        parts.append(f"with a second {oracle}, of {_count(len(rows), 'result')} {joined(told)}")
+            what = verdict if told else f"{verdict} from {oracle} than its second run"
+            told.append(_counted(n, what, items, first=not told))
+        parts.append(f"of {_count(len(rows), 'result')}, {joined(told)}")
     if parts:
-        yield f"Compared {'; '.join(parts)}."
+        yield f"{capital('; '.join(parts))}."
 
 
 def _gaps(judged: Judged, rows: pd.DataFrame, oracle: str) -> str:
