@@ -37,9 +37,9 @@ _LONG = 20.0
 _SHARE = 0.02
 _ERRORS = ("job_error", "group_error")
 # what Snakemake says of a failed job besides, and of a run with one
-_OF_ONE_JOB = re.compile(
-    r"Exiting because a job execution failed|Command '.*' returned non-zero exit status", re.DOTALL
-)
+_OF_ONE_JOB = re.compile(r"Exiting because a job execution failed|(RuleException:\s+)?CalledProcessError|Command '")
+# how much of a job's result its line shows
+_SHOWN = 160
 
 
 def leaves(jobs: Iterable[Any]) -> list[Any]:
@@ -144,11 +144,9 @@ class Progress(logging.Handler):
                 print(f"begins: {name}{about}", file=sys.stderr, flush=True)
             return
         said = last_line(log) or ""
-        told = (
-            f"failed: {name}: {reason_in(log)} (log: {log})"
-            if what == FAILED
-            else ": ".join(filter(None, (name, said)))
-        )
+        told = ": ".join(filter(None, (name, said if len(said) <= _SHOWN else f"{said[: _SHOWN - 3]}...")))
+        if what == FAILED:
+            told = f"failed: {name}: {reason_in(log)} (log: {log})"
         print(f"[{self.headline()}] {told}", file=sys.stderr, flush=True)
 
     def headline(self) -> str:
@@ -162,10 +160,14 @@ class Progress(logging.Handler):
             self._expected = {job: self.grid.costs.seconds(job) for job in jobs}
             self._looked = began
         now = time.time()
+        held = {job for job, log in jobs.items() if log in run.failed}
+        for job in self.grid.reads if held else ():  # a job stands behind those that it reads from
+            if not held.isdisjoint(self.grid.reads[job]):
+                held.add(job)
         rest = {
             job: now - run.started[log] if log in run.started else 0.0
             for job, log in jobs.items()
-            if log not in run.finished and log not in run.failed
+            if log not in run.finished and job not in held
         }
         left = self.grid.left(rest, self._expected, *at_once_in(run))
         self._took = max(time.monotonic() - began, self._took / 2)
