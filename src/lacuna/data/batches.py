@@ -135,7 +135,7 @@ class UnlearningData:
     augment: Augment = field(default_factory=Augment)
     shuffle: bool = True
     content: str = ""
-    _scales: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]] = field(
+    _scales: dict[tuple[torch.dtype, torch.device, int, int], tuple[Tensor, Tensor]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -257,7 +257,7 @@ class UnlearningData:
 
     def assembled(self, draw: Draw, dtype: torch.dtype, generator: torch.Generator) -> Batch:
         """The batch of a draw, augmented; generator: on the device of the images, at the start of the draw's stream."""
-        x = self._augmented(self.images[draw.rows], generator)
+        x = self._augmented(self._images(draw.rows), generator)
         return Batch(
             self.normalised(x, dtype), self.labels[draw.index], draw.index, draw.forgotten, self.classes, generator
         )
@@ -278,12 +278,16 @@ class UnlearningData:
         index = self.index(stream)
         sizes = self.sizes(stream, batch_size) if equal else batch_size
         for rows, chosen in zip(self._rows(index).split(sizes), index.split(sizes), strict=True):
-            yield self.normalised(self.images[rows], dtype), self.labels[chosen]
+            yield self.normalised(self._images(rows), dtype), self.labels[chosen]
 
     def example(self, dtype: torch.dtype) -> Tensor:
         """One image as a network is shown it: float [1, channels, height, width]."""
         index = next(index for index in self.parts.values() if len(index))[:1]
-        return self.normalised(self.images[self._rows(index)], dtype)
+        return self.normalised(self._images(self._rows(index)), dtype)
+
+    def _images(self, rows: Tensor) -> Tensor:
+        # whole images at a time, which brackets do not copy on a CPU
+        return self.images.index_select(0, rows) if isinstance(self.images, Tensor) else self.images[rows]
 
     def _rows(self, index: Tensor) -> Tensor:
         """An index where the images are, brought there once and not for each batch."""
@@ -293,16 +297,20 @@ class UnlearningData:
     def normalised(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """uint8 scaled to [0, 1] and standardised per channel; floats only cast."""
         if x.dtype == torch.uint8:
-            mean, std = self._scale(dtype, x.device)
-            x = (x.to(dtype) / 255 - mean) / std
+            n, channels, height, width = x.shape
+            mean, std = self._scale(dtype, x.device, channels, height * width)
+            # an image as one row, channels last: a statistic for each of its values needs no broadcasting over three
+            rows = x.permute(0, 2, 3, 1).reshape(n, -1)
+            x = rows.to(dtype).div_(255).sub_(mean).div_(std).reshape(n, height, width, channels).permute(0, 3, 1, 2)
         return x.to(dtype, memory_format=torch.channels_last)
 
-    def _scale(self, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Mean and std, [1, channels, 1, 1], brought to a device once: a copy for each batch would wait for it."""
-        key = (dtype, device)
+    def _scale(self, dtype: torch.dtype, device: torch.device, channels: int, pixels: int) -> tuple[Tensor, Tensor]:
+        """Mean and std of each value of an image, channels last, brought to a device once: a copy for each batch would
+        wait for it."""
+        key = (dtype, device, channels, pixels)
         if key not in self._scales:
             mean, std = (
-                torch.tensor(v, dtype=dtype, device=device).reshape(1, -1, 1, 1) for v in (self.mean, self.std)
+                torch.tensor(v, dtype=dtype).expand(channels).repeat(pixels).to(device) for v in (self.mean, self.std)
             )
             self._scales[key] = mean, std
         return self._scales[key]
@@ -315,13 +323,21 @@ class UnlearningData:
             offsets = torch.randint(2 * crop + 1, (2, n, 1), generator=generator, device=x.device)
             rows = offsets[0] + torch.arange(height, device=x.device)
             columns = offsets[1] + torch.arange(width, device=x.device)
-            sample = torch.arange(n, device=x.device)[:, None, None]
-            # indices around a slice put the channel last: [n, height, width, channels]
-            x = padded[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-        if self.augment.flip:
-            mirrored = torch.rand(n, 1, 1, 1, generator=generator, device=x.device) < 0.5
-            x = torch.where(mirrored, x.flip(3), x)
+            if self.augment.flip:
+                # mirrored on the way: no pass of its own
+                columns = torch.where(self._mirrored(n, generator, x.device), columns.flip(1), columns)
+            # pixels of the padded batch, one below the other, channels last
+            sample = torch.arange(n, device=x.device)[:, None]
+            tall, wide = height + 2 * crop, width + 2 * crop
+            pixels = ((sample * tall + rows)[:, :, None] * wide + columns[:, None, :]).reshape(-1)
+            padded = padded.permute(0, 2, 3, 1).reshape(n * tall * wide, -1)
+            x = padded.index_select(0, pixels).reshape(n, height, width, -1).permute(0, 3, 1, 2)
+        elif self.augment.flip:
+            x = torch.where(self._mirrored(n, generator, x.device)[:, :, None, None], x.flip(3), x)
         return x
+
+    def _mirrored(self, n: int, generator: torch.Generator, device: torch.device) -> Tensor:
+        return torch.rand(n, 1, generator=generator, device=device) < 0.5
 
     def fingerprint(self) -> str:
         """SHA-256 over images, labels, index sets and settings: all that batches are made of."""

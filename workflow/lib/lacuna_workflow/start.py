@@ -22,6 +22,7 @@ PATCHES = {
     "scheduler": ("scheduler", "SCHEDULER"),
     "records": ("memory", "MEMORY"),
     "python_path": ("quoting", "QUOTING"),
+    "warm_jobs": ("warm", "WARM"),
 }
 # a job's own process plans and begins nothing
 _OF_JOBS = ("python_path",)

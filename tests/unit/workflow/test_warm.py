@@ -1,0 +1,220 @@
+"""A job that is forked from a process which has imported torch is the job that Python would have started."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+from lacuna_workflow import warm, warm_parent
+from lacuna_workflow.warm import WarmJobs, environment_of, is_plain
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux has what is used")
+
+
+@pytest.fixture(scope="module")
+def jobs():
+    made = WarmJobs()
+    yield made
+    made.end()
+
+
+def script(folder: Path, text: str) -> str:
+    path = folder / "script.py"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def cold(path: str) -> int:
+    """Its exit status from Python itself, as a shell has it."""
+    status = subprocess.run(
+        [sys.executable, path], capture_output=True, check=False, env=environment_of(1, None)
+    ).returncode
+    return status if status >= 0 else 128 - status
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pass",
+        "import sys; sys.exit(3)",
+        "import sys; sys.exit(None)",
+        "import sys; sys.exit('a sentence')",
+        "import sys; sys.exit(-1)",
+        "raise ValueError('no')",
+        "raise KeyboardInterrupt",
+        "not python",
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
+        "import os; os._exit(7)",
+        "import sys; sys.stdout.close()",
+    ],
+)
+def test_its_exit_status_is_that_of_python(jobs, tmp_path, text):
+    path = script(tmp_path, text)
+    assert jobs.run(path, 1, None, None) == cold(path)
+
+
+SEEN = """
+import atexit, json, os, signal, sys, threading
+held = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if int(fd) > 2]
+state = {
+    "told": [__name__, __file__, sys.argv, sys.path[0], os.getcwd(), dict(os.environ), sys.modules["__main__"].__file__,
+        str(signal.getsignal(signal.SIGINT)), threading.current_thread() is threading.main_thread()],
+    "held": [path for path in held if "socket" in path or "pidfd" in path],
+    "modules": sorted(sys.modules),
+}
+atexit.register(lambda: open(sys.argv[0] + ".json", "w").write(json.dumps(state)))
+threading.Thread(target=lambda: state.update(thread="waited for")).start()
+"""
+
+
+def test_a_script_sees_what_python_would_show_it_and_no_lacuna(jobs, tmp_path, monkeypatch):
+    """Its name, file, arguments, path, folder, environment, signals; threads and exit handlers end as ever. What is
+    imported already is of other packages: the code of lacuna may have changed."""
+    monkeypatch.setenv("ONLY_HERE", "yes")
+    monkeypatch.chdir(tmp_path)
+    path = script(tmp_path, SEEN)
+    seen = []
+    for run in (lambda: jobs.run(path, 1, str(tmp_path), None), lambda: _cold_with(path, tmp_path)):
+        assert run() == 0
+        seen.append(json.loads(Path(path + ".json").read_text()))
+    warm_one, cold_one = seen
+    assert warm_one["told"] == cold_one["told"]
+    assert warm_one["thread"] == cold_one["thread"] == "waited for"
+    assert warm_one["held"] == [], "no socket of the run, no process of another job"
+    assert "torch" in warm_one["modules"]
+    assert not [name for name in warm_one["modules"] if name.partition(".")[0] in ("lacuna", "lacuna_workflow")]
+
+
+def _cold_with(path: str, folder: Path) -> int:
+    return subprocess.run([sys.executable, path], check=False, env=environment_of(1, str(folder))).returncode
+
+
+def test_jobs_at_once_share_a_process_and_end_apart(jobs, tmp_path):
+    """Each waits for the other, so neither ran after the other; the one that fails does not take the other along."""
+    text = "import os, sys, time\nfrom pathlib import Path\nmine, other, code = {}, {}, {}\nPath(mine).touch()\n"
+    text += "while not Path(other).exists(): time.sleep(0.01)\nPath(mine + '.pid').write_text(str(os.getppid()))\n"
+    text += "sys.exit(code)\n"
+    paths = []
+    for name, other, code in (("a", "b", 0), ("b", "a", 5)):
+        path = tmp_path / f"{name}.py"
+        path.write_text(text.format(repr(str(tmp_path / name)), repr(str(tmp_path / other)), code))
+        paths.append(str(path))
+    found = {}
+    threads = [threading.Thread(target=lambda p=p: found.update({p: jobs.run(p, 1, None, None)})) for p in paths]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {paths[0]: 0, paths[1]: 5}
+    assert (tmp_path / "a.pid").read_text() == (tmp_path / "b.pid").read_text() == str(jobs.parents["1"].process.pid)
+
+
+def test_jobs_draw_apart(jobs, tmp_path):
+    """A user's network may draw from NumPy's own stream, which is seeded when NumPy is imported."""
+    text = "import numpy, random, sys\nopen({}, 'a').write(f'{{numpy.random.rand()}} {{random.random()}}\\n')"
+    path = script(tmp_path, text.format(repr(str(tmp_path / "drawn"))))
+    assert [jobs.run(path, 1, None, None) for _ in range(2)] == [0, 0]
+    first, second = (line.split() for line in (tmp_path / "drawn").read_text().splitlines())
+    assert first[0] != second[0] and first[1] != second[1]
+
+
+def test_the_benchmark_is_of_the_job(jobs, tmp_path, monkeypatch):
+    measured = []
+    real = warm.benchmarked
+
+    def benchmarked(pid, record):
+        measured.append((pid, record))
+        return real(pid, record)
+
+    monkeypatch.setattr(warm, "benchmarked", benchmarked)
+    path = script(
+        tmp_path, f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(0.2)"
+    )
+    record = warm.snakemake.benchmark.BenchmarkRecord()
+    assert jobs.run(path, 1, None, record) == 0
+    assert measured == [(int((tmp_path / "pid").read_text()), record)]
+    assert record.running_time > 0.1
+
+
+WAITS = "import os, time\nopen({}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
+
+
+def pid_in(path: Path) -> int:
+    while not path.exists() or not path.read_text():
+        time.sleep(0.02)
+    return int(path.read_text())
+
+
+def test_a_job_does_not_outlive_a_killed_parent_and_the_next_one_runs(tmp_path):
+    jobs, found = WarmJobs(), []
+    path = script(tmp_path, WAITS.format(repr(str(tmp_path / "pid"))))
+    thread = threading.Thread(target=lambda: found.append(jobs.run(path, 1, None, None)))
+    thread.start()
+    job = pid_in(tmp_path / "pid")
+    os.kill(jobs.parents["1"].process.pid, signal.SIGKILL)
+    thread.join()
+    assert found == [137]
+    assert not Path(f"/proc/{job}").exists() or "Z" in Path(f"/proc/{job}/stat").read_text().rpartition(")")[2]
+    assert jobs.run(script(tmp_path, "raise SystemExit(4)"), 1, None, None) == 4
+    jobs.end()
+
+
+def test_the_parent_ends_with_a_killed_run(tmp_path):
+    """Its socket closes with the run, however that died."""
+    text = f"""
+import sys; sys.path[:0] = {[str(Path(warm.__file__).parents[1])]!r}
+from lacuna_workflow.warm import WarmJobs
+jobs = WarmJobs()
+jobs.run({script(tmp_path, "pass")!r}, 1, None, None)
+print(jobs.parents["1"].process.pid, flush=True)
+import time; time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True) as run:
+        parent = os.pidfd_open(int(run.stdout.readline()))
+        run.kill()
+    try:
+        assert warm.select.select([parent], [], [], 60)[0], "it is still there"
+    finally:
+        os.close(parent)
+
+
+def test_each_number_of_threads_has_a_process_that_loaded_libraries_with_it(jobs, tmp_path):
+    path = script(tmp_path, f"import torch; open({str(tmp_path / 'n')!r}, 'w').write(str(torch.get_num_threads()))")
+    counts = []
+    for threads in (1, 2):
+        assert jobs.run(path, threads, None, None) == 0
+        counts.append((tmp_path / "n").read_text())
+    assert counts == ["1", "2"]
+    assert jobs.parents["1"] is not jobs.parents["2"]
+
+
+@pytest.mark.parametrize("other", ["conda_env", "container_img", "env_modules", "shadow_dir", "shell_exec"])
+def test_what_has_an_environment_of_its_own_is_left_to_snakemake(other):
+    plain = SimpleNamespace(conda_env=None, container_img=None, env_modules=None, shadow_dir=None, resources={})
+    assert is_plain(plain)
+    if other == "shell_exec":
+        plain.resources = {other: "zsh"}
+    else:
+        setattr(plain, other, "mine")
+    assert not is_plain(plain)
+
+
+def test_its_environment_is_that_of_snakemakes_shell(tmp_path, monkeypatch):
+    """All of it, with threads and the folder for temporary files."""
+    seen = []
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **options: seen.append(options["env"]) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        warm.snakemake.script.shell("true", threads=3, resources={"tmpdir": str(tmp_path)})
+    assert environment_of(3, str(tmp_path)) == seen[0]
+
+
+def test_only_packages_of_others_are_imported_before():
+    assert not [name for name in warm_parent.PACKAGES if name.startswith("lacuna")]

@@ -1,0 +1,157 @@
+"""The process that warm jobs are forked from: it has imported what they need of other packages, and nothing of lacuna.
+
+Started by `warm`, which alone holds the other end of its socket; when that closes, it ends. A request is JSON, with the
+socket of its job: it is told the job's process, and its exit status when it ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import threading
+import traceback
+import types
+from typing import Any
+
+# what jobs import of other packages, the dearest first; lacuna itself is read anew by each job, for it may change
+PACKAGES = (
+    "torch",
+    "numpy",
+    "pandas",
+    "matplotlib.figure",
+    "scipy.linalg",
+    "scipy.special",
+    "jsonschema",
+    "safetensors",
+    "yaml",
+    "tqdm",
+    "snakemake.iocontainers",
+    "snakemake.logging",
+)
+# a request with all of its environment
+LARGEST = 1 << 20
+
+
+def import_packages() -> None:
+    """Import them; a job that needs one which cannot be says so itself."""
+    for package in PACKAGES:
+        with contextlib.suppress(Exception):
+            importlib.import_module(package)
+    # what was imported is not looked through again, nor copied by that into every job
+    gc.collect()
+    gc.freeze()
+
+
+def status_of(script: str) -> int:
+    """Run a script as `python script` does; its exit status."""
+    main = types.ModuleType("__main__")
+    main.__dict__.update(__file__=script, __builtins__=__builtins__)
+    sys.modules["__main__"], sys.argv = main, [script]
+    sys.path.insert(0, os.path.dirname(script))
+    try:
+        with open(script, "rb") as file:
+            exec(compile(file.read(), script, "exec"), main.__dict__)
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return (end.code or 0) & 0xFF
+        print(end.code, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        return 128 + signal.SIGINT
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def become(request: dict[str, Any], interrupts: Any) -> None:
+    """Be the job of a request, in a process of its own, to its end."""
+    signal.signal(signal.SIGINT, interrupts)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["folder"])
+    if numpy := sys.modules.get("numpy"):
+        # a job of its own would not draw as the one before did
+        numpy.random.seed()
+    status = status_of(request["script"])
+    # as at the end of an interpreter
+    with contextlib.suppress(BaseException):
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if not stream.closed:
+                stream.flush()
+        except OSError:
+            status = status or 120
+    os._exit(status)
+
+
+class Parent:
+    """Takes requests and reports the ends of jobs; control: the socket of the run."""
+
+    def __init__(self, control: socket.socket):
+        self.control, self.selector = control, selectors.DefaultSelector()
+        self.selector.register(control, selectors.EVENT_READ)
+        self.jobs: dict[int, tuple[int, socket.socket]] = {}
+        # as a shell in the background has it, jobs that ignore Ctrl-C stay so; this process always does
+        self.interrupts = signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def serve(self) -> None:
+        """Until the run closes its end."""
+        while True:
+            for key, _ in self.selector.select():
+                if key.fd != self.control.fileno():
+                    self.report(key.fd)
+                elif not self.take():
+                    return
+
+    def take(self) -> bool:
+        """Fork the job of the next request; whether there was one."""
+        text, sockets, _, _ = socket.recv_fds(self.control, LARGEST, 1)
+        if not text:
+            return False
+        job = socket.socket(fileno=sockets[0])
+        pid = os.fork()
+        if pid == 0:
+            # what the job holds open would hide the end of this process, and of the run
+            for other in (self.control, job, *(held for _, held in self.jobs.values())):
+                other.close()
+            for descriptor in self.jobs:
+                os.close(descriptor)
+            self.selector.close()
+            become(json.loads(text), self.interrupts)
+        descriptor = os.pidfd_open(pid)
+        self.jobs[descriptor] = pid, job
+        self.selector.register(descriptor, selectors.EVENT_READ)
+        self.tell(job, pid)
+        return True
+
+    def report(self, descriptor: int) -> None:
+        """The exit status of a job that has ended, as a shell has it."""
+        pid, job = self.jobs.pop(descriptor)
+        self.selector.unregister(descriptor)
+        os.close(descriptor)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        self.tell(job, status if status >= 0 else 128 - status)
+        job.close()
+
+    def tell(self, job: socket.socket, number: int) -> None:
+        with contextlib.suppress(OSError):  # the run no longer listens
+            job.sendall(f"{number}\n".encode())
+
+
+if __name__ == "__main__":
+    import_packages()
+    Parent(socket.socket(fileno=int(sys.argv[1]))).serve()
+    # nothing is left to do, and taking down what was imported takes time
+    os._exit(0)
