@@ -30,6 +30,35 @@ def known() -> dict[str, Any]:
     return json.loads(json.dumps(catalogue.describe()))
 
 
+# networks that unlearning begins with, each trained once: copied and never changed
+
+
+@pytest.fixture(scope="session")
+def original():
+    """For the methods that fine-tune."""
+    from unit.unlearning.methods.classic import trained
+
+    return trained()
+
+
+@pytest.fixture(scope="session")
+def trained():
+    """For the methods that edit before they train."""
+    from tiny import trained_on
+    from unit.unlearning.methods.edits import SOURCE
+
+    return trained_on(SOURCE)
+
+
+@pytest.fixture(scope="session")
+def trained_model():
+    """For the methods that edit once."""
+    from tiny import trained_on
+    from unit.gradients.networks import SOURCE
+
+    return trained_on(SOURCE)
+
+
 # first: xdist reads the groups in the same hook
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
