@@ -1,0 +1,137 @@
+"""The tables of docs/results are those of the CSV files next to them, and no sentence of a study has lost its page."""
+
+import math
+import re
+
+import pandas as pd
+import pytest
+from places import ROOT
+
+from lacuna.commands.findings import read_findings
+from lacuna.reporting.tables.files import read_table
+
+RESULTS = ROOT / "docs/results"
+STATES = {"dense": "0.00", "0.90": "0.90", "0.95": "0.95"}
+
+
+def tables_of(page):
+    """Every Markdown table: the heading or paragraph before it, its header, and its rows of cells."""
+    text = (RESULTS / page).read_text(encoding="utf-8")
+    found = []
+    for block in re.finditer(r"(?:^\|.*\|\n)+", text, flags=re.MULTILINE):
+        before = text[: block.start()].strip().rpartition("\n\n")[2]
+        rows = [[c.strip() for c in line.strip("|").split("|")] for line in block[0].strip().splitlines()]
+        found.append((before, rows[0], rows[2:]))
+    return found
+
+
+def numbers(text):
+    return [float(n) for n in re.findall(r"[+-]?\d+(?:\.\d+)?", text.replace("−", "-").replace("`", ""))]
+
+
+def one(table, **where):
+    """The row with these values."""
+    for column, value in where.items():
+        table = table[table[column] == value]
+    assert len(table) == 1, where
+    return table.iloc[0]
+
+
+def same(shown, value, decimals=1):
+    assert abs(shown - value) <= 0.5 * 10**-decimals + 1e-9, (shown, value)
+    return 1
+
+
+def test_three_seeds():
+    """Mean gaps to both oracles, the arrows of their verdicts, and the twins' row."""
+    summary = read_table(RESULTS / "three_seeds/summary.csv")
+    before, header, rows = tables_of("default.md")[1]
+    assert "second run" in before
+    states = ["dense", "0.90", "0.95"] * 2
+    read = 0
+    for label, *cells in rows[:-1]:  # the last row, Kendall's W, is of ranks.csv
+        for position, (state, cell) in enumerate(zip(states, cells, strict=True)):
+            place = {"scenario": "class" if position < 3 else "random", "sparsity": STATES[state]}
+            for oracle, shown in zip(("retrain", "retrain_exact"), cell.split("/"), strict=True):
+                who = f"{oracle}_b" if label.startswith("second") else label
+                row = one(summary, unlearner=who, metric=f"avg_gap/{oracle}", **place)
+                read += same(*numbers(shown), row["mean"], decimals=2)
+                assert ("↑" in shown) == (row[f"gap_{oracle}_verdict"] == "farther"), (label, position)
+    assert read == 72 and header[1] == "class: dense"
+
+
+def test_mia_sensitivity():
+    """Both kinds of table, dense and 0.95."""
+    summary = read_table(RESULTS / "mia_sensitivity/summary.csv")
+    read = 0
+    for before, header, rows in tables_of("mia_sensitivity.md"):
+        sparsity = "0.95" if "0.95 sparse" in before else "0.00"
+        for label, *cells in rows:
+            for column, cell in zip(header[1:], cells, strict=True):
+                where = {"unlearner": label.strip("`"), "sparsity": sparsity}
+                if "%" in column:
+                    share = f"random_{numbers(column)[0] / 100:.3f}"
+                    row = one(summary, metric="MIA", scenario=share, **where)
+                    mean, half = numbers(cell)
+                    read += same(mean, row["mean"]) + same(half, row["ci_high"] - row["mean"])
+                else:
+                    row = one(summary, metric=f"MIA_ratio_{column}", scenario="random_0.100", **where)
+                    read += same(*numbers(cell), row["mean"], decimals=0)
+    assert read == 2 * 25 + 4 * 25
+
+
+def test_cifar10_small():
+    """The changes from dense to sparse against exact retraining, and what stands behind the gaps."""
+    changes = read_table(RESULTS / "cifar10_small/sparsity.csv")
+    summary = read_table(RESULTS / "cifar10_small/summary.csv")
+    read = 0
+    for before, header, rows in tables_of("cifar10_small.md"):
+        named = re.findall("class|random", header[0]) or re.findall(r"MIA, (class|random)", before)
+        scenario = named[0] if named else ""
+        for label, *cells in rows:
+            who = {"unlearner": label.strip("`"), "scenario": scenario}
+            if header[-1] == "0.95 − dense":
+                for state, cell in zip(("0.90", "0.95"), cells[3:], strict=True):
+                    row = one(changes, sparsity=state, metric="avg_gap/retrain_exact", **who)
+                    found = numbers(cell.partition(" (")[0])
+                    expected = [row["change"], row["change_low"], row["change_high"]][: len(found)]
+                    read += sum(same(*pair) for pair in zip(found, expected, strict=True))
+            elif scenario and header[1:] == ["dense", "0.90", "0.95"]:
+                for state, cell in zip(header[1:], cells, strict=True):
+                    for metric, shown in zip(("UA", "RA", "TA", "MIA"), numbers(cell), strict=True):
+                        read += same(shown, one(summary, sparsity=STATES[state], metric=metric, **who)["mean"], 0)
+    assert read > 2 * (7 * 2 * 3 - 2) + 9 * 3 * 4
+
+
+@pytest.mark.parametrize("row", read_findings(RESULTS / "findings.csv"), ids=lambda row: row["question"][:60])
+def test_a_finding_has_its_page_and_its_experiment(row):
+    page = RESULTS / f"{row['study']}.md"
+    assert page.exists()
+    for name in re.findall(r"config/experiments/\w+\.yaml", row["command"]):
+        assert (ROOT / name).exists()
+    assert row["setting"] and row["command"], "how was it made?"
+    if row["kind"] == "reported" and row["effect"]:
+        # the page that reports it has the number
+        text = page.read_text(encoding="utf-8").replace("−", "-").replace(",", "")
+        shown = [row["effect"], *filter(None, (row["low"], row["high"]))]
+        assert all(number in text for number in shown), shown
+
+
+def test_a_study_of_the_first_version_says_so():
+    """Its page begins with it, or the table does."""
+    for row in read_findings(RESULTS / "findings.csv"):
+        if row["state"] == "withdrawn":
+            text = (RESULTS / f"{row['study']}.md").read_text(encoding="utf-8")
+            assert "0.1" in text.split("\n\n")[1], row["study"]
+
+
+def test_means_lie_in_their_intervals():
+    """What every committed table owes its readers."""
+    for path in sorted(RESULTS.rglob("summary.csv")):
+        table = pd.read_csv(path)
+        known = table.dropna(subset=["mean", "ci_low", "ci_high"])
+        assert (
+            len(known)
+            and ((known["ci_low"] <= known["mean"] + 1e-9) & (known["mean"] <= known["ci_high"] + 1e-9)).all()
+        )
+        assert not known["mean"].map(math.isinf).any()
