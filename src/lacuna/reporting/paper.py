@@ -118,7 +118,7 @@ def paper_tables(
     """
     judged = Judged.read(folder, only or {})
     columns = _columns(judged, metrics)
-    best = _best(Path(folder), judged)
+    best = _best(Path(folder), judged, columns)
     theirs = compare(folder, published) if published else None
     tables = []
     for key, rows in judged.summary.groupby(list(SETTING), sort=False):
@@ -140,13 +140,15 @@ def _columns(judged: Judged, metrics: Sequence[str]) -> list[str]:
     return [*dict.fromkeys(found)]
 
 
-def _best(folder: Path, judged: Judged) -> dict[tuple[str, ...], frozenset[str]] | None:
-    """`best_methods`; None where the folder has not what it takes, or no metric has enough seeds."""
+def _best(folder: Path, judged: Judged, columns: list[str]) -> dict[tuple[str, ...], frozenset[str]] | None:
+    """`best_methods` by these metrics; None where the folder has not what it takes, or no metric has enough seeds."""
     files = [folder / name for name in ("cells.csv", "experiment.json")]
     if not all(file.is_file() for file in files) or judged.seeds < MIN_SEEDS:
         return None
     experiment = read_json(files[1])
-    return best_methods(contest_of(read_table(files[0]), experiment), experiment["judging"]["better"])
+    cells = read_table(files[0])
+    cells = cells[cells["metric"].isin(columns)].reset_index(drop=True)
+    return best_methods(contest_of(cells, experiment), experiment["judging"]["better"])
 
 
 @dataclass(frozen=True)

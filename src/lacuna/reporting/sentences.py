@@ -17,6 +17,8 @@ from lacuna.reporting.words import LISTED, between, capital, joined, number, rec
 
 # notes of cells that, of the untouched model, are about the experiment
 _OF_EXPERIMENT = ("no better than always naming one class", "D_f has ")
+# how many places are listed with their doubts
+_DOUBTS = 12
 Row = Mapping[str, Any]
 
 
@@ -44,24 +46,27 @@ def _forgotten(judged: Judged, label: str) -> str:
 
 def _samples(entry: Mapping[str, Any]) -> str:
     """The forgotten samples of a scenario's entry. Raises KeyError where it has no words."""
-    share = f"{100 * float(entry['fraction']):.4g} %" if "fraction" in entry else ""
     match entry.get("method"):
         case "class":
             classes = entry["forget_class"]
             one = not isinstance(classes, list | tuple)
             return f"class {classes}" if one else f"class{'es' if len(classes) > 1 else ''} {joined(classes)}"
         case "random":
-            return f"a random {share}"
+            return f"a random {_share(entry)}"
         case "subclass":
             return f"fine class {entry['fine_class']} of class {entry['super_class']}"
         case "memorised":
-            return f"the most memorised {share}"
+            return f"the most memorised {_share(entry)}"
         case "hardest":
-            return f"the {share} of {entry['pick']} loss"
+            return f"the {_share(entry)} of {entry['pick']} loss"
         case "backdoor":
             return "the poisoned samples"
         case method:
             raise KeyError(method)
+
+
+def _share(entry: Mapping[str, Any]) -> str:
+    return f"{100 * float(entry['fraction']):.4g} %"
 
 
 def sentences_of(judged: Judged) -> list[str]:
@@ -329,7 +334,9 @@ def notes_of(judged: Judged) -> list[str]:
         notes.append("not shown is no evidence of equality")
     if any(judged.measure(o) and judged.levels(o)["floor"].notna().any() for o in judged.oracles):
         notes.append("floor: the same distance of the oracle's second run")
-    return notes + [f"{place}: {'; '.join(said)}" for place, said in doubts_by_place(judged).items()]
+    doubts = [f"{place}: {'; '.join(said)}" for place, said in doubts_by_place(judged).items()]
+    more = [f"{len(doubts) - _DOUBTS} more places have such a note in summary.csv"] if len(doubts) > _DOUBTS else []
+    return [*notes, *doubts[:_DOUBTS], *more]
 
 
 # ---- words ----------------------------------------------------------------------------------------------------------
