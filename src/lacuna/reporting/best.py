@@ -27,14 +27,14 @@ def best_methods(contest: Contest, better: Mapping[str, str | float]) -> dict[Wh
     found = {}
     for key, rows in scores.groupby([*PLACE, "metric", "oracle"], sort=False):
         by_seed = rows.pivot(index="seed", columns="unlearner", values="score").dropna(axis="columns")
-        best = _best(by_seed) if len(by_seed) >= MIN_SEEDS else frozenset()
+        best = best_of(by_seed) if len(by_seed) >= MIN_SEEDS else frozenset()
         if best:
             found[tuple(map(str, key))] = best
     return found
 
 
-def _best(scores: pd.DataFrame) -> frozenset[str]:
-    """scores: seeds × methods, the smaller, the better."""
+def best_of(scores: pd.DataFrame) -> frozenset[str]:
+    """The best of methods and those that are not told from it. scores: seeds × methods, the smaller, the better."""
     pairs = [*itertools.combinations(scores, 2)]
     if not pairs:
         return frozenset()

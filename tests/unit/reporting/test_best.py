@@ -1,0 +1,44 @@
+"""Which methods are the best: seldom any by chance alone, and every one that the seeds cannot tell from the best."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lacuna.reporting.best import best_of
+
+METHODS = ["a", "b", "c", "d", "e"]
+
+
+def scores(rng, seeds, shifts):
+    """Scores of methods that share what a seed does to all of them."""
+    shared = rng.normal(0, 3, (seeds, 1))
+    return pd.DataFrame(shared + rng.normal(0, 1, (seeds, len(METHODS))) + np.array(shifts), columns=METHODS)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_of_equal_methods_any_is_called_best_in_at_most_one_experiment_of_twenty(seeds):
+    rng = np.random.default_rng(seeds)
+    found = sum(bool(best_of(scores(rng, seeds, [0] * 5))) for _ in range(300))
+    # three standard deviations above 5 % of 300
+    assert found <= 15 + 3 * (300 * 0.05 * 0.95) ** 0.5
+
+
+def test_methods_that_are_as_good_stay_and_the_others_go():
+    rng, alone = np.random.default_rng(1), 0
+    for _ in range(30):
+        best = best_of(scores(rng, 10, [0, 0, 20, 20, 20]))
+        assert best <= {"a", "b"} and best
+        alone += len(best) == 1
+    assert alone <= 6, "by chance alone one of two equal ones goes"
+
+
+def test_the_order_of_methods_and_seeds_is_of_no_account():
+    given = scores(np.random.default_rng(2), 6, [0, 1, 9, 9, 9])
+    assert best_of(given) == best_of(given[METHODS[::-1]].iloc[::-1])
+
+
+def test_one_method_and_equal_scores_have_no_best():
+    assert best_of(pd.DataFrame({"a": [1.0, 2.0, 3.0]})) == frozenset()
+    assert best_of(pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [1.0, 2.0, 3.0]})) == frozenset()
+    # a difference without spread has no test
+    assert best_of(pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [2.0, 3.0, 4.0]})) == frozenset()
