@@ -354,7 +354,7 @@ def test_report_holds_tables_and_captioned_figures(finished: Project, tmp_path: 
 def test_no_debris_and_nothing_pickled(finished: Project) -> None:
     """Results are of known kinds, none of them pickled, and no temporary file is left."""
     made = finished.made("**/*")
-    kinds = {".safetensors", ".npz", ".json", ".csv", ".svg", ".png", ".log", ".tsv"}
+    kinds = {".safetensors", ".npz", ".json", ".csv", ".svg", ".png", ".log", ".tsv", ".jsonl"}
     assert {Path(name).suffix for name in made} == kinds
     assert not [name for name in made if Path(name).name.startswith(".")]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ class Grid:
         return frozenset(wanted)
 
     def learn(self, run: Run | None = None) -> None:
-        """Learn how long jobs take: of some finished ones of each kind, by their benchmarks, or else by journals.
+        """Learn how long jobs take: of some finished ones of each kind, by benchmarks, or else by journals and logs.
 
         run: the latest of this experiment; those of others in the same results tell of jobs without a benchmark too.
         """
@@ -121,6 +122,8 @@ class Grid:
             seconds = seconds_in(self.results / traces.benchmark)
             if seconds is None:
                 seconds = next((its[log] for its, log in self._told_of(job, traces.log, runs) if log in its), None)
+            if seconds is None:
+                seconds = seconds_said(self.results / traces.log)
             if seconds is not None:
                 asked[kind] += 1
                 self.costs.learn(job, seconds)
@@ -311,6 +314,12 @@ def _ended(log: Path, there: bool) -> str:
     last = last_line(log)
     # one that was killed, or told to stop, goes on with the next run
     return FAILED if last is not None and last.startswith("lacuna: ") and not told_to_stop(log) else WAITING
+
+
+def seconds_said(log: Path) -> float | None:
+    """The seconds that a finished job's log ends with, without those that Python took to start; None without them."""
+    found = re.match(r"done in (\d+\.\d) s\b", last_line(log) or "")
+    return float(found[1]) if found else None
 
 
 def seconds_in(benchmark: Path) -> float | None:

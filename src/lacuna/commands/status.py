@@ -48,7 +48,7 @@ class Status(Command):
             nargs="?",
             type=Path,
             metavar="RESULTS|FILE",
-            help="a folder of results, or an experiment's file; by default config/config.yaml and the results it names",
+            help="a folder of results, or an experiment's file; by default the results that config/config.yaml names",
         )
         parser.add_argument("--json", action="store_true", help="print everything as JSON")
         parser.add_argument(
@@ -110,7 +110,10 @@ def grids_of(where: Path | None) -> tuple[list[Grid], list[str]]:
         return _of_folder(where)
     if where is not None and not where.exists():
         raise LacunaError(f"{where}: no such file or folder; allowed: a folder of results, or an experiment's file")
-    return [Grid(*experiment_of([] if where is None else [where], write=False))], []
+    grid = Grid(*experiment_of([] if where is None else [where], write=False))
+    if where is None and journals_in(grid.results):
+        return _of_folder(grid.results)
+    return [grid], []
 
 
 def _of_folder(results: Path) -> tuple[list[Grid], list[str]]:

@@ -20,7 +20,7 @@ from lacuna.commands.status import bar, headline, lines_of
 from lacuna.experiment import catalogue
 from lacuna.experiment.catalogue import Catalogue
 from lacuna.experiment.config import load
-from lacuna.experiment.jobs import RULES, Job
+from lacuna.experiment.jobs import RULES, Job, traces_of
 
 GIVEN = {
     "name": "small",
@@ -169,6 +169,22 @@ def test_estimate_is_work_shared_out_among_the_jobs_at_once(grid: Grid) -> None:
     assert sum(left.unknown.values()) > 0 and "not counting jobs of which none has finished yet" in left.words()
     shared = standing_of(grid, journal(grid).run).left
     assert shared is not None and shared.at_once == 2
+
+
+def test_job_without_benchmark_is_estimated_by_log_or_journal(grid: Grid, known: Catalogue) -> None:
+    """Evaluations leave no benchmark: by the log of an earlier run, and by the run of another experiment."""
+    done = only(grid, "evaluate", seed="0", state="dense", unlearner="ga")
+    left = only(grid, "evaluate", seed="1", state="dense", unlearner="ga")
+    make(grid, done, "done in 7.0 s: UA 3", seconds=None)
+    grid.learn()
+    assert grid.costs.seconds(left) == 7.0
+    path, log = journal_at(grid.results, "other"), traces_of(done, "other").log
+    Journal(path, [log], GIVEN)
+    with path.open("a") as file:
+        file.write('{"at": 10.0, "job": 0, "is": "started"}\n{"at": 14.0, "job": 0, "is": "done"}\n')
+    again = Grid(grid.experiment, known, grid.results)
+    again.learn()
+    assert again.costs.seconds(left) == 4.0
 
 
 def test_share_is_of_cost_and_not_of_jobs(grid: Grid) -> None:
