@@ -1,7 +1,7 @@
 """Inject faults into real runs of a tiny experiment, and see whether the same command finishes as if nothing had been.
 
-Each fault meets its own copy of a finished tree from which a part was deleted. Then the same command runs until it
-succeeds, three times at most. A fault is lost unless every run ends within its bound, the last one succeeds, models
+Each fault meets its own copy of a finished tree from which a part was deleted. `lacuna status` has to tell of the harmed
+tree in sentences. Then the same command runs until it succeeds, three times at most. A fault is lost unless every run ends within its bound, the last one succeeds, models
 have the bytes and tables the numbers (times apart) of a clean run, no temporary file, checkpoint or lock of
 Snakemake's is left, and no process or cluster job of that tree. Prints a row per fault, a table of
 kinds, and as JSON what was lost. The bound is a multiple of what the clean run took, so that a loaded machine is given
@@ -614,6 +614,15 @@ def controller(trial: Trial) -> None:
 # ---- the campaign ---------------------------------------------------------------------------------------------------
 
 
+def ask(trial: Trial) -> None:
+    """`lacuna status` says in sentences how far the harmed tree is, and changes nothing of it. Raises Lost."""
+    command = [sys.executable, "-m", "lacuna", "status", "results"]
+    told = subprocess.run(command, cwd=trial.project.folder, capture_output=True, text=True, check=False, timeout=BOUND)
+    trial.output.append(told.stdout + told.stderr)
+    if told.returncode not in (0, 2) or "Traceback" in told.stderr or not (told.stdout or told.stderr).strip():
+        raise Lost(f"lacuna status ends with {told.returncode}: {told.stderr[-600:]}")
+
+
 def judge(trial: Trial, clean: Project, slurm: bool) -> None:
     """The same command finishes, and nothing tells that there was a fault. Raises Lost."""
     for _ in range(3):
@@ -649,6 +658,7 @@ def one_trial(name: str, trial: Trial, inject: Fault, clean: Project) -> str:
     lost = ""
     try:
         inject(trial)
+        ask(trial)
         judge(trial, clean, slurm)
     except Lost as reason:
         lost = str(reason)
