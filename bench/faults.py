@@ -1,11 +1,11 @@
 """Inject faults into real runs of a tiny experiment, and see whether the same command finishes as if nothing had been.
 
-Each fault meets its own copy of a finished tree from which a part was deleted. `lacuna status` has to tell of the harmed
-tree in sentences. Then the same command runs until it succeeds, three times at most. A fault is lost unless every run ends within its bound, the last one succeeds, models
-have the bytes and tables the numbers (times apart) of a clean run, no temporary file, checkpoint or lock of
-Snakemake's is left, and no process or cluster job of that tree. Prints a row per fault, a table of
-kinds, and as JSON what was lost. The bound is a multiple of what the clean run took, so that a loaded machine is given
-more time and a hang still ends.
+Each fault meets its own copy of a finished tree from which a part was deleted. `lacuna status` has to tell of the
+harmed tree in sentences. Then the same command runs until it succeeds, three times at most. A fault is lost unless
+every run ends within its bound, the last one succeeds, models have the bytes and tables the numbers (times apart) of
+a clean run, no temporary file, checkpoint or lock of Snakemake's is left, and no process or cluster job of that tree.
+Prints a row per fault, a table of kinds, and as JSON what was lost. The bound is a multiple of what the clean run
+took, so that a loaded machine is given more time and a hang still ends.
 
     python bench/faults.py                      faults of one machine (full disk and read-only need root)
     python bench/faults.py --where cluster      those of a cluster (tests/slurm/cluster.sh start)
