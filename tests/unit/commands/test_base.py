@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import re
 import shlex
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -14,6 +17,9 @@ from lacuna.__main__ import main
 from lacuna.commands import COMMANDS
 from lacuna.commands.base import GROUPS, help_in, overview, parse, summary
 from lacuna.errors import LacunaError
+from lacuna.experiment.docstrings import definition
+from lacuna.registry import Registry
+from tests.places import ROOT
 
 
 def ended(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
@@ -129,3 +135,18 @@ def test_an_unknown_kind_names_the_nearest():
     assert one_of(["a", "b"], "kind")("a") == "a"
     with pytest.raises(LacunaError, match=r"^unknown kind 'metods' \(did you mean 'methods'\?\); allowed: methods, x$"):
         one_of(["methods", "x"], "kind")("metods")
+
+
+def test_the_command_that_the_page_shows_is_one(capsys, monkeypatch, tmp_path):
+    """docs/commands.md: the whole file, as it stands there."""
+    page = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n# src/lacuna/commands/(?:seeds).py\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "shown_seeds.py").write_text(block, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    shown = Registry("shown", "command", str(tmp_path))
+    assert list(shown) == ["seeds"] and definition(shown, "seeds")[1]["group"] in GROUPS
+    command = importlib.import_module("shown_seeds").Seeds()
+    seeds = types.SimpleNamespace(seeds=(0, 1, 2))
+    monkeypatch.setattr("lacuna.commands.launch.check_experiment", lambda files: seeds)
+    assert command.run(parse(command, ["config/experiments/three_seeds.yaml"])) == 0
+    assert capsys.readouterr().out == "0 1 2\n"
