@@ -35,6 +35,7 @@ def snakemake(tmp_path, monkeypatch):
         log=["results/logs/ga.log"],
         config={"results": "results"},
         params={},
+        resources={"gpu": 0},
         threads=1,
     )
 
@@ -335,6 +336,17 @@ def test_log_of_a_model_ends_with_time_steps_and_accuracies(snakemake, steps, to
         write_npz("results/predictions.npz", "predictions", arrays | {k: np.array(v) for k, v in labels.items()})
     last = Path("results/logs/ga.log").read_text().splitlines()[-1]
     assert re.fullmatch(rf"done in \d+\.\d s: 1\.7 s of the method, {told}; UA 75\.00, RA 100\.00, TA 50\.00", last)
+
+
+def test_device_is_the_gpu_of_a_job_that_asks_for_one(snakemake, monkeypatch):
+    """Where torch is loaded for other jobs too, one that computes nothing with it names the processor."""
+    cuda = SimpleNamespace(is_available=lambda: True, get_device_name=lambda: "H100")
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    for gpus, told in ((1, True), (0, False)):
+        snakemake.resources = {"gpu": gpus}
+        with job(snakemake):
+            pass
+        assert ("device: H100, 1 thread" in Path("results/logs/ga.log").read_text().splitlines()) is told
 
 
 def test_job_without_the_facts_of_a_log_ends_as_well_without_them(snakemake):

@@ -47,9 +47,8 @@ def end(snakemake: Any, log: Callable[[str], None]) -> None:
 
 def _device(snakemake: Any) -> str:
     threads = f"{snakemake.threads} thread{'s' if snakemake.threads > 1 else ''}"
-    torch = sys.modules.get("torch")  # where the job's script has loaded it
-    wanted = snakemake.config.get("device", "cpu")
-    if torch is not None and wanted in ("auto", "cuda") and torch.cuda.is_available():
+    torch = sys.modules.get("torch")  # of a job that asks for a GPU its script has loaded it
+    if torch is not None and snakemake.resources.get("gpu") and torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, {threads}"
     return f"{processor()[0]}, {threads}"
 
