@@ -29,8 +29,9 @@ import pandas as pd
 
 from lacuna.experiment.overlay import SUFFIX, as_yaml
 from lacuna.experiment.yaml_files import read_yaml
-from lacuna.reporting.tables.aggregation import contest_of
+from lacuna.reporting.tables.contest import Contest
 from lacuna.reporting.tables.files import read_table, write_table
+from lacuna.reporting.tables.record import told_of
 from lacuna.reporting.tables.sparsity import sparsity_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -171,10 +172,9 @@ def joined(experiment: Experiment, results: Path) -> dict[str, pd.DataFrame]:
     if not folders:
         sys.exit(f"by_place.py: {results}: no table of {experiment['name']} is there; allowed: after a run")
     made = {table: pd.concat([read_table(f / f"{table}.csv") for f in folders]) for table in JOINED}
-    judging = json.loads((folders[0] / "experiment.json").read_text())
-    costs = judging["judging"]["costs"]
-    judged = {name: better for name, better in judging["judging"]["better"].items() if name not in costs}
-    made["sparsity"] = sparsity_table(contest_of(made["cells"], judging), judged)
+    told = told_of(json.loads((folders[0] / "experiment.json").read_text()))
+    contest = Contest(made["cells"], told["oracles"], told["twins"], told["original"])
+    made["sparsity"] = sparsity_table(contest, told["judged"])
     return {table: shorter(rows.reset_index(drop=True)) for table, rows in made.items()}
 
 

@@ -46,7 +46,17 @@ class Shrink(EditUnlearner):
 # ---- jobs, by their messages ----------------------------------------------------------------------------------------
 
 FIGURE_JOBS = {f"figure {figure} of tiny" for figure in DRAWN}
-REPORT = {"tables of tiny"} | FIGURE_JOBS
+SUMMED_UP = ("summary", "ranks", "disagreement", "sparsity", "missing")
+
+
+def tables(experiment: str) -> set[str]:
+    """Those of all cells, each further table, and their record."""
+    return {f"tables of all cells of {experiment}", f"record of {experiment}"} | {
+        f"table {table} of {experiment}" for table in SUMMED_UP
+    }
+
+
+REPORT = tables("tiny") | FIGURE_JOBS
 # what the third method makes possible
 OF_THREE = {"figure metric_disagreement of tiny"}
 
@@ -247,11 +257,14 @@ CASES = [
     Case(
         "an experiment beside it",
         experiment_beside,
-        evaluations(*(u for u in UNLEARNERS if u != "retrain_exact")) | {"tables of beside"},
+        evaluations(*(u for u in UNLEARNERS if u != "retrain_exact")) | tables("beside"),
     ),
     Case("settings of a need that no metric has", relearning, set()),
     Case("the code of a metric", code("src/lacuna/evaluation/metrics/accuracy.py"), evaluations(*UNLEARNERS) | REPORT),
     Case("the code of a script", code("workflow/scripts/aggregate.py"), REPORT),
+    Case(
+        "the code of one table", code("src/lacuna/reporting/tables/ranks.py"), {"table ranks of tiny", "record of tiny"}
+    ),
     Case("the code of one figure", code("src/lacuna/reporting/figures/time_vs_gap.py"), {"figure time_vs_gap of tiny"}),
 ]
 

@@ -1,61 +1,19 @@
-# One long table of cells, and what the seeds tell: summary, ranks, disagreement of metrics, what sparsity changes, what is
-# missing.
+# Tables: of all cells one job, of each further table one, from those that it reads. What they are says each itself, in
+# lacuna.reporting.tables.
 
 
+# what lists the cells one by one
 rule aggregate:
     input:
         metrics=TARGETS.metrics,
-        populations=TARGETS.populations,
+        population=TARGETS.populations,
     output:
-        cells=report(
-            at("tables", "cells.csv"),
-            category="Tables",
-            caption="../report/cells.rst",
-            labels={"table": "cells"},
-        ),
-        layers=report(
-            at("tables", "layers.csv"),
-            category="Tables",
-            caption="../report/layers.rst",
-            labels={"table": "layers"},
-        ),
-        summary=report(
-            at("tables", "summary.csv"),
-            category="Tables",
-            caption="../report/summary.rst",
-            labels={"table": "summary"},
-        ),
-        ranks=report(
-            at("tables", "ranks.csv"),
-            category="Tables",
-            caption="../report/ranks.rst",
-            labels={"table": "ranks"},
-        ),
-        disagreement=report(
-            at("tables", "disagreement.csv"),
-            category="Tables",
-            caption="../report/disagreement.rst",
-            labels={"table": "disagreement"},
-        ),
-        sparsity=report(
-            at("tables", "sparsity.csv"),
-            category="Tables",
-            caption="../report/sparsity.rst",
-            labels={"table": "sparsity"},
-        ),
-        missing=report(
-            at("tables", "missing.csv"),
-            category="Tables",
-            caption="../report/missing.rst",
-            labels={"table": "missing"},
-        ),
-        provenance=report(
-            at("tables", "provenance.csv"),
-            category="Tables",
-            caption="../report/provenance.rst",
-            labels={"table": "provenance"},
-        ),
-        experiment=at("tables", "experiment.json"),
+        **{
+            table: report(
+                at("tables", f"{table}.csv"), category="Tables", caption="../report/table.rst", labels={"table": table}
+            )
+            for table in TARGETS.collected
+        },
     log:
         log_of("aggregate"),
     benchmark:
@@ -67,52 +25,56 @@ rule aggregate:
     resources:
         **small(megabytes=2000, minutes=30),
     params:
-        missing=TARGETS.missing,
-        experiment={
-            "name": EXPERIMENT.name,
-            "seeds": EXPERIMENT.seeds,
-            "states": EXPERIMENT.states,
-            "metrics": EXPERIMENT.metrics,
-            "grid": PARAMS.grid,
-            "judging": {
-                "oracles": EXPERIMENT.oracles,
-                "twins": EXPERIMENT.twins,
-                "better": {name: KNOWN["metrics"][name]["better"] for name in EXPERIMENT.metrics}
-                | {
-                    name: facts["better"]
-                    for name, facts in KNOWN["population"].items()
-                    if EXPERIMENT.shadows is not None
-                },
-                # cost metrics do not measure forgetting
-                "costs": [
-                    name
-                    for name in EXPERIMENT.metrics
-                    if KNOWN["metrics"][name]["module"] == "lacuna.evaluation.metrics.cost"
-                ],
-            },
-        },
+        told=TARGETS.told(*TARGETS.collected),
         code=code_of("aggregate"),
     message:
-        "tables of {wildcards.experiment}"
+        "tables of all cells of {wildcards.experiment}"
     script:
         "../scripts/aggregate.py"
 
 
-# Do two ways of training rank the methods alike?
-rule recipes:
+rule table:
     input:
-        cells=at("tables", "cells.csv"),
+        unpack(TARGETS.table_inputs),
     output:
-        recipes=report(
-            at("tables", "recipes.csv"),
+        table=report(
+            at("tables", "{table}.csv"),
             category="Tables",
-            caption="../report/recipes.rst",
-            labels={"table": "recipes"},
+            # one caption for all: a path takes no wildcards
+            caption="../report/table.rst",
+            labels={"table": "{table}"},
         ),
     log:
-        log_of("recipes"),
+        log_of("table"),
     benchmark:
-        benchmark_of("recipes")
+        benchmark_of("table")
+    wildcard_constraints:
+        table=one_of(TARGETS.single),
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        **small(megabytes=2000, minutes=30),
+    params:
+        told=lambda wildcards: TARGETS.told(wildcards.table),
+        code=code_of("table"),
+    message:
+        "table {wildcards.table} of {wildcards.experiment}"
+    script:
+        "../scripts/table.py"
+
+
+# The experiment as it was resolved, and the content of its tables, which `lacuna verify` compares them with.
+rule record:
+    input:
+        **TARGETS.tables(),
+    output:
+        experiment=at("tables", "experiment.json"),
+    log:
+        log_of("record"),
+    benchmark:
+        benchmark_of("record")
     localrule: True
     conda:
         ENVIRONMENT
@@ -120,9 +82,9 @@ rule recipes:
     resources:
         **small(),
     params:
-        **OF_ORACLES,
-        code=code_of("recipes"),
+        experiment=PARAMS.record,
+        code=code_of("record"),
     message:
-        "recipes compared in {wildcards.experiment}"
+        "record of {wildcards.experiment}"
     script:
-        "../scripts/recipes.py"
+        "../scripts/record.py"

@@ -25,7 +25,6 @@ ENVIRONMENT = "../envs/lacuna.yaml"
 at, of_target = PATHS.at, PATHS.of_target
 log_of, benchmark_of = PATHS.log_of, PATHS.benchmark_of
 entry_of, code_of = PARAMS.entry_of, PARAMS.code_of
-OF_ORACLES = {"oracles": EXPERIMENT.oracles, "twins": EXPERIMENT.twins}
 
 # what the jobs that make a model share
 IMAGES = {"images": at("data", "images.safetensors"), "meta": at("data", "meta.json")}

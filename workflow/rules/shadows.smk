@@ -143,28 +143,3 @@ rule population:
         "population metrics of {wildcards.unlearner}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
     script:
         "../scripts/population.py"
-
-
-# The curves of all attacks in one table, for the figure.
-rule roc:
-    input:
-        populations=TARGETS.populations,
-    output:
-        roc=at("tables", "roc.csv"),
-    log:
-        log_of("roc"),
-    benchmark:
-        benchmark_of("roc")
-    localrule: True
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        **small(),
-    params:
-        **OF_ORACLES,
-        code=code_of("roc"),
-    message:
-        "ROC curves of {wildcards.experiment}"
-    script:
-        "../scripts/roc.py"

@@ -1,4 +1,4 @@
-# Linear probes of every cell's features on other datasets, and what the seeds tell of them; only with transfer.targets.
+# Linear probes of every cell's features on other datasets; only with transfer.targets.
 
 
 rule probe:
@@ -28,38 +28,3 @@ rule probe:
         "probe {wildcards.unlearner} on {wildcards.target}: {wildcards.scenario}, {wildcards.state}, {wildcards.dataset}, seed {wildcards.seed}"
     script:
         "../scripts/probe.py"
-
-
-rule transfer:
-    input:
-        probes=TARGETS.probes,
-    output:
-        probes=report(
-            at("tables", "probes.csv"),
-            category="Tables",
-            caption="../report/probes.rst",
-            labels={"table": "probes"},
-        ),
-        transfer=report(
-            at("tables", "transfer.csv"),
-            category="Tables",
-            caption="../report/transfer.rst",
-            labels={"table": "transfer"},
-        ),
-    log:
-        log_of("transfer"),
-    benchmark:
-        benchmark_of("transfer")
-    localrule: True
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        **small(),
-    params:
-        **OF_ORACLES,
-        code=code_of("transfer"),
-    message:
-        "probes of {wildcards.experiment}"
-    script:
-        "../scripts/transfer.py"

@@ -10,7 +10,7 @@ from pathlib import Path
 from lacuna.commands.launch import ROOT
 from lacuna.experiment.catalogue import registries
 from lacuna.experiment.docstrings import definition, taken_apart
-from lacuna.experiment.tables import OPTIONAL, TABLES
+from lacuna.reporting import TABLES
 
 # the names of a kind as users type them: the axes of the catalogue, one of its entries in words, where it is chosen
 KINDS: dict[str, tuple[tuple[str, ...], str, str]] = {
@@ -56,10 +56,9 @@ def rows(kind: str) -> Iterator[Row]:
 def tables(page: Path | None = None) -> dict[str, tuple[str, dict[str, str]]]:
     """The tables: the first paragraph that docs/tables.md has of each, and the meaning of every column."""
     text = (page or ROOT / "docs/tables.md").read_text(encoding="utf-8")
-    known = (*TABLES, *(name for some in OPTIONAL.values() for name in some.names))
     found: dict[str, tuple[str, dict[str, str]]] = {}
     for name, section in re.findall(r"^## (\w+)\.csv$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL):
-        if name in known:
+        if name in TABLES:
             columns: dict[str, str] = {}
             for cells in re.findall(r"^\| (`.*?) \| (.*) \|$", section, re.MULTILINE):
                 for column in re.findall(r"`([^`]+)`", cells[0]):

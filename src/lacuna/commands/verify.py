@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import re
@@ -26,8 +27,8 @@ from lacuna.artifacts.records import unlike_experiment
 from lacuna.artifacts.writing import set_aside_with
 from lacuna.commands.base import Command
 from lacuna.errors import DamagedFile, LacunaError
-from lacuna.experiment.tables import OPTIONAL
 from lacuna.registry import register
+from lacuna.reporting import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 IGNORED = re.compile(
     r"\.DS_Store|\.running|\.nfs.*|\.git(ignore|keep|attributes)|\.snakemake_timestamp|README(\..*)?|.+\.damaged\d*"
 )
-# tables of other jobs than the aggregation's: nothing but the files that they are made from tells of their content
-_OTHER_TABLES = tuple(name for tables in OPTIONAL.values() for name in tables.names)
 # with more rows of cells, tables over the seeds are not computed again where their checksums hold
 _RECOMPUTED = 50_000
 
@@ -411,7 +410,7 @@ def _tables(tree: _Tree, folder: str) -> Iterator[Finding]:
         results, gone = _results(tree, path.name, tables)
         yield from (Finding("missing", tree.root / place, f"{path} has numbers of it") for place in gone)
         small = len(tables["cells"]) <= _RECOMPUTED or bool(edited)
-        expected = expected_tables(results, tables["cells"], experiment, tables.keys() - gone.values(), small)
+        expected = expected_tables(results, tables, experiment, tables.keys() - gone.values(), small)
     if "provenance" in tables:
         cells = [{str(k): str(v) for k, v in row.items()} for row in tables["provenance"].to_dict("records")]
         try:
@@ -426,7 +425,7 @@ def _tables(tree: _Tree, folder: str) -> Iterator[Finding]:
             yield Finding("stale", path / f"{name}.csv", f"it was changed after it was made{why and '; '}{why}")
         elif why:
             yield Finding("stale", path / f"{name}.csv", f"it is not what its cells give; {why}")
-        elif name not in made and name not in expected and name not in _OTHER_TABLES:
+        elif name not in made and name not in TABLES:
             yield Finding("unknown", path / f"{name}.csv", "unknown file: no job makes one there")
 
 
@@ -470,9 +469,9 @@ def _results(
 
 def _difference(told: pd.DataFrame, expected: pd.DataFrame) -> str:
     """The first field in which a table is not the expected one, rounding apart; nothing if there is none."""
-    from lacuna.reporting.tables.files import as_text, from_text
+    from lacuna.reporting.tables.files import as_text, from_file
 
-    now = from_text(as_text(expected)) if list(expected) else expected
+    now = from_file(io.BytesIO(as_text(expected).encode())) if list(expected) else expected
     if (columns := list(map(str, told))) != (wanted := list(map(str, now))):
         return f"its columns are {', '.join(columns)}; now {', '.join(wanted)}"
     if len(told) != len(now):

@@ -17,27 +17,28 @@ from lacuna.experiment.overlay import HOW_TO_RUN
 from lacuna.experiment.yaml_files import shown
 from lacuna.registry import register
 
-_TABLES = ("aggregate", "roc", "transfer", "recipes", "backdoor")
+# the jobs that list the files of all cells, whichever these are
+_LISTING = "listing"
 # the rules that a key of the experiment tells what to do, beside its entries; of two that fit the first, and besides
 # `collect_winners`, which is told all but how to run
 _OF_KEYS: dict[str, tuple[str, ...]] = {
-    "metrics": ("evaluate", "aggregate"),
+    "metrics": ("evaluate", "record"),
     "relearning": ("relearn",),
     "transfer.probe": ("probe",),
     "tuning": ("tune_unlearner",),
     # more seeds or states leave the models and cells that are there
-    "grid.seeds": ("aggregate", "roc", "transfer"),
-    "grid.sparsities": ("aggregate", "roc", "transfer", "tune_unlearner"),
-    "grid.shadows.per_job": (*(rule for rule in RULES if rule.startswith("shadow_")), "population", "aggregate"),
-    "grid.shadows": ("population", "aggregate"),
+    "grid.seeds": (_LISTING, "record"),
+    "grid.sparsities": (_LISTING, "record", "tune_unlearner"),
+    "grid.shadows.per_job": (*(rule for rule in RULES if rule.startswith("shadow_")), "population"),
+    "grid.shadows": ("population", _LISTING, "record"),
     # all that lies under it
-    "name": ("evaluate", *_TABLES, "figure", "tune_unlearner", "collect_winners"),
+    "name": ("evaluate", "aggregate", "table", "record", "figure", "tune_unlearner", "collect_winners"),
     "figures": (),
-    "missing": ("aggregate",),
+    "missing": (_LISTING,),
     "device": (),
     "images": (),
     # where they lie models and cells say what they were made from, which tables and figures do not
-    "results": (*_TABLES, "figure", "collect_winners"),
+    "results": ("aggregate", "table", "record", "figure", "collect_winners"),
     "snakemake_patches": (),
 }
 # where the labels of an axis stand, if not below `grid`
@@ -151,7 +152,8 @@ class Reruns:
         )
         for known, rules in _OF_KEYS.items():
             if f"{key}.".startswith(f"{known}."):
-                return whole | {job for job in self.jobs if job.rule in rules}
+                lists = _LISTING in rules
+                return whole | {job for job in self.jobs if job.rule in rules or (lists and self._lists(job))}
         axes: Mapping[str, Mapping[str, object]] = self.experiment.axes
         section, _, rest = key.partition(".")
         axis, _, rest = rest.partition(".")
@@ -163,9 +165,16 @@ class Reruns:
                 f"allowed: a file, {entries}, {', '.join(_OF_KEYS)}"
             )
         label = max(labels, key=len)
-        # the tables hold every entry of the grid, also one that no cell has
-        tables = {"aggregate"} if section == "grid" else set()
+        # what lists cells and the record are told every entry of the grid, also one that no cell has
+        tables = {"aggregate", "record"} if section == "grid" else set()
         return whole | {job for job in self.jobs if job.rule in tables or self._label(job, axis) == label}
+
+    def _lists(self, job: Job) -> bool:
+        """Whether a job is a table's that is made from files of all cells."""
+        tables = self._code.known["tables"]
+        return job.rule == "aggregate" or (
+            job.rule == "table" and any(read not in tables for read in tables[dict(job.wildcards)["table"]]["reads"])
+        )
 
     def _label(self, job: Job, axis: str) -> str | None:
         """The label of an axis whose entry a job is told; None if it is told none."""

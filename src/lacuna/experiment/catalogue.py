@@ -30,6 +30,9 @@ _OF_METRICS: dict[str, Any] = {"better": "none", "needs": (), "default": True}
 _OF_FIGURES: dict[str, Any] = {"reads": None, "metrics": (), "one_of": (), "judged": 0, "methods": 0, "acting": 0}
 _OF_FIGURES |= {"sparse": False, "oracle": None, "unlearner": None, "masks": False}
 
+# what a table reads and needs, see `lacuna.reporting.tables`
+_OF_TABLES: dict[str, Any] = {"reads": None, "after": (), "needs": (), "metrics": (), "one_of": ()}
+
 
 def registries() -> dict[str, Any]:
     """The public registries by the config key of their axis."""
@@ -38,7 +41,7 @@ def registries() -> dict[str, Any]:
     from lacuna.evaluation.population import POPULATION_METRICS
     from lacuna.models import MODELS
     from lacuna.pruning import PRUNERS
-    from lacuna.reporting import FIGURES
+    from lacuna.reporting import FIGURES, TABLES
     from lacuna.training.recipes import RECIPES
     from lacuna.unlearning import UNLEARNERS
 
@@ -51,6 +54,7 @@ def registries() -> dict[str, Any]:
         "unlearners": UNLEARNERS,
         "metrics": METRICS,
         "population": POPULATION_METRICS,
+        "tables": TABLES,
         "figures": FIGURES,
     }
 
@@ -67,6 +71,8 @@ def settings() -> dict[str, Any]:
 
 def describe() -> Catalogue:
     """The catalogue, by importing everything."""
+    import inspect
+
     from lacuna.experiment.shadow_plan import Shadows
     from lacuna.fields import schema_of
     from lacuna.unlearning.base import Unlearner
@@ -88,6 +94,9 @@ def describe() -> Catalogue:
                 }
             elif axis in ("metrics", "population"):
                 facts |= {key: entry.about.get(key, default) for key, default in _OF_METRICS.items()}
+            elif axis == "tables":
+                facts |= {key: entry.about.get(key, default) for key, default in _OF_TABLES.items()}
+                facts["asks"] = [*inspect.signature(entry).parameters]
             elif axis == "figures":
                 facts |= {key: entry.about.get(key, default) for key, default in _OF_FIGURES.items()}
             catalogue[axis][name] = facts

@@ -29,7 +29,7 @@ from lacuna.experiment.entries import chosen_of, entries_of, oracles_of, states_
 from lacuna.experiment.figures import figures_of
 from lacuna.experiment.grid import Experiment
 from lacuna.experiment.shadow_plan import Shadows
-from lacuna.experiment.tables import optional_tables
+from lacuna.experiment.tables import tables_of
 from lacuna.experiment.yaml_files import read_yaml, retyped, shown
 from lacuna.fields import build, check, resolve
 
@@ -72,7 +72,7 @@ def load(
     check_labels(merged)
     experiment = _planned(merged, catalogue)
     check_meaning(experiment, catalogue)
-    experiment = dataclasses.replace(experiment, tables=optional_tables(experiment))
+    experiment = dataclasses.replace(experiment, tables=tables_of(experiment, catalogue))
     figures, left_out = figures_of(merged, experiment, catalogue)
     experiment = dataclasses.replace(experiment, figures=figures, left_out=left_out)
     if data_folder is not None:

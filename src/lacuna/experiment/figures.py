@@ -10,7 +10,7 @@ from lacuna.experiment.catalogue import Catalogue
 from lacuna.experiment.coordinates import DENSE
 from lacuna.experiment.entries import chosen_of
 from lacuna.experiment.grid import Experiment
-from lacuna.experiment.tables import OPTIONAL
+from lacuna.experiment.tables import is_conditional, lacking
 
 
 def figures_of(
@@ -21,39 +21,39 @@ def figures_of(
     Of the others those alone that ordinary choices leave out: not what needs a metric or a part of the grid on request.
     """
     facts = catalogue["figures"]
-    lacking = {figure: _lacking(facts[figure], experiment, catalogue) for figure in facts}
+    lacks = {figure: _lacking(facts[figure], experiment, catalogue) for figure in facts}
     chosen = chosen_of("figures", merged, catalogue)
     if "figures" in merged:
         for position, figure in enumerate(chosen):
-            if lacking[figure]:
+            if lacks[figure]:
                 raise LacunaError(
-                    f"figures[{position}]: '{figure}' has nothing to show; allowed with: {', '.join(lacking[figure])}"
+                    f"figures[{position}]: '{figure}' has nothing to show; allowed with: {', '.join(lacks[figure])}"
                 )
         return chosen, {}
     on_request = {name for name, of in catalogue["metrics"].items() if not of["default"]}
-    tables = {name for of in OPTIONAL.values() for name in of.names}
+    tables = {name for name in catalogue["tables"] if is_conditional(name, catalogue)}
     usual = [f for f in chosen if not (on_request & {*facts[f]["metrics"]} or tables & {*facts[f]["reads"]})]
     usual = [figure for figure in usual if not facts[figure]["masks"]]
     return (
-        tuple(figure for figure in chosen if not lacking[figure]),
-        {figure: ", ".join(lacking[figure]) for figure in usual if lacking[figure]},
+        tuple(figure for figure in chosen if not lacks[figure]),
+        {figure: ", ".join(lacks[figure]) for figure in usual if lacks[figure]},
     )
 
 
 def _lacking(figure: Mapping[str, Any], experiment: Experiment, catalogue: Catalogue) -> list[str]:
     """What a figure needs (see `lacuna.reporting.figures`) and the experiment has not."""
     metrics, axes = experiment.metrics, experiment.axes
-    lacking = [f"metric {m}" for m in figure["metrics"] if m not in metrics]
-    absent = {name: of.needs for rule, of in OPTIONAL.items() if rule not in experiment.tables for name in of.names}
-    lacking += [absent[table] for table in figure["reads"] if table in absent and not lacking]
+    lacks = [f"metric {m}" for m in figure["metrics"] if m not in metrics]
+    absent = [table for table in figure["reads"] if table not in experiment.tables]
+    lacks += [" and ".join(lacking(table, experiment, catalogue)) for table in absent if not lacks]
     if figure["one_of"] and not {*figure["one_of"]} & {*metrics}:
-        lacking.append(f"a metric of {', '.join(figure['one_of'])}")
+        lacks.append(f"a metric of {', '.join(figure['one_of'])}")
     known = catalogue["metrics"]
     judged = [
         m for m in metrics if known[m]["better"] != "none" and known[m]["module"] != "lacuna.evaluation.metrics.cost"
     ]
     if len(judged) < figure["judged"]:
-        lacking.append(f"at least {figure['judged']} metrics that order methods")
+        lacks.append(f"at least {figure['judged']} metrics that order methods")
     retrained = {*experiment.oracles, *experiment.twins}
     methods = [entry.method for label, entry in axes["unlearners"].items() if label not in retrained]
     methods += [entry.method for entry in axes["unprune"].values()]
@@ -68,14 +68,14 @@ def _lacking(figure: Mapping[str, Any], experiment: Experiment, catalogue: Catal
                 if needed == 1
                 else words.replace("that is no", "that are no").replace("is neither", "are neither")
             )
-            lacking.append(f"at least {needed} method{'s' if needed > 1 else ''} {words}")
+            lacks.append(f"at least {needed} method{'s' if needed > 1 else ''} {words}")
     if figure["sparse"] and set(experiment.states) <= {DENSE}:
-        lacking.append("a sparsity > 0 in grid.sparsities")
+        lacks.append("a sparsity > 0 in grid.sparsities")
     oracles = [experiment.entry("unlearners", label).method for label in experiment.oracles]
     if figure["oracle"] and figure["oracle"] not in oracles:
-        lacking.append(f"the oracle {figure['oracle']} in grid.unlearners")
+        lacks.append(f"the oracle {figure['oracle']} in grid.unlearners")
     if figure["unlearner"] and figure["unlearner"] not in methods:
-        lacking.append(f"{figure['unlearner']} in grid.unlearners")
+        lacks.append(f"{figure['unlearner']} in grid.unlearners")
     if figure["masks"] and not axes["unprune"]:
-        lacking.append("grid.unprune, because all other methods keep the mask that they are given")
-    return lacking
+        lacks.append("grid.unprune, because all other methods keep the mask that they are given")
+    return lacks

@@ -35,8 +35,8 @@ class Experiment:
     entries of the same method and options, by label, with the oracle that they repeat on another random stream: its
     noise floor. missing: allow makes tables of the cells that are there, refuse of all cells.
     sizes: what each network costs, by dataset and model, where that is known: see `feasibility.answers`.
-    shadows: the shadow models of every seed and state, if the grid asks for them. tables: those that not every
-    experiment has, by name. tuning: how hyper-parameters are searched; None if the experiment does not say. warnings:
+    shadows: the shadow models of every seed and state, if the grid asks for them. tables: the names of all that it has.
+    tuning: how hyper-parameters are searched; None if the experiment does not say. warnings:
     sentences of which a plan should warn, once the data is known. left_out: figures that the choices of the grid and of
     metrics leave out, with what they lack. config: the merged files as they were read; tuning makes an overlay
     of it.

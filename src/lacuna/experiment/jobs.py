@@ -14,7 +14,6 @@ from lacuna.experiment.catalogue import Catalogue
 from lacuna.experiment.coordinates import AXES
 from lacuna.experiment.feasibility import fine_tuning_of, modules_of
 from lacuna.experiment.grid import Entry, Experiment
-from lacuna.experiment.tables import OPTIONAL
 from lacuna.sparsity.rounds import rounds_to
 
 
@@ -83,11 +82,9 @@ RULES = {
     "shadow_retrain_exact": Runs("shadow_unlearn.py", _beside_cell("shadows/{shadows}", _SPARSE), _ALL),
     "population": Runs("population.py", _beside_cell("population"), all_of=("population",)),
     "probe": Runs("probe.py", _beside_cell("probe/{target}"), ("models",)),
-    "aggregate": Runs("aggregate.py", At("tables", "aggregate", "experiment.json")),
-    "recipes": Runs("recipes.py", _named("tables", "recipes", ".csv")),
-    "backdoor": Runs("backdoor.py", _named("tables", "backdoor", ".csv")),
-    "roc": Runs("roc.py", _named("tables", "roc", ".csv")),
-    "transfer": Runs("transfer.py", _named("tables", "transfer", ".csv")),
+    "aggregate": Runs("aggregate.py", At("tables", "aggregate", "cells.csv"), all_of=("tables",)),
+    "table": Runs("table.py", _named("tables", "{table}", ".csv"), ("tables",)),
+    "record": Runs("record.py", _named("tables", "experiment")),
     "figure": Runs("figure.py", _named("figures", "{figure}", ".png"), ("figures",)),
     "tune_unlearner": Runs("tune_unlearner.py", _named("tuning", "{unlearner}"), _UNLEARN, all_of=("scenarios",)),
     "collect_winners": Runs("collect_winners.py", _named("tuning", "tuned", ".yaml")),
@@ -95,12 +92,17 @@ RULES = {
 # rules whose cells run without the removed filters, where their pruner says so
 _COMPACTED = {"unlearn", "retrain", "tune_unlearner"}
 _Part = TypeVar("_Part", bound=Callable[..., Any])
-_WILDCARDS = {axis: wildcard for wildcard, axis in AXES.items()} | {"figures": "figure"}
+_WILDCARDS = {axis: wildcard for wildcard, axis in AXES.items()} | {"tables": "table", "figures": "figure"}
 
 
 def options(entry: Entry) -> dict[str, Any]:
     """A grid entry as one flat dict with sorted keys, so that the order in the file does not matter."""
     return {"method": entry.method} | dict(sorted(entry.values.items()))
+
+
+def collected(known: Catalogue) -> list[str]:
+    """The tables that one job makes, because they are made from the metrics of every cell."""
+    return [name for name, facts in known["tables"].items() if "metrics" in facts["reads"]]
 
 
 class Code:
@@ -130,7 +132,7 @@ class Code:
 
     def _of(self, labels: Mapping[str, str]) -> Iterable[str]:
         for axis, label in labels.items():
-            if axis == "figures":
+            if axis in ("tables", "figures"):
                 yield self.known[axis][label]["module"]
             else:
                 yield from modules_of(axis, options(self.experiment.entry(axis, label)), self.known)
@@ -139,6 +141,8 @@ class Code:
         for kind in RULES[rule].all_of:
             if kind == "scenarios":
                 names: Iterable[str] = (entry.method for entry in self.experiment.axes[kind].values())
+            elif kind == "tables":
+                names = collected(self.known)
             else:
                 names = self.experiment.metrics if kind == "metrics" else self.known[kind]
             yield from (self.known[kind][name]["module"] for name in names)
@@ -345,14 +349,21 @@ class Jobs:
     # ---- what is told -----------------------------------------------------------------------------------------------
 
     def _tables(self, evaluated: list[Job], populations: list[Job], probes: list[Job], known: Catalogue) -> None:
+        files = {"metrics": evaluated, "population": populations, "probe": probes}
         cells = self._job("aggregate", {}, "", [*evaluated, *populations])
-        made = {"roc": populations, "transfer": probes, "recipes": [cells], "backdoor": [cells]}
-        tables: dict[str, Job] = {}
-        for rule in self.experiment.tables:
-            tables |= dict.fromkeys(OPTIONAL[rule].names, self._job(rule, {}, "", made[rule]))
+        made = dict.fromkeys(collected(known), cells)
+
+        def of(name: str) -> Job:
+            if name not in made:
+                facts, reads = known["tables"][name], []
+                for read in (*facts["reads"], *facts["after"]):
+                    reads += files[read] if read in files else [of(read)]
+                made[name] = self._job("table", {"table": name}, "table", reads)
+            return made[name]
+
+        self._job("record", {}, "", [of(name) for name in self.experiment.tables])
         for figure in self.experiment.figures:
-            reads = [tables.get(name, cells) for name in known["figures"][figure]["reads"]]
-            self._job("figure", {"figure": figure}, "figure", reads)
+            self._job("figure", {"figure": figure}, "figure", [of(name) for name in known["figures"][figure]["reads"]])
 
     def _tuning(self) -> None:
         axes, tuning = self.experiment.axes, self.experiment.tuning or {}

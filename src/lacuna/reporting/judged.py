@@ -17,8 +17,8 @@ from lacuna.errors import LacunaError, unknown
 from lacuna.evaluation import METRICS
 from lacuna.evaluation.population import POPULATION_METRICS
 from lacuna.reporting.columns import GROUP
-from lacuna.reporting.tables.contest import original_of
 from lacuna.reporting.tables.files import read_table
+from lacuna.reporting.tables.record import original_of
 
 # the metrics of the main table, next to the gaps
 MEANS = ("UA", "RA", "TA", "MIA")

@@ -19,8 +19,9 @@ from lacuna.reporting.best import best_methods
 from lacuna.reporting.columns import GROUP, PLACE
 from lacuna.reporting.judged import MEANS, Judged
 from lacuna.reporting.published.compare import compare
-from lacuna.reporting.tables.aggregation import contest_of
+from lacuna.reporting.tables.contest import Contest
 from lacuna.reporting.tables.files import read_table
+from lacuna.reporting.tables.record import told_of
 from lacuna.reporting.typeset import Block, Field, Value, decimals_for, markdown, markdown_text
 from lacuna.reporting.words import joined, records
 
@@ -145,10 +146,9 @@ def _best(folder: Path, judged: Judged, columns: list[str]) -> dict[tuple[str, .
     files = [folder / name for name in ("cells.csv", "experiment.json")]
     if not all(file.is_file() for file in files) or judged.seeds < MIN_SEEDS:
         return None
-    experiment = read_json(files[1])
-    cells = read_table(files[0])
+    told, cells = told_of(read_json(files[1])), read_table(files[0])
     cells = cells[cells["metric"].isin(columns)].reset_index(drop=True)
-    return best_methods(contest_of(cells, experiment), experiment["judging"]["better"])
+    return best_methods(Contest(cells, told["oracles"], told["twins"], told["original"]), told["better"])
 
 
 @dataclass(frozen=True)

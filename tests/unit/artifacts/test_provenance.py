@@ -10,8 +10,9 @@ from lacuna.artifacts.machine import commit_of, processor, switches
 from lacuna.artifacts.provenance import FACTS, config_hash, facts_of
 from lacuna.reporting.columns import COORDINATES
 from lacuna.reporting.tables.cells import cells_table
+from lacuna.reporting.tables.configs import with_config
 from lacuna.reporting.tables.files import read_table
-from lacuna.reporting.tables.provenance import inconsistent_provenance, provenance_table, with_config
+from lacuna.reporting.tables.provenance import inconsistent_provenance, provenance_table
 
 GRID = {
     "datasets": {"d": {"method": "npz", "path": "a.npz"}},

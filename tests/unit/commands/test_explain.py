@@ -12,7 +12,7 @@ from lacuna.__main__ import main
 from lacuna.commands.explain import lines_of, meanings_of
 from lacuna.commands.kinds import KINDS, rows, tables
 from lacuna.experiment import catalogue
-from lacuna.experiment.tables import OPTIONAL, TABLES
+from lacuna.reporting import TABLES
 from tests.places import ROOT
 
 
@@ -27,7 +27,7 @@ def _catalogue(known, monkeypatch):
 def test_a_list_has_every_name_with_a_line(kind, known, capsys):
     expected = {name for axis in KINDS[kind][0] for name in known[axis]}
     if kind == "tables":
-        expected = {*TABLES, *(name for some in OPTIONAL.values() for name in some.names)}
+        expected = {*TABLES}
     listed = list(rows(kind))
     assert {row.name for row in listed} == expected
     assert all(row.text and not row.text.endswith(".") for row in listed)

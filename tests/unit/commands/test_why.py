@@ -64,9 +64,11 @@ def test_a_criterion(told):
         "relearn": ("32 of 64", after, states),
         "evaluate": ("32 of 64", after, states),
         "aggregate": ("1 of 1", after, ""),
+        "table": ("5 of 5", after, ""),
+        "record": ("1 of 1", after, ""),
         "figure": ("4 of 4", after, ""),
     }
-    assert lines[0].endswith("taylor.py: 109 of the 223 jobs of 'small' would run again")
+    assert lines[0].endswith("taylor.py: 115 of the 229 jobs of 'small' would run again")
     assert lines[-1] == "comments, docstrings and type hints in it would make no job run again"
 
 
@@ -74,17 +76,29 @@ def test_a_key_and_a_file_in_one_call(told):
     lines = told("grid.unlearners.ga.strong.lr", str(ROOT / "src/lacuna/reporting/figures/time_vs_gap.py"))
     gap = lines.index("")
     assert rows(lines[:gap])["unlearn"] == ("16 of 48", "is told by it", "unlearner ga.strong")
-    assert set(rows(lines[:gap])) == {"unlearn", "relearn", "evaluate", "aggregate", "figure"}
+    assert set(rows(lines[:gap])) == {"unlearn", "relearn", "evaluate", *TABLES, "figure"}
     assert rows(lines[gap:]) == {"figure": ("1 of 4", "runs it", "figure time_vs_gap")}
+
+
+def test_a_table_and_what_reads_it(told):
+    """One table's wording: no other table, and no figure but those of it."""
+    file = str(ROOT / "src/lacuna/reporting/tables/disagreement.py")
+    found = rows(told(file))
+    assert found["table"] == ("1 of 5", "runs it", "table disagreement") and set(found) == {"table", "record", "figure"}
+    assert found["figure"] == ("1 of 4", "reads what those make", "figure metric_disagreement")
+    assert rows(told(file.replace("disagreement", "sparsity"))).keys() == {"table", "record"}
+
+
+TABLES = ("aggregate", "table", "record")
 
 
 @pytest.mark.parametrize(
     ("key", "rules"),
     [
-        ("grid.recipes.sgd", {"train", "prune", "unlearn", "retrain", "relearn", "evaluate", "aggregate", "figure"}),
-        ("grid.pruners.omp.scope", {"prune", "unlearn", "retrain", "relearn", "evaluate", "aggregate", "figure"}),
-        ("metrics", {"evaluate", "aggregate", "figure"}),
-        ("relearning.lr", {"relearn", "evaluate", "aggregate", "figure"}),
+        ("grid.recipes.sgd", {"train", "prune", "unlearn", "retrain", "relearn", "evaluate", *TABLES, "figure"}),
+        ("grid.pruners.omp.scope", {"prune", "unlearn", "retrain", "relearn", "evaluate", *TABLES, "figure"}),
+        ("metrics", {"evaluate", *TABLES, "figure"}),
+        ("relearning.lr", {"relearn", "evaluate", *TABLES, "figure"}),
         ("device", set()),
     ],
 )
@@ -107,7 +121,7 @@ RICH_GRID = {
     "unprune": [{"unlearner": "ga"}],
 }
 RICH = {"grid": RICH_GRID, "tuning": {"seeds": [7]}, "transfer": {"targets": {"other": {"method": "digits"}}}}
-TOLD = {"aggregate", "transfer", "figure", "collect_winners"}
+TOLD = {*TABLES, "figure", "collect_winners"}
 
 
 @pytest.mark.parametrize(
@@ -115,15 +129,15 @@ TOLD = {"aggregate", "transfer", "figure", "collect_winners"}
     [
         ("device", set()),
         ("snakemake_patches", set()),
-        ("missing", {"aggregate", "figure"}),
+        ("missing", {*TABLES, "figure"}),
         ("figures", {"collect_winners"}),
-        ("metrics", {"evaluate", "aggregate", "figure", "collect_winners"}),
+        ("metrics", {"evaluate", *TOLD}),
         ("results", TOLD),
         ("name", TOLD | {"evaluate", "tune_unlearner"}),
         ("grid.seeds", TOLD),
         ("grid.sparsities", TOLD | {"tune_unlearner"}),
         ("grid.unprune.unprune.ga.p10.r3", {"unprune", "relearn", "evaluate", "probe", *TOLD}),
-        ("transfer.targets.other", {"ingest", "split", "probe", "transfer", "collect_winners", "figure"}),
+        ("transfer.targets.other", {"ingest", "split", "probe", "table", "record", "collect_winners", "figure"}),
     ],
 )
 def test_keys_of_an_experiment_with_everything(told, key, rules):
@@ -135,12 +149,14 @@ def test_keys_of_an_experiment_with_everything(told, key, rules):
 def test_an_entry_that_no_cell_has_is_told_to_the_tables(told, key):
     """experiment.json among them has the whole grid."""
     lines = told(key, grid=EXPERIMENT["grid"] | {"sparsities": ["dense"]})
-    assert rows(lines) == {"aggregate": ("1 of 1", "is told by it", ""), "figure": rows(lines)["figure"]}
+    found = rows(lines)
+    assert found.keys() == {*TABLES, "figure"}
+    assert found["aggregate"] == found["record"] == ("1 of 1", "is told by it", "")
 
 
 def test_more_shadow_models_leave_those_that_are_there(told):
     grid = {key: value for key, value in RICH_GRID.items() if key != "unprune"} | {"shadows": {}}
-    judged = {"population", "aggregate", "roc", "figure"}
+    judged = {"population", *TABLES, "figure"}
     assert set(rows(told("grid.shadows.models", grid=grid))) == judged
     assert set(rows(told("grid.seeds", grid=grid))) == judged - {"population"}
     assert set(rows(told("grid.shadows.per_job", grid=grid))) > judged

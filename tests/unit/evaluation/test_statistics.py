@@ -249,3 +249,46 @@ def test_kendall_tau_is_that_of_scipy():
 def test_kendall_tau_of_next_to_nothing_is_none():
     assert math.isnan(kendall_tau([1.0, 2.0], [1.0, 2.0]))
     assert math.isnan(kendall_tau([1.0, 1.0, 1.0 + 1e-13], [1.0, 2.0, 3.0]))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 8, 9, 40])
+def test_many_samples_have_each_what_they_have_alone(n):
+    """To the last bit, with ties, equal values and tests that are none."""
+    rng = np.random.default_rng(n)
+    values = rng.normal(50, 3, (60, n))
+    values[::4], values[1] = np.round(values[::4]), 2.5
+    p = np.where(rng.random(values.shape) < 0.2, np.nan, np.round(rng.random(values.shape), 2))
+    for of, many in (
+        (t_interval, np.stack(t_interval(values), 1)),
+        (paired_p, paired_p(values)),
+        (ranks, ranks(values)),
+    ):
+        assert np.array_equal(many, [of(row) for row in values], equal_nan=True)
+    assert np.array_equal(holm(p), [holm(row) for row in p], equal_nan=True)
+    assert np.array_equal(spearman(values, p), [spearman(a, b) for a, b in zip(values, p, strict=True)], equal_nan=True)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 5), (10, 6)])
+def test_many_tables_agree_each_as_if_it_were_alone(shape):
+    """p too: a shuffle of one is a shuffle of each."""
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(70, *shape)) + 2 * rng.normal(size=(70, 1, shape[1]))
+    scores[:20], scores[0] = np.round(scores[:20]), 1.0
+    w, p = kendall_w(scores)
+    assert math.isnan(w[0]) and len({*p[1:].tolist()}) > 2
+    for number in (0, 1, 19, 63, 64, 69):
+        assert np.array_equal(kendall_w(scores[number]), (w[number], p[number]), equal_nan=True)
+
+
+def test_p_of_agreement_counts_the_shuffles_one_by_one():
+    """By the definition, on fractions of ranks: no rounding decides."""
+    from lacuna.evaluation.statistics import _shuffles
+
+    scores = np.array([[1.0, 2.0, 2.0, 4.0], [2.0, 1.0, 3.0, 4.0], [1.0, 3.0, 2.0, 2.0]])
+    by_seed = np.array([scipy.stats.rankdata(row) for row in scores])
+    spread = ((by_seed.sum(0) - 7.5) ** 2).sum()
+    as_much = sum(
+        ((sum(row[order] for row, order in zip(by_seed, orders, strict=True)) - 7.5) ** 2).sum() >= spread - 1e-9
+        for orders in _shuffles(3, 4)
+    )
+    assert kendall_w(scores)[1] == (1 + as_much) / 10_000

@@ -12,9 +12,9 @@ import pandas as pd
 from lacuna.artifacts.coordinates import WILDCARDS, State
 from lacuna.artifacts.files import write_json
 from lacuna.reporting.tables.cells import cells_table
+from lacuna.reporting.tables.configs import with_config
 from lacuna.reporting.tables.contest import Contest
 from lacuna.reporting.tables.files import write_table
-from lacuna.reporting.tables.provenance import with_config
 from lacuna.reporting.tables.sparsity import sparsity_table
 from lacuna.reporting.tables.summary import summary_table
 

@@ -49,6 +49,24 @@ class JobParams:
         self.retrained = {*experiment.oracles, *experiment.twins}
         self._built: dict[tuple[str, str], Any] = {}
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """A param: the experiment as it was resolved, which experiment.json holds."""
+        experiment, known = self.experiment, self.known
+        better = {name: known["metrics"][name]["better"] for name in experiment.metrics}
+        if experiment.shadows is not None:
+            better |= {name: facts["better"] for name, facts in known["population"].items()}
+        # cost metrics do not measure forgetting
+        costs = [m for m in experiment.metrics if known["metrics"][m]["module"] == "lacuna.evaluation.metrics.cost"]
+        return {
+            "name": experiment.name,
+            "seeds": experiment.seeds,
+            "states": experiment.states,
+            "metrics": experiment.metrics,
+            "grid": self.grid,
+            "judging": {"oracles": experiment.oracles, "twins": experiment.twins, "better": better, "costs": costs},
+        }
+
     def unlearners_by(self, method: str | None) -> list[str]:
         """The labels of the unlearners with this method; None: of all that start from the original model."""
         return [

@@ -31,7 +31,9 @@ class Study(NamedTuple):
     def config_of_jobs(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """The config that scripts are given: how a job works, which is no param and makes nothing run again."""
         own = {"device": self.experiment.device, "images": self.experiment.images, "results": self.paths.there}
-        return {**config, **own}
+        # of the report, whose templates see nothing else that is no param
+        captions = {name: facts["doc"]["text"] for name, facts in self.known["tables"].items()}
+        return {**config, **own, "captions": captions}
 
 
 def _imported(workflow: Any) -> bool:

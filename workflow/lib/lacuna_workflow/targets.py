@@ -15,7 +15,8 @@ from lacuna_workflow.paths import Paths
 from lacuna.artifacts.coordinates import DENSE, State
 from lacuna.artifacts.files import told_as
 from lacuna.data import SCENARIOS
-from lacuna.experiment.tables import tables_of
+from lacuna.experiment.jobs import collected
+from lacuna.reporting.tables.record import told_of
 
 # the patterns of what a rule makes, by its name
 Outputs = Callable[[str], Iterable[str]]
@@ -29,11 +30,30 @@ class RunTargets:
         self.inputs, self.params, self.experiment, self.paths = inputs, inputs.params, inputs.experiment, paths
         # once: what is there must not change between the inputs and the params of a rule
         self.metrics, self.populations, self.probes, self.missing = self._split_cells()
+        # the tables that one job makes, and those that have one each
+        self.collected = collected(self.params.known)
+        self.single = [name for name in self.experiment.tables if name not in self.collected]
+        self._told = {**told_of(self.params.record), "missing": self.missing}
 
     def table_files(self) -> list[str]:
         """All tables of the experiment, and its record."""
-        names = [f"{table}.csv" for table in tables_of(self.experiment)]
-        return [self._own("tables", name) for name in (*names, "experiment.json")]
+        return [*self.tables().values(), self._own("tables", "experiment.json")]
+
+    def tables(self) -> dict[str, str]:
+        """All tables of the experiment, by name."""
+        return {name: self._own("tables", f"{name}.csv") for name in self.experiment.tables}
+
+    def table_inputs(self, wildcards: Any) -> dict[str, str | list[str]]:
+        """What a table is made from, and what must be there before; to be unpacked."""
+        facts = self.params.known["tables"][wildcards.table]
+        files = {"metrics": self.metrics, "population": self.populations, "probe": self.probes}
+        tables = self.tables()
+        return {name: files[name] if name in files else tables[name] for name in (*facts["reads"], *facts["after"])}
+
+    def told(self, *tables: str) -> dict[str, Any]:
+        """A param: what tables ask of the experiment."""
+        asked = {name for table in tables for name in self.params.known["tables"][table]["asks"]}
+        return {name: value for name, value in self._told.items() if name in asked}
 
     def figure_files(self) -> list[str]:
         """All figures of the experiment."""

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lacuna.evaluation.statistics import MIN_SEEDS, t_interval
+from lacuna.registry import register
 from lacuna.reporting.columns import GROUP, PLACE
 from lacuna.reporting.tables.contest import Contest, listed
 
+# what became of a backdoor
+_METRICS = ("SA", "ASR")
 
-def backdoor_table(contest: Contest, original: str | None, metrics: Sequence[str] = ("SA", "ASR")) -> pd.DataFrame:
+
+@register("backdoor", reads=("cells",), needs=("backdoor",), one_of=_METRICS)
+def table(cells: pd.DataFrame, oracles: Sequence[str], twins: Mapping[str, str], original: str) -> pd.DataFrame:
+    """Accuracy on clean test images (SA) and attack success (ASR, share of the stamped test images of other classes
+    that are called the target), before unlearning, after it, and the change, means over seeds. The ASR of an oracle is
+    what clean errors alone give: a method cannot be better, only look so.
+    """
+    return backdoor_table(Contest(cells, oracles, twins), original)
+
+
+def backdoor_table(contest: Contest, original: str | None, metrics: Sequence[str] = _METRICS) -> pd.DataFrame:
     """What a backdoor does before and after each method: means and intervals over seeds, and the change.
 
     original: the label of the untouched model, None without one. A row for every other unlearner, place and metric; all

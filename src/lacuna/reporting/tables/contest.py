@@ -10,13 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lacuna.reporting.columns import COORDINATES
-
-
-def original_of(grid: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """The label of the untouched model in a grid (see `provenance.config_hash`); of several the one that bears
-    its name, else the first, for they are the same model. "original" if the grid has none."""
-    labels = [label for label, entry in grid.get("unlearners", {}).items() if entry["method"] == "original"]
-    return "original" if "original" in labels else min(labels, default="original")
+from lacuna.reporting.tables.groups import Groups, grouped, means_of
 
 
 class Contest:
@@ -34,17 +28,25 @@ class Contest:
         twins: Mapping[str, str] | None = None,
         original: str = "original",
     ):
-        known = {"unchanged": 0, "note": None} | dict(cells.items())
-        self.cells = pd.DataFrame(known, index=cells.index)[[*cells, *(c for c in known if c not in cells)]]
-        self.cells = self.cells.reset_index(drop=True)
+        further = {name: value for name, value in {"unchanged": 0, "note": None}.items() if name not in cells}
+        self.cells = cells.assign(**further).reset_index(drop=True)
+        if self.cells["unchanged"].dtype.kind != "i":  # some of several tables had none
+            self.cells["unchanged"] = pd.to_numeric(self.cells["unchanged"]).fillna(0).astype(int)
         self.oracles, self.twins, self.original = tuple(oracles), dict(twins or {}), original
+        # whole numbers for the labels of each column
+        self.codes = {c: pd.factorize(self.cells[c])[0].astype(np.int32) for c in (*COORDINATES, "metric")}
         # beside every row the reference's value by everything but the method, looked up once
-        where = [*(c for c in COORDINATES if c != "unlearner"), "metric"]
-        keys = list(self.cells[where].itertuples(index=False, name=None))
-        self._beside = {}
+        at = self.groups(*(c for c in COORDINATES if c != "unlearner"), "metric")
+        values = self.cells["value"].to_numpy()
+        self._beside: dict[str, np.ndarray] = {}
         for label in (*self.oracles, *self.twins):
-            values = cells[cells["unlearner"] == label].set_index(where)["value"].to_dict()
-            self._beside[label] = np.array([values.get(key, math.nan) for key in keys])
+            own, rows = np.full(len(at.first), math.nan), np.flatnonzero(self.cells["unlearner"] == label)
+            own[at.of[rows]] = values[rows]
+            self._beside[label] = own[at.of]
+
+    def groups(self, *columns: str, rows: np.ndarray | slice = slice(None)) -> Groups:
+        """The rows of `cells`, or some of them, that have the same labels in these columns."""
+        return grouped(*(self.codes[column][rows] for column in columns))
 
     def role(self, unlearner: str) -> str:
         """oracle, twin or method."""
@@ -55,20 +57,23 @@ class Contest:
         suffix = metric.rpartition("/")[2]
         return suffix if suffix in self.oracles else ""
 
-    def of(self, label: str, rows: pd.DataFrame) -> np.ndarray:
-        """An oracle's or twin's value beside rows of `cells`: same metric, place and seed; NaN where there is none."""
-        return self._beside[label][rows.index]
+    def beside(self, label: str) -> np.ndarray:
+        """An oracle's or twin's value at the metric, place and seed of each row of `cells`; NaN where there is none."""
+        return self._beside[label]
 
-    def floor(self, oracle: str, rows: pd.DataFrame) -> float:
-        """How far the twins of an oracle are from it, mean over twins and the oracle's rows (one metric and place).
+    def twin_distances(self, oracle: str) -> np.ndarray:
+        """How far the twins of an oracle are from it, at the metric, place and seed of each row of `cells`: the mean
+        over the twins; NaN without one."""
+        twins = [np.abs(self._beside[twin] - self._beside[oracle]) for twin, of in self.twins.items() if of == oracle]
+        return means_of(np.stack(twins, 1)) if twins else np.full(len(self.cells), math.nan)
 
-        Of a metric that is a comparison the twins' own value; else mean |twin − oracle|. NaN without a twin.
-        """
-        twins = [twin for twin, of in self.twins.items() if of == oracle]
-        values = np.array([self.of(twin, rows) for twin in twins]).reshape(-1, len(rows))
-        if not self.compares_with(rows["metric"].iloc[0]):
-            values = np.abs(values - rows["value"].to_numpy())
-        return float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
+    def columns(self) -> pd.DataFrame:
+        """`cells` without what no comparison reads: of many cells notes and hashes are half of the memory."""
+        return self.cells[[*COORDINATES, "metric", "value", "unchanged"]]
+
+    def is_method(self) -> np.ndarray:
+        """Of each row of `cells`, whether it is neither an oracle's nor a twin's."""
+        return np.asarray(~self.cells["unlearner"].isin([*self.oracles, *self.twins]))
 
     def scores(self, better: Mapping[str, str | float]) -> pd.DataFrame:
         """The methods' rows with `oracle` and `score`: the smaller, the better.
@@ -76,21 +81,29 @@ class Contest:
         better: the direction of each metric. lower, higher: ± value. oracle: the distance |value − oracle's|, once for
         each oracle. A number: the distance from it. none: no judgement, left out; so are metrics that `better` lacks.
         """
-        methods = self.cells[~self.cells["unlearner"].isin([*self.oracles, *self.twins])]
+        values, metrics = self.cells["value"].to_numpy(), self.codes["metric"]
+        methods = self.is_method()
         parts = []
-        for metric, rows in methods.groupby("metric", sort=False):
-            against = self.compares_with(str(metric))
-            direction = better.get(str(metric).partition("/")[0], "none")
+        for code, metric in enumerate(self.cells["metric"].iloc[self.groups("metric").first]):
+            rows = np.flatnonzero(methods & (metrics == code))
+            against = self.compares_with(metric)
+            direction = better.get(metric.partition("/")[0], "none")
             if direction == "oracle":
                 for oracle in [against] if against else self.oracles:
-                    distance = np.abs(rows["value"] - self.of(oracle, rows))
-                    parts.append(rows.assign(oracle=oracle, score=distance).dropna(subset="score"))
+                    distance = np.abs(values[rows] - self._beside[oracle][rows])
+                    known = ~np.isnan(distance)
+                    parts.append((rows[known], oracle, distance[known]))
             elif not isinstance(direction, str):
-                parts.append(rows.assign(oracle=against, score=np.abs(rows["value"] - direction)))
+                parts.append((rows, against, np.abs(values[rows] - direction)))
             elif direction != "none":
-                parts.append(rows.assign(oracle=against, score=rows["value"] * (1 if direction == "lower" else -1)))
-        # the order of `cells`: place by place, not metric by metric
-        return pd.concat(parts).sort_index(kind="stable") if parts else methods.iloc[:0].assign(oracle="", score=0.0)
+                parts.append((rows, against, values[rows] * (1 if direction == "lower" else -1)))
+        if not parts:
+            return self.columns().iloc[:0].assign(oracle="", score=0.0)
+        rows = np.concatenate([rows for rows, _, _ in parts])
+        order = np.argsort(rows, kind="stable")  # of `cells`: place by place, not metric by metric
+        oracles = np.repeat(np.array([oracle for _, oracle, _ in parts], dtype=object), [len(r) for r, _, _ in parts])
+        scores = np.concatenate([scores for _, _, scores in parts])
+        return self.columns().iloc[rows[order]].assign(oracle=oracles[order], score=scores[order])
 
 
 def mean_of(values: Iterable[float]) -> float:

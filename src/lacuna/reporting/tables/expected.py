@@ -2,52 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import graphlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from lacuna.reporting.tables.aggregation import Results, contest_of, from_files, over_seeds
-from lacuna.reporting.tables.backdoor import backdoor_table
-from lacuna.reporting.tables.cells import cells_table
-from lacuna.reporting.tables.contest import Contest, original_of
-from lacuna.reporting.tables.probes import probes_table
-from lacuna.reporting.tables.recipes import recipes_table
-from lacuna.reporting.tables.roc import roc_table
-from lacuna.reporting.tables.transfer import transfer_table
+from lacuna.reporting import TABLES
+from lacuna.reporting.tables.making import made, parameters_of
+from lacuna.reporting.tables.record import told_of
+
+Results = Sequence[Mapping[str, Any]]
 
 
 def expected_tables(
     results: Mapping[str, Results],
-    cells: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
     experiment: Mapping[str, Any],
     wanted: Collection[str],
     judged: bool = True,
 ) -> dict[str, pd.DataFrame]:
     """Tables of an experiment as its files give them: those of `wanted` that follow from what is there.
 
-    results: by kind (metrics, population, probe), in the order of the tables. cells: cells.csv, for the tables that
-    are made from it. judged: those over the seeds too, which take longest.
+    results: by kind (metrics, population, probe), in the order of the tables; none of a kind that lacks one. tables: as
+    they lie there, for those that are made from one that does not follow. experiment: the content of experiment.json.
+    judged: those that are made from other tables too, which take longest.
     """
-    oracles, twins = experiment["judging"]["oracles"], experiment["judging"]["twins"]
-    metrics, populations, probes = (results.get(kind, ()) for kind in ("metrics", "population", "probe"))
+    known: dict[str, Any] = {**tables, **results, **told_of(experiment), "log": lambda line: None}
     found: dict[str, pd.DataFrame] = {}
-    if metrics:
-        contest = contest_of(cells_table([*metrics, *populations]), experiment)
-        found |= from_files(contest.cells, metrics, experiment)
-        if judged:
-            found |= over_seeds(contest, experiment)
+    for name in in_order():
+        files = [read for read in reads_of(name) if read not in TABLES]
+        # an experiment without shadow models has no populations, but cells
+        follows = bool(results.get(files[0])) if files else judged
+        if name in wanted and follows and known.keys() >= parameters_of(name):
+            known[name] = found[name] = made(name, known)
+    return found
 
-    def transferred() -> pd.DataFrame:
-        return transfer_table(probes_table(probes), oracles, twins)
 
-    others: dict[str, Callable[[], pd.DataFrame]] = {
-        "recipes": lambda: recipes_table(Contest(cells, oracles, twins)),
-        "backdoor": lambda: backdoor_table(Contest(cells, oracles, twins), original_of(experiment["grid"])),
-        "probes": lambda: probes_table(probes),
-        "transfer": transferred,
-        "roc": lambda: roc_table(populations, oracles, twins),
-    }
-    needs = {"probes": probes, "transfer": probes, "roc": populations}
-    found |= {name: make() for name, make in others.items() if name in wanted and needs.get(name, True)}
-    return {name: table for name, table in found.items() if name in wanted}
+def in_order() -> Iterable[str]:
+    """The names of all tables, each behind those that it reads."""
+    reads = {name: [read for read in reads_of(name) if read in TABLES] for name in TABLES}
+    return graphlib.TopologicalSorter(reads).static_order()
+
+
+def reads_of(name: str) -> Sequence[str]:
+    """The tables and the kinds of files that a table is made from."""
+    about: dict[str, Any] = TABLES[name].about  # type: ignore[attr-defined]
+    return tuple(about["reads"])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pandas as pd
 
@@ -12,6 +11,9 @@ from lacuna.artifacts.writing import atomic
 from lacuna.errors import DamagedFile
 from lacuna.reporting.columns import LABELS, REQUIRED
 
+_VERSION = tuple(int(part) for part in pd.__version__.split(".")[:2])
+# each number as it was written, to the last digit: what pandas does by itself from 3.1 on
+_EXACTLY: dict[str, Any] = {} if _VERSION >= (3, 1) else {"float_precision": "round_trip"}
 # what a spreadsheet takes for the beginning of a formula
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -22,7 +24,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
     "0.90" must not become 0.9, nor a label "NA" a missing value. Raises DamagedFile for what is no such table.
     """
     try:
-        table = from_text(Path(path).read_bytes().decode())
+        with open(path, "rb") as file:
+            table = from_file(file)
         for column in REQUIRED.get(Path(path).stem, ()):
             if column not in table:
                 raise ValueError(f"it has no column '{column}'")
@@ -37,26 +40,36 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
     """Write a table for `read_table`, and for spreadsheets: a text that these would take for a formula gets a `'`."""
 
     with atomic(path) as temporary:
-        temporary.write_text(as_text(table), encoding="utf-8", newline="")
+        quoted(table).to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
 
 
-def from_text(text: str) -> pd.DataFrame:
+def from_file(file: BinaryIO) -> pd.DataFrame:
     """The table of a file's content. Raises ValueError for what is none."""
-    if "\0" in text:
-        raise ValueError("it holds a NUL")
-    return pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(LABELS, str), keep_default_na=False, na_values=[""])
+    while block := file.read(2**20):
+        if b"\0" in block:
+            raise ValueError("it holds a NUL")
+    file.seek(0)
+    how = {"dtype": dict.fromkeys(LABELS, str), "keep_default_na": False, "na_values": [""], **_EXACTLY}
+    table: pd.DataFrame = pd.read_csv(file, **how)
+    return table
 
 
 def as_text(table: pd.DataFrame) -> str:
     """The content of the file that `write_table` writes."""
+    return quoted(table).to_csv(index=False, lineterminator="\n")
+
+
+def quoted(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a `'` before each text that a spreadsheet would take for a formula."""
 
     def plain(value: Any) -> Any:
         return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA and not _is_number(value) else value
 
-    table = table.copy()
-    for name in [name for name, column in table.items() if column.dtype.kind not in "biuf"]:
-        table[name] = table[name].map(plain)
-    return table.to_csv(index=False)
+    texts = [name for name, column in table.items() if column.dtype.kind not in "biuf"]
+    # each text once: many rows have the same
+    by_text = {name: {value: plain(value) for value in table[name].unique()} for name in texts}
+    changed = {str(name): new for name, new in by_text.items() if any(value is not new[value] for value in new)}
+    return table.assign(**{name: table[name].map(new) for name, new in changed.items()})
 
 
 def _is_number(text: str) -> bool:

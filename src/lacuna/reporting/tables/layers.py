@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from lacuna.reporting.columns import COORDINATES
+from lacuna.registry import register
+from lacuna.reporting.tables.groups import rows_of
+
+
+@register("layers", reads=("metrics",))
+def table(metrics: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Every cell of the grid, layer by layer: sparsity, what its mask shares with that of each oracle, and how far its
+    weights are from it.
+    """
+    return layers_table(metrics)
 
 
 def layers_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -15,13 +25,15 @@ def layers_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
     Layers in the order of the network, which a result has in `layer_order`; without it as they are given.
     """
-    rows = []
+    results = list(results)
+    rows: list[tuple[str, str, float]] = []
+    counts = []
     for result in results:
-        cell, order = tuple(result["cell"][c] for c in COORDINATES), result.get("layer_order", ())
-        place = {layer: position for position, layer in enumerate(order)}
+        place = {layer: position for position, layer in enumerate(result.get("layer_order", ()))}
+        before = len(rows)
         for metric, values in result["layers"].items():
-            rows += [
-                (*cell, layer, metric, values[layer])
-                for layer in sorted(values, key=lambda n: place.get(n, len(place)))
-            ]
-    return pd.DataFrame(rows, columns=[*COORDINATES, "layer", "metric", "value"])
+            layers = sorted(values, key=lambda n: place.get(n, len(place)))
+            rows += [(layer, metric, values[layer]) for layer in layers]
+        counts.append(len(rows) - before)
+    table = rows_of((result["cell"] for result in results), np.repeat(np.arange(len(results)), counts))
+    return table.assign(**{name: [row[i] for row in rows] for i, name in enumerate(("layer", "metric", "value"))})

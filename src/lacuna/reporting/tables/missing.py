@@ -11,6 +11,16 @@ import pandas as pd
 from lacuna.artifacts.coordinates import WILDCARDS
 from lacuna.artifacts.files import place_of
 from lacuna.artifacts.logs import last_line
+from lacuna.registry import register
+
+
+# behind the cells: a run that ends before them leaves the list that is true of them
+@register("missing", reads=(), after=("cells",))
+def table(missing: Iterable[Mapping[str, Any]], results: str | Path) -> pd.DataFrame:
+    """The cells that the tables leave out, each with its first missing file and the end of that
+    file's log. Empty unless the run allowed it (``--config missing=allow``).
+    """
+    return missing_table(missing, results)
 
 
 def missing_table(cells: Iterable[Mapping[str, Any]], results: str | Path = "results") -> pd.DataFrame:

@@ -7,8 +7,15 @@ from typing import Any
 
 import pandas as pd
 
+from lacuna.registry import register
 from lacuna.reporting.columns import COORDINATES
 from lacuna.reporting.tables.cells import cells_table
+
+
+@register("probes", reads=("probe",), needs=("targets",))
+def table(probe: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Every linear probe, in long form: the cell that it reads the features of, its target, metric, value."""
+    return probes_table(probe)
 
 
 def probes_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

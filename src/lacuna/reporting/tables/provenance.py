@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from lacuna.artifacts.provenance import FACTS, config_hash
-from lacuna.reporting.columns import COORDINATES, GROUP, PLACE
+from lacuna.artifacts.provenance import FACTS
+from lacuna.registry import register
+from lacuna.reporting.columns import COORDINATES, PLACE
+from lacuna.reporting.tables.configs import with_config
 
 
-def with_config(table: pd.DataFrame, grid: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """A table of cells, or of cells over seeds, with `config_hash` behind the coordinates.
-
-    grid: see `lacuna.artifacts.provenance.config_hash`.
+@register("provenance", reads=("metrics",))
+def table(
+    metrics: Iterable[Mapping[str, Any]], grid: Mapping[str, Mapping[str, Any]], log: Callable[[str], None]
+) -> pd.DataFrame:
+    """The job behind each cell: its configuration (``config_hash``, the same in the other tables), the commit, random
+    stream, versions, device, threads, SLURM job and seconds of the job that made the model, the checksums of model and
+    predictions, and the job's own file, which holds every option.
     """
-    names = list(table[list(GROUP)].itertuples(index=False, name=None))
-    hashes = {name: config_hash(grid, dict(zip(GROUP, name, strict=True))) for name in dict.fromkeys(names)}
-    table = table.copy()
-    table.insert(list(table).index("unlearner") + 1, "config_hash", [hashes[name] for name in names])
-    return table
+    provenance = provenance_table(metrics, grid)
+    for warning in inconsistent_provenance(provenance):
+        log(f"warning: {warning}")
+    return provenance
 
 
 def provenance_table(results: Iterable[Mapping[str, Any]], grid: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from lacuna.evaluation.statistics import kendall_w, ranks
+from lacuna.registry import register
 from lacuna.reporting.columns import PLACE
 from lacuna.reporting.tables.contest import Contest
+from lacuna.reporting.tables.groups import grouped
+
+
+@register("ranks", reads=("cells",))
+def table(
+    cells: pd.DataFrame, oracles: Sequence[str], twins: Mapping[str, str], better: Mapping[str, str | float]
+) -> pd.DataFrame:
+    """Mean rank of each method over the seeds by each metric, 1 the best, and Kendall's W: 1 if every seed gives the
+    same order of methods, 0 if the orders have nothing in common. ``W_p`` is its p value under shuffled orders. A
+    method that returned the model unchanged has the rank of the untouched model, and a note.
+    """
+    return ranks_table(Contest(cells, oracles, twins), better)
 
 
 def ranks_table(contest: Contest, better: Mapping[str, str | float]) -> pd.DataFrame:
@@ -18,38 +31,57 @@ def ranks_table(contest: Contest, better: Mapping[str, str | float]) -> pd.DataF
 
     better: see `Contest.scores`. A method that lacks a seed is not ranked; `note` says so.
     """
-    columns = [
-        *PLACE,
-        "metric",
-        "oracle",
-        "unlearner",
-        "mean_rank",
-        "methods",
-        "seeds",
-        "W",
-        "W_p",
-        "unchanged",
-        "note",
+    scores = contest.scores(better)
+    keys = [*PLACE, "metric", "oracle"]
+    of = grouped(*(pd.factorize(scores[key])[0] for key in keys))
+    # of a place the seeds and the methods in their order: which shuffle meets which depends on it
+    seeds, methods = (pd.factorize(scores[column], sort=True)[0] for column in ("seed", "unlearner"))
+    tables = len(of.first)
+    counts = np.bincount(of.of[grouped(of.of, seeds).first], minlength=tables)
+    own = grouped(of.of, methods)
+    table, found = of.of[own.first], np.bincount(own.of, minlength=len(own.first))
+    complete = found == counts[table]
+    ranked = np.bincount(table[complete], minlength=tables)
+    w, p = np.full((2, tables), math.nan)
+    mean_rank = np.full(len(own.first), math.nan)
+    kept = np.flatnonzero(complete[own.of])
+    kept = kept[np.lexsort((methods[kept], seeds[kept], of.of[kept]))]
+    values = scores["score"].to_numpy()
+    # where no method has all seeds, nothing is kept
+    for m, n in {*zip(counts[ranked > 0].tolist(), ranked[ranked > 0].tolist(), strict=True)}:
+        alike = (counts == m) & (ranked == n)
+        rows = kept[alike[of.of[kept]]].reshape(-1, m, n)
+        numbers = of.of[rows[:, 0, 0]]
+        w[numbers], p[numbers] = kendall_w(values[rows])
+        mean_rank[own.of[rows[:, 0]]] = ranks(values[rows]).mean(1)
+    unchanged = np.bincount(own.of, weights=scores["unchanged"].to_numpy(), minlength=len(own.first)).astype(int)
+    order = np.lexsort((own.first, table))
+    made = scores.iloc[own.first[order]][[*keys, "unlearner"]].reset_index(drop=True)
+    at = table[order]
+    made = made.assign(mean_rank=mean_rank[order], methods=ranked[at], seeds=counts[at], W=w[at], W_p=p[at])
+    notes = [
+        _note(*row)
+        for row in zip(
+            w[at].tolist(),
+            counts[at].tolist(),
+            ranked[at].tolist(),
+            complete[order].tolist(),
+            found[order].tolist(),
+            unchanged[order].tolist(),
+            strict=True,
+        )
     ]
-    table = []
-    for key, rows in contest.scores(better).groupby([*PLACE, "metric", "oracle"], sort=False):
-        scores = rows.pivot(index="seed", columns="unlearner", values="score")
-        complete = scores.dropna(axis="columns")
-        m, n = complete.shape
-        w, p = kendall_w(complete.to_numpy())
-        mean_ranks = pd.Series(np.mean([ranks(seed) for seed in complete.to_numpy()], axis=0), complete.columns)
-        alone = "1 seed: no agreement to tell" if m < 2 else "1 method" if n < 2 else "all methods tie in every seed"
-        for unlearner in rows["unlearner"].unique():
-            row = dict(zip([*PLACE, "metric", "oracle"], key, strict=True))
-            row |= {"unlearner": unlearner, "methods": n, "seeds": m, "W": w, "W_p": p}
-            notes = [alone] if math.isnan(w) else []
-            if unlearner in complete:
-                row["mean_rank"] = mean_ranks[unlearner]
-            else:
-                notes.append("not ranked: it lacks a seed")
-            own = rows[rows["unlearner"] == unlearner]
-            row["unchanged"] = int(own["unchanged"].sum())
-            if row["unchanged"]:
-                notes.append(f"returned the model unchanged on {row['unchanged']} of {len(own)} seeds")
-            table.append(row | {"note": "; ".join(notes) or None})
-    return pd.DataFrame(table, columns=columns)
+    return made.assign(unchanged=unchanged[order], note=pd.Series(notes, made.index))
+
+
+def _note(w: float, seeds: int, methods: int, ranked: bool, own: int, unchanged: int) -> str | None:
+    """Why fields of a row are empty, and on how many of its own seeds the method did nothing."""
+    alone = (
+        "1 seed: no agreement to tell" if seeds < 2 else "1 method" if methods < 2 else "all methods tie in every seed"
+    )
+    notes = [alone] if math.isnan(w) else []
+    if not ranked:
+        notes.append("not ranked: it lacks a seed")
+    if unchanged:
+        notes.append(f"returned the model unchanged on {unchanged} of {own} seeds")
+    return "; ".join(notes) or None

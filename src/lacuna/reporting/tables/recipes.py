@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from lacuna.evaluation.statistics import kendall_tau, ranks
+from lacuna.registry import register
 from lacuna.reporting.columns import PLACE
 from lacuna.reporting.tables.contest import Contest, mean_of
 
 # what recipes are compared by
 _RANKED_BY = "avg_gap"
+
+
+@register("recipes", reads=("cells",), needs=("recipes",), metrics=(_RANKED_BY,))
+def table(cells: pd.DataFrame, oracles: Sequence[str], twins: Mapping[str, str]) -> pd.DataFrame:
+    """Rank of each method by its average gap under each two recipes, 1 the best, and Kendall's tau between the two
+    orders: 1 for the same, -1 for the reverse. ``tau_across`` is that of single seeds of either recipe, ``tau_within``
+    of two seeds of one recipe: where the first is not smaller, the recipe matters no more than the seed.
+    """
+    return recipes_table(Contest(cells, oracles, twins))
 
 
 def recipes_table(contest: Contest) -> pd.DataFrame:

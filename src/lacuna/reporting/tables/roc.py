@@ -7,7 +7,16 @@ from typing import Any
 
 import pandas as pd
 
+from lacuna.registry import register
 from lacuna.reporting.columns import COORDINATES
+
+
+@register("roc", reads=("population",), needs=("shadows",))
+def table(population: Iterable[Mapping[str, Any]], oracles: Sequence[str], twins: Mapping[str, str]) -> pd.DataFrame:
+    """The curves of the attacks with shadow models on each cell: ``role`` is oracle, twin or method, ``attack`` U-LiRA
+    or RMIA, ``tpr`` the true positive rate at the false positive rate ``fpr``.
+    """
+    return roc_table(population, oracles, twins)
 
 
 def roc_table(

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lacuna.artifacts.coordinates import DENSE
-from lacuna.evaluation.statistics import MIN_SEEDS, holm, least_effect, paired_p, t_interval
+from lacuna.evaluation.statistics import MIN_SEEDS, paired_p, t_interval
+from lacuna.registry import register
 from lacuna.reporting.columns import GROUP, PLACE
-from lacuna.reporting.tables.contest import Contest, mean_of
+from lacuna.reporting.tables.contest import Contest
+from lacuna.reporting.tables.groups import Groups, adjusted, grouped, known_parts, least_effects, means_of
 from lacuna.reporting.tables.verdicts import verdict_of
 
 _TOLD = ["dense", "sparse", "change", "change_low", "change_high", "p_unadjusted", "p", "least_sd", "least"]
 _TOLD += ["floor_dense", "floor_sparse", "floor_of_mean", "excess_p", "verdict", "n", "unchanged", "note"]
-# what the verdicts come from, in no file
-_SPREAD = ["excess", "spread"]
+
+
+@register("sparsity", reads=("cells",))
+def table(
+    cells: pd.DataFrame, oracles: Sequence[str], twins: Mapping[str, str], judged: Mapping[str, str | float]
+) -> pd.DataFrame:
+    """Does a sparse model forget better? How far each method ends from its oracle on the dense model and on the sparse
+    one, each compared with the oracle of its own sparsity, and the change, paired by seed: below 0 is closer.
+    ``verdict`` is closer or farther where the seeds agree on it and the distance of the oracle's own second run does
+    not change as much; else it is not shown: ``least`` is the smallest change that would have been. Look at the row of
+    ``original`` first: where it comes closer by as much, there was less to forget.
+    """
+    return sparsity_table(Contest(cells, oracles, twins), judged)
 
 
 def sparsity_table(contest: Contest, better: Mapping[str, str | float]) -> pd.DataFrame:
@@ -36,46 +49,79 @@ def sparsity_table(contest: Contest, better: Mapping[str, str | float]) -> pd.Da
     """
     names = [*GROUP, "metric", "oracle"]
     far = _distances(contest, better)
-    at = [c for c in names if c not in ("pruner", "sparsity")]
-    kept = ["distance", "floor", "unchanged"]
-    dense = {
-        key: rows.set_index("seed")[kept].add_suffix("_dense")
-        for key, rows in far[far["pruner"] == DENSE].groupby(at, sort=False)
-    }
-    table = []
-    for key, rows in far[far["pruner"] != DENSE].groupby(names, sort=False):
-        place: dict[str, Any] = dict(zip(names, key, strict=True))
-        beside = dense.get(tuple(place[c] for c in at))
-        if beside is None:
-            continue
-        pairs = rows.set_index("seed")[kept].join(beside, how="inner")
-        if not pairs.empty:
-            table.append(place | _compared(pairs, place["oracle"]))
-    return _judged(pd.DataFrame(table, columns=[*names, *_TOLD, *_SPREAD]))
+    codes = {column: pd.factorize(far[column])[0] for column in (*names, "seed")}
+    sparse = np.flatnonzero((far["pruner"] != DENSE).to_numpy())
+    # beside each sparse row the dense one of the same method, metric, oracle and seed
+    at = grouped(*(codes[c] for c in (*names, "seed") if c not in ("pruner", "sparsity")))
+    partner = np.full(len(at.first), -1)
+    dense = np.flatnonzero((far["pruner"] == DENSE).to_numpy())
+    partner[at.of[dense]] = dense
+    partner = partner[at.of[sparse]]
+    of = grouped(*(codes[name][sparse] for name in names))
+    paired = np.flatnonzero(partner >= 0)
+    kept = np.unique(of.of[paired])
+    made = far.iloc[sparse[of.first[kept]]][names].reset_index(drop=True)
+    number = np.full(len(of.first), -1)
+    number[kept] = np.arange(len(kept))
+    pairs = _Pairs(far, sparse[paired], partner[paired], number[of.of[paired]])
+    made = made.assign(**pairs.compared(len(kept)))
+    made["note"] = [
+        "; ".join(_notes(dict(zip(_NOTED, row, strict=True)))) or None
+        for row in zip(made["oracle"], *(made[name].tolist() for name in _NOTED[1:]), strict=True)
+    ]
+    return _judged(made)[[*names, *_TOLD]]
 
 
-def _compared(pairs: pd.DataFrame, oracle: str) -> dict[str, Any]:
-    """One row: a method's distances over the seeds that have both models, before the tests are adjusted.
+class _Pairs:
+    """Sparse rows and the dense ones of the same seed, by method: what is told of each, before tests are adjusted."""
 
-    pairs: `distance`, `floor` and `unchanged` by seed, of the sparse model, and of the dense one with `_dense` behind.
-    """
-    n = len(pairs)
-    changes = (pairs["distance"] - pairs["distance_dense"]).to_numpy()
-    of_twins = (pairs["floor"] - pairs["floor_dense"]).to_numpy()
-    excess = (changes - of_twins)[np.isfinite(of_twins)]
-    row: dict[str, Any] = {"dense": pairs["distance_dense"].mean(), "sparse": pairs["distance"].mean(), "n": n}
-    row |= dict(zip(("change", "change_low", "change_high"), t_interval(changes), strict=True))
-    row |= {"floor_dense": mean_of(pairs["floor_dense"]), "floor_sparse": mean_of(pairs["floor"])}
-    row |= {"p_unadjusted": paired_p(changes), "floor_of_mean": mean_of(np.abs(of_twins)) / math.sqrt(n)}
-    row |= {"excess_p": paired_p(excess), "excess": excess.mean() if len(excess) else math.nan}
-    row["spread"] = float(changes.std(ddof=1)) if n >= MIN_SEEDS else math.nan
-    row["unchanged"] = int(pairs["unchanged"].sum())
-    return row | {"note": "; ".join(_notes(row, pairs, oracle, len(excess))) or None}
+    def __init__(self, far: pd.DataFrame, sparse: np.ndarray, dense: np.ndarray, of: np.ndarray):
+        columns = {name: far[name].to_numpy() for name in ("distance", "floor", "unchanged")}
+        self.sparse = {name: values[sparse] for name, values in columns.items()}
+        self.dense = {name: values[dense] for name, values in columns.items()}
+        self.of = Groups(of, np.zeros(int(of.max(initial=-1)) + 1, dtype=int))
+
+    def compared(self, size: int) -> dict[str, np.ndarray]:
+        names = (
+            *("dense", "sparse", "change", "change_low", "change_high", "floor_dense", "floor_sparse", "floor_of_mean"),
+            *("p_unadjusted", "excess_p", "excess", "spread", "n", "unchanged", "unchanged_dense", "twins"),
+        )
+        found = {name: np.full(size, math.nan) for name in names}
+        for groups, rows in self.of.by_size():
+            if rows.shape[1]:
+                for name, values in self._of_size(rows).items():
+                    found[name][groups] = values
+        whole = ("n", "unchanged", "unchanged_dense", "twins")
+        return {name: values.astype(int) if name in whole else values for name, values in found.items()}
+
+    def _of_size(self, rows: np.ndarray) -> dict[str, Any]:
+        """The same of the rows [k, n] of groups of one size."""
+        n = rows.shape[1]
+        dense, sparse = ({name: values[rows] for name, values in of.items()} for of in (self.dense, self.sparse))
+        changes, of_twins = sparse["distance"] - dense["distance"], sparse["floor"] - dense["floor"]
+        found: dict[str, Any] = {"dense": dense["distance"].mean(1), "sparse": sparse["distance"].mean(1), "n": n}
+        found |= dict(zip(("change", "change_low", "change_high"), t_interval(changes), strict=True))
+        found |= {"floor_dense": means_of(dense["floor"]), "floor_sparse": means_of(sparse["floor"])}
+        found |= {"p_unadjusted": paired_p(changes), "floor_of_mean": means_of(np.abs(of_twins)) / math.sqrt(n)}
+        found["spread"] = changes.std(1, ddof=1) if n >= MIN_SEEDS else math.nan
+        found |= {"unchanged": sparse["unchanged"].sum(1), "unchanged_dense": dense["unchanged"].sum(1)}
+        excess_p, mean, twins = np.full((3, len(rows)), math.nan)
+        more = changes - of_twins
+        for some, places in known_parts(of_twins):
+            twins[some] = places.shape[1]
+            if places.shape[1]:
+                excess = more[some[:, None], places]
+                excess_p[some], mean[some] = paired_p(excess), excess.mean(1)
+        return found | {"excess_p": excess_p, "excess": mean, "twins": twins}
 
 
-def _notes(row: Mapping[str, Any], pairs: pd.DataFrame, oracle: str, twins: int) -> Iterator[str]:
-    """Why fields of a row are empty, and on which seeds a method did nothing. twins: the seeds with a second oracle."""
-    n = len(pairs)
+# what the notes of a row come from
+_NOTED = ("oracle", "n", "p_unadjusted", "floor_of_mean", "excess_p", "twins", "unchanged", "unchanged_dense")
+
+
+def _notes(row: Mapping[str, Any]) -> Iterator[str]:
+    """Why fields of a row are empty, and on which seeds a method did nothing."""
+    n, oracle = row["n"], row["oracle"]
     if n < MIN_SEEDS:
         some = f"{n} seed{'s' if n > 1 else ''}"
         yield f"{some} with both: no interval, no test, no verdict"
@@ -86,39 +132,45 @@ def _notes(row: Mapping[str, Any], pairs: pd.DataFrame, oracle: str, twins: int)
     elif n >= MIN_SEEDS and math.isnan(row["excess_p"]) and not math.isnan(row["p_unadjusted"]):
         few = f"a second {oracle} on fewer than {MIN_SEEDS} of the seeds"
         same = "every seed has the twin's change and as much more"
-        yield f"{few if twins < MIN_SEEDS else same}: no verdict"
-    for state, end in (("sparse", ""), ("dense", "_dense")):
-        if pairs[f"unchanged{end}"].sum():
-            yield f"returned the {state} model unchanged on {pairs[f'unchanged{end}'].sum()} of {n} seeds"
+        yield f"{few if row['twins'] < MIN_SEEDS else same}: no verdict"
+    for state, unchanged in (("sparse", row["unchanged"]), ("dense", row["unchanged_dense"])):
+        if unchanged:
+            yield f"returned the {state} model unchanged on {unchanged} of {n} seeds"
 
 
 def _judged(table: pd.DataFrame) -> pd.DataFrame:
     """The table with p-values adjusted within their families, the smallest changes that they show, and verdicts."""
-    families = table.groupby([*PLACE, "metric", "oracle"], sort=False)
-    tests = families["p_unadjusted"].transform("count")
-    table["p"] = families["p_unadjusted"].transform(lambda p: holm(p.to_numpy(float)))
-    table["excess_p"] = families["excess_p"].transform(lambda p: holm(p.to_numpy(float)))
-    known = table["p_unadjusted"].notna()
-    table["least_sd"] = [*map(least_effect, table["n"].where(known, 0), tests)]
-    table["least"] = table["least_sd"] * table["spread"]
+    families = grouped(*(pd.factorize(table[column])[0] for column in (*PLACE, "metric", "oracle")))
+    p, excess_p = (adjusted(table[name].to_numpy(float), families) for name in ("p_unadjusted", "excess_p"))
+    tested = np.where(table["p_unadjusted"].notna(), table["n"], math.nan)
+    least = least_effects(tested, table["p_unadjusted"].to_numpy(float), families)
+    table = table.assign(p=p, excess_p=excess_p, least_sd=least, least=least * table["spread"])
     table["verdict"] = [
         verdict_of(change, math.nan if math.isnan(p + excess_p) else max(p, excess_p) if change * excess > 0 else 1.0)
         for change, p, excess, excess_p in table[["change", "p", "excess", "excess_p"]].to_numpy(float)
     ]
-    return table.drop(columns=_SPREAD)
+    return table
 
 
 def _distances(contest: Contest, better: Mapping[str, str | float]) -> pd.DataFrame:
     """The methods' rows with `oracle`, their `distance` from it and its twins' in `floor`; in the order of `cells`."""
-    methods = contest.cells[[contest.role(label) == "method" for label in contest.cells["unlearner"]]]
-    parts = [methods.iloc[:0].assign(oracle="", distance=0.0, floor=0.0)]
-    for metric, rows in methods.groupby("metric", sort=False):
-        against, direction = contest.compares_with(str(metric)), better.get(str(metric).partition("/")[0], "none")
+    values, metrics, methods = contest.cells["value"].to_numpy(), contest.codes["metric"], contest.is_method()
+    floors = {oracle: contest.twin_distances(oracle) for oracle in contest.oracles}
+    parts = []
+    for code, metric in enumerate(contest.cells["metric"].iloc[contest.groups("metric").first]):
+        against, direction = contest.compares_with(metric), better.get(metric.partition("/")[0], "none")
         if direction == "none" or (not against and direction != "oracle"):
             continue
+        rows = np.flatnonzero(methods & (metrics == code))
         for oracle in [against] if against else contest.oracles:
-            zero = contest.of(oracle, rows)
-            twins = [np.abs(contest.of(twin, rows) - zero) for twin, of in contest.twins.items() if of == oracle]
-            floor = [mean_of(seed) for seed in zip(*twins, strict=True)] if twins else math.nan
-            parts.append(rows.assign(oracle=oracle, distance=np.abs(rows["value"] - zero), floor=floor))
-    return pd.concat(parts).dropna(subset="distance").sort_index(kind="stable")
+            distance = np.abs(values[rows] - contest.beside(oracle)[rows])
+            known = rows[~np.isnan(distance)]
+            parts.append((known, oracle, distance[~np.isnan(distance)], floors[oracle][known]))
+    if not parts:
+        return contest.columns().iloc[:0].assign(oracle="", distance=0.0, floor=0.0)
+    rows, distances, floor = (np.concatenate([part[i] for part in parts]) for i in (0, 2, 3))
+    order = np.argsort(rows, kind="stable")
+    oracles = np.repeat(np.array([part[1] for part in parts], dtype=object), [len(part[0]) for part in parts])
+    return (
+        contest.columns().iloc[rows[order]].assign(oracle=oracles[order], distance=distances[order], floor=floor[order])
+    )

@@ -16,15 +16,17 @@ from lacuna.evaluation.statistics import holm, kendall_w, least_effect, paired_p
 from lacuna.reporting.columns import COORDINATES
 from lacuna.reporting.tables.backdoor import backdoor_table
 from lacuna.reporting.tables.cells import cells_table
-from lacuna.reporting.tables.contest import Contest, original_of
+from lacuna.reporting.tables.configs import with_config
+from lacuna.reporting.tables.contest import Contest
 from lacuna.reporting.tables.disagreement import disagreement_table
 from lacuna.reporting.tables.files import read_table, write_table
 from lacuna.reporting.tables.layers import layers_table
 from lacuna.reporting.tables.missing import missing_table
 from lacuna.reporting.tables.probes import probes_table
-from lacuna.reporting.tables.provenance import provenance_table, with_config
+from lacuna.reporting.tables.provenance import provenance_table
 from lacuna.reporting.tables.ranks import ranks_table
 from lacuna.reporting.tables.recipes import recipes_table
+from lacuna.reporting.tables.record import original_of
 from lacuna.reporting.tables.roc import roc_table
 from lacuna.reporting.tables.sparsity import sparsity_table
 from lacuna.reporting.tables.summary import summary_table

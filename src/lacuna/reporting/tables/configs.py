@@ -1,0 +1,35 @@
+"""The column that names the configuration of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lacuna.artifacts.provenance import config_hash
+from lacuna.reporting.columns import GROUP
+from lacuna.reporting.tables.groups import grouped
+
+
+def with_config(table: pd.DataFrame, grid: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """A table of cells, or of cells over seeds, with `config_hash` behind the coordinates.
+
+    grid: see `lacuna.artifacts.provenance.config_hash`.
+    """
+    of = grouped(*(pd.factorize(table[column])[0] for column in GROUP))
+    names = table.iloc[of.first][list(GROUP)].itertuples(index=False, name=None)
+    hashes = np.array([config_hash(grid, dict(zip(GROUP, name, strict=True))) for name in names], dtype=str)
+    table = table.copy()
+    table.insert(list(table).index("unlearner") + 1, "config_hash", hashes[of.of].tolist())
+    return table
+
+
+def with_config_of(table: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """A table of cells over seeds, with the `config_hash` that cells.csv has of them."""
+    of = cells.drop_duplicates(list(GROUP)).set_index(list(GROUP))["config_hash"]
+    table = table.copy()
+    hashes = of.reindex(pd.MultiIndex.from_frame(table[list(GROUP)]))
+    table.insert(list(table).index("unlearner") + 1, "config_hash", hashes.to_numpy())
+    return table
