@@ -174,5 +174,11 @@ def chosen_of(axis: str, merged: Mapping[str, Any], catalogue: Catalogue) -> tup
     chosen = merged.get(axis, [name for name, facts in catalogue[axis].items() if facts.get("default", True)])
     for position, name in enumerate(chosen):
         if name not in catalogue[axis]:
+            base = str(name).partition("/")[0]
+            if axis == "metrics" and base != name and base in catalogue[axis]:
+                raise LacunaError(
+                    f"{axis}[{position}]: '{name}' is a value's name in the tables; allowed: {base}, which is compared "
+                    "with every oracle of the grid"
+                )
             raise LacunaError(f"{axis}[{position}]: '{name}' is not known{unknown(name, catalogue[axis])}")
     return tuple(chosen)

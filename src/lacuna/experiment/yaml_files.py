@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from lacuna.errors import LacunaError
+from lacuna.errors import LacunaError, meant
 
 # bounds of an experiment's file: beyond them it is none, or made to stop who reads it
 _MOST_BYTES = 1_000_000
@@ -141,7 +141,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise LacunaError(f"{shown(path)}: cannot be read ({reason}); allowed: a YAML file") from None
+        near = _nearest(Path(path)) if isinstance(error, FileNotFoundError) else ""
+        raise LacunaError(f"{shown(path)}: cannot be read ({reason}){near}; allowed: a YAML file") from None
     try:
         stream = _Loader(text)
         stream.name = shown(path)
@@ -163,6 +164,13 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
             "allowed: plain YAML"
         )
     return value
+
+
+def _nearest(path: Path) -> str:
+    """The file that was probably meant: one next to it, or among the experiments."""
+    folders = (path.parent, path.parent / "config/experiments")
+    files = {shown(file): file.name for folder in folders for file in sorted(folder.glob("*.y*ml"))}
+    return meant(shown(path), files) or meant(path.name, files.values())
 
 
 def _size(value: Any, known: dict[int, float]) -> float:

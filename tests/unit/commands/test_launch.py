@@ -95,3 +95,21 @@ def test_a_home_that_cannot_be_written_is_one_sentence(folder: Path, monkeypatch
         snakemake_command(["-n"])
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     assert "-n" in snakemake_command(["-n"])
+
+
+@pytest.mark.parametrize("written", ["mime.yaml", "config/experiments/mime.yml"])
+def test_a_file_that_is_not_there_gets_the_nearest(folder: Path, written: str) -> None:
+    place = (folder / written).with_name("mine.yaml")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(GOOD)
+    said = rf"^{written}: cannot be read \(No such file or directory\) \(did you mean '{place.relative_to(folder)}'\?\)"
+    with pytest.raises(LacunaError, match=said):
+        check_experiment([written])
+    with pytest.raises(LacunaError, match=r"directory\); allowed: a YAML file$"):
+        check_experiment(["unlike_any_other"])
+
+
+def test_check_finds_all_that_only_the_plan_found(folder: Path) -> None:
+    (folder / "mine.yaml").write_text(GOOD + "snakemake_patches: [stale_run]\n")
+    with pytest.raises(LacunaError, match=r"snakemake_patches\[0\]: \"stale_run\" .* \(did you mean 'stale_runs'"):
+        check_experiment(["mine.yaml"])

@@ -467,6 +467,12 @@ MISTAKES = [
     ("name", "a b", 'name: "a b" is', LABEL),
     ("name", "..", 'name: ".." is', LABEL),
     ("metrics", ["UA", "ua"], "metrics[1]: 'ua' is not known", "UA"),
+    (
+        "metrics",
+        ["avg_gap/retrain"],
+        "metrics[0]: 'avg_gap/retrain' is a value's name in the tables",
+        "avg_gap, which is",
+    ),
     ("metrics", [], "metrics: [] is", "at least 1"),
     ("metrics", ["UA", "UA"], "metrics: 'UA' is listed twice", "each value once"),
     ("relearning", {"rate": 1}, "relearning: unknown key 'rate'", "margin"),

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 from lacuna_workflow import internals, memory, scheduler, stale_runs
 from lacuna_workflow.internals import VERSIONS, Patch, apply, chosen, require
-from lacuna_workflow.start import patches_of, start
+from lacuna_workflow.start import PATCHES, patches_of, start
 
 import pytest
 import yaml
@@ -89,6 +89,12 @@ def test_the_switch_is_a_list_of_names():
     for value in (["c"], "c", 3, ["a", "c"]):
         with pytest.raises(LacunaError, match=r"snakemake_patches: .* is not allowed; allowed: a list of a, b"):
             chosen({"snakemake_patches": value}, names)
+
+
+def test_a_wrong_name_is_found_without_a_plan():
+    """`lacuna check` and editors know the names from the schema."""
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+    assert schema["properties"]["snakemake_patches"]["items"] == {"enum": list(PATCHES)}
 
 
 def test_both_profiles_name_the_patches():
