@@ -5,7 +5,7 @@
 #
 # Needs Python 3.11 to 3.13 with torch, torchvision, numpy, scipy, scikit-learn, pandas, safetensors, tqdm, pyyaml and
 # matplotlib, and no network. Wheels in a folder (bench/gpu_wheels.sh makes it) add snakemake and torch-pruning to them.
-# Rows come as FOLDER/*.csv; `python bench/gpu.py --merge FOLDER` adds them to docs/results/gpu/.
+# Rows come as FOLDER/*.csv; `python -m bench.gpu --merge FOLDER` adds them to docs/results/gpu/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
@@ -24,4 +24,4 @@ if [ -n "$wheels" ]; then
 	# behind what the machine has: torch and numpy stay its own
 	export PYTHONPATH="$PYTHONPATH:$site" PATH="$PATH:$site/bin"
 fi
-exec "$python" bench/gpu.py "$@"
+exec "$python" -m bench.gpu "$@"

@@ -1,20 +1,18 @@
 """The rows of runs on a GPU accumulate: later runs add, and overwrite nothing."""
 
 import csv
-import importlib.util
+import importlib
+import sys
 
 import pytest
 from places import ROOT
 
-SOURCE = ROOT / "bench" / "gpu.py"
-
 
 @pytest.fixture
 def gpu(tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location("gpu", SOURCE)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(__import__("sys").modules, "gpu", module)
-    spec.loader.exec_module(module)
+    monkeypatch.syspath_prepend(ROOT)
+    monkeypatch.delitem(sys.modules, "bench", raising=False)
+    module = importlib.import_module("bench.gpu.rows")
     monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(module, "COMMITTED", tmp_path / "docs" / "results" / "gpu")
     return module

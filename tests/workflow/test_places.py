@@ -44,7 +44,7 @@ def importer(fresh: Project, folder: Path, statement: str, rules: str, target: s
 def runs(
     fresh: Project, workers: ThreadPoolExecutor, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Future[tuple[Project, Done, Done]]]:
-    """Real runs: imported, imported with prefixes, from elsewhere with results on a scratch disk; each then planned."""
+    """Real runs, each then planned: imported, with a prefix and a pathvar, from elsewhere to a scratch disk."""
     top = tmp_path_factory.mktemp("places")
 
     def twice(project: Project, *arguments: str) -> tuple[Project, Done, Done]:
@@ -53,9 +53,9 @@ def runs(
     (top / "small.yaml").write_text(yaml.safe_dump(SMALL))
     own = "    config:\n        config['forgetting']"
     plain = importer(fresh, top / "plain", own, "", "results/tables/tiny/cells.csv")
-    prefixed = importer(
-        fresh, top / "prefixed", f'{own}\n    prefix:\n        "of"', " as lac_*", "of/results/tables/tiny/cells.csv"
-    )
+    # and its results where the pathvar says
+    more = '    pathvars:\n        results="pool"\n    prefix:\n        "of"'
+    prefixed = importer(fresh, top / "prefixed", f"{own}\n{more}", " as lac_*", "of/pool/tables/tiny/cells.csv")
     mine = ("--configfile", str(top / "plain/mine.yaml"))
     elsewhere = in_folder(fresh, top)
     there = ("--snakefile", str(fresh / "Snakefile"), "--directory", str(top / "work"), "--config")
@@ -69,7 +69,7 @@ def runs(
 
 @pytest.mark.parametrize(
     ("name", "results"),
-    [("plain", "plain/results"), ("prefixed", "prefixed/of/results"), ("elsewhere", "scratch disk/mine")],
+    [("plain", "plain/results"), ("prefixed", "prefixed/of/pool"), ("elsewhere", "scratch disk/mine")],
 )
 def test_a_real_run(runs: dict[str, Future[tuple[Project, Done, Done]]], name: str, results: str) -> None:
     """It ends with the files of every cell in their place, knows them again, and they name one another as anywhere."""

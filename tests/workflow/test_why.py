@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import collections
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from lacuna.commands.launch import SCHEMA
 from lacuna.commands.why import Reruns
+from lacuna.experiment.config import load
+from lacuna.experiment.jobs import RULES, Jobs
 
 from .project import Project, changed
 
@@ -21,8 +26,23 @@ EXPERIMENTS: dict[str, dict[str, Any]] = {
         shadows={},
     )
     | {"transfer": {"targets": {"other": {"method": "digits"}}}, "metrics": ["UA", "AIN", "error_bound", "avg_gap"]},
-    "unprune": changed(unprune=[{"unlearner": "ga"}], recipes={"fast": {}}),
+    "unprune and backdoor": changed(
+        unprune=[{"unlearner": "ga"}],
+        recipes={"fast": {}},
+        datasets={"digits": {"backdoor": {"target": 1, "size": 2}}},
+        scenarios={"backdoor": {}, "hardest": {"model": "resnet8", "recipe": "brief", "fraction": 0.1}},
+    )
+    | {"metrics": ["UA", "SA", "ASR", "avg_gap", "ZRF"]},
 }
+
+
+def test_between_them_they_have_every_rule(known: dict[str, Any], tmp_path: Path) -> None:
+    rules = set()
+    for name, experiment in EXPERIMENTS.items():
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(experiment))
+        rules |= {job.rule for job in Jobs(load([path], {}, SCHEMA, known), known).reads}
+    assert set(RULES) - rules == {"tune_unlearner", "collect_winners"}
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
