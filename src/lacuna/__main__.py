@@ -32,6 +32,11 @@ def main(arguments: list[str] | None = None) -> int:
         # `lacuna verify | head`: whoever reads has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED_PIPE
+    except OSError as error:  # a folder that may not be read, a full disk
+        if error.filename is None:
+            raise
+        print(f"lacuna: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("lacuna: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -106,6 +106,21 @@ def test_an_interrupted_command_ends_in_a_line(capsys, monkeypatch):
     assert ended(["verify"], capsys) == (130, "", "lacuna: interrupted\n")
 
 
+def test_a_file_that_cannot_be_used_is_one_sentence(capsys, monkeypatch):
+    def refused(self, options):
+        raise PermissionError(13, "Permission denied", "results/data")
+
+    monkeypatch.setattr(COMMANDS["verify"], "run", refused)
+    assert ended(["verify"], capsys) == (2, "", "lacuna: results/data: Permission denied\n")
+
+    def broken(self, options):
+        raise OSError("a fault of ours")
+
+    monkeypatch.setattr(COMMANDS["verify"], "run", broken)
+    with pytest.raises(OSError, match="a fault of ours"):
+        main(["verify"])
+
+
 def test_a_reader_that_goes_away_ends_it_quietly():
     with subprocess.Popen([sys.executable, "-m", "lacuna"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
