@@ -1,5 +1,6 @@
 """The tables of docs/results are those of the CSV files next to them, and no sentence of a study has lost its page."""
 
+import json
 import math
 import re
 
@@ -8,6 +9,10 @@ import pytest
 from places import ROOT
 
 from lacuna.commands.findings import read_findings
+from lacuna.errors import LacunaError
+from lacuna.experiment import catalogue
+from lacuna.experiment.config import load
+from lacuna.experiment.foresight import limits_of
 from lacuna.reporting.tables.files import read_table
 
 RESULTS = ROOT / "docs/results"
@@ -135,3 +140,34 @@ def test_means_lie_in_their_intervals():
             and ((known["ci_low"] <= known["mean"] + 1e-9) & (known["mean"] <= known["ci_high"] + 1e-9)).all()
         )
         assert not known["mean"].map(math.isinf).any()
+
+
+def test_the_tutorial_shows_the_numbers_of_the_default_experiment():
+    """Its screen of `lacuna answer` has the gaps of docs/results/default.md, which another run made."""
+    screen = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
+    rows = {row[0]: row[1:4] for row in tables_of("default.md")[0][2]}
+    read = 0
+    for position, state in enumerate(("dense", "omp-0.90", "omp-0.95")):
+        for label in ("original", "ft", "ga", "rl", "l1_sparse"):
+            line = re.search(rf"^  {state} +{label} +(.*)$", screen, flags=re.MULTILINE)[1]
+            gaps = [float(n) for n in re.findall(r"(?<![+\d.])\d+\.\d\d", line.replace("−", "+"))]
+            gaps = gaps if len(gaps) == 2 else [g for g in gaps if g][:2]
+            assert gaps == numbers(rows[label][position]), (label, state)
+            read += 1
+    assert read == 15
+
+
+def test_the_tutorials_experiment_is_in_order(tmp_path):
+    """What `lacuna check` and the plan print of it, and of its mistake, is what the page shows."""
+    page = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
+    file = tmp_path / "mine.yaml"
+    file.write_text(re.search(r"^```yaml\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)[1], encoding="utf-8")
+    known = json.loads(json.dumps(catalogue.describe()))
+    ask = ([ROOT / "config/config.yaml", file], {}, ROOT / "workflow/schemas/config.schema.yaml", known)
+    experiment = load(*ask)
+    assert f"{experiment.name}: in order, {sum(1 for _ in experiment.cells())} cells" in page
+    assert all(f"note: {note}" in page for note in limits_of(experiment))
+    file.write_text(file.read_text().replace("ft: {batch_size", "ft: {batchsize"))
+    with pytest.raises(LacunaError) as error:
+        load(*ask)
+    assert str(error.value).partition("grid.")[2].partition("; allowed")[0] in page
