@@ -126,7 +126,7 @@ def test_more_models_add_jobs_and_keep_those_that_are_there(attacked: Project, t
     project.choose(with_shadows(models=12, per_job=6))
     plan = project.plan("results/figures/tiny/roc.svg")
     new = {"shadow_train": 1, "shadow_prune": 1, "shadow_unlearn": 2, "shadow_retrain_exact": 1}
-    assert plan.counts == new | {"population": 3, "roc": 1, "figure": 1}
+    assert plan.counts == new | {"population": 3, "table": 1, "figure": 1}
 
 
 def test_a_method_more_runs_on_the_originals_that_are_there(attacked: Project, tmp_path) -> None:
@@ -135,7 +135,7 @@ def test_a_method_more_runs_on_the_originals_that_are_there(attacked: Project, t
     experiment["grid"]["unlearners"] = UNLEARNERS | {"ga": {"epochs": 2, "lr": 1e-3}}
     project.choose(experiment)
     plan = project.plan("results/figures/tiny/roc.svg")
-    assert plan.counts == {"shadow_unlearn": 1, "population": 1, "roc": 1, "figure": 1}
+    assert plan.counts == {"shadow_unlearn": 1, "population": 1, "table": 1, "figure": 1}
 
 
 def test_tree_with_shadow_models_is_verified(attacked: Project) -> None:

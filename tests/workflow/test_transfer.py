@@ -17,6 +17,7 @@ from .project import EXPERIMENT, Done, Project
 
 CELLS = "results/cells/digits/resnet8/brief/seed0/class/dense"
 TABLE = "results/tables/tiny/transfer.csv"
+TABLES = {"table probes of tiny", "table transfer of tiny"}
 TRANSFER = EXPERIMENT | {
     "transfer": {"targets": {"own": {"method": "npz", "path": "own.npz"}}, "probe": {"l2": [0.1, 1e-3]}},
     "grid": EXPERIMENT["grid"] | {"sparsities": ["dense"], "unlearners": {"original": {}, "retrain": {}}},
@@ -73,9 +74,9 @@ def test_only_probes_hang_on_the_target(run: Future) -> None:
     probes = {f"probe {label} on own: class, dense, digits, seed 0" for label in ("original", "retrain")}
     assert {job for job in done.jobs if "own" in job} == {"ingest own", "split own, seed 0"} | probes
     assert same.nothing_to_do, same.output
-    assert stronger.jobs == probes | {"probes of tiny"}
+    assert stronger.jobs == probes | TABLES
     new = {job.replace("own", "again") for job in probes | {"ingest own", "split own, seed 0"}}
-    assert added.jobs == new | {"probes of tiny"}
+    assert added.jobs == new | TABLES
 
 
 def test_a_changed_number_of_the_table_is_found(run: Future) -> None:

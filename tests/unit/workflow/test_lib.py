@@ -20,6 +20,7 @@ from snakemake.iocontainers import Wildcards
 from lacuna.artifacts import files
 from lacuna.errors import LacunaError
 from lacuna.experiment.config import load, results_of
+from lacuna.experiment.jobs import Jobs
 
 GRID = {
     "datasets": {"digits": {}},
@@ -233,6 +234,12 @@ def outputs_of(paths: Paths):
         "probe": [at("cells", "{state}/{unlearner}/probe/{target}.json")],
         "random_init": [at("models", "random_init.npz")],
         "relearn": [at("cells", "{state}/{unlearner}/relearn.json")],
+        "evaluate": [at("cells", "{state}/{unlearner}/metrics/{experiment}.json")],
+        "population": [at("cells", "{state}/{unlearner}/population.json")],
+        "aggregate": [at("tables", f"{name}.csv") for name in ("cells", "layers", "provenance")],
+        "table": [at("tables", "{table}.csv")],
+        "record": [at("tables", "experiment.json")],
+        "figure": [at("figures", f"{{figure}}.{suffix}") for suffix in ("svg", "png")],
     }
     for rule in ("unlearn", "retrain", "unprune", "retrain_exact", "retrain_exact_dense"):
         made[rule] = list(paths.cell_at("{state}/{unlearner}").values())
@@ -250,27 +257,17 @@ RICH = {
 
 def all_made(targets: RunTargets, paths: Paths) -> None:
     """Every file of the experiment, empty."""
-    for rule, values, _ in targets._jobs(set()):
-        for pattern in outputs_of(paths)(rule):
-            file = Path(pattern.format(**values))
+    for job in Jobs(targets.experiment, targets.params.known).reads:
+        for pattern in outputs_of(paths)(job.rule):
+            file = Path(pattern.format(experiment=targets.experiment.name, **dict(job.wildcards)))
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
-    for file in (*targets.metrics, *targets.populations, *targets.table_files()):
-        Path(paths.lying(file)).parent.mkdir(parents=True, exist_ok=True)
-        Path(paths.lying(file)).touch()
 
 
-def test_a_first_plan_asks_for_little_beside_tables(study):
-    """Shadow models, probes, models and cells are asked for by what reads them: each file more takes its time."""
+def test_a_first_plan_asks_for_tables_and_figures_alone(study):
+    """All else is asked for by what reads it: each file more takes its time."""
     _, _, targets = study(**RICH)
-    asked = targets.files_to_make_again(outputs_of(Paths()))
-    assert asked == [
-        "results/data/digits/images.safetensors",
-        "results/data/other/images.safetensors",
-        "results/splits/digits/seed0/split.npz",
-        "results/splits/other/seed0/split.npz",
-        "results/splits/digits/seed0/forget/class.npz",
-    ]
+    assert targets.files_to_make_again(outputs_of(Paths())) == []
 
 
 @pytest.mark.parametrize("paths", [Paths(), Paths("results", "p/results"), Paths("scratch", "scratch")])
@@ -306,12 +303,14 @@ def test_what_nothing_that_runs_will_read_is_asked_for(study):
         file.unlink()
     asked = study(**RICH)[2].files_to_make_again(outputs_of(Paths()))
     # without the tables the two results are read by them
-    assert asked == [
-        f"results/models/{PLACE}/omp-0.50/model.safetensors",
-        f"results/cells/{PLACE}/class/omp-0.50/retrain_exact/predictions.npz",
-        f"results/models/{PLACE}/imp-round01/model.safetensors",
-        f"results/cells/{PLACE}/class/imp-0.50/ga/predictions.npz",
-    ]
+    assert sorted(asked) == sorted(
+        [
+            f"results/models/{PLACE}/omp-0.50/model.safetensors",
+            f"results/cells/{PLACE}/class/omp-0.50/retrain_exact/predictions.npz",
+            f"results/models/{PLACE}/imp-round01/model.safetensors",
+            f"results/cells/{PLACE}/class/imp-0.50/ga/predictions.npz",
+        ]
+    )
 
 
 def test_a_plan_of_what_is_there_asks_for_nothing_and_says_what_is_missing(study):

@@ -11,6 +11,7 @@ from lacuna_workflow.paths import Paths
 
 from lacuna.artifacts.coordinates import DENSE, State
 from lacuna.data import SCENARIOS
+from lacuna.experiment.jobs import RULES
 from lacuna.sparsity.rounds import rounds_to
 
 Files = Callable[[Wildcards], list[str]]
@@ -23,13 +24,10 @@ class JobInputs:
         self.params, self.experiment, self.known = params, params.experiment, params.known
         self.at, self.cell = paths.at, paths.cell_at("{state}/{unlearner}")
         # what a metric may need beside predictions, mask and job, by the name that it declares: the file of a rule
-        self.needs = {
-            "random_init": self.at("models", "random_init.npz"),
-            "relearn": self.at("cells", "{state}/{unlearner}/relearn.json"),
-            "curvature": self.at("models", "{state}/curvature.json"),
-            "weights": self.cell["model"],
-            "meta": self.at("data", "meta.json"),
-        }
+        declared = {need for facts in self.known["metrics"].values() for need in facts["needs"]}
+        made = {need: RULES[need].at for need in sorted(declared & RULES.keys())}
+        self.needs = {need: self.at(at.folder, at.made) for need, at in made.items()}
+        self.needs |= {"weights": self.cell["model"], "meta": self.at("data", "meta.json")}
 
     def needed(self) -> list[str]:
         """The needs of the experiment's metrics; what every cell has anyway is none."""

@@ -5,19 +5,21 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lacuna_workflow.inputs import JobInputs
 from lacuna_workflow.paths import Paths
 
-from lacuna.artifacts.coordinates import DENSE, State
 from lacuna.artifacts.files import told_as
-from lacuna.data import SCENARIOS
-from lacuna.experiment.jobs import collected
+from lacuna.experiment.jobs import Job, Jobs, collected
 from lacuna.reporting.tables.record import told_of
 
+# rules whose files the default target names
+_ASKED_FOR = ("aggregate", "table", "record", "figure")
+# rules of another target
+_SEARCH = ("tune_unlearner", "collect_winners")
 # the patterns of what a rule makes, by its name
 Outputs = Callable[[str], Iterable[str]]
 Place = Mapping[str, Any]
@@ -125,111 +127,34 @@ class RunTargets:
         """Of each job of the experiment the first output that is not there: making it makes the others.
 
         Snakemake by itself makes nothing that no later file is waiting for. What a plan asks for anyway is left out,
-        for each file more takes its time: the results while there are no tables, and jobs of which nothing is there
-        while one that reads from them runs. With `missing: allow` tables are made of what is there, and nothing else
-        is asked for.
+        for each file more takes its time: tables and figures, and jobs of which nothing is there while one that reads
+        from them runs. With `missing: allow` tables are made of what is there, and nothing else is asked for.
         """
         if self.experiment.missing == "allow":
             return []
-        results = {file for file in (*self.metrics, *self.populations) if not self._there(file)}
-        probes = {file for file in self.probes if not self._there(file)}
-        found = sorted(results) if self._there(self._own("tables", "cells.csv")) else []
-        found += sorted(probes) if self._there(self._own("tables", "transfer.csv")) else []
+        found: list[str] = []
         patterns: dict[str, list[str]] = {}
-        for rule, values, asked in self._jobs(results | probes):
-            if rule not in patterns:
-                patterns[rule] = [self.paths.written(str(pattern)) for pattern in outputs(rule)]
-            if asked and not self._there(os.path.dirname(patterns[rule][0].format(**values))):
-                continue  # all that a rule makes lies in one folder
-            files = [pattern.format(**values) for pattern in patterns[rule]]
-            missing = [file for file in files if not self._there(file)]
-            if missing and not (asked and len(missing) == len(files)):
-                found.append(missing[0])
-        return list(dict.fromkeys(found))
+        reads = Jobs(self.experiment, self.params.known).reads
+        read_by_running: set[Job] = set()
+        for job, read in reversed(reads.items()):  # a job stands behind those that it reads from
+            if job.rule in _SEARCH:
+                continue
+            if job.rule not in patterns:
+                patterns[job.rule] = [self.paths.written(str(pattern)) for pattern in outputs(job.rule)]
+            missing, whole = self._missing_of(job, patterns[job.rule])
+            waited_for = job.rule in _ASKED_FOR or (job in read_by_running and whole)
+            if missing and not waited_for:
+                found.append(missing)
+            if missing:
+                read_by_running.update(read)
+        return found[::-1]
 
-    def _jobs(self, results: Set[str]) -> Iterator[tuple[str, Place, bool]]:
-        """The rule and wildcards of each job, and whether a job that reads all that it makes is known to run.
-
-        results: those that are made because they are not there.
-        """
-        needs, seen = self.inputs.needed(), set()
-
-        def once(*key: str) -> bool:
-            new = key not in seen
-            seen.add(key)
-            return new
-
-        for dataset in self.experiment.datasets:
-            yield "ingest", {"dataset": dataset}, False
-        for cell in self.experiment.cells():
-            place, maker = _with_levels(cell), self._maker_of(cell)
-            dataset, model, recipe, seed, scenario, state = (
-                cell[axis] for axis in ("dataset", "model", "recipe", "seed", "scenario", "state")
-            )
-            folder = self.paths.at("cells", "{state}/{unlearner}").format(**place)
-            evaluated = f"{folder}/metrics/{self.experiment.name}.json" in results
-            if once(dataset, seed):
-                yield "split", place, False
-            for target in self.experiment.targets(cell):
-                if once(target, seed):
-                    yield "split", place | {"dataset": target}, False
-                yield "probe", place | {"target": target}, f"{folder}/probe/{target}.json" in results
-            if once(dataset, seed, scenario, "forget set"):
-                yield "choose_forget_set", place, False
-                entry = self.experiment.entry("scenarios", scenario)
-                if "scores" in SCENARIOS[entry.method].needs:
-                    by = "held_out" if "folds" in entry.values else "by_loss"
-                    yield f"difficulty_{by}", place | entry.values, False
-            # an exact oracle reads no model of its state
-            reads = evaluated and maker in ("unlearn", "unprune") and not self._there(f"{folder}/predictions.npz")
-            for behind in self._states_behind(state):
-                level = _with_levels(place | {"state": behind})
-                if once(dataset, model, recipe, seed, behind):
-                    yield "train" if behind == DENSE else "prune", level, reads
-                    if "curvature" in needs and behind in self.experiment.states:
-                        yield "curvature", level, evaluated and behind == state
-                reads = reads and not self._there(self.paths.at("models", "{state}/model.safetensors").format(**level))
-            if "random_init" in needs and once(dataset, model, recipe, seed):
-                yield "random_init", place, evaluated
-            yield maker, place, evaluated
-            if "relearn" in needs:
-                yield "relearn", place, evaluated
-            yield from self._shadow_jobs(place, maker, f"{folder}/population.json" in results, folder, once)
-
-    def _shadow_jobs(
-        self, place: dict[str, Any], maker: str, judged: bool, folder: str, once: Callable[..., bool]
-    ) -> Iterator[tuple[str, Place, bool]]:
-        """The same of a cell's shadow models. judged: whether its population.json is made."""
-        dataset, model, recipe, seed, state = (place[axis] for axis in ("dataset", "model", "recipe", "seed", "state"))
-        exact = maker.startswith("retrain_exact")
-        for job in self.experiment.shadows.jobs() if self.experiment.shadows is not None else ():
-            yield f"shadow_{maker}" if exact else "shadow_unlearn", place | {"shadows": job}, judged
-            reads = not exact and judged and not self._there(f"{folder}/shadows/{job}.npz")
-            for behind in () if exact else dict.fromkeys((state, DENSE)):
-                level = _with_levels(place | {"state": behind, "shadows": job})
-                if once(dataset, model, recipe, seed, behind, job):
-                    yield "shadow_train" if behind == DENSE else "shadow_prune", level, reads
-                model_file = self.paths.at("shadows", "{state}/{shadows}.safetensors").format(**level)
-                reads = reads and not self._there(model_file)
-
-    def _maker_of(self, cell: Place) -> str:
-        """The rule that makes a cell."""
-        if cell["unlearner"] in self.experiment.axes["unprune"]:
-            return "unprune"
-        method = self.params.options["unlearners"][cell["unlearner"]]["method"]
-        if method == "retrain_exact":
-            return "retrain_exact_dense" if cell["state"] == DENSE else "retrain_exact"
-        return "retrain" if method == "retrain" else "unlearn"
-
-    def _states_behind(self, state: str) -> list[str]:
-        """A state and those that it was pruned from, the dense one last."""
-        at = State.parse(state)
-        if at.dense:
-            return [state]
-        rounds = self.inputs.rounds_before(*at)
-        return [state, *(str(at._replace(sparsity=level)) for level in reversed(rounds)), DENSE]
-
-
-def _with_levels(place: Place) -> dict[str, Any]:
-    """A place with its state taken apart, as rules of sparse states name it."""
-    return {**place, **State.parse(place["state"])._asdict()}
+    def _missing_of(self, job: Job, patterns: list[str]) -> tuple[str, bool]:
+        """The first of a job's files that is not there, or nothing; and whether none of them is there."""
+        values = {"experiment": self.experiment.name, **dict(job.wildcards)}
+        first = patterns[0].format(**values)
+        if not self._there(os.path.dirname(first)):
+            return first, True  # all that a rule makes lies in one folder
+        files = [first, *(pattern.format(**values) for pattern in patterns[1:])]
+        missing = [file for file in files if not self._there(file)]
+        return (missing[0] if missing else "", len(missing) == len(files))
