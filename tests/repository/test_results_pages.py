@@ -149,7 +149,7 @@ def test_the_tutorial_shows_the_numbers_of_the_default_experiment():
     read = 0
     for position, state in enumerate(("dense", "omp-0.90", "omp-0.95")):
         for label in ("original", "ft", "ga", "rl", "l1_sparse"):
-            line = re.search(rf"^  {state} +{label} +(.*)$", screen, flags=re.MULTILINE)[1]
+            line = re.search(rf"^  {state} +{label} +(\d[^±]*)$", screen, flags=re.MULTILINE)[1]
             gaps = [float(n) for n in re.findall(r"(?<![+\d.])\d+\.\d\d", line.replace("−", "+"))]
             gaps = gaps if len(gaps) == 2 else [g for g in gaps if g][:2]
             assert gaps == numbers(rows[label][position]), (label, state)
