@@ -208,12 +208,16 @@ def test_summary_is_of_the_cells(finished: Project) -> None:
 
 
 def test_figures_are_images(finished: Project) -> None:
-    """Every figure of the experiment is there twice, as well-formed SVG and as PNG."""
+    """Every figure of the experiment is there as well-formed SVG, as PDF and as PNG."""
     made = finished.made("figures/tiny/*")
-    assert {Path(name).name for name in made} == {f"{figure}.{kind}" for figure in DRAWN for kind in ("svg", "png")}
+    assert {Path(name).name for name in made} == {
+        f"{figure}.{kind}" for figure in DRAWN for kind in ("svg", "pdf", "png")
+    }
     for path in made.values():
         if path.suffix == ".svg":
             assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+        elif path.suffix == ".pdf":
+            assert path.read_bytes().startswith(b"%PDF-")
         else:
             content = path.read_bytes()
             assert content.startswith(b"\x89PNG\r\n\x1a\n")
@@ -354,7 +358,7 @@ def test_report_holds_tables_and_captioned_figures(finished: Project, tmp_path: 
 def test_no_debris_and_nothing_pickled(finished: Project) -> None:
     """Results are of known kinds, none of them pickled, and no temporary file is left."""
     made = finished.made("**/*")
-    kinds = {".safetensors", ".npz", ".json", ".csv", ".svg", ".png", ".log", ".tsv", ".jsonl"}
+    kinds = {".safetensors", ".npz", ".json", ".csv", ".svg", ".pdf", ".png", ".log", ".tsv", ".jsonl"}
     assert {Path(name).suffix for name in made} == kinds
     assert not [name for name in made if Path(name).name.startswith(".")]
 

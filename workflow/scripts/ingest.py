@@ -1,5 +1,7 @@
 """Dataset → images.safetensors and meta.json."""
 
+from dataclasses import replace
+
 from lacuna_workflow.job import job, without_method
 
 from lacuna.artifacts.files import write_json
@@ -10,7 +12,7 @@ with job(snakemake) as log:
     entry = snakemake.params.entry
     dataset = build(DATASETS[entry["method"]], without_method(entry))
     content = dataset.content()  # before it is read: a change meanwhile is noticed by the next plan
-    images = dataset.load()
+    images = replace(dataset.load(), names=dataset.class_names())
     meta = images.write(snakemake.output.images, snakemake.threads) | {"entry": entry, "backdoor": entry["backdoor"]}
     if content:
         meta["content"] = content

@@ -1,4 +1,4 @@
-"""Drawings, which others read as well: what an SVG or PNG says of itself, where its format leaves room for it."""
+"""Drawings, which others read as well: what an SVG, PDF or PNG says of itself, where its format leaves room for it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,47 @@ from xml.etree import ElementTree
 
 # the key of a PNG's text
 PLACE = "lacuna"
-_SEAL = re.compile(rb"<!-- lacuna: place (\S*), sha256 of all before ([0-9a-f]{64}) -->\n\Z")
+# by format, the comment that may follow all else: what opens it, and what closes it
+SEALED = {"svg": (b"<!-- ", b" -->\n"), "pdf": (b"% ", b"\n")}
 
 
-def seal_svg(path: str | Path, place: str) -> None:
-    """Write the drawing's place below the results and the SHA-256 of what it holds behind it, as a comment."""
-    content = Path(path).read_bytes()
-    seal = f"<!-- lacuna: place {place}, sha256 of all before {hashlib.sha256(content).hexdigest()} -->\n"
-    Path(path).write_bytes(content + seal.encode())
+def _seal_of(suffix: str) -> re.Pattern[bytes]:
+    start, end = map(re.escape, SEALED[suffix])
+    return re.compile(start + rb"lacuna: place (\S*), sha256 of all before ([0-9a-f]{64})" + end + rb"\Z")
+
+
+def seal(path: str | Path, place: str, suffix: str) -> None:
+    """Write the drawing's place below the results and the SHA-256 of what it holds behind it, as a comment.
+
+    suffix: svg or pdf.
+    """
+    content, (start, end) = Path(path).read_bytes(), SEALED[suffix]
+    told = f"lacuna: place {place}, sha256 of all before {hashlib.sha256(content).hexdigest()}"
+    Path(path).write_bytes(content + start + told.encode() + end)
 
 
 def check_svg(path: str | Path, place: str) -> None:
     """Raise ValueError unless an SVG is as it was made, and in its place. An XML error is passed on."""
-    content = Path(path).read_bytes()
-    if not ElementTree.fromstring(content).tag.endswith("svg"):
+    if not ElementTree.fromstring(Path(path).read_bytes()).tag.endswith("svg"):
         raise ValueError("it is no SVG image")
-    seal = _SEAL.search(content)
-    if seal is None:
+    _check_seal(path, place, "svg")
+
+
+def check_pdf(path: str | Path, place: str) -> None:
+    """Raise ValueError unless a PDF is as it was made, and in its place."""
+    if not Path(path).read_bytes().startswith(b"%PDF-"):
+        raise ValueError("it is no PDF")
+    _check_seal(path, place, "pdf")
+
+
+def _check_seal(path: str | Path, place: str, suffix: str) -> None:
+    content = Path(path).read_bytes()
+    found = _seal_of(suffix).search(content)
+    if found is None:
         raise ValueError("it carries no checksum")
-    if hashlib.sha256(content[: seal.start()]).hexdigest() != seal[2].decode():
+    if hashlib.sha256(content[: found.start()]).hexdigest() != found[2].decode():
         raise ValueError("its checksum does not match its content")
-    _check_place(seal[1].decode(), place)
+    _check_place(found[1].decode(), place)
 
 
 def check_png(path: str | Path, place: str) -> None:

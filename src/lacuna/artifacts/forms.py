@@ -75,7 +75,8 @@ FORMS: dict[str, Form] = {
                 {"oracles": listed(text), "twins": each(text), "better": each(scalar), "costs": listed(text)}
             ),
             "tables": each(text),
-        }
+        },
+        {"order": each(listed(text))},
     ),
 }
 

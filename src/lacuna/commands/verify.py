@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from lacuna.artifacts.drawings import check_png, check_svg
+from lacuna.artifacts.drawings import check_pdf, check_png, check_svg
 from lacuna.artifacts.files import Arrays, bits_of, content_digest, read_marked_npz, read_tensors, stored_checksum
 from lacuna.artifacts.forms import FORMS, read_form
 from lacuna.artifacts.layout import CELL_FILES, FOLDERS, MODEL_FILES, cell_at, is_trials, is_unfinished
@@ -78,7 +78,7 @@ PLACES = [
         (rf"tables/{_NAME}/{_NAME}\.(md|tex|txt|html)", "text"),
         (rf"figures/{_NAME}/{_NAME}\.png", "png"),
         (rf"figures/{_NAME}/{_NAME}\.svg", "svg"),
-        (rf"figures/{_NAME}/{_NAME}\.pdf", "figure"),
+        (rf"figures/{_NAME}/{_NAME}\.pdf", "pdf"),
         (r"(logs|benchmarks)/.+", "record"),
     )
 ]
@@ -330,7 +330,7 @@ _LOOKS: dict[str, Callable[[Path, str], object]] = {
     "history": lambda path, place: _history(path),
     "png": check_png,
     "svg": check_svg,
-    "figure": lambda path, place: None,
+    "pdf": check_pdf,
     "text": lambda path, place: _text(path),
 }
 

@@ -34,6 +34,7 @@ _OF_KEYS: dict[str, tuple[str, ...]] = {
     # all that lies under it
     "name": ("evaluate", "aggregate", "table", "record", "figure", "tune_unlearner", "collect_winners"),
     "figures": (),
+    "figure_formats": ("figure",),
     "missing": (_LISTING,),
     "device": (),
     "images": (),

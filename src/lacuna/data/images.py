@@ -159,6 +159,10 @@ class Dataset:
         """The number of classes of a second, finer level of labels; 0: it has none. Known as `classes` is."""
         return 0
 
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes in the order of their labels; empty where they have none. Known as `classes` is."""
+        return ()
+
     def load(self) -> Images:
         """The images. Raises LacunaError if the user's files are not usable."""
         raise NotImplementedError

@@ -24,6 +24,7 @@ from lacuna.experiment.checks import (
     small_forget_sets,
     unselective,
 )
+from lacuna.experiment.class_names import numbered
 from lacuna.experiment.coordinates import AXES
 from lacuna.experiment.entries import chosen_of, entries_of, oracles_of, states_of, targets_of, tuning_of, unprunings_of
 from lacuna.experiment.figures import figures_of
@@ -55,6 +56,7 @@ def load(
     catalogue: Catalogue,
     data_folder: str | Path | None = None,
     cache: str | Path | None = None,
+    ingested: str | Path | None = None,
 ) -> Experiment:
     """Read, merge and check the files of an experiment.
 
@@ -63,14 +65,15 @@ def load(
     data_folder: where ingested datasets lie; with it, the user's data files are checked too, unless
     they were ingested as they are. cache: where `feasibility` keeps its answers; with both, every model is tried
     on every dataset, every pruner asked whether it can bring it to every sparsity, every unlearner whether it can work
-    on it; with cache alone, only what the models cost is read.
+    on it; with cache alone, only what the models cost is read. ingested: where ingested datasets lie, of which a class
+    that the config names is the number; by default `data_folder`.
 
     Raises LacunaError naming the key, the value and what is allowed.
     """
     merged = _merged(files, overrides)
     check(merged, read_yaml(schema), "")
     check_labels(merged)
-    experiment = _planned(merged, catalogue)
+    experiment = numbered(_planned(merged, catalogue), data_folder if ingested is None else ingested)
     check_meaning(experiment, catalogue)
     experiment = dataclasses.replace(experiment, tables=tables_of(experiment, catalogue))
     figures, left_out = figures_of(merged, experiment, catalogue)
@@ -124,6 +127,7 @@ def _planned(merged: Mapping[str, Any], catalogue: Catalogue) -> Experiment:
         twins=twins,
         metrics=metrics,
         figures=(),
+        figure_formats=tuple(merged.get("figure_formats", ("svg", "pdf", "png"))),
         relearning=resolve(catalogue["settings"]["relearning"]["schema"], merged.get("relearning") or {}, "relearning"),
         probe=resolve(catalogue["settings"]["transfer.probe"]["schema"], transfer.get("probe") or {}, "transfer.probe"),
         missing=merged.get("missing", "refuse"),

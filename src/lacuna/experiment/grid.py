@@ -52,6 +52,7 @@ class Experiment:
     twins: dict[str, str]
     metrics: tuple[str, ...]
     figures: tuple[str, ...]
+    figure_formats: tuple[str, ...]
     relearning: dict[str, Any]
     probe: dict[str, Any]
     missing: str

@@ -7,10 +7,13 @@ second runs, black for `original`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+# of all figures, which no import shows
+STYLE_FILE = Path(__file__).with_name("paper.mplstyle")
 COLOURS = ("#332288", "#B8860B", "#01665E", "#DC267F", "#648FFF", "#8A5A00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 # on and off in line widths; () is a solid line
@@ -65,21 +68,27 @@ class Palette:
 
     methods: of grid.unlearners and grid.unprune, without oracles and their twins; those that return the original model
     come first. originals: these. oracles: in the order of the grid. twins: second runs, by label, with their oracle.
+    forgotten: the classes that scenarios forget by name, where the names are known, by dataset and scenario.
     """
 
     methods: tuple[str, ...]
     oracles: tuple[str, ...] = ()
-    twins: Mapping[str, str] | tuple[tuple[str, str], ...] = ()
+    twins: Mapping[str, str] = field(default_factory=dict)
     originals: tuple[str, ...] = ()
+    forgotten: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, grid: Mapping[str, Mapping[str, Any]], oracles: Iterable[str], twins: Mapping[str, str]) -> Palette:
-        """That of an experiment: of `grid`, `judging.oracles` and `judging.twins` of its experiment.json."""
+    def of(cls, record: Mapping[str, Any], class_names: Mapping[str, Sequence[str]] | None = None) -> Palette:
+        """That of an experiment. record: its experiment.json. class_names: of datasets, as meta.json has them."""
+        grid, judging = record["grid"], record["judging"]
         entries = {**grid["unlearners"], **grid.get("unprune", {})}
-        apart = {*oracles, *twins}
-        originals = tuple(k for k, entry in entries.items() if entry["method"] == "original" and k not in apart)
-        acting = tuple(k for k in entries if k not in apart and k not in originals)
-        return cls((*originals, *acting), tuple(oracles), dict(twins), originals)
+        order = record.get("order", {})
+        labels = dict.fromkeys([*order.get("unlearners", ()), *order.get("unprune", ()), *entries])
+        apart = {*judging["oracles"], *judging["twins"]}
+        originals = tuple(k for k in labels if entries[k]["method"] == "original" and k not in apart)
+        acting = tuple(k for k in labels if k not in apart and k not in originals)
+        forgotten = _forgotten(grid.get("scenarios", {}), class_names or {})
+        return cls((*originals, *acting), tuple(judging["oracles"]), judging["twins"], originals, forgotten)
 
     def look(self, label: str) -> Look:
         """How a label is drawn, whoever else is. One that the experiment has not is drawn as the next method."""
@@ -87,15 +96,31 @@ class Palette:
             return _ORIGINAL
         if label in self.oracles:
             return _ORACLES[self.oracles.index(label) % len(_ORACLES)]
-        if label in dict(self.twins):
+        if label in self.twins:
             return _TWIN
         acting = [method for method in self.methods if method not in self.originals]
         return look_of(acting.index(label) if label in acting else len(acting))
 
     def ordered(self, labels: Iterable[str]) -> list[str]:
         """The distinct labels, methods before oracles before twins; what the experiment has not comes last."""
-        places = {label: i for i, label in enumerate((*self.methods, *self.oracles, *dict(self.twins)))}
+        places = {label: i for i, label in enumerate((*self.methods, *self.oracles, *self.twins))}
         return sorted(dict.fromkeys(labels), key=lambda label: places.get(label, len(places)))
+
+
+def _forgotten(
+    scenarios: Mapping[str, Mapping[str, Any]], names: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, str]]:
+    """The names of the classes that each scenario forgets, by dataset with names and scenario."""
+    found: dict[str, dict[str, str]] = {}
+    for label, entry in scenarios.items():
+        if entry.get("method") == "class":
+            chosen = entry["forget_class"]
+            classes = list(chosen) if isinstance(chosen, list | tuple) else [chosen]
+            for dataset, known in names.items():
+                if known:
+                    words = [c if isinstance(c, str) else known[c] for c in classes]
+                    found.setdefault(dataset, {})[label] = ", ".join(words)
+    return found
 
 
 def look_of(position: int) -> Look:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -31,13 +33,21 @@ def with_dense(summary: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([sparse, *parts, dense[alone.to_numpy()]], ignore_index=True)
 
 
-def panels(summary: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """One titled part of the summary per dataset, model, recipe, scenario and pruner; a title names what varies."""
+def panels(
+    summary: pd.DataFrame, forgotten: Mapping[str, Mapping[str, str]] | None = None
+) -> list[tuple[str, pd.DataFrame]]:
+    """One titled part of the summary per dataset, model, recipe, scenario and pruner; a title names what varies.
+
+    forgotten: `Palette.forgotten`, which a title puts behind the scenario.
+    """
     varying = [c for c in PANEL if summary[c].nunique() > 1] or ["scenario"]
-    return [
-        (", ".join(f"{c}: {dict(zip(PANEL, key, strict=True))[c]}" for c in varying), part)
-        for key, part in summary.groupby(list(PANEL), sort=False)
-    ]
+    titled = []
+    for key, part in summary.groupby(list(PANEL), sort=False):
+        place = dict(zip(PANEL, map(str, key), strict=True))
+        classes = (forgotten or {}).get(place["dataset"], {}).get(place["scenario"])
+        words = place | ({"scenario": f"{place['scenario']} (forget: {classes})"} if classes else {})
+        titled.append((", ".join(f"{c}: {words[c]}" for c in varying), part))
+    return titled
 
 
 def sparsity_ticks(part: pd.DataFrame) -> list[str]:

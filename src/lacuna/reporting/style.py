@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib as mpl
 import numpy as np
@@ -15,6 +15,7 @@ from lacuna.artifacts.files import place_of
 from lacuna.artifacts.writing import atomic
 
 # figures find them here
+from lacuna.reporting.palette import ABSENT, NEGATIVE, POSITIVE, STYLE_FILE, Look, Palette
 from lacuna.reporting.panels import PANEL as PANEL
 from lacuna.reporting.panels import base_name as base_name
 from lacuna.reporting.panels import few_seeds as few_seeds
@@ -37,46 +38,34 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-# Okabe & Ito (2008) without yellow, which is too light for lines; markers tell methods apart without colour.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-# One for each oracle that a grid can have; a second one must show where it lies upon the first.
-ORACLES: tuple[dict[str, Any], ...] = (
-    {"color": "#B0B0B0", "linewidth": 3.5, "linestyle": "-"},
-    {"color": "#303030", "linewidth": 1.4, "linestyle": (0, (4, 2))},
-    {"color": "#707070", "linewidth": 1.8, "linestyle": (0, (1, 1.5))},
-    {"color": "#505050", "linewidth": 1.6, "linestyle": (0, (6, 1.5, 1, 1.5))},
-)
 # how far beside its tick the outermost method may lie: a fifth of a tick from the first method to the last
 _ASIDE = 0.1
+# inches: the text of a page, across two columns; how narrow a panel may become
+PAGE, _LEAST = 7.2, 1.7
+# metrics of a map, above which its numbers are small
+_SMALL = 16
+_MOST_PIXELS = 16_000
 UNCHANGED = "hollow or hatched: returned the model unchanged"
 SINGLE_SEEDS = "small dots: single seeds"
 
 # a matplotlibrc of the user's, in the working directory or at home, is no part of an experiment
 mpl.rcdefaults()
-mpl.rcParams.update(
-    {
-        "font.family": ["DejaVu Sans"],
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "grid.color": "#E5E5E5",
-        "axes.axisbelow": True,
-        "legend.frameon": False,
-        # the same input gives the same file
-        "svg.hashsalt": "lacuna",
-        "svg.fonttype": "none",
-    }
-)
+mpl.rcParams.update(mpl.rc_params_from_file(STYLE_FILE, use_default_template=False))
 
 
-def style_of(methods: list[str]) -> dict[str, dict[str, Any]]:
-    """A colour and marker for each method, the same in every figure of an experiment."""
-    return {
-        method: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]}
-        for i, method in enumerate(methods)
+def line_of(look: Look) -> dict[str, Any]:
+    """A look as the keywords of a line."""
+    line: dict[str, Any] = {
+        "color": look.colour,
+        "linewidth": look.width,
+        "linestyle": (0, look.dash) if look.dash else "-",
     }
+    return line | ({"marker": look.marker} if look.marker else {})
+
+
+def mark_of(look: Look) -> dict[str, Any]:
+    """A look as the keywords of points without a line."""
+    return {"color": look.colour, "marker": look.marker or "o", "linestyle": "none"}
 
 
 def message(text: str) -> Figure:
@@ -86,32 +75,44 @@ def message(text: str) -> Figure:
     return figure
 
 
-def name_ticks(ax: Axes, names: list[str]) -> None:
-    """Names at 0, 1, … of the x axis, aslant where they would run into each other."""
-    aslant: dict[str, Any] = (
-        {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 10 else {}
-    )
-    ax.set_xticks(range(len(names)), names, **aslant)
-
-
 def heat_map(ax: Axes, values: np.ndarray, labels: list[str]) -> AxesImage:
-    """Correlations [n, n] in −1 to 1 with their numbers; grey where there is none."""
-    colours = LinearSegmentedColormap.from_list("", [COLOURS[1], "#FFFFFF", COLOURS[0]]).with_extremes(bad="#E0E0E0")
+    """Correlations [n, n] in −1 to 1 with their numbers, in tenths without a leading 0; grey where there is none."""
+    colours = LinearSegmentedColormap.from_list("", [NEGATIVE, "#FFFFFF", POSITIVE]).with_extremes(bad=ABSENT)
     image = ax.imshow(values, cmap=colours, vmin=-1, vmax=1)
     for i, j in zip(*np.nonzero(np.isfinite(values)), strict=True):
-        written = f"{values[i, j]:.1f}".replace("-0.0", "0.0")
+        written = f"{values[i, j]:.1f}".replace("-0.0", "0.0").replace("0.", ".").replace("1.0", "1").replace(".0", "0")
         dark = abs(values[i, j]) > 0.7
-        ax.text(j, i, written, ha="center", va="center", fontsize=7, color="white" if dark else "black")
-    ax.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
-    ax.set_yticks(range(len(labels)), labels, fontsize=7)
+        ax.text(
+            j,
+            i,
+            written.replace("-", "−"),
+            ha="center",
+            va="center",
+            fontsize=6 if len(labels) > _SMALL else 7.5,
+            color="white" if dark else "black",
+        )
+    ax.set_xticks(range(len(labels)), labels, rotation=90, fontsize=6.5)
+    ax.set_yticks(range(len(labels)), labels, fontsize=6.5)
+    ax.tick_params(length=0)
     ax.grid(visible=False)
     return image
 
 
 def heading(figure: Figure, title: str) -> None:
     """The title above all panels, in as many lines as the figure's width asks for; line breaks stay."""
-    letters = int(13 * figure.get_figwidth())
-    figure.suptitle("\n".join(textwrap.fill(line, letters) for line in title.split("\n")), fontsize=10)
+    figure.suptitle(_folded(title, 14 * figure.get_figwidth()))
+
+
+def _folded(text: str, letters: float) -> str:
+    return "\n".join(textwrap.fill(line, max(12, int(letters)), break_long_words=False) for line in text.split("\n"))
+
+
+def entitle(ax: Axes, title: str) -> None:
+    """A panel's title, in as many lines as the panel's width asks for."""
+    figure = cast(Figure, ax.get_figure())
+    places = (axes.get_subplotspec() for axes in figure.axes)
+    columns = len({place.colspan.start for place in places if place is not None})
+    ax.set_title(_folded(title, 15 * figure.get_figwidth() / columns))
 
 
 def finish(figure: Figure, title: str, axes: np.ndarray) -> Figure:
@@ -126,6 +127,8 @@ def finish(figure: Figure, title: str, axes: np.ndarray) -> Figure:
             handles[mark] = handles.pop(mark)
     heading(figure, title)
     columns = _columns(list(handles), figure.get_figwidth())
+    # a long legend makes the figure higher, not its panels lower
+    figure.set_figheight(figure.get_figheight() + max(0.0, 0.165 * -(-len(handles) // columns) - 0.5))
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns)
     return figure
 
@@ -133,15 +136,16 @@ def finish(figure: Figure, title: str, axes: np.ndarray) -> Figure:
 def _columns(labels: list[str], inches: float) -> int:
     """The columns, at most 6, that a legend of these labels has room for."""
     for columns in range(min(6, len(labels)), 1, -1):
-        # a letter of 9 points takes about 0.075 inches, a handle with its gaps 0.6
-        widths = [0.6 + 0.075 * max(map(len, part)) for part in np.array_split(labels, columns)]
+        # a letter of 7.5 points takes about 0.063 inches, a handle with its gaps 0.6
+        widths = [0.6 + 0.063 * max(map(len, part)) for part in np.array_split(labels, columns)]
         if sum(widths) <= inches:
             return columns
     return 1
 
 
 def grid_of_axes(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
-    """A figure of rows × columns panels, each width × height inches."""
+    """A figure of rows × columns panels, each width × height inches, or narrower where they would leave a page."""
+    width = max(_LEAST, min(width, (PAGE - 0.4) / columns))
     figure = Figure(figsize=(width * columns + 0.4, height * rows + 1.0), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
@@ -152,7 +156,7 @@ def errorbar(ax: Axes, x: Any, rows: pd.DataFrame, **style: Any) -> None:
     error = np.array([rows["mean"] - rows["ci_low"], rows["ci_high"] - rows["mean"]])
     if np.isfinite(error).any():
         # no value, no cap: NaN draws nothing
-        ax.errorbar(x, rows["mean"], yerr=error, capsize=2, **style)
+        ax.errorbar(x, rows["mean"], yerr=error, elinewidth=0.9, **style)
     else:
         ax.plot(x, rows["mean"], **style)
     still = unchanged(rows)
@@ -163,18 +167,14 @@ def errorbar(ax: Axes, x: Any, rows: pd.DataFrame, **style: Any) -> None:
 
 def hollow(ax: Axes, x: Any, y: Any, **look: Any) -> None:
     """Markers with a white face over points of a method that returned the model unchanged."""
-    ax.plot(x, y, linestyle="none", markerfacecolor="white", zorder=3, label=UNCHANGED, **look)
+    face: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "white", "zorder": 3, "label": UNCHANGED}
+    ax.plot(x, y, **look | face)
 
 
 def aside(position: int, count: int) -> float:
     """How far beside its tick the one of `count` methods is drawn, so that equal values do not hide each other."""
     step = min(0.05, 2 * _ASIDE / max(count - 1, 1))
     return step * (position - (count - 1) / 2)
-
-
-def dash(look: dict[str, Any], points: int) -> dict[str, Any]:
-    """The marker of an oracle's line of one point, of which it is all that there is."""
-    return {"marker": "_", "markersize": 16, "markeredgewidth": look["linewidth"]} if points == 1 else {}
 
 
 def sparsity_axis(ax: Axes, ticks: list[str]) -> None:
@@ -192,38 +192,42 @@ def plain_logs(axis: Axis) -> None:
 
 
 def against_sparsity(
-    ax: Axes,
-    rows: pd.DataFrame,
-    ticks: list[str],
-    oracles: list[str],
-    looks: dict[str, dict[str, Any]],
-    cells: pd.DataFrame | None = None,
+    ax: Axes, rows: pd.DataFrame, ticks: list[str], palette: Palette, cells: pd.DataFrame | None = None
 ) -> None:
-    """One metric against sparsity: a line with intervals for each method in `looks`, oracles as grey lines and bands.
+    """One metric against sparsity: a line with intervals for each method, oracles as grey lines and bands.
 
     rows: of one metric and panel, `with_dense`. ticks: the sparsities of the panel. cells: cells.csv; with it, single
     seeds are dots where they are too few for an interval.
     """
     rows = rows.sort_values("sparsity", key=lambda s: s.astype(float), kind="stable")
-    for i, oracle in enumerate(oracles):
-        of = rows[rows["unlearner"] == oracle]
-        if of.empty:
-            continue
-        x = np.array([float(ticks.index(s)) for s in of["sparsity"]])
-        look = ORACLES[i % len(ORACLES)]
-        ax.plot(x, of["mean"], label=f"{oracle} (oracle)", zorder=1.5, **look, **dash(look, len(of)))
-        # a band of one point has no width
-        at, low, high = (x, of["ci_low"], of["ci_high"]) if len(of) > 1 else ([x[0] - 0.2, x[0] + 0.2], *_ends(of))
-        ax.fill_between(at, low, high, color=look["color"], alpha=0.2, linewidth=0)
-    for j, (method, look) in enumerate(looks.items()):
-        of = rows[rows["unlearner"] == method]
-        if of.empty:
-            continue
-        x = np.array([ticks.index(s) + aside(j, len(looks)) for s in of["sparsity"]])
-        errorbar(ax, x, of, label=method, linewidth=1.2, markersize=4.5, **look)
+    for oracle in palette.oracles:
+        draw_oracle(ax, rows[rows["unlearner"] == oracle], ticks, palette)
+    methods = palette.ordered(methods_of(rows))
+    for j, method in enumerate(methods):
+        of, look = rows[rows["unlearner"] == method], palette.look(method)
+        x = np.array([ticks.index(s) + aside(j, len(methods)) for s in of["sparsity"]])
+        errorbar(ax, x, of, label=method, **line_of(look))
         for position, values in few_seeds(of, cells) if cells is not None else ():
-            dots(ax, np.full(len(values), x[position]), values, look["color"])
+            dots(ax, np.full(len(values), x[position]), values, look.colour)
     sparsity_axis(ax, ticks)
+
+
+def draw_oracle(ax: Axes, of: pd.DataFrame, ticks: list[str], palette: Palette) -> None:
+    """An oracle's line and band against sparsity; a dash and a short band where it has one point.
+
+    of: the rows of one oracle, in ascending sparsity, with mean, ci_low and ci_high.
+    """
+    if of.empty:
+        return
+    oracle = str(of["unlearner"].iloc[0])
+    x, look = np.array([float(ticks.index(s)) for s in of["sparsity"]]), palette.look(oracle)
+    # a line of one point has no length
+    alone: dict[str, Any] = {"marker": "_", "markersize": 16, "markeredgewidth": look.width} if len(of) == 1 else {}
+    ax.plot(x, of["mean"], label=f"{oracle} (oracle)", zorder=1.5, **line_of(look), **alone)
+    ends = of["ci_low"].to_numpy(float), of["ci_high"].to_numpy(float)
+    if len(of) == 1:
+        x, ends = np.array([x[0] - 0.2, x[0] + 0.2]), (np.repeat(ends[0], 2), np.repeat(ends[1], 2))
+    ax.fill_between(x, *ends, color=look.colour, alpha=0.2, linewidth=0)
 
 
 def dots(ax: Axes, x: Any, y: Any, color: str) -> None:
@@ -231,17 +235,18 @@ def dots(ax: Axes, x: Any, y: Any, color: str) -> None:
     ax.plot(x, y, linestyle="none", marker=".", markersize=4, color=color, label=SINGLE_SEEDS, zorder=2.5)
 
 
-def _ends(of: pd.DataFrame) -> tuple[Any, Any]:
-    return of["ci_low"].iloc[0], of["ci_high"].iloc[0]
-
-
 def save(figure: Figure, *paths: str | Path) -> None:
     """Write the figure to each path, atomically, in the format of its suffix, with what `artifacts.drawings` checks."""
     for path in paths:
         suffix, place = Path(path).suffix.removeprefix("."), place_of(path)
         # no date inside: an unchanged figure stays the same file
-        about = {"svg": {"Date": None}, "png": {drawings.PLACE: place}}
+        about = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {drawings.PLACE: place}}
         with atomic(path) as temporary:
-            figure.savefig(temporary, format=suffix, dpi=150, metadata=about.get(suffix))
-            if suffix == "svg":
-                drawings.seal_svg(temporary, place)
+            figure.savefig(temporary, format=suffix, dpi=_dots(figure), metadata=about.get(suffix))
+            if suffix in drawings.SEALED:
+                drawings.seal(temporary, place, suffix)
+
+
+def _dots(figure: Figure) -> float:
+    """Dots per inch: 300 for print, fewer where a side would have more pixels than viewers open."""
+    return min(300.0, _MOST_PIXELS / float(max(figure.get_size_inches())))

@@ -1,7 +1,9 @@
 """Whatever metrics and methods are chosen, every figure that the plan draws has something to show, and shows it."""
 
+import itertools
 import os
 import re
+import struct
 import subprocess
 import sys
 
@@ -17,6 +19,8 @@ from lacuna.experiment.config import load
 from lacuna.experiment.foresight import limits_of
 from lacuna.reporting import FIGURES, style
 from lacuna.reporting.columns import COORDINATES
+from lacuna.reporting.figures.metric_disagreement import clustered
+from lacuna.reporting.palette import Palette
 from lacuna.reporting.tables.contest import Contest
 from lacuna.reporting.tables.disagreement import disagreement_table
 from lacuna.reporting.tables.layers import layers_table
@@ -84,7 +88,9 @@ def draw(name, tables, oracles, judges=()):
     figure = FIGURES[name]
     # as the script does
     more = {"judges": list(judges)} if judges and figure.about.get("oracle") else {}
-    return figure(**{table: tables[table] for table in figure.about["reads"]}, oracles=list(oracles), **more)
+    methods = style.methods_of(tables["summary"]) if "summary" in tables else ["ft"]
+    palette = Palette(tuple(methods), tuple(oracles), originals=("original",))
+    return figure(**{table: tables[table] for table in figure.about["reads"]}, palette=palette, **more)
 
 
 def words(figure):
@@ -97,9 +103,9 @@ def words_of(figure):
 
 
 def points(ax):
-    """Every finite point of lines and height of bars."""
+    """Every finite point of lines and length of bars."""
     xy = [np.array(line.get_xydata(), dtype=float) for line in ax.lines if len(line.get_xdata())]
-    bars = [bar.get_height() for bar in ax.patches if hasattr(bar, "get_height")]
+    bars = [bar.get_width() for bar in ax.patches if hasattr(bar, "get_width")]
     return sum(np.isfinite(of).all(axis=1).sum() for of in xy) + np.isfinite(bars).sum() + len(ax.images)
 
 
@@ -212,7 +218,12 @@ def caps(figure):
     """The lower and upper ends of every interval that is drawn."""
     bars = [c for ax in figure.axes for c in ax.containers if isinstance(c, matplotlib.container.ErrorbarContainer)]
     segments = [s for bar in bars for collection in bar.lines[2] for s in collection.get_segments()]
-    return [(s[0, 1], s[1, 1]) for s in segments if len(s) and np.isfinite(s).all()]
+    # of lines upright, of bars lying
+    return [
+        (s[0, 1], s[1, 1]) if s[0, 0] == s[1, 0] else (s[0, 0], s[1, 0])
+        for s in segments
+        if len(s) and np.isfinite(s).all()
+    ]
 
 
 @pytest.mark.parametrize("name", [GAP, LINES])
@@ -241,7 +252,9 @@ def test_two_seeds_are_dots(plan, known, name):
     cells = tables["cells"]
     of = cells[(cells["metric"] == metric) & (cells["unlearner"] == "ft")]
     dots = [line for ax in figure.axes for line in ax.lines if line.get_label() == style.SINGLE_SEEDS]
-    assert sorted(y for line in dots for y in line.get_ydata()) == pytest.approx(sorted(of["value"]))
+    assert sorted(
+        v for line in dots for v in (line.get_ydata() if name == LINES else line.get_xdata())
+    ) == pytest.approx(sorted(of["value"]))
     assert style.SINGLE_SEEDS in words(figure) and not caps(figure)
 
 
@@ -301,7 +314,7 @@ def test_a_model_returned_unchanged_is_marked(plan, known):
         assert mark.get_markerfacecolor() == "white" and list(mark.get_ydata()) == pytest.approx(list(wanted["mean"]))
     gap = draw(GAP, tables, experiment.oracles)
     bars = [bar for ax in gap.axes for bar in ax.patches if bar.get_hatch()]
-    assert [bar.get_height() for bar in bars if bar.get_height() > 0] == pytest.approx(list(wanted["mean"]))
+    assert [bar.get_width() for bar in bars if bar.get_width() > 0] == pytest.approx(list(wanted["mean"]))
     legend = dict(zip(words_of(gap), gap.legends[0].legend_handles, strict=True))
     assert legend[style.UNCHANGED].get_hatch() and not legend["dense"].get_hatch() and not legend["90 %"].get_hatch()
     summary["unchanged"] = 0
@@ -331,7 +344,7 @@ def test_labels_of_bars_do_not_collide(plan, known, grid):
     figure.draw_without_rendering()
     for ax in figure.axes:
         boxes = [text.get_window_extent() for text in ax.texts]
-        assert boxes and all(box.y1 <= ax.bbox.y1 + 1 for box in boxes)
+        assert boxes and all(box.x1 <= figure.bbox.x1 + 1 and box.x0 >= ax.bbox.x0 for box in boxes)
         assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
 
 
@@ -347,15 +360,117 @@ def test_verdicts_stand_on_the_bars(plan, known):
     assert any("↑ farther from the oracle" in text for text in words(figure))
 
 
-def test_the_map_of_metrics_has_at_most_ten(plan, known):
+@pytest.mark.parametrize("seed", range(3))
+def test_labels_never_collide_whatever_the_data(plan, known, seed):
+    """Of 37 methods at three sparsities, with values over five orders of magnitude, seeds that lack, and verdicts."""
+    many = {f"method_{i}": {"method": "ga"} for i in range(37)}
+    experiment = plan(["avg_gap"], sparsities=["dense", 0.5, 0.9], unlearners={"retrain": {}} | many)
+    rng = np.random.default_rng(seed)
+    tables = tables_of(experiment, known, lambda cell: cell["unlearner"] == "retrain" or rng.random() > 0.2)
+    summary = tables["summary"]
+    scale = 10 ** rng.uniform(-3, 2, len(summary))
+    for column in ("mean", "ci_low", "ci_high"):
+        summary[column] *= scale
+    summary["gap_retrain_verdict"] = rng.choice(["farther", "closer", "not shown"], len(summary))
+    figure = draw(GAP, tables, experiment.oracles)
+    assert figure.get_figwidth() <= style.PAGE + 0.01
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert len(boxes) > 60 and all(box.x1 <= figure.bbox.x1 for box in boxes)
+    assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
+    names = [label.get_window_extent() for label in ax.get_yticklabels()]
+    assert all(a.y0 >= b.y1 for a, b in itertools.pairwise(names))
+
+
+def test_the_map_of_thirty_metrics_can_be_read_in_print(plan, known):
+    """On a page's width: no text below 6 points, none wider than its cell, one panel for each place."""
     many = [name for name, of in known["metrics"].items() if of["better"] != "none" and of["default"]]
-    many = [m for m in many if known["metrics"][m]["module"] != "lacuna.evaluation.metrics.cost"]
-    assert len(many) > 10
+    many = [m for m in many if known["metrics"][m]["module"] != "lacuna.evaluation.metrics.cost"][:30]
+    assert len(many) == 30
     experiment = plan(many)
     figure = draw(MAPS, tables_of(experiment, known), experiment.oracles)
-    labels = [t.get_text() for t in figure.axes[0].get_xticklabels()]
-    assert len(labels) == 10 and {"UA", "RA", "TA", "MIA", "avg_gap"} <= set(labels)
-    assert f"10 of {len(many)} metrics" in " ".join(words(figure))
+    assert figure.get_figwidth() <= style.PAGE + 0.01
+    figure.draw_without_rendering()
+    ax, _ = figure.axes
+    labels = [t.get_text() for t in ax.get_xticklabels()]
+    assert len(labels) == len(set(labels)) == 30
+    cell = ax.bbox.width / 30
+    assert len(ax.texts) > 300 and all(text.get_window_extent().width <= cell for text in ax.texts)
+    assert min(t.get_fontsize() for t in (*ax.texts, *ax.get_xticklabels(), *ax.get_yticklabels())) >= 6
+
+
+def test_metrics_that_agree_are_neighbours():
+    """Two groups that are at odds, mixed: each comes out in one piece."""
+    names = ["a1", "b1", "a2", "b2", "a3"]
+    groups = np.array([name[0] == "a" for name in names])
+    correlations = np.where(groups[:, None] == groups[None], 0.9, -0.8)
+    order = "".join(name[0] for name in clustered(correlations, names))
+    assert order in ("aaabb", "bbaaa")
+
+
+def test_a_metric_of_the_users_choice_has_a_row(plan, known):
+    """What measures predictions and needs no oracle; of many metrics the four alone."""
+    few = plan(["TA", "UA", "ZRF", "MIA_entropy", "avg_gap", "time_s"])
+    figure = draw(LINES, tables_of(few, known), few.oracles)
+    rows = [ax.get_ylabel().partition(":")[0].partition(" ")[0] for ax in figure.axes]
+    assert rows == ["UA", "TA", "ZRF", "MIA_entropy"]
+    all_of_them = plan([name for name, of in known["metrics"].items() if of["default"]])
+    assert len(draw(LINES, tables_of(all_of_them, known), all_of_them.oracles).axes) == 4
+
+
+def test_a_method_looks_the_same_in_every_figure(plan, known):
+    """Whoever is drawn next to it."""
+    experiment = plan(ALL, unlearners=METHODS | {"rl": {}, "l1_sparse": {}})
+    tables = tables_of(experiment, known)
+    palette = Palette(("original", "ft", "ga", "rl", "l1_sparse"), experiment.oracles, originals=("original",))
+    seen = set()
+    for name, part in ((LINES, "rl"), (TIME, "rl"), (LINES, None)):
+        of = {
+            k: t[t["unlearner"].isin(["original", "retrain", "retrain_exact", part or "rl", "ga"])]
+            for k, t in tables.items()
+            if k in ("summary", "cells")
+        }
+        figure = FIGURES[name](**{table: of[table] for table in FIGURES[name].about["reads"]}, palette=palette)
+        lines = [line for ax in figure.axes for line in ax.lines]
+        containers = [c.lines[0] for ax in figure.axes for c in ax.containers if c.get_label() == "rl"]
+        drawn = [*containers, *(line for line in lines if line.get_label() == "rl")]
+        seen |= {(line.get_color(), line.get_marker()) for line in drawn}
+    assert seen == {(palette.look("rl").colour, palette.look("rl").marker)}
+
+
+@pytest.mark.parametrize("suffix", ["svg", "pdf", "png"])
+def test_the_same_tables_give_the_same_bytes(plan, known, tmp_path, suffix):
+    experiment = plan(["UA", "avg_gap"], unlearners=ONE)
+    tables = tables_of(experiment, known)
+    made = []
+    for folder in ("one", "two"):
+        style.save(draw(GAP, tables, experiment.oracles), tmp_path / folder / f"gap.{suffix}")
+        made.append((tmp_path / folder / f"gap.{suffix}").read_bytes())
+    assert made[0] == made[1]
+    if suffix == "svg":
+        assert b">retrain" in made[0] or b"avg gap to retrain" in made[0], "text is text"
+        assert b"DejaVu Sans" in made[0] and b"sans-serif" in made[0]
+    elif suffix == "pdf":
+        assert b"CreationDate" not in made[0] and b"/Type3" not in made[0]
+    else:
+        (dots,) = {*struct.unpack(">II", made[0].partition(b"pHYs")[2][:8])}
+        assert dots == pytest.approx(300 / 0.0254, rel=0.001)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["svg"], 'figure_formats: ["svg"] is not allowed; allowed: a list of svg, pdf and png, with png'),
+        (["png", "gif"], 'figure_formats[1]: "gif" is not allowed; allowed: one of svg, pdf, png'),
+    ],
+)
+def test_formats_are_chosen(plan, tmp_path, known, given, told):
+    assert plan(["UA"]).figure_formats == ("svg", "pdf", "png")
+    held = yaml.safe_load((tmp_path / "c.yaml").read_text())
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(held | {"figure_formats": given}))
+    with pytest.raises(LacunaError, match=rf"^{re.escape(told)}$"):
+        load([tmp_path / "c.yaml"], {}, SCHEMA, known)
 
 
 def test_a_matplotlibrc_in_the_working_directory_changes_nothing(tmp_path):

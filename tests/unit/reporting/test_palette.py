@@ -29,7 +29,13 @@ GRID = {
         "rl": {"method": "rl"},
     },
     "unprune": {"unprune.ft.p10.r3": {"method": "unprune"}},
+    "scenarios": {
+        "cat": {"method": "class", "forget_class": 1},
+        "two": {"method": "class", "forget_class": ["dog", 0]},
+        "random": {"method": "random", "fraction": 0.1},
+    },
 }
+RECORD = {"grid": GRID, "judging": {"oracles": ["retrain"], "twins": {"retrain_b": "retrain"}}}
 
 
 def linear(colour):
@@ -111,14 +117,25 @@ def test_forty_methods_are_told_apart_without_colour_or_without_dash():
 
 
 def test_a_look_depends_on_the_experiment_alone():
-    palette = Palette.of(GRID, ["retrain"], {"retrain_b": "retrain"})
+    palette = Palette.of(RECORD)
     assert palette.methods == ("untouched", "ft", "ga", "rl", "unprune.ft.p10.r3")
     assert [palette.look(label) for label in palette.methods[1:]] == [look_of(i) for i in range(4)]
     reserved = [palette.look(label) for label in ("untouched", "retrain", "retrain_b")]
     assert len({*reserved, *(look_of(i) for i in range(168))}) == 171
     assert {look.colour for look in reserved}.isdisjoint(COLOURS)
     without = {"unlearners": {k: v for k, v in GRID["unlearners"].items() if k != "untouched"}}
-    assert Palette.of(without, ["retrain"], {"retrain_b": "retrain"}).look("ga") == palette.look("ga")
+    assert Palette.of(RECORD | {"grid": without}).look("ga") == palette.look("ga")
+
+
+def test_the_order_is_that_of_the_file_though_json_is_sorted():
+    order = {"unlearners": ["rl", "ga", "retrain", "ft", "untouched", "retrain_b"], "unprune": []}
+    palette = Palette.of(RECORD | {"order": order})
+    assert palette.methods == ("untouched", "rl", "ga", "ft", "unprune.ft.p10.r3")
+
+
+def test_forgotten_classes_have_names_where_the_dataset_has():
+    palette = Palette.of(RECORD, {"pets": ["bird", "cat", "dog"], "digits": ()})
+    assert palette.forgotten == {"pets": {"cat": "cat", "two": "dog, bird"}}
 
 
 def test_four_oracles_are_told_apart():
@@ -127,7 +144,7 @@ def test_four_oracles_are_told_apart():
 
 
 def test_order_is_that_of_the_grid():
-    palette = Palette.of(GRID, ["retrain"], {"retrain_b": "retrain"})
+    palette = Palette.of(RECORD)
     assert palette.ordered(["new", "retrain_b", "rl", "retrain", "ft", "untouched", "ft"]) == [
         "untouched",
         "ft",
@@ -141,7 +158,7 @@ def test_order_is_that_of_the_grid():
 
 
 def test_every_marker_has_an_outline():
-    palette = Palette.of(GRID, ["retrain"], {"retrain_b": "retrain"})
+    palette = Palette.of(RECORD)
     looks = [*(look_of(i) for i in range(7)), *(palette.look(label) for label in palette.methods), Look("#000000")]
     assert {look.marker for look in looks} == set(PATHS)
 

@@ -64,8 +64,20 @@ class JobParams:
             "states": experiment.states,
             "metrics": experiment.metrics,
             "grid": self.grid,
+            # which a sorted JSON has not
+            "order": {axis: list(entries) for axis, entries in self.grid.items()},
             "judging": {"oracles": experiment.oracles, "twins": experiment.twins, "better": better, "costs": costs},
         }
+
+    @property
+    def drawn(self) -> dict[str, Any]:
+        """A param: of `record` what figures ask of it, `reporting.palette.Palette.of`."""
+        methods = {
+            axis: {label: {"method": entry["method"]} for label, entry in self.grid[axis].items()}
+            for axis in ("unlearners", "unprune")
+        }
+        judging = {"oracles": self.experiment.oracles, "twins": self.experiment.twins}
+        return {"grid": methods | {"scenarios": self.grid["scenarios"]}, "judging": judging}
 
     def unlearners_by(self, method: str | None) -> list[str]:
         """The labels of the unlearners with this method; None: of all that start from the original model."""

@@ -68,7 +68,9 @@ def read_study(workflow: Any, config: Mapping[str, Any]) -> Study:
         known = catalogue.load(CACHE)
         # a job's own process need not read the user's data again
         data = f"{paths.there}/data" if workflow.is_main_process else None
-        experiment = load(files, overrides, SCHEMA, known, data_folder=data, cache=CACHE)
+        experiment = load(
+            files, overrides, SCHEMA, known, data_folder=data, cache=CACHE, ingested=f"{paths.there}/data"
+        )
     except LacunaError as error:
         # the sentence alone: a WorkflowError would come with lines of the rules
         sys.exit(f"lacuna: {located(str(error), files, overrides)}")

@@ -62,7 +62,7 @@ class RunTargets:
         return [
             self._own("figures", f"{figure}.{suffix}")
             for figure in self.experiment.figures
-            for suffix in ("svg", "png")
+            for suffix in self.experiment.figure_formats
         ]
 
     def tuned_files(self, wildcards: Any = None) -> list[str]:

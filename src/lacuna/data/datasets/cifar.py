@@ -14,6 +14,25 @@ from lacuna.data.images import Images
 from lacuna.data.published import Published, in_memory
 from lacuna.registry import register
 
+# as the published files name them
+_TEN = """
+airplane automobile bird cat deer dog frog horse ship truck
+"""
+_FINE = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
+caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant
+flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree
+motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate
+poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider
+squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle
+wardrobe whale willow_tree wolf woman worm
+"""
+_COARSE = """
+aquatic_mammals fish flowers food_containers fruit_and_vegetables household_electrical_devices household_furniture
+insects large_carnivores large_man-made_outdoor_things large_natural_outdoor_scenes large_omnivores_and_herbivores
+medium_mammals non-insect_invertebrates people reptiles small_mammals trees vehicles_1 vehicles_2
+"""
+
 
 class _Cifar(Published):
     sizes = (50_000, 10_000)
@@ -49,6 +68,9 @@ class Cifar10(_Cifar):
     archives = ("cifar-10-python.tar.gz",)
     unpacked = ("cifar-10-batches-py",)
 
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(_TEN.split())
+
     def source(self) -> Any:
         from torchvision.datasets import CIFAR10
 
@@ -68,6 +90,9 @@ class Cifar100(_Cifar):
     labels: Literal["fine", "coarse"] = "fine"
     archives = ("cifar-100-python.tar.gz",)
     unpacked = ("cifar-100-python",)
+
+    def class_names(self) -> tuple[str, ...]:
+        return tuple((_FINE if self.labels == "fine" else _COARSE).split())
 
     def source(self) -> Any:
         from torchvision.datasets import CIFAR100

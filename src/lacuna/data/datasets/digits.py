@@ -29,6 +29,9 @@ class Digits(Dataset):
     def classes(self) -> int:
         return len(self.only)
 
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(map(str, self.only))
+
     def shape(self) -> tuple[int, ...]:
         return (1, 8, 8)
 

@@ -42,6 +42,10 @@ class ImageFolder(Dataset):
     def classes(self) -> int:
         return len(_listing(self.root).names)
 
+    def class_names(self) -> tuple[str, ...]:
+        # a folder's name need not be text
+        return tuple(name.encode(errors="backslashreplace").decode() for name in _listing(self.root).names)
+
     def shape(self) -> tuple[int, ...]:
         return (3, self.size, self.size)
 

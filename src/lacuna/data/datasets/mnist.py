@@ -46,6 +46,9 @@ class Mnist(_Mnist):
     archives = tuple(f"MNIST/raw/{name}.gz" for name in _FILES)
     unpacked = tuple(f"MNIST/raw/{name}" for name in _FILES)
 
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(map(str, range(10)))
+
     def source(self) -> Any:
         from torchvision.datasets import MNIST
 
@@ -62,6 +65,20 @@ class FashionMnist(_Mnist):
 
     archives = tuple(f"FashionMNIST/raw/{name}.gz" for name in _FILES)
     unpacked = tuple(f"FashionMNIST/raw/{name}" for name in _FILES)
+
+    def class_names(self) -> tuple[str, ...]:
+        return (
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        )
 
     def source(self) -> Any:
         from torchvision.datasets import FashionMNIST

@@ -31,6 +31,7 @@ class Npz(Dataset):
     Images have the shape [n, h, w], [n, h, w, 1 or 3] or [n, 1 or 3, h, w]; they are uint8, or floats in [0, 1] (kept
     as 8 bits). Labels have the shape [n]: one whole number for each image, from 0 to classes - 1, every class in
     `y_train`.
+    `classes`, if it is there, has the name of each class as a text, in the order of the labels.
     `fine_train` and `fine_test`, if they are there, are labels of a second, finer level: what `subclass` forgets.
     """
 
@@ -50,6 +51,21 @@ class Npz(Dataset):
         fine = self.load().fine
         return 0 if fine is None else int(fine.max()) + 1
 
+    def class_names(self) -> tuple[str, ...]:
+        try:
+            regular(self.path, "an npz file")
+            with np.load(self.path, allow_pickle=False) as file:
+                found = file["classes"] if "classes" in file.files else np.zeros(0, dtype=str)
+        except (FileNotFoundError, *NOT_AN_NPZ) as error:
+            raise LacunaError(f"{self.path}: classes: cannot be read ({error}); allowed: an array of texts") from None
+        names = tuple(map(str, found.tolist())) if found.ndim == 1 and found.dtype.kind == "U" else None
+        if names is None or len(set(names)) < len(names) or not all(map(str.strip, names)):
+            raise LacunaError(
+                f"{self.path}: classes: {found.dtype} of shape {found.shape} is not allowed; "
+                "allowed: one text for each class, no two alike and none empty"
+            )
+        return names
+
     def load(self) -> Images:
         arrays = self._arrays()
         x_train, x_test = (checked_images(arrays[k], f"{self.path}: {k}", self.layout) for k in ("x_train", "x_test"))
@@ -59,6 +75,11 @@ class Npz(Dataset):
                 f"allowed: {x_train.shape[1:]}, the shape in x_train"
             )
         y_train, y_test, classes = self._labels(arrays, _KEYS[1], _KEYS[3], len(x_train), len(x_test))
+        names = self.class_names()
+        if names and len(names) != classes:
+            raise LacunaError(
+                f"{self.path}: classes: {len(names)} names are not allowed; allowed: {classes}, one for each class"
+            )
         fine = None
         if _FINE[0] in arrays:
             both = self._labels(arrays, *_FINE, len(x_train), len(x_test))
@@ -69,6 +90,7 @@ class Npz(Dataset):
             train=len(x_train),
             classes=classes,
             fine=fine,
+            names=names,
         )
 
     def _labels(

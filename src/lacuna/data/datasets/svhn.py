@@ -23,6 +23,9 @@ class Svhn(Published):
     unpacked = archives
     sizes = (73_257, 26_032)
 
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(map(str, range(10)))
+
     def shape(self) -> tuple[int, ...]:
         return (3, 32, 32)
 

@@ -31,9 +31,11 @@ class Scenario:
     """Which training samples form D_f; the options are dataclass fields.
 
     needs: what it reads of `DatasetFacts` besides the labels: fine, scores, poisoned.
+    named: options that are classes, which a config may call by their names; a plan makes numbers of them.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
+    named: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

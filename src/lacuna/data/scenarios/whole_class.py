@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from lacuna.data.scenarios.base import DatasetFacts, Scenario
 from lacuna.errors import LacunaError
-from lacuna.fields import Bound, Index
+from lacuna.fields import Bound, Index, Text
 from lacuna.registry import register
 
 
@@ -19,15 +19,22 @@ from lacuna.registry import register
 class WholeClass(Scenario):
     """D_f = every training sample of a class, or of several; they leave the test set too and are tested apart.
 
-    forget_class: its label, from 0, or a list of labels.
+    forget_class: its label, from 0, or its name where the dataset names its classes; or a list of these.
     """
 
-    forget_class: Index | Annotated[tuple[Index, ...], Bound("minItems", 1), Bound("uniqueItems", True)]
+    forget_class: Index | Text | Annotated[tuple[Index | Text, ...], Bound("minItems", 1), Bound("uniqueItems", True)]
+    named: ClassVar[tuple[str, ...]] = ("forget_class",)
 
     @property
     def forgotten(self) -> tuple[int, ...]:
         """The labels, be it one or several."""
-        return self.forget_class if isinstance(self.forget_class, tuple) else (self.forget_class,)
+        chosen = self.forget_class if isinstance(self.forget_class, tuple) else (self.forget_class,)
+        labels = tuple(item for item in chosen if isinstance(item, int))
+        if len(labels) < len(chosen):
+            raise LacunaError(
+                f"forget_class: {self.forget_class!r} is a name; allowed outside of a grid: labels, from 0"
+            )
+        return labels
 
     def forget(self, train: np.ndarray, facts: DatasetFacts, rng: np.random.Generator) -> np.ndarray:
         return train[np.isin(facts.y[train], self.forgotten)]

@@ -1,7 +1,8 @@
 """One figure per file: a function of the tables that it names → matplotlib Figure.
 
-`@register("mine", reads=("summary", "cells"))` over `def mine(summary, cells, oracles)`: the workflow hands over
-summary.csv and cells.csv of results/tables/<experiment>, whichever rule writes them, and the labels of the oracles.
+`@register("mine", reads=("summary", "cells"))` over `def mine(summary, cells, palette)`: the workflow hands over
+summary.csv and cells.csv of results/tables/<experiment>, whichever rule writes them, and the `palette.Palette`: who is
+compared, in which order and how each is drawn.
 A figure is drawn again when one of its own tables changed. What it needs beside the tables it declares; where the
 experiment has it not, the figure is left out, and refused if it is asked for by name:
 

@@ -7,19 +7,19 @@ from matplotlib.figure import Figure
 
 from lacuna.registry import register
 from lacuna.reporting import style
+from lacuna.reporting.palette import Palette
 
 METRICS = {"ASR": "ASR: triggered images\ncalled the target (%)", "SA": "SA: accuracy on\nclean test images (%)"}
 
 
 @register("backdoor", reads=("backdoor",), metrics=("SA", "ASR"))
-def backdoor(backdoor: pd.DataFrame, oracles: list[str]) -> Figure:
+def backdoor(backdoor: pd.DataFrame, palette: Palette) -> Figure:
     """ASR and SA against sparsity: dotted black before unlearning, a line per method after it, the oracles in grey."""
     table = style.with_dense(backdoor.dropna(subset="after"))
     if table.empty:
         return style.message("backdoor: no cell has a value of ASR or SA")
-    methods = style.methods_of(table)
-    looks = style.style_of(methods)
-    parts = style.panels(table)
+    methods = palette.ordered(style.methods_of(table))
+    parts = style.panels(table, palette.forgotten)
     figure, axes = style.grid_of_axes(len(METRICS), len(parts), 4.2, 2.6)
     for column, (title, part) in enumerate(parts):
         ticks = style.sparsity_ticks(part)
@@ -30,23 +30,17 @@ def backdoor(backdoor: pd.DataFrame, oracles: list[str]) -> Figure:
             before = rows.drop_duplicates("sparsity").dropna(subset="before")
             x = [float(ticks.index(s)) for s in before["sparsity"]]
             ax.plot(x, before["before"], color="black", linestyle=":", linewidth=1.6, marker=".", label="before")
-            for i, oracle in enumerate(oracles):
-                of = rows[rows["unlearner"] == oracle]
-                x = [float(ticks.index(s)) for s in of["sparsity"]]
-                look = style.ORACLES[i % len(style.ORACLES)]
-                ax.plot(x, of["after"], label=f"{oracle} (oracle)", zorder=1.5, **look, **style.dash(look, len(of)))
-                ax.fill_between(x, of["after_low"], of["after_high"], color=look["color"], alpha=0.2, linewidth=0)
+            after = rows.rename(columns={"after": "mean", "after_low": "ci_low", "after_high": "ci_high"})
+            for oracle in palette.oracles:
+                style.draw_oracle(ax, after[after["unlearner"] == oracle], ticks, palette)
             for j, method in enumerate(methods):
-                of = rows[rows["unlearner"] == method]
+                of = after[after["unlearner"] == method]
                 x = [ticks.index(s) + style.aside(j, len(methods)) for s in of["sparsity"]]
-                ends = {"after": "mean", "after_low": "ci_low", "after_high": "ci_high"}
-                style.errorbar(
-                    ax, x, of.rename(columns=ends), label=method, linewidth=1.2, markersize=4.5, **looks[method]
-                )
+                style.errorbar(ax, x, of, label=method, **style.line_of(palette.look(method)))
             ax.set_ylim(-3, 103)
             style.sparsity_axis(ax, ticks)
             if row == 0:
-                ax.set_title(title, fontsize=9)
+                style.entitle(ax, title)
             else:
                 ax.set_xlabel("sparsity (share of convolution weights removed)")
             if column == 0:

@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 from lacuna.artifacts.coordinates import DENSE
 from lacuna.registry import register
 from lacuna.reporting import style
+from lacuna.reporting.palette import Palette
 
 
 @register("layer_sparsity", reads=("layers",), metrics=("sparsity",), sparse=True)
-def layer_sparsity(layers: pd.DataFrame, oracles: list[str]) -> Figure:
+def layer_sparsity(layers: pd.DataFrame, palette: Palette) -> Figure:
     """Sparsity of each layer, mean over seeds: of the mask found on all data, and of every other mask.
 
     Layers in the order of the network, which is that of the table; every panel has those of its own model.
@@ -19,11 +20,10 @@ def layer_sparsity(layers: pd.DataFrame, oracles: list[str]) -> Figure:
     rows = layers[(layers["metric"] == "sparsity") & (layers["pruner"] != DENSE)].dropna(subset="value")
     if rows.empty:
         return style.message("layer_sparsity: no state is sparse")
-    parts, ticks = style.panels(rows), style.sparsity_ticks(rows)
+    parts, ticks = style.panels(rows, palette.forgotten), style.sparsity_ticks(rows)
     most = int(rows.groupby(["dataset", "model"], sort=False)["layer"].nunique().max())
     # room for the names of the layers below, and of the masks
     figure, axes = style.grid_of_axes(len(ticks), len(parts), max(4.5, 0.4 * most), 3.0 + 2.6 / len(ticks))
-    looks = style.style_of(list(rows["unlearner"].unique()))
     for column, (title, part) in enumerate(parts):
         names = list(part["layer"].unique())
         for row, sparsity in enumerate(ticks):
@@ -34,16 +34,15 @@ def layer_sparsity(layers: pd.DataFrame, oracles: list[str]) -> Figure:
                 ax.set_axis_off()
                 continue
             # first those that keep the mask, so that only what differs from it gets a line of its own
-            order = sorted(of["unlearner"].unique(), key=lambda label: label in oracles)
-            for label in order:
+            for label in palette.ordered(of["unlearner"]):
                 series = of[of["unlearner"] == label].groupby("layer", sort=False)["value"].mean().reindex(names)
                 if any(series.equals(other) for other in drawn):
                     continue
                 name = label if drawn else f"{label} and all that keep its mask"
-                ax.plot(range(len(names)), 100 * series, label=name, linewidth=1, markersize=3.5, **looks[label])
+                ax.plot(range(len(names)), 100 * series, label=name, **style.line_of(palette.look(label)))
                 drawn.append(series)
             ax.axhline(100 * float(sparsity), color="#888888", linestyle=":", label="all layers together")
-            ax.set_title(f"{title}, {style.sparsity_label(sparsity)} sparse", fontsize=9)
+            style.entitle(ax, f"{title}, {style.sparsity_label(sparsity)} sparse")
             shown = [name.removesuffix(".weight") if row == len(ticks) - 1 else "" for name in names]
             ax.set_xticks(range(len(names)), shown, rotation=90, fontsize=7)
             if column == 0:

@@ -8,20 +8,24 @@ from matplotlib.figure import Figure
 
 from lacuna.registry import register
 from lacuna.reporting import style
+from lacuna.reporting.palette import Palette
 
 # of these as many as have a place, before any other
 METRICS = ("UA", "RA", "TA", "MIA", "avg_gap", "MIA_privacy", "MIA_entropy", "KL_forget", "ToW", "parameter_distance")
-_MOST = 10
+_MOST = 32
+# inches: a metric, whose number has 6 points; the names and the title
+_CELL, _NAMES = 0.19, 1.15
 
 
 @register("metric_disagreement", reads=("disagreement",), judged=2, methods=3)
-def metric_disagreement(disagreement: pd.DataFrame, oracles: list[str]) -> Figure:
-    """Rank correlation between the orders that each two metrics put the methods in.
+def metric_disagreement(disagreement: pd.DataFrame, palette: Palette) -> Figure:
+    """Rank correlation between the orders that each two metrics put the methods in; a map for each place.
 
-    At most ten metrics: all that order the methods, or of more those of `METRICS` first. A row for each oracle; below
-    the diagonal of each map the least sparse state, above it the sparsest.
+    Metrics that agree stand together. Below the diagonal the least sparse state, above it the sparsest. Against the
+    first oracle where a metric compares with one; at most 32 metrics: all, or of more those of `METRICS` first.
     """
-    disagreement = disagreement.dropna(subset="spearman")
+    oracle = next(iter(palette.oracles), "")
+    disagreement = disagreement[disagreement["oracle"] == oracle].dropna(subset="spearman")
     if disagreement.empty:
         return style.message("Do two metrics order the methods alike? — no two metrics order three methods")
     table = style.with_dense(disagreement)
@@ -29,32 +33,57 @@ def metric_disagreement(disagreement: pd.DataFrame, oracles: list[str]) -> Figur
     there = list(dict.fromkeys([*table["a"], *table["b"]]))
     first = [m for m in METRICS if m in there]
     chosen = [*first, *(m for m in there if m not in first)][:_MOST]
-    metrics = [m for m in there if m in chosen]
-    table = table[table["a"].isin(metrics) & table["b"].isin(metrics)]
-    parts = style.panels(table)
-    side = max(2.4, 0.36 * len(metrics))
-    figure, axes = style.grid_of_axes(len(oracles), len(parts), side + 1.2, side + 0.6)
-    for column, (title, part) in enumerate(parts):
+    table = table[table["a"].isin(chosen) & table["b"].isin(chosen)]
+    metrics = clustered(_means(table, chosen), chosen)
+    parts = style.panels(table, palette.forgotten)
+    side = max(1.6, _CELL * len(metrics))
+    columns = max(1, min(len(parts), int(style.PAGE / (side + _NAMES))))
+    figure, axes = style.grid_of_axes(-(-len(parts) // columns), columns, side + _NAMES, side + _NAMES + 0.3)
+    for place, ax in enumerate(axes.flat):
+        if place >= len(parts):
+            ax.set_axis_off()
+            continue
+        title, part = parts[place]
         ticks = style.sparsity_ticks(part)
         below, above = ticks[0], ticks[-1] if len(ticks) > 1 else None
-        for row, oracle in enumerate(oracles):
-            ax = axes[row, column]
-            found = part[part["oracle"] == oracle]
-            image = style.heat_map(ax, _both_halves(found, metrics, below, above), metrics)
-            if row == 0:
-                sides = f"below: {style.sparsity_label(below)}" + (
-                    f", above: {style.sparsity_label(above)}" if above else ""
-                )
-                ax.set_title(f"{title}\n{sides}", fontsize=9)
-            if column == 0:
-                ax.set_ylabel(f"against {oracle}")
-    figure.colorbar(image, ax=axes, shrink=0.6, label="Spearman's rank correlation of the methods' orders")
-    told = [style.setting_of(table), f"{table['methods'].max()} methods"]
+        image = style.heat_map(ax, _both_halves(part, metrics, below, above), metrics)
+        sides = f"below: {style.sparsity_label(below)}" + (f", above: {style.sparsity_label(above)}" if above else "")
+        style.entitle(ax, f"{title}\n{sides}")
+    label = "Spearman's rank correlation"
+    figure.colorbar(image, ax=axes, location="bottom", aspect=40, fraction=0.05, pad=0.02, shrink=0.6, label=label)
+    told = [style.setting_of(table), f"{table['methods'].max()} methods", f"oracle {oracle}"]
     told += [f"{len(metrics)} of {len(there)} metrics"] if len(metrics) < len(there) else []
     told += ["grey: one of the two has no order"]
     setting = ", ".join(filter(None, told))
     style.heading(figure, f"Do two metrics order the methods alike? — {setting}")
     return figure
+
+
+def _means(table: pd.DataFrame, metrics: list[str]) -> np.ndarray:
+    """Correlations [n, n], the mean over all places and sparsities; 0 where there is none."""
+    square = np.eye(len(metrics))
+    means = table.groupby(["a", "b"], sort=False)["spearman"].mean().reset_index()
+    for a, b, rho in means.itertuples(index=False):
+        i, j = metrics.index(a), metrics.index(b)
+        square[i, j] = square[j, i] = rho
+    return square
+
+
+def clustered(correlations: np.ndarray, names: list[str]) -> list[str]:
+    """The names in an order in which those that correlate are neighbours.
+
+    The two groups that correlate most, on average over their pairs, become one, until one is left; a group is turned
+    round where that brings its nearest ends together. correlations: [n, n], symmetric.
+    """
+    groups = [[i] for i in range(len(names))]
+    while len(groups) > 1:
+        pairs = [(a, b) for b in range(len(groups)) for a in range(b)]
+        a, b = max(pairs, key=lambda pair: correlations[np.ix_(groups[pair[0]], groups[pair[1]])].mean())
+        first, second = groups[a], groups.pop(b)
+        turned = [(x, y) for x in (first, first[::-1]) for y in (second, second[::-1])]
+        x, y = max(turned, key=lambda ends: correlations[ends[0][-1], ends[1][0]])
+        groups[a] = x + y
+    return [names[i] for i in groups[0]]
 
 
 def _both_halves(found: pd.DataFrame, metrics: list[str], below: str, above: str | None) -> np.ndarray:

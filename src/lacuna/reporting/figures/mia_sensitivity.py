@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 
 from lacuna.registry import register
 from lacuna.reporting import style
+from lacuna.reporting.palette import Palette
 
 RATIOS = {f"MIA_ratio_{ratio}": float(ratio) for ratio in ("0.90", "0.95", "1.00", "1.05", "1.10")}
 
 
 @register("mia_sensitivity", reads=("summary",), metrics=(*RATIOS, "forget_size"))
-def mia_sensitivity(summary: pd.DataFrame, oracles: list[str]) -> Figure:
+def mia_sensitivity(summary: pd.DataFrame, palette: Palette) -> Figure:
     """MIA-efficacy against the attack's members for one non-member, and against |D_f|, a column per sparsity.
 
     Above: the scenario whose |D_f| is in the middle. Below: every scenario, at equal sizes of members and non-members.
@@ -24,11 +25,8 @@ def mia_sensitivity(summary: pd.DataFrame, oracles: list[str]) -> Figure:
         return style.message("mia_sensitivity: no attack was made at other ratios")
     summary = style.with_dense(summary)
     # the oracles first: they lie below
-    methods = [*(o for o in oracles if o in set(summary["unlearner"])), *style.methods_of(summary)]
-    looks = {
-        m: {"linewidth": 1.2, "markersize": 4, **look} for m, look in style.style_of(style.methods_of(summary)).items()
-    }
-    looks |= {oracle: style.ORACLES[i % len(style.ORACLES)] for i, oracle in enumerate(oracles)}
+    there = [label for label in palette.ordered(summary["unlearner"]) if label not in palette.twins]
+    methods = sorted(there, key=lambda label: label not in palette.oracles)
     ticks = style.sparsity_ticks(summary)
     sizes = summary[summary["metric"] == "forget_size"].groupby("scenario")["mean"].mean().sort_values()
     middle, reference = sizes.index[len(sizes) // 2], sizes.iloc[len(sizes) // 2]
@@ -38,11 +36,11 @@ def mia_sensitivity(summary: pd.DataFrame, oracles: list[str]) -> Figure:
         for method in methods:
             of = part[part["unlearner"] == method]
             at_middle = of[(of["scenario"] == middle) & of["metric"].isin(list(RATIOS))]
-            look = looks[method]
+            look = style.line_of(palette.look(method))
             _line(axes[0, column], at_middle["metric"].map(RATIOS) - 1, at_middle, method, look)
             equal = of[of["metric"] == "MIA_ratio_1.00"]
             _line(axes[1, column], equal["scenario"].map(sizes) / reference - 1, equal, method, look)
-        axes[0, column].set_title(f"{style.sparsity_label(sparsity)}, {middle}", fontsize=9)
+        style.entitle(axes[0, column], f"{style.sparsity_label(sparsity)}, {middle}")
         axes[0, column].set_xlabel("members for one non-member, change from 1 (%)")
         axes[1, column].set_xlabel(f"|D_f|, change from {reference:.0f} samples (%)")
     for ax in axes[:, 0]:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 from matplotlib.figure import Figure
 
 from lacuna.artifacts.coordinates import DENSE
 from lacuna.registry import register
 from lacuna.reporting import style
+from lacuna.reporting.palette import Palette
 
 ATTACKS = {"u_lira": "U-LiRA", "rmia": "RMIA"}
 
 
 @register("roc", reads=("roc",))
-def roc(roc: pd.DataFrame, oracles: list[str]) -> Figure:
+def roc(roc: pd.DataFrame, palette: Palette) -> Figure:
     """TPR against FPR of U-LiRA and RMIA on log axes; a curve per method and seed, oracles and their twins in grey.
 
     Positive: the model unlearned the sample; on the diagonal it cannot be told from one that never saw it.
     """
-    looks = style.style_of(style.methods_of(roc))
     roc = roc[roc["attack"].isin(list(ATTACKS))].dropna(subset=["fpr", "tpr"])
     if roc.empty:
         return style.message("roc: no cell has a curve of U-LiRA or RMIA")
@@ -39,19 +37,14 @@ def roc(roc: pd.DataFrame, oracles: list[str]) -> Figure:
                 ["unlearner", "role", "seed"], sort=False
             ):
                 name = str(method)
-                look: dict[str, Any] = {"linewidth": 1.2}
-                if role == "method":
-                    look |= looks[name] | {"markevery": (0, 10), "markersize": 3.5}
-                elif role == "twin":
-                    look |= {"color": "#808080", "linestyle": "--"}
-                else:
-                    look |= style.ORACLES[oracles.index(name) % len(style.ORACLES)]
+                look = style.line_of(palette.look(name)) | {"markersize": 3.5}
+                look |= {"markevery": (0, 10)} if role == "method" else {}
                 ax.plot(curve["fpr"], curve["tpr"], label=name if role == "method" else f"{name} ({role})", **look)
             ax.set(xscale="log", yscale="log", xlim=(low, 1), ylim=(low, 1.1))
             for level in (0.001, 0.01):
                 ax.axvline(level, color="#CCCCCC", linewidth=0.8, zorder=1)
             if row == 0:
-                ax.set_title(_title(place, varying), fontsize=9)
+                style.entitle(ax, _title(place, varying))
             if row == len(attacks) - 1:
                 ax.set_xlabel("false positive rate")
             if column == 0:

@@ -10,6 +10,7 @@ from lacuna.experiment.catalogue import describe
 from lacuna.reporting import FIGURES
 from lacuna.reporting.columns import COORDINATES
 from lacuna.reporting.figures.metric_disagreement import _both_halves
+from lacuna.reporting.palette import Palette
 from lacuna.reporting.tables.backdoor import backdoor_table
 from lacuna.reporting.tables.contest import Contest
 from lacuna.reporting.tables.disagreement import disagreement_table
@@ -19,6 +20,7 @@ from lacuna.reporting.tables.summary import summary_table
 
 ORACLES = ["retrain", "retrain_exact"]
 TWINS = {"retrain_b": "retrain", "retrain_exact_b": "retrain_exact"}
+PALETTE = Palette(("original", "ft", "ga", "rl"), tuple(ORACLES), TWINS, ("original",))
 BETTER = {"UA": "oracle", "RA": "oracle", "TA": "oracle", "MIA": "oracle", "avg_gap": "lower"}
 
 
@@ -69,7 +71,7 @@ def curves(methods, oracles, twins, seeds=(0,), states=(("dense", "0.00"), ("omp
 
 def drawn(name, made):
     figure = FIGURES[name]
-    return figure(**{table: made[table] for table in figure.about["reads"]}, oracles=ORACLES)
+    return figure(**{table: made[table] for table in figure.about["reads"]}, palette=PALETTE)
 
 
 def words(figure):
@@ -124,10 +126,10 @@ def test_disagreement_of_one_state_or_of_nothing_is_still_a_figure(states):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_takes_the_tables_that_it_declares(name):
-    """The workflow hands over each declared table by its name, the oracles, and those of the method it names."""
+    """The workflow hands over each declared table by its name, the palette, and the oracles of the method it names."""
     figure = FIGURES[name]
     asked = ["judges"] if figure.about.get("oracle") else []
-    assert list(inspect.signature(figure).parameters) == [*figure.about["reads"], "oracles", *asked]
+    assert list(inspect.signature(figure).parameters) == [*figure.about["reads"], "palette", *asked]
     assert isinstance(figure.about["reads"], tuple), "('summary',), not ('summary')"
 
 
@@ -142,7 +144,7 @@ def test_the_plan_knows_what_each_figure_reads():
 
 def test_transfer_has_accuracy_and_time_of_every_target():
     made = tables(TWINS, seeds=3)["transfer"]
-    figure = FIGURES["transfer"](transfer=made, oracles=ORACLES)
+    figure = FIGURES["transfer"](transfer=made, palette=PALETTE)
     labels = [ax.get_ylabel() for ax in figure.axes]
     assert labels == [f"{t}:\n{m}" for t in ("pets", "sun") for m in ("accuracy (%)", "unlearning and probe (s)")]
     assert [ax.get_yscale() for ax in figure.axes] == ["linear", "log", "linear", "log"]
@@ -157,7 +159,9 @@ def test_transfer_has_accuracy_and_time_of_every_target():
 
 def test_roc_has_a_panel_per_attack_and_state_and_a_curve_per_method_and_seed():
     made = curves(("original", "retrain", "ga", "again"), ["retrain"], {"again": "retrain"}, seeds=(0, 1))
-    figure = FIGURES["roc"](roc=made, oracles=["retrain"])
+    figure = FIGURES["roc"](
+        roc=made, palette=Palette(("original", "ga"), ("retrain",), {"again": "retrain"}, ("original",))
+    )
     assert len(figure.axes) == 4
     titles = [ax.get_title() for ax in figure.axes]
     assert titles == ["dense", "omp, 90 %", "", ""]
@@ -174,13 +178,18 @@ def test_roc_has_a_panel_per_attack_and_state_and_a_curve_per_method_and_seed():
 
 def test_roc_puts_dense_first_whatever_the_order_of_cells():
     states = (("omp", "0.90"), ("dense", "0.00"))
-    figure = FIGURES["roc"](roc=curves(("ga", "retrain"), ["retrain"], {}, states=states), oracles=["retrain"])
+    figure = FIGURES["roc"](
+        roc=curves(("ga", "retrain"), ["retrain"], {}, states=states),
+        palette=Palette(("original", "ga"), ("retrain",), {"again": "retrain"}, ("original",)),
+    )
     assert [ax.get_title() for ax in figure.axes[:2]] == ["dense", "omp, 90 %"]
 
 
 def test_four_oracles_are_told_apart():
     """Retraining from each of its three starts, and exact retraining: no two lines are drawn alike."""
     oracles = ["retrain", "retrain_exact", "retrain_fresh", "retrain_rewind"]
-    figure = FIGURES["roc"](roc=curves((*oracles, "ga"), oracles, {}, seeds=(0,)), oracles=oracles)
+    figure = FIGURES["roc"](
+        roc=curves((*oracles, "ga"), oracles, {}, seeds=(0,)), palette=Palette(("ga",), tuple(oracles))
+    )
     drawn = {line.get_label(): line for line in figure.axes[0].lines if line.get_label().endswith("(oracle)")}
     assert len({(line.get_color(), line.get_linestyle(), line.get_linewidth()) for line in drawn.values()}) == 4

@@ -3,6 +3,7 @@
 import pytest
 
 from lacuna.reporting import FIGURES
+from lacuna.reporting.palette import Palette
 from lacuna.reporting.tables.cells import cells_table
 from lacuna.reporting.tables.contest import Contest
 from lacuna.reporting.tables.layers import layers_table
@@ -10,6 +11,9 @@ from lacuna.reporting.tables.summary import summary_table
 
 PLACE = {"dataset": "d", "model": "m", "recipe": "r", "scenario": "class", "pruner": "omp", "sparsity": "0.90"}
 ORACLES = ["retrain", "retrain_exact"]
+PALETTE = Palette(
+    ("original", "ft", "unprune.ft.p10.r3", "unprune", "ga"), tuple(ORACLES), {"retrain_exact_b": "retrain_exact"}
+)
 LAYERS = ("conv1.weight", "conv2.weight")
 
 
@@ -32,7 +36,7 @@ def overlaps():
 
 
 def test_mask_overlap_shows_every_method_beside_the_noise_floor():
-    figure = FIGURES["mask_overlap"](summary(overlaps()), ORACLES, ["retrain_exact"])
+    figure = FIGURES["mask_overlap"](summary(overlaps()), PALETTE, ["retrain_exact"])
     (ax,) = figure.axes
     shown = dict(zip([t.get_text() for t in ax.get_yticklabels()], ax.get_yticks(), strict=True))
     assert set(shown) == {"retrain", "ft", "unprune.ft.p10.r3"}, "neither the oracle itself nor its twin"
@@ -55,7 +59,7 @@ def test_masks_are_compared_with_those_of_the_oracle_that_is_named():
         for s in range(3)
         for u, v in values.items()
     ]
-    figure = FIGURES["mask_overlap"](summary(alike), ORACLES, judges=["retrain_exact"])
+    figure = FIGURES["mask_overlap"](summary(alike), PALETTE, judges=["retrain_exact"])
     assert figure.get_suptitle().startswith("Mask overlap with retrain_exact\n")
 
 
@@ -64,7 +68,7 @@ def test_layer_sparsity_draws_each_mask_once():
     results = [
         result(u, s, {}, {"sparsity": dict(zip(LAYERS, v, strict=True))}) for s in (0, 1) for u, v in masks.items()
     ]
-    (ax,) = FIGURES["layer_sparsity"](layers_table(results), ORACLES).axes
+    (ax,) = FIGURES["layer_sparsity"](layers_table(results), PALETTE).axes
     drawn = {line.get_label(): list(line.get_ydata()) for line in ax.get_lines()}
     assert drawn.pop("all layers together") == [90, 90]
     assert drawn == {
@@ -85,7 +89,7 @@ def bounds():
 
 
 def test_bound_falls_from_dense_on():
-    figure = FIGURES["bound_vs_sparsity"](summary(bounds()), ORACLES)
+    figure = FIGURES["bound_vs_sparsity"](summary(bounds()), PALETTE)
     assert len(figure.axes) == 4
     for ax in figure.axes:
         (line,) = lines(ax, "ga")
@@ -97,8 +101,8 @@ def test_distances_to_every_oracle_of_the_experiment_are_drawn():
     results = bounds()
     for one in results:
         one["metrics"] = {k.replace("distance/retrain", "distance/retrain_exact"): v for k, v in one["metrics"].items()}
-    *_, last = FIGURES["bound_vs_sparsity"](summary(results), ORACLES).axes
-    assert last.get_ylabel() == "measured ‖m⊙(θ_ga − θ_retrain_exact)‖₂"
+    *_, last = FIGURES["bound_vs_sparsity"](summary(results), PALETTE).axes
+    assert last.get_ylabel() == "measured\n‖m⊙(θ_ga − θ_retrain_exact)‖₂"
 
 
 def sensitivities():
@@ -118,7 +122,7 @@ def sensitivities():
 
 
 def test_sensitivity_moves_one_thing_at_a_time():
-    above, below = FIGURES["mia_sensitivity"](summary(sensitivities()), ORACLES).axes
+    above, below = FIGURES["mia_sensitivity"](summary(sensitivities()), PALETTE).axes
     (ratio,) = [c.lines[0] for c in above.containers if c.get_label() == "ft"]
     assert list(ratio.get_xdata()) == pytest.approx([-10, -5, 0, 5, 10])
     assert list(ratio.get_ydata()) == pytest.approx([14, 16, 20, 70, 100]), "of the scenario in the middle"
@@ -132,7 +136,7 @@ def test_title_and_legend_stay_inside(name):
     layers = layers_table([result("unprune.ft.p10.r3", 0, {}, {"sparsity": dict.fromkeys(LAYERS, 0.9)})])
     made = {"mask_overlap": overlaps, "bound_vs_sparsity": bounds, "mia_sensitivity": sensitivities}
     judges = [["retrain_exact"]] if name == "mask_overlap" else []
-    figure = FIGURES[name](summary(made[name]()) if name in made else layers, ORACLES, *judges)
+    figure = FIGURES[name](summary(made[name]()) if name in made else layers, PALETTE, *judges)
     figure.draw_without_rendering()
     for part in (figure._suptitle, *figure.legends):
         box = part.get_window_extent()
@@ -147,5 +151,5 @@ def test_without_anything_to_draw_a_figure_says_so():
         ("layer_sparsity", empty),
         ("bound_vs_sparsity", summary(dense)),
     ):
-        figure = FIGURES[name](table, ORACLES)
+        figure = FIGURES[name](table, PALETTE)
         assert figure.get_suptitle().startswith(f"{name}: no ")
