@@ -334,16 +334,17 @@ from matplotlib.figure import Figure
 
 from lacuna.registry import register
 from lacuna.reporting import style
+from lacuna.reporting.palette import Palette
 
 
 # TODO: the tables that it reads, which it takes by name, and the metrics without which it is not drawn
 @register("NAME", reads=("summary",), metrics=("UA",))
-def NAME(summary: pd.DataFrame, oracles: list[str]) -> Figure:
-    """TODO: what it shows, one panel per place."""
-    parts = style.panels(summary[summary["metric"] == "UA"])
+def NAME(summary: pd.DataFrame, palette: Palette) -> Figure:
+    """TODO: what it shows, one panel per place; palette.look(label) is how a method or oracle is drawn."""
+    parts = style.panels(summary[summary["metric"] == "UA"], palette.forgotten)
     figure, axes = style.grid_of_axes(1, len(parts), 3.6, 2.4)
     for ax, (title, _part) in zip(axes[0], parts, strict=True):
-        ax.set_title(title, fontsize=9)
+        style.entitle(ax, title)
         raise NotImplementedError("TODO: draw the part, and label both axes")
     return style.finish(figure, f"TODO — {style.subtitle(summary, style.setting_of(summary))}", axes)
 '''
@@ -355,6 +356,7 @@ import pandas as pd
 
 from lacuna.reporting import FIGURES
 from lacuna.reporting.columns import GROUP
+from lacuna.reporting.palette import Palette
 
 
 def summary() -> pd.DataFrame:
@@ -369,7 +371,7 @@ def summary() -> pd.DataFrame:
 
 
 def test_it_shows_the_methods_and_names_its_axes() -> None:
-    figure = FIGURES["NAME"](summary=summary(), oracles=["retrain"])
+    figure = FIGURES["NAME"](summary=summary(), palette=Palette(("ft", "ga"), ("retrain",)))
     figure.draw_without_rendering()
     axes = [ax for ax in figure.axes if ax.has_data()]
     assert axes

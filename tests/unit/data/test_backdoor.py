@@ -24,6 +24,7 @@ from lacuna.evaluation.statistics import t_interval
 from lacuna.fields import build, values_of
 from lacuna.models.inference import accuracy, logits
 from lacuna.reporting import FIGURES
+from lacuna.reporting.palette import Palette
 from lacuna.reporting.tables.backdoor import backdoor_table
 from lacuna.reporting.tables.cells import cells_table
 from lacuna.reporting.tables.contest import Contest
@@ -332,7 +333,7 @@ def test_other_datasets_have_no_rows():
 @pytest.mark.parametrize("original", ["original", None])
 def test_figure_shows_before_and_after_of_every_method(original):
     values = ASR if original else {k: v for k, v in ASR.items() if k != "original"}
-    figure = FIGURES["backdoor"](backdoor_table(contest(values), original), oracles=["retrain"])
+    figure = FIGURES["backdoor"](backdoor_table(contest(values), original), Palette(("ft", "ga"), ("retrain",)))
     words = {text.get_text() for text in figure.legends[0].get_texts()}
     assert words == {"before", "ft", "ga", "retrain (oracle)"}
     top = figure.axes[0]
