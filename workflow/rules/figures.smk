@@ -2,16 +2,16 @@
 from lacuna.artifacts.files import content_digest
 from lacuna.reporting.palette import STYLE_FILE
 
-FIGURE_FILES = {suffix: at("figures", f"{{figure}}.{suffix}") for suffix in EXPERIMENT.figure_formats}
-# Snakemake's report shows the sharper one
-_SHOWN = "svg" if "svg" in FIGURE_FILES else "png"
-FIGURE_FILES[_SHOWN] = report(
-    FIGURE_FILES[_SHOWN],
-    category="Figures",
+
+def in_report(path):
+    """The file with its place and caption in Snakemake's report."""
     # one caption for all: a path takes no wildcards
-    caption="../report/figure.rst",
-    labels={"figure": "{figure}"},
-)
+    return report(path, category="Figures", caption="../report/figure.rst", labels={"figure": "{figure}"})
+
+
+VECTORS = {suffix: at("figures", f"{{figure}}.{suffix}") for suffix in EXPERIMENT.figure_formats if suffix != "png"}
+if "svg" in VECTORS:
+    VECTORS["svg"] = in_report(VECTORS["svg"])
 
 
 rule figure:
@@ -19,7 +19,8 @@ rule figure:
         unpack(INPUTS.figure_tables),
         metas=[at("data", "meta.json").format(dataset=label) for label in EXPERIMENT.axes["datasets"]],
     output:
-        **FIGURE_FILES,
+        **VECTORS,
+        png=at("figures", "{figure}.png") if "svg" in VECTORS else in_report(at("figures", "{figure}.png")),
     log:
         log_of("figure"),
     benchmark:
