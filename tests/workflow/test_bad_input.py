@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import yaml
 
+from lacuna.__main__ import main
+
 from .project import EXPERIMENT, Done, Project, changed
 
 
@@ -53,13 +55,14 @@ OWN = grid_with(datasets={"own": {"method": "npz", "path": "own.npz"}}, scenario
 
 @dataclass(frozen=True)
 class Case:
-    """A wrong experiment, and what its sentence must name."""
+    """A wrong experiment, and what its sentence must name. planned: shown to Snakemake, not to `lacuna check` alone."""
 
     name: str
     experiment: dict[str, Any] | str
     said: tuple[str, ...]
     arguments: tuple[str, ...] = ()
     prepare: Callable[[Path], None] = lambda folder: None
+    planned: bool = False
 
 
 CASES = [
@@ -68,6 +71,7 @@ CASES = [
         "unknown option",
         changed(unlearners={"ga": {"rate": 1}}),
         ("experiment.yaml, line ", ": grid.unlearners.ga: unknown key 'rate'", "lr, "),
+        planned=True,
     ),
     Case("unknown top-level key", EXPERIMENT | {"seeds": [1]}, ("unknown key 'seeds'", "grid")),
     Case("sparsity 1.5", grid_with(sparsities=["dense", 1.5]), ("grid.sparsities[1]: 1.5", "> 0 and < 1")),
@@ -87,6 +91,7 @@ CASES = [
             "ModuleNotFoundError",
             "a module of the working directory",
         ),
+        planned=True,
     ),
     Case(
         "a pruner of filters for a transformer",
@@ -115,8 +120,14 @@ CASES = [
         changed(unlearners={"../x": {"method": "ga"}}),
         ('grid.unlearners: "../x"', "a label of letters"),
     ),
-    Case("a label twice", ga_twice(), ("experiment.yaml, line ", "'ga'", "once")),
-    Case("device tpu", EXPERIMENT, ('device: "tpu"', "auto, cpu, cuda"), arguments=("--config", "device=tpu")),
+    Case("a label twice", ga_twice(), ("experiment.yaml, line ", "'ga'", "once"), planned=True),
+    Case(
+        "device tpu",
+        EXPERIMENT,
+        ('device: "tpu"', "auto, cpu, cuda"),
+        arguments=("--config", "device=tpu"),
+        planned=True,
+    ),
     Case(
         "npz without y_test",
         OWN,
@@ -132,17 +143,19 @@ CASES = [
     Case(
         "npz with a NaN", OWN, ("own.npz: x_train: image 7", "[0, 1]"), prepare=lambda f: images(f, x_train=with_nan())
     ),
-    Case("no npz", OWN, (": grid.datasets.own.path: own.npz: no such file", "allowed: the path")),
+    Case("no npz", OWN, (": grid.datasets.own.path: own.npz: no such file", "allowed: the path"), planned=True),
     Case(
         "no name",
         {key: value for key, value in EXPERIMENT.items() if key != "name"},
         ("experiment.yaml: missing key 'name'", "it must be given, such as name: experiment"),
+        planned=True,
     ),
     Case(
         "a nested value of --config",
         EXPERIMENT,
         ("lacuna: tuning.trials: 0 is not allowed",),
         arguments=("--config", "tuning={trials: 0, seeds: [5]}"),
+        planned=True,
     ),
     Case(
         "a pipe for an npz", OWN, ("own.npz: a named pipe", "an npz file"), prepare=lambda f: os.mkfifo(f / "own.npz")
@@ -170,30 +183,52 @@ def refusals(
     workers: ThreadPoolExecutor,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Future[tuple[Project, Done]]]:
-    """The dry runs of the selected cases, all under way at once."""
+    """The dry runs of the selected cases that Snakemake is shown, all under way at once."""
 
     def refuse(case: Case) -> tuple[Project, Done]:
-        project = fresh.view(tmp_path_factory.mktemp("wrong") / "clone")
-        case.prepare(project.folder)
-        project.choose(case.experiment)
+        project = wrong(fresh, tmp_path_factory.mktemp("wrong") / "clone", case)
         return project, project.plan(*case.arguments)
 
     calls = [getattr(item, "callspec", None) for item in request.session.items if item.path == request.path]
-    cases = [call.params["case"] for call in calls if call]
-    return {case.name: workers.submit(refuse, case) for case in cases}
+    cases = {call.params["case"].name: call.params["case"] for call in calls if call}
+    return {name: workers.submit(refuse, case) for name, case in cases.items() if case.planned or case in FILES}
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_wrong_experiment_is_refused(refusals: dict[str, Future[tuple[Project, Done]]], case: Case) -> None:
-    """One sentence with key, value and what is allowed is all that is said; no job is planned, no file made."""
-    project, done = refusals[case.name].result()
-    assert done.code != 0
-    lines = [line for line in done.output.splitlines() if line and not line.startswith("Using profile")]
-    assert len(lines) == 1, done.output
+def wrong(fresh: Project, folder: Path, case: Case) -> Project:
+    """A folder with the case's experiment and the files that it prepares."""
+    project = fresh.view(folder)
+    case.prepare(project.folder)
+    project.choose(case.experiment)
+    return project
+
+
+def check_sentence(case: Case, output: str) -> None:
+    """One sentence with key, value and what is allowed is all that is said."""
+    lines = [line for line in output.splitlines() if line and not line.startswith("Using profile")]
+    assert len(lines) == 1, output
     assert lines[0].startswith("lacuna: ")
     assert re.search(r"allowed: |needed: |must be given|add one of: ", lines[0])
     for words in case.said:
         assert words in lines[0]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.arguments], ids=lambda case: case.name)
+def test_wrong_experiment_is_refused(
+    fresh: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: Case
+) -> None:
+    """By what every plan begins with, without Snakemake."""
+    project = wrong(fresh, tmp_path / "clone", case)
+    monkeypatch.chdir(project.folder)
+    assert main(["check", "experiment.yaml"]) == 2
+    check_sentence(case, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.planned], ids=lambda case: case.name)
+def test_wrong_experiment_is_refused_by_a_plan(refusals: dict[str, Future[tuple[Project, Done]]], case: Case) -> None:
+    """In the same sentence; no job is planned, no file made."""
+    project, done = refusals[case.name].result()
+    assert done.code != 0
+    check_sentence(case, done.output)
     assert not project.times()
 
 
