@@ -10,7 +10,7 @@ STAMP := .venv/.up-to-date
 .DELETE_ON_ERROR:
 
 run: $(STAMP)
-	.venv/bin/snakemake --profile profiles/local --cores $(CORES)
+	.venv/bin/lacuna run --profile profiles/local --cores $(CORES)
 
 test: $(STAMP)
 	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder $(TESTS)
