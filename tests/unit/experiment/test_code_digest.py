@@ -166,6 +166,14 @@ def test_what_writes_logs_alone_does_not_count(tree):
     assert tree.digest() != with_it, "an answer counts"
 
 
+def test_the_name_of_a_script_does_not_count(tree):
+    """A rule and its script may be called otherwise: nothing that they made is made again."""
+    before = tree.digest()
+    tree.script = tree.script.rename(tree.script.with_name("renamed.py"))
+    codedigest._read.cache_clear()
+    assert tree.digest() == before
+
+
 def test_import_inside_a_function_counts(tree):
     tree.edit("neighbour.py", "return 1", "from lacuna.evaluation.metrics import gap\n    return gap")
     before = tree.digest()
