@@ -48,7 +48,9 @@ def done(
 
     def work() -> tuple[Project, list[subprocess.CompletedProcess[str]]]:
         project = fresh.copy(tmp_path_factory.mktemp("extending") / "clone")
-        copy_tree(ROOT / "docs", project / "docs")
+        # the pages, parts of which are generated
+        for name in ("docs", "README.md"):
+            copy_tree(ROOT / name, project / name)
         for name, text in FILES.items():
             assert not (project / name).exists(), f"{name} is there already"
             (project / name).write_text(text, encoding="utf-8")
