@@ -20,16 +20,17 @@ def with_config(table: pd.DataFrame, grid: Mapping[str, Mapping[str, Any]]) -> p
     """
     of = grouped(*(pd.factorize(table[column])[0] for column in GROUP))
     names = table.iloc[of.first][list(GROUP)].itertuples(index=False, name=None)
-    hashes = np.array([config_hash(grid, dict(zip(GROUP, name, strict=True))) for name in names], dtype=str)
-    table = table.copy()
-    table.insert(list(table).index("unlearner") + 1, "config_hash", hashes[of.of].tolist())
+    # as objects: a row more is no text more
+    hashes = np.array([config_hash(grid, dict(zip(GROUP, name, strict=True))) for name in names], dtype="O")
+    table = table.copy(deep=False)
+    table.insert(list(table).index("unlearner") + 1, "config_hash", hashes[of.of])
     return table
 
 
 def with_config_of(table: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """A table of cells over seeds, with the `config_hash` that cells.csv has of them."""
     of = cells.drop_duplicates(list(GROUP)).set_index(list(GROUP))["config_hash"]
-    table = table.copy()
+    table = table.copy(deep=False)
     hashes = of.reindex(pd.MultiIndex.from_frame(table[list(GROUP)]))
     table.insert(list(table).index("unlearner") + 1, "config_hash", hashes.to_numpy())
     return table

@@ -27,7 +27,16 @@ def parameters_of(name: str) -> Set[str]:
 
 
 def listed_of(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What tables list of a result of `evaluate`: without what it was made from, and with each name of a metric once in
-    memory, which of many thousand cells is much less."""
+    """What tables list of a result of a cell: without what it was made from, and with each text once in memory, which
+    of many thousand cells is much less."""
     kept = {key: value for key, value in result.items() if key not in ("parameters", "inputs", "absent")}
-    return kept | {"metrics": {sys.intern(name): value for name, value in result["metrics"].items()}}
+    once: dict[str, Any] = _interned(kept)
+    return once
+
+
+def _interned(value: Any) -> Any:
+    if isinstance(value, str):
+        return sys.intern(value)
+    if isinstance(value, dict):
+        return {sys.intern(key): _interned(inner) for key, inner in value.items()}
+    return [_interned(inner) for inner in value] if isinstance(value, list) else value

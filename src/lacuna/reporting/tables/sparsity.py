@@ -48,19 +48,20 @@ def sparsity_table(contest: Contest, better: Mapping[str, str | float]) -> pd.Da
     shown. unchanged: seeds on which the method returned the sparse model. `note` says why a field is empty.
     """
     names = [*GROUP, "metric", "oracle"]
-    far = _distances(contest, better)
-    codes = {column: pd.factorize(far[column])[0] for column in (*names, "seed")}
-    sparse = np.flatnonzero((far["pruner"] != DENSE).to_numpy())
+    rows, codes, far = _distances(contest, better)
+    is_dense = (contest.cells["pruner"] == DENSE).to_numpy()[rows]
+    sparse, dense = np.flatnonzero(~is_dense), np.flatnonzero(is_dense)
     # beside each sparse row the dense one of the same method, metric, oracle and seed
     at = grouped(*(codes[c] for c in (*names, "seed") if c not in ("pruner", "sparsity")))
     partner = np.full(len(at.first), -1)
-    dense = np.flatnonzero((far["pruner"] == DENSE).to_numpy())
     partner[at.of[dense]] = dense
     partner = partner[at.of[sparse]]
     of = grouped(*(codes[name][sparse] for name in names))
     paired = np.flatnonzero(partner >= 0)
     kept = np.unique(of.of[paired])
-    made = far.iloc[sparse[of.first[kept]]][names].reset_index(drop=True)
+    first = sparse[of.first[kept]]
+    made = contest.cells.iloc[rows[first]][[*GROUP, "metric"]].reset_index(drop=True)
+    made["oracle"] = [contest.oracles[code] for code in codes["oracle"][first]]
     number = np.full(len(of.first), -1)
     number[kept] = np.arange(len(kept))
     pairs = _Pairs(far, sparse[paired], partner[paired], number[of.of[paired]])
@@ -75,10 +76,9 @@ def sparsity_table(contest: Contest, better: Mapping[str, str | float]) -> pd.Da
 class _Pairs:
     """Sparse rows and the dense ones of the same seed, by method: what is told of each, before tests are adjusted."""
 
-    def __init__(self, far: pd.DataFrame, sparse: np.ndarray, dense: np.ndarray, of: np.ndarray):
-        columns = {name: far[name].to_numpy() for name in ("distance", "floor", "unchanged")}
-        self.sparse = {name: values[sparse] for name, values in columns.items()}
-        self.dense = {name: values[dense] for name, values in columns.items()}
+    def __init__(self, far: Mapping[str, np.ndarray], sparse: np.ndarray, dense: np.ndarray, of: np.ndarray):
+        self.sparse = {name: values[sparse] for name, values in far.items()}
+        self.dense = {name: values[dense] for name, values in far.items()}
         self.of = Groups(of, np.zeros(int(of.max(initial=-1)) + 1, dtype=int))
 
     def compared(self, size: int) -> dict[str, np.ndarray]:
@@ -152,25 +152,31 @@ def _judged(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _distances(contest: Contest, better: Mapping[str, str | float]) -> pd.DataFrame:
-    """The methods' rows with `oracle`, their `distance` from it and its twins' in `floor`; in the order of `cells`."""
+def _distances(
+    contest: Contest, better: Mapping[str, str | float]
+) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Of each distance of a method from an oracle: the row of `cells`, in their order; the codes of its labels and of
+    the oracle; and the `distance`, its twins' in `floor`, and whether the method did nothing in `unchanged`."""
     values, metrics, methods = contest.cells["value"].to_numpy(), contest.codes["metric"], contest.is_method()
-    floors = {oracle: contest.twin_distances(oracle) for oracle in contest.oracles}
-    parts = []
+    floors = [contest.twin_distances(oracle) for oracle in contest.oracles]
+    parts = [(np.zeros(0, dtype=int), 0, np.zeros(0))]
     for code, metric in enumerate(contest.cells["metric"].iloc[contest.groups("metric").first]):
         against, direction = contest.compares_with(metric), better.get(metric.partition("/")[0], "none")
         if direction == "none" or (not against and direction != "oracle"):
             continue
         rows = np.flatnonzero(methods & (metrics == code))
-        for oracle in [against] if against else contest.oracles:
-            distance = np.abs(values[rows] - contest.beside(oracle)[rows])
-            known = rows[~np.isnan(distance)]
-            parts.append((known, oracle, distance[~np.isnan(distance)], floors[oracle][known]))
-    if not parts:
-        return contest.columns().iloc[:0].assign(oracle="", distance=0.0, floor=0.0)
-    rows, distances, floor = (np.concatenate([part[i] for part in parts]) for i in (0, 2, 3))
+        for number, oracle in enumerate(contest.oracles):
+            if against in ("", oracle):
+                distance = np.abs(values[rows] - contest.beside(oracle)[rows])
+                known = ~np.isnan(distance)
+                parts.append((rows[known], number, distance[known]))
+    rows, distances = (np.concatenate([part[i] for part in parts]) for i in (0, 2))
+    oracles = np.repeat([number for _, number, _ in parts], [len(rows) for rows, _, _ in parts])
     order = np.argsort(rows, kind="stable")
-    oracles = np.repeat(np.array([part[1] for part in parts], dtype=object), [len(part[0]) for part in parts])
-    return (
-        contest.columns().iloc[rows[order]].assign(oracle=oracles[order], distance=distances[order], floor=floor[order])
-    )
+    rows, oracles = rows[order], oracles[order]
+    floor = np.full(len(rows), math.nan)
+    for number, of_oracle in enumerate(floors):
+        floor[oracles == number] = of_oracle[rows[oracles == number]]
+    codes = {column: codes[rows] for column, codes in contest.codes.items()} | {"oracle": oracles}
+    unchanged = contest.cells["unchanged"].to_numpy()[rows]
+    return rows, codes, {"distance": distances[order], "floor": floor, "unchanged": unchanged}
