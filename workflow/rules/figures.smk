@@ -3,15 +3,11 @@ from lacuna.artifacts.files import content_digest
 from lacuna.reporting.palette import STYLE_FILE
 
 
-def in_report(path):
-    """The file with its place and caption in Snakemake's report."""
-    # one caption for all: a path takes no wildcards
-    return report(path, category="Figures", caption="../report/figure.rst", labels={"figure": "{figure}"})
-
-
+# a figure's place and caption in Snakemake's report; one caption for all: a path takes no wildcards
+IN_REPORT = {"category": "Figures", "caption": "../report/figure.rst", "labels": {"figure": "{figure}"}}
 VECTORS = {suffix: at("figures", f"{{figure}}.{suffix}") for suffix in EXPERIMENT.figure_formats if suffix != "png"}
 if "svg" in VECTORS:
-    VECTORS["svg"] = in_report(VECTORS["svg"])
+    VECTORS["svg"] = report(VECTORS["svg"], **IN_REPORT)
 
 
 rule figure:
@@ -20,7 +16,7 @@ rule figure:
         metas=[at("data", "meta.json").format(dataset=label) for label in EXPERIMENT.axes["datasets"]],
     output:
         **VECTORS,
-        png=at("figures", "{figure}.png") if "svg" in VECTORS else in_report(at("figures", "{figure}.png")),
+        png=at("figures", "{figure}.png") if "svg" in VECTORS else report(at("figures", "{figure}.png"), **IN_REPORT),
     log:
         log_of("figure"),
     benchmark:
