@@ -54,7 +54,10 @@ def rows(kind: str) -> Iterator[Row]:
 
 
 def tables(page: Path | None = None) -> dict[str, tuple[str, dict[str, str]]]:
-    """The tables: the first paragraph that docs/tables.md has of each, and the meaning of every column."""
+    """The tables: the first paragraph that docs/tables.md has of each, and the meaning of every column.
+
+    Of a table that the page lacks: its own docstring, and no columns.
+    """
     text = (page or ROOT / "docs/tables.md").read_text(encoding="utf-8")
     found: dict[str, tuple[str, dict[str, str]]] = {}
     for name, section in re.findall(r"^## (\w+)\.csv$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL):
@@ -65,6 +68,8 @@ def tables(page: Path | None = None) -> dict[str, tuple[str, dict[str, str]]]:
                     columns[column] = cells[1].replace("\\|", "|")
             first = section.strip().partition("\n\n")[0]
             found[name] = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", " ".join(first.split())), columns
+    for name in TABLES:
+        found.setdefault(name, (" ".join(definition(TABLES, name)[0].partition("\n\n")[0].split()), {}))
     return found
 
 

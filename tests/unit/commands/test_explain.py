@@ -149,3 +149,10 @@ def test_a_name_that_means_nothing_gets_the_nearest(capsys):
     )
     assert main(["explain", "ga", "ft", "--json"]) == 0
     assert [meaning["name"] for meaning in json.loads(capsys.readouterr().out)] == ["ga", "ft"]
+
+
+def test_a_table_that_the_page_lacks_is_listed_by_its_docstring(tmp_path):
+    (tmp_path / "tables.md").write_text("# Tables\n")
+    found = tables(tmp_path / "tables.md")
+    assert set(found) == set(tables())
+    assert all(text and not columns for text, columns in found.values())
