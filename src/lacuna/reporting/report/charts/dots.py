@@ -1,0 +1,168 @@
+"""One value per method and sparsity, with its interval and floor: bars from 0, or points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lacuna.reporting.report.chart import (
+    Key,
+    Panel,
+    Row,
+    Spec,
+    domain,
+    extent,
+    layered,
+    looking,
+    picked,
+    said,
+    tips,
+)
+from lacuna.reporting.palette import FLOOR, Look
+from lacuna.reporting.report.looks import FLOOR_BAND, states
+
+# pixels of a row, and between the methods
+_ROW, _GAP = 13, 7
+# the symbols of verdicts, next to the word in tables
+MARKS = {"farther": "▲", "closer": "▼"}
+
+
+@dataclass(frozen=True)
+class Dots:
+    """How a chart of dots looks. labels: of the rows, from above; sparsities: labels, dense first.
+
+    bars: from 0, for what is a distance. centred: the floor is a band around 0, for what is a change. log: of the axis.
+    reference: of rows that are drawn as vertical lines (`m` is their label).
+    """
+
+    labels: Sequence[str]
+    sparsities: Sequence[str]
+    axis: str
+    bars: bool = False
+    centred: bool = False
+    log: bool = False
+    reference: Mapping[str, Look] | None = None
+
+    @property
+    def height(self) -> int:
+        return len(self.labels) * (len(self.sparsities) * _ROW + _GAP)
+
+    def spec(self) -> Spec:
+        """The specification; rows have m, s, v, low, high, f (floor), text, and `ref` where they are references."""
+        look = states(self.sparsities)
+        value = self._value("v")
+        y: Spec = {
+            "field": "m",
+            "type": "nominal",
+            "title": None,
+            "scale": {"domain": list(self.labels), "paddingInner": _GAP / (len(self.sparsities) * _ROW + _GAP)},
+            "axis": {
+                "minExtent": extent(self.labels),
+                "maxExtent": extent(self.labels),
+                "labelLimit": extent(self.labels) - 8,
+                "ticks": False,
+                "domain": False,
+                "grid": False,
+            },
+        }
+        place = {"y": y, "yOffset": {"field": "s", "scale": {"domain": list(self.sparsities)}, "type": "nominal"}}
+        own = [{"filter": "!datum.ref"}]
+        known = [*own, {"filter": "isValid(datum.low) && isValid(datum.high)"}]
+        floors = [*own, {"filter": "isValid(datum.f)"}]
+        ends = {"x": self._value("low"), "x2": {"field": "high"}}
+        told = tips(("m", "method"), ("s", "sparsity"), ("v", self.axis), ("low", "95 % from"), ("high", "to"))
+        told += tips(("f", "noise floor"), ("n", "seeds"), ("mark", "verdict"), ("note", "note"))
+        layers: list[Spec] = []
+        if self.centred:
+            layers.append(_mark("rule", [], {"x": {"datum": 0}}, color="#777", strokeDash=[3, 3]))
+            band = {"x": self._value("flow"), "x2": {"field": "f"}, **place}
+            layers.append(_mark("bar", floors, band, color=FLOOR_BAND, height={"band": 0.95}))
+        if self.bars:
+            layers.append(
+                _mark("bar", own, {**place, "x": value, "color": looking(look, "colour", "s"), "opacity": picked(), "tooltip": told})
+            )
+        layers.append(_mark("rule", known, {**place, **ends, "opacity": picked()}, color="#222", strokeWidth=1.3))
+        if not self.centred:
+            floor = {**place, "x": self._value("f"), "opacity": picked()}
+            layers.append(_mark("tick", floors, floor, color=FLOOR, thickness=2.5, height={"band": 0.95}))
+        if not self.bars:
+            points = {**place, "x": value, "color": looking(look, "colour", "s"), "shape": looking(look, "marker", "s")}
+            points |= {"opacity": picked(), "tooltip": told}
+            layers.append(_mark("point", own, points, filled=True, size=48, stroke="#fff", strokeWidth=0.6))
+        layers.append(
+            _mark(
+                "text",
+                own,
+                {**place, "x": self._value("end"), "text": {"field": "text"}, "opacity": picked()},
+                align="left",
+                dx=5,
+                fontSize=9.5,
+                color="#333",
+            )
+        )
+        for label, of in (self.reference or {}).items():
+            rule = _mark("rule", [{"filter": {"field": "ref", "equal": label}}], {"x": value}, color=of.colour)
+            rule["mark"] |= {"strokeDash": list(of.dash), "strokeWidth": 1.8}
+            layers.insert(0, rule)
+        return layered(self.height, layers)
+
+    def _value(self, field: str) -> Spec:
+        scale: Spec = {"domain": domain(), "nice": False, "clamp": True}
+        if self.log:
+            scale |= {"type": "log"}
+        elif self.bars:
+            scale |= {"zero": True}
+        else:
+            scale |= {"zero": False}
+        axis: Spec = {"title": self.axis, "tickCount": 5, "format": "~g"}
+        return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
+
+    def panels(self, parts: Sequence[tuple[str, Sequence[Row]]]) -> list[Panel]:
+        """Panels on one axis, so that they can be compared."""
+        drawn = [[self._complete(row) for row in rows] for _, rows in parts]
+        low, high = self._ends([row for rows in drawn for row in rows])
+        return [
+            Panel(
+                title,
+                f"{self.axis}, {title}: "
+                + said((f"{row['m']} {row['s']}".strip(), row["v"]) for row in rows if not row.get("ref")),
+                rows,
+                {"low": low, "high": high},
+            )
+            for (title, _), rows in zip(parts, drawn, strict=True)
+        ]
+
+    def _complete(self, row: Row) -> Row:
+        """A row with the place and the words of its label."""
+        mark = MARKS.get(str(row.get("mark")), "")
+        ends = [row["v"], *([row["high"]] if number(row.get("high")) else [])]
+        if not self.centred and number(row.get("f")):
+            ends.append(row["f"])
+        text = f"{row['v']:.3g}{f' {mark}' if mark else ''}{' (unchanged)' if row.get('still') else ''}"
+        return {**row, "end": max(ends), "text": text, "flow": -row["f"] if number(row.get("f")) else None}
+
+    def _ends(self, rows: Sequence[Row]) -> tuple[float, float]:
+        """Ends of the axis, with room for the labels at its right."""
+        fields = ("v", "low", "high", "f", *(("flow",) if self.centred else ()))
+        known = [float(row[f]) for row in rows for f in fields if number(row.get(f))]
+        if self.log:
+            known = [value for value in known if value > 0] or [1.0]
+            return min(known) / 1.3, max(known) * (max(known) / min(known)) ** 0.3 * 1.5
+        low, high = (0.0 if self.bars else min(known, default=0.0)), max(known, default=1.0)
+        span = (high - low) or abs(high) or 1.0
+        return low if self.bars else low - 0.06 * span, high + 0.28 * span
+
+
+def _mark(kind: str, transform: Sequence[Spec], encoding: Spec, **look: object) -> Spec:
+    return {"mark": {"type": kind, **look}, "transform": list(transform), "encoding": encoding}
+
+
+def number(value: object) -> bool:
+    """Whether a field of a table holds a finite number."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def legend_of(sparsities: Sequence[str], *more: Key) -> list[Key]:
+    """The legend of dots: sparsities from light to dark, and what else is drawn."""
+    return [*(Key(label, look) for label, look in states(sparsities).items()), *more]

@@ -1,0 +1,81 @@
+"""What only some experiments have: backdoors before and after, transfer to other datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lacuna.reporting.palette import FLOOR, Look
+from lacuna.reporting.panels import panels, sparsity_label, with_dense
+from lacuna.reporting.report.chart import Chart, Key, Row, Variant
+from lacuna.reporting.report.charts.dots import Dots, legend_of
+from lacuna.reporting.report.charts.gap import gap_rows
+from lacuna.reporting.report.study import Study, named
+
+_COLUMNS = (("m", "method"), ("s", "sparsity"), ("v", "value"), ("low", "95 % from"), ("high", "to"), ("n", "seeds"))
+
+
+def charts_of(study: Study) -> list[Chart]:
+    """Those that the experiment has something for."""
+    return [chart for chart in (_backdoor(study), _transfer(study)) if chart is not None]
+
+
+def _backdoor(study: Study) -> Chart | None:
+    table = study.table("backdoor")
+    if table.empty:
+        return None
+    variants = []
+    for metric in table["metric"].unique():
+        rows = with_dense(table[(table["metric"] == metric) & (table["role"] != "twin")].dropna(subset="after"))
+        if rows.empty:
+            continue
+        dots = Dots(study.palette.ordered(rows["unlearner"]), _sparsities(rows["sparsity"]), f"{metric} after (%)")
+        parts = [(title, [_after(row) for row in part.to_dict("records")]) for title, part in panels(rows)]
+        variants.append(Variant(named(str(metric)), dots.spec(), dots.panels(parts)))
+    if not variants:
+        return None
+    caption = (
+        "ASR: attack success rate, the share of triggered test images that are classified as the target; SA: accuracy on "
+        "clean test images. Points are after unlearning, with 95 % t intervals; the orange tick is before, of the "
+        "untouched model. A closed backdoor has a low ASR and keeps its SA."
+    )
+    keys = legend_of(_sparsities(table["sparsity"]), Key("before unlearning", Look(FLOOR), "tick"))
+    columns = (*_COLUMNS, ("f", "before"))
+    return Chart("backdoor", "Backdoor before and after", caption, columns, variants, keys)
+
+
+def _after(row: dict[str, object]) -> Row:
+    return {
+        "m": row["unlearner"],
+        "s": sparsity_label(str(row["sparsity"])),
+        "v": row["after"],
+        "low": row["after_low"],
+        "high": row["after_high"],
+        "f": row["before"],
+        "n": row["n"],
+        "note": row["note"],
+    }
+
+
+def _transfer(study: Study) -> Chart | None:
+    table = study.table("transfer")
+    if table.empty:
+        return None
+    table = table[(table["metric"] == "target_accuracy") & (table["role"] != "twin")].dropna(subset="mean")
+    variants = []
+    for target, of in table.groupby("target", sort=False):
+        rows = with_dense(of)
+        dots = Dots(study.palette.ordered(rows["unlearner"]), _sparsities(rows["sparsity"]), f"accuracy on {target} (%)")
+        parts = [(title, gap_rows(part, "")) for title, part in panels(rows)]
+        variants.append(Variant(f"on {target}", dots.spec(), dots.panels(parts)))
+    if not variants:
+        return None
+    caption = (
+        "How well features transfer: accuracy of a linear probe on another dataset, oracles among the rows. Means over "
+        "seeds with 95 % t intervals."
+    )
+    keys = legend_of(_sparsities(table["sparsity"]))
+    return Chart("transfer", "Transfer of features", caption, _COLUMNS, variants, keys)
+
+
+def _sparsities(labels: Sequence[str]) -> list[str]:
+    return [sparsity_label(s) for s in sorted(set(labels), key=float)]

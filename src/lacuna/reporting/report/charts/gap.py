@@ -1,0 +1,130 @@
+"""Dense against sparse: how far each method ends from its oracle, and what sparsity changes of it."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from lacuna.artifacts.coordinates import DENSE
+from lacuna.reporting.panels import panels, sparsity_label, unchanged, with_dense
+from lacuna.reporting.report.chart import Chart, Key, Row, Variant
+from lacuna.reporting.report.charts.dots import Dots, legend_of
+from lacuna.reporting.palette import FLOOR, Look
+from lacuna.reporting.report.looks import FLOOR_BAND
+from lacuna.reporting.report.study import Study, named
+
+_COLUMNS = (
+    ("m", "method"),
+    ("s", "sparsity"),
+    ("v", "value"),
+    ("low", "95 % from"),
+    ("high", "to"),
+    ("f", "noise floor"),
+    ("mark", "verdict"),
+    ("n", "seeds"),
+    ("note", "note"),
+)
+
+
+def charts_of(study: Study) -> list[Chart]:
+    """Gaps and changes; an empty list where no method has a gap to an oracle."""
+    return [chart for chart in (_gaps(study), _changes(study)) if chart is not None]
+
+
+def _gaps(study: Study) -> Chart | None:
+    variants = []
+    sparsities = [sparsity_label(s) for s in study.sparsities]
+    for oracle in study.oracles:
+        rows = study.summary[study.summary["metric"] == f"avg_gap/{oracle}"]
+        rows = with_dense(rows[rows["role"] == "method"])
+        if rows.empty:
+            continue
+        dots = Dots(_ordered(study, rows), sparsities, f"average gap to {oracle} (points)", bars=True)
+        parts = [(title, gap_rows(part, oracle)) for title, part in panels(rows)]
+        variants.append(Variant(f"to {oracle}", dots.spec(), dots.panels(parts)))
+    if not variants:
+        return None
+    caption = (
+        "Average gap: the mean of |ΔUA|, |ΔRA|, |ΔTA| and |ΔMIA| to the oracle of the same seed and sparsity; lower is "
+        "closer. Bars are means over seeds with 95 % t intervals (none below three seeds), the orange tick is the noise "
+        "floor: how far a second run of the oracle is from the first. ▲ marks a method that is farther from the oracle "
+        "than that second run, ▼ one that is closer; a bar without a mark is not shown to be either."
+    )
+    keys = legend_of(sparsities, Key("noise floor", Look(FLOOR), "tick"))
+    return Chart("gap", "Average gap, dense and sparse", caption, _COLUMNS, variants, keys)
+
+
+def gap_rows(part: pd.DataFrame, oracle: str) -> list[Row]:
+    """Rows of dots from rows of summary.csv (or transfer.csv) of one metric: the mean, and the floor of an oracle."""
+    still = unchanged(part)
+    floor, verdict = f"gap_{oracle}_floor", f"gap_{oracle}_verdict"
+    return [
+        {
+            "m": row["unlearner"],
+            "s": sparsity_label(row["sparsity"]),
+            "v": float(row["mean"]),
+            "low": row["ci_low"],
+            "high": row["ci_high"],
+            "f": row.get(floor),
+            "mark": row.get(verdict),
+            "n": row["n"],
+            "note": row.get("note"),
+            "still": bool(still[i]),
+        }
+        for i, row in enumerate(part.to_dict("records"))
+    ]
+
+
+def _changes(study: Study) -> Chart | None:
+    table = study.table("sparsity")
+    variants = []
+    for oracle in study.oracles if len(table) else []:
+        rows = table[(table["metric"] == f"avg_gap/{oracle}") & (table["oracle"] == oracle)].dropna(subset="change")
+        rows = rows[rows["pruner"] != DENSE]
+        if rows.empty:
+            continue
+        sparsities = [sparsity_label(s) for s in sorted(rows["sparsity"].unique(), key=float)]
+        axis = f"change of the gap to {oracle}, sparse − dense (points)"
+        dots = Dots(_ordered(study, rows), sparsities, axis, centred=True)
+        parts = [(title, [_change(row) for row in part.to_dict("records")]) for title, part in panels(rows)]
+        variants.append((sparsities, Variant(f"to {oracle}", dots.spec(), dots.panels(parts))))
+    if not variants:
+        return None
+    caption = (
+        "By how much the gap is larger on the sparse model than on the dense one, paired by seed: left of the dashed "
+        "line the sparse model forgets better. The band is the floor, the change that a second run of the oracle makes "
+        "by chance alone; ▼ and ▲ stand where the tests show a change. Read the row of the untouched model first: where "
+        "it changes by as much, the sparse model had less to forget, and the method did no better."
+    )
+    keys = legend_of(variants[0][0], Key("noise floor of the change", Look(FLOOR_BAND), "band"))
+    return Chart("change", "What sparsity changes", caption, _COLUMNS, [v for _, v in variants], keys)
+
+
+def _change(row: dict[str, object]) -> Row:
+    return {
+        "m": row["unlearner"],
+        "s": sparsity_label(str(row["sparsity"])),
+        "v": row["change"],
+        "low": row["change_low"],
+        "high": row["change_high"],
+        "f": row["floor_of_mean"],
+        "mark": row["verdict"],
+        "n": row["n"],
+        "note": row["note"],
+    }
+
+
+def _ordered(study: Study, rows: pd.DataFrame) -> list[str]:
+    there = set(rows["unlearner"])
+    return [method for method in study.methods if method in there]
+
+
+def of_metric(study: Study, metric: str, caption_axis: str = "") -> tuple[Dots, Variant]:
+    """Dots of any metric of the summary, oracles as lines: the same in all panels."""
+    rows = with_dense(study.summary[study.summary["metric"] == metric])
+    sparsities = [sparsity_label(s) for s in study.sparsities]
+    there = set(rows["unlearner"])
+    labels = [label for label in (*study.methods, *study.oracles) if label in there]
+    oracle = metric.partition("/")[2] or next(iter(study.oracles), "")
+    dots = Dots(labels, sparsities, caption_axis or named(metric))
+    parts = [(title, gap_rows(part, oracle if "/" in metric else "")) for title, part in panels(rows)]
+    return dots, Variant(named(metric), dots.spec(), dots.panels(parts))
