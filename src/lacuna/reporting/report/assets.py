@@ -24,9 +24,9 @@ LIBRARIES = (
     Library(
         "vega",
         "6.4.0",
-        "vega-core.min.js",
+        "vega.min.js",
         "vega.LICENSE",
-        "6227fbbc048c9688c076faa095ce1d2044a3127fd6f82e383d1f16a621a7af80",
+        "8f6a3587cf8d4f42c7e08120e3eb05d067e746d554e39d2dcf52acc0bd5ba28f",
     ),
     Library(
         "vega-lite",

@@ -62,22 +62,22 @@ class Chart:
     wide: bool = False
 
     def data(self) -> dict[str, Any]:
-        """What the page's script draws it from."""
+        """What the page's script draws it from; views with the same specification share it."""
+        specs: list[Spec] = []
+        for variant in self.variants:
+            if variant.spec not in specs:
+                specs.append(variant.spec)
         return {
             "columns": [list(column) for column in self.columns],
             "wide": self.wide,
+            "specs": specs,
             "variants": [
                 {
                     "label": variant.label,
-                    "spec": variant.spec,
+                    "spec": specs.index(variant.spec),
                     "panels": [
-                        {
-                            "title": panel.title,
-                            "alt": panel.alt,
-                            "params": dict(panel.params),
-                            "rows": columnar(panel.rows),
-                        }
-                        for panel in variant.panels
+                        {"title": of.title, "alt": of.alt, "params": dict(of.params), "rows": columnar(of.rows)}
+                        for of in variant.panels
                     ],
                 }
                 for variant in self.variants
@@ -130,8 +130,15 @@ def extent(labels: Iterable[str]) -> int:
     return int(min(_WIDEST, 12 + _LETTER * max(map(len, labels), default=1)))
 
 
+def readable(value: float) -> str:
+    """A number of three digits as people write it: 0.912, 4,790, 12.3M."""
+    size = abs(value)
+    text = f"{value / 1e6:.3g}M" if size >= 1e6 else f"{value:,.0f}" if size >= 1000 else f"{value:.3g}"
+    return text.replace("-", "−")
+
+
 def said(values: Iterable[tuple[str, float]], most: int = 8) -> str:
     """Labelled values in words, for those who do not see the chart."""
-    listed = [f"{label} {value:.3g}" for label, value in values]
+    listed = [f"{label} {readable(value)}" for label, value in values]
     more = f"; and {len(listed) - most} more" if len(listed) > most else ""
     return "; ".join(listed[:most]) + more + ". All values are in the table below the chart."

@@ -57,6 +57,21 @@ def _json(value: Any) -> str:
 
 
 def columnar(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Rows of the same keys as one list per key: a key is written once."""
-    keys = list(dict.fromkeys(key for row in rows for key in row))
-    return {key: [row.get(key) for row in rows] for key in keys}
+    """Rows as columns, so that a key is written once, and texts that repeat not much oftener.
+
+    `length` rows; of each key a list, or `is`, the one value of all rows, or `of`, distinct texts, with `at`, the place
+    of each row's among them. A row without a key has null.
+    """
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return {"length": len(rows), "columns": {key: _column([row.get(key) for row in rows]) for key in keys}}
+
+
+def _column(values: list[Any]) -> Any:
+    known = plain(values)
+    if all(value == known[0] and type(value) is type(known[0]) for value in known):
+        return {"is": known[0]}
+    texts = list(dict.fromkeys(value for value in known if isinstance(value, str)))
+    if not texts or len(texts) > len(known) / 2 or not all(value is None or isinstance(value, str) for value in known):
+        return known
+    places = {text: i for i, text in enumerate(texts)}
+    return {"of": texts, "at": [None if value is None else places[value] for value in known]}

@@ -108,4 +108,4 @@ def named(metric: str) -> str:
     """A metric with its unit: "MIA (%)", "avg_gap to retrain (points)"."""
     name, _, oracle = metric.partition("/")
     unit = unit_of(metric)
-    return f"{name}{f' to {oracle}' if oracle else ''}{f' ({unit})' if unit else ''}"
+    return f"{name}{f' to {oracle}' if oracle else ''}{f' ({unit})' if unit not in ('', name) else ''}"

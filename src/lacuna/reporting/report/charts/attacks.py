@@ -98,11 +98,12 @@ def _roc_panel(attack: str, key: Sequence[Any], part: pd.DataFrame, varying: Seq
 def _roc_spec(looks: dict[str, Look]) -> Spec:
     def axis(field: str, title: str) -> Spec:
         scale = {"type": "log", "domain": [{"expr": "low"}, 1], "nice": False, "clamp": True}
+        tens = [10.0**power for power in range(-6, 1)]
         return {
             "field": field,
             "type": "quantitative",
             "scale": scale,
-            "axis": {"title": title, "tickCount": 4, "format": "~g", "minExtent": 34, "labelOverlap": True},
+            "axis": {"title": title, "values": tens, "format": "~g", "minExtent": 34 if field == "tpr" else 0},
         }
 
     x, y = axis("fpr", "false positive rate"), axis("tpr", "true positive rate")

@@ -18,13 +18,13 @@ def charts_of(study: Study) -> list[Chart]:
     for metric in study.costs:
         rows = with_dense(study.summary[study.summary["metric"] == metric])
         # on a logarithmic axis nothing has no place: it is in the table of summary.csv
-        rows = rows[rows["mean"] > 0]
+        rows = rows[rows["mean"] > 0].assign(ci_low=rows["ci_low"].clip(lower=0))
         if rows.empty:
             continue
         labels = study.palette.ordered(rows["unlearner"])
         log = bool(rows["mean"].max() > 20 * rows["mean"].min())
         dots = Dots(labels, [sparsity_label(s) for s in study.sparsities], named(metric), log=log)
-        parts = [(title, [row for row in gap_rows(part, "")]) for title, part in panels(rows)]
+        parts = [(title, gap_rows(part, "")) for title, part in panels(rows)]
         variants.append(Variant(named(metric), dots.spec(), dots.panels(parts)))
     for oracle in study.oracles:
         speed = f"speedup/{oracle}"

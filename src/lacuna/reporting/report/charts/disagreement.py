@@ -54,9 +54,7 @@ def _variant(label: str, part: pd.DataFrame) -> Variant | None:
             continue
         square.loc[row["a"], row["b"]] = square.loc[row["b"], row["a"]] = row["spearman"]
         for a, b in ((row["a"], row["b"]), (row["b"], row["a"])):
-            rho = row["spearman"]
-            text = "" if rho != rho else f"{rho:.1f}".replace("-0.0", "0.0").replace("0.", ".").replace("-", "−")
-            rows.append({"a": a, "b": b, "v": rho, "t": text, "n": row["methods"], "note": row["note"]})
+            rows.append({"a": a, "b": b, "v": row["spearman"], "n": row["methods"], "note": row["note"]})
     order = clustered(square)
     low = known.nsmallest(3, "spearman")
     apart = "; ".join(f"{r['a']} and {r['b']} {r['spearman']:.2f}" for r in low.to_dict("records"))
@@ -99,7 +97,7 @@ def _spec(order: Sequence[str]) -> Spec:
         "field": "v",
         "type": "quantitative",
         "legend": None,
-        "scale": {"domain": [-1, 0, 1], "range": [NEGATIVE, "#FFFFFF", POSITIVE]},
+        "scale": {"domain": [-1, 0, 1], "range": [NEGATIVE, "#FFFFFF", POSITIVE], "interpolate": "rgb"},
     }
     told: list[Spec] = [
         {"field": "a", "title": "metric"},
@@ -114,7 +112,12 @@ def _spec(order: Sequence[str]) -> Spec:
         {"transform": [unknown], "mark": {"type": "rect", "color": ABSENT}, "encoding": {**place, "tooltip": told}},
         {"transform": [known], "mark": "rect", "encoding": {**place, "color": colour, "tooltip": told}},
         {
-            "transform": [known],
+            # ".4", "−.7", "1": two letters in a field
+            "transform": [
+                known,
+                {"calculate": "replace(replace(format(round(10 * datum.v) / 10, '.1f'), '0.', '.'), '.0', '')", "as": "r"},
+                {"calculate": "datum.r == '' || datum.r == '−' ? '0' : datum.r", "as": "t"},
+            ],
             "mark": {"type": "text", "fontSize": 10},
             "encoding": {**place, "text": {"field": "t"}, "color": dark},
         },

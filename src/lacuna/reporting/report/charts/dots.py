@@ -16,6 +16,7 @@ from lacuna.reporting.report.chart import (
     layered,
     looking,
     picked,
+    readable,
     said,
     tips,
 )
@@ -79,9 +80,11 @@ class Dots:
             band = {"x": self._value("flow"), "x2": {"field": "f"}, **place}
             layers.append(_mark("bar", floors, band, color=FLOOR_BAND, height={"band": 0.95}))
         if self.bars:
-            layers.append(
-                _mark("bar", own, {**place, "x": value, "color": looking(look, "colour", "s"), "opacity": picked(), "tooltip": told})
-            )
+            bar = {**place, "x": value, "color": looking(look, "colour", "s"), "opacity": picked(), "tooltip": told}
+            # pale where the method returned the model unchanged
+            bar |= {"fillOpacity": {"condition": {"test": "datum.still", "value": 0.15}, "value": 1}}
+            bar |= {"stroke": looking(look, "colour", "s"), "strokeOpacity": {"value": 1}}
+            layers.append(_mark("bar", own, bar, strokeWidth=1))
         layers.append(_mark("rule", known, {**place, **ends, "opacity": picked()}, color="#222", strokeWidth=1.3))
         if not self.centred:
             floor = {**place, "x": self._value("f"), "opacity": picked()}
@@ -94,9 +97,9 @@ class Dots:
             _mark(
                 "text",
                 own,
-                {**place, "x": self._value("end"), "text": {"field": "text"}, "opacity": picked()},
-                align="left",
-                dx=5,
+                # in a column of its own: no label lies upon a mark
+                {**place, "x": {"value": "width"}, "text": {"field": "text"}, "opacity": picked()},
+                align="right",
                 fontSize=9.5,
                 color="#333",
             )
@@ -115,7 +118,7 @@ class Dots:
             scale |= {"zero": True}
         else:
             scale |= {"zero": False}
-        axis: Spec = {"title": self.axis, "tickCount": 5, "format": "~g"}
+        axis: Spec = {"title": self.axis, "tickCount": 5, "labelExpr": "abs(datum.value) >= 1e4 ? format(datum.value, '~s') : format(datum.value, '~r')"}
         return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
 
     def panels(self, parts: Sequence[tuple[str, Sequence[Row]]]) -> list[Panel]:
@@ -136,11 +139,8 @@ class Dots:
     def _complete(self, row: Row) -> Row:
         """A row with the place and the words of its label."""
         mark = MARKS.get(str(row.get("mark")), "")
-        ends = [row["v"], *([row["high"]] if number(row.get("high")) else [])]
-        if not self.centred and number(row.get("f")):
-            ends.append(row["f"])
-        text = f"{row['v']:.3g}{f' {mark}' if mark else ''}{' (unchanged)' if row.get('still') else ''}"
-        return {**row, "end": max(ends), "text": text, "flow": -row["f"] if number(row.get("f")) else None}
+        text = readable(row["v"]) + (f" {mark}" if mark else "")
+        return {**row, "text": text, "flow": -row["f"] if number(row.get("f")) else None}
 
     def _ends(self, rows: Sequence[Row]) -> tuple[float, float]:
         """Ends of the axis, with room for the labels at its right."""
@@ -151,7 +151,7 @@ class Dots:
             return min(known) / 1.3, max(known) * (max(known) / min(known)) ** 0.3 * 1.5
         low, high = (0.0 if self.bars else min(known, default=0.0)), max(known, default=1.0)
         span = (high - low) or abs(high) or 1.0
-        return low if self.bars else low - 0.06 * span, high + 0.28 * span
+        return low if self.bars else low - 0.06 * span, high + 0.32 * span
 
 
 def _mark(kind: str, transform: Sequence[Spec], encoding: Spec, **look: object) -> Spec:
@@ -163,6 +163,6 @@ def number(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def legend_of(sparsities: Sequence[str], *more: Key) -> list[Key]:
+def legend_of(sparsities: Sequence[str], *more: Key, kind: str = "point") -> list[Key]:
     """The legend of dots: sparsities from light to dark, and what else is drawn."""
-    return [*(Key(label, look) for label, look in states(sparsities).items()), *more]
+    return [*(Key(label, look, kind) for label, look in states(sparsities).items()), *more]

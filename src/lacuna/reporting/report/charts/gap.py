@@ -47,9 +47,10 @@ def _gaps(study: Study) -> Chart | None:
         "Average gap: the mean of |ΔUA|, |ΔRA|, |ΔTA| and |ΔMIA| to the oracle of the same seed and sparsity; lower is "
         "closer. Bars are means over seeds with 95 % t intervals (none below three seeds), the orange tick is the noise "
         "floor: how far a second run of the oracle is from the first. ▲ marks a method that is farther from the oracle "
-        "than that second run, ▼ one that is closer; a bar without a mark is not shown to be either."
+        "than that second run, ▼ one that is closer; a bar without a mark is not shown to be either. Pale bars: the method "
+        "returned the model unchanged on some seed."
     )
-    keys = legend_of(sparsities, Key("noise floor", Look(FLOOR), "tick"))
+    keys = legend_of(sparsities, Key("noise floor", Look(FLOOR), "tick"), kind="bar")
     return Chart("gap", "Average gap, dense and sparse", caption, _COLUMNS, variants, keys)
 
 

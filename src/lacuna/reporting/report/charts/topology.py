@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,8 +43,11 @@ def charts_of(study: Study) -> list[Chart]:
 def _overlap(study: Study) -> Chart | None:
     sparse = study.summary[study.summary["pruner"] != DENSE]
     variants = []
-    for metric in sorted(set(sparse["metric"]) & {f"{m}/{o}" for m in ("mask_iou", "mask_iom") for o in study.oracles}):
-        name, _, oracle = metric.partition("/")
+    # first the oracles that find a mask of their own
+    methods = study.grid["unlearners"]
+    oracles = sorted(study.oracles, key=lambda label: methods[label]["method"] != "retrain_exact")
+    for name, oracle in itertools.product(("mask_iou", "mask_iom"), oracles):
+        metric = f"{name}/{oracle}"
         rows = sparse[(sparse["metric"] == metric) & (sparse["unlearner"] != oracle)]
         # where all share the mask of the oracle, the overlap says nothing
         if rows.empty or (rows["mean"] == 1.0).all():
@@ -51,6 +55,8 @@ def _overlap(study: Study) -> Chart | None:
         labels = study.palette.ordered(rows["unlearner"])
         sparsities = [sparsity_label(s) for s in sorted(rows["sparsity"].unique(), key=float)]
         dots = Dots(labels, sparsities, f"{name} with {oracle}")
+        # an overlap is in 0 to 1, its interval need not be
+        rows = rows.assign(ci_low=rows["ci_low"].clip(lower=0), ci_high=rows["ci_high"].clip(upper=1))
         parts = [(title, gap_rows(part, oracle)) for title, part in panels(rows)]
         variants.append(Variant(f"{name} with {oracle}", dots.spec(), dots.panels(parts)))
     if not variants:
