@@ -18,6 +18,7 @@ include: "workflow/rules/tune.smk"
 include: "workflow/rules/transfer.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
 include: "workflow/rules/complete.smk"
 include: "workflow/rules/closing.smk"
 
@@ -27,6 +28,7 @@ rule all:
     input:
         TARGETS.table_files(),
         TARGETS.figure_files(),
+        TARGETS.report_files(),
         files_to_make_again,
     localrule: True
 
@@ -34,4 +36,10 @@ rule all:
 rule tables:
     input:
         TARGETS.table_files(),
+    localrule: True
+
+
+rule report:
+    input:
+        TARGETS.report_files(),
     localrule: True

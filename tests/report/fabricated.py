@@ -14,12 +14,12 @@ from lacuna.artifacts.files import use_results, write_json, write_npz
 from lacuna.artifacts.layout import cell_at
 from lacuna.artifacts.provenance import FACTS
 from lacuna.evaluation import METRICS
+from lacuna.randomness import numpy_generator
 from lacuna.reporting.tables.aggregation import contest_of, tables_of
 from lacuna.reporting.tables.cells import cells_table
 from lacuna.reporting.tables.files import write_table
 from lacuna.reporting.tables.missing import missing_table
 from lacuna.reporting.tables.roc import roc_table
-from lacuna.randomness import numpy_generator
 
 ORACLES, TWINS = ("retrain", "retrain_exact"), {"retrain_b": "retrain"}
 METHODS = ("original", "ft", "ga", "rl", "l1_sparse")
@@ -43,7 +43,9 @@ def experiment_of(
     unlearners = {label: {"method": label.partition("-")[0]} for label in (*methods, *ORACLES)}
     unlearners |= {twin: {"method": of} for twin, of in TWINS.items()}
     grown = itertools.product((10.0, 30.0), (1, 3)) if unprune else ()
-    entries = {f"unprune.ft.p{p:g}.r{r}": {"unlearner": "ft", "p": p, "rounds": r, "method": "unprune"} for p, r in grown}
+    entries = {
+        f"unprune.ft.p{p:g}.r{r}": {"unlearner": "ft", "p": p, "rounds": r, "method": "unprune"} for p, r in grown
+    }
     return {
         "name": name,
         "seeds": list(range(seeds)),
@@ -106,7 +108,7 @@ def fabricate(
     paths = [folder / f"{name}.csv" for name in tables]
     for path in paths:
         write_table(path, tables[path.stem])
-    write_json(folder / "experiment.json", {**experiment, "tables": {name: "0" * 16 for name in tables}})
+    write_json(folder / "experiment.json", {**experiment, "tables": dict.fromkeys(tables, "0" * 16)})
     return [*paths, folder / "experiment.json"]
 
 
@@ -124,7 +126,10 @@ def _files(results: Path, row: Mapping[str, Any], rng: np.random.Generator) -> N
     lines = ["epoch,lr,loss,val_accuracy,seconds"]
     lines += [f"{e},0.1,{2 / e},{90 + e / 2},{0.2 * e}" for e in epochs]
     (results / place / "history.csv").write_text("\n".join(lines) + "\n")
-    options = {"unlearner": {"method": row["unlearner"], "lr": 0.1, "epochs": 10}, "recipe": {"method": "sgd", "lr": 0.1}}
+    options = {
+        "unlearner": {"method": row["unlearner"], "lr": 0.1, "epochs": 10},
+        "recipe": {"method": "sgd", "lr": 0.1},
+    }
     job = {"cell": {}, "seconds": 1.5, "inputs": {}, "parameters": options, "versions": {"torch": "2.12"}}
     write_json(results / place / "job.json", job | {"steps": 190, "facts": {"unchanged": 0.0}, "device": "AMD EPYC"})
     log = results / "logs" / f"{place}.log"
@@ -136,7 +141,11 @@ def _evaluated(row: Mapping[str, Any], experiment: Mapping[str, Any], rng: np.ra
     """What `evaluate` would have written."""
     label, judging = row["unlearner"], experiment["judging"]
     oracle = label in judging["oracles"] or label in judging["twins"]
-    off = 0.0 if oracle else (12.0 if label == "original" else 3.0 + 2 * (len(label) % 4)) * (1 - 0.3 * float(row["sparsity"]))
+    off = (
+        0.0
+        if oracle
+        else (12.0 if label == "original" else 3.0 + 2 * (len(label) % 4)) * (1 - 0.3 * float(row["sparsity"]))
+    )
     values: dict[str, float] = {}
     for name in experiment["metrics"]:
         about = METRICS[name].about
@@ -151,9 +160,22 @@ def _evaluated(row: Mapping[str, Any], experiment: Mapping[str, Any], rng: np.ra
                 values[metric] = 0.0 if label == "original" else float(rng.integers(100, 9000))
             else:
                 values[metric] = (90 if percent else 0.9) - off * (1 if percent else 0.01) + noise
-    origin = dict.fromkeys(FACTS) | {"commit": "abc123", "device": "AMD EPYC", "seconds": 1.5, "torch": "2.12", "lacuna": "0.2"}
-    origin |= {"random_stream": 7, "threads": 1, "python": "3.12", "numpy": "2.3", "arithmetic": "fp32", "execution": "eager"}
-    layers = {layer: {"sparsity": float(row["sparsity"]) * (0.9 + 0.03 * i)} for i, layer in enumerate(LAYERS)}
+    origin = dict.fromkeys(FACTS) | {
+        "commit": "abc123",
+        "device": "AMD EPYC",
+        "seconds": 1.5,
+        "torch": "2.12",
+        "lacuna": "0.2",
+    }
+    origin |= {
+        "random_stream": 7,
+        "threads": 1,
+        "python": "3.12",
+        "numpy": "2.3",
+        "arithmetic": "fp32",
+        "execution": "eager",
+    }
+    layers = {"sparsity": {layer: float(row["sparsity"]) * (0.9 + 0.03 * i) for i, layer in enumerate(LAYERS)}}
     return {
         "cell": dict(row),
         "metrics": values,

@@ -8,6 +8,8 @@ from lacuna_workflow.start import results_in
 from lacuna_workflow.study import read_study
 from lacuna_workflow.targets import RunTargets
 
+from lacuna.reporting.report.assets import digest_of_assets
+
 # a plan keeps what it makes: looking for garbage in it again and again takes a tenth of a large one's time
 gc.set_threshold(100_000, 50, 1000)
 

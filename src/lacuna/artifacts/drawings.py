@@ -1,4 +1,4 @@
-"""Drawings, which others read as well: what an SVG, PDF or PNG says of itself, where its format leaves room for it."""
+"""Drawings and pages, which others read as well: what an SVG, PDF, PNG or HTML file says of itself, where it has room."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 # the key of a PNG's text
 PLACE = "lacuna"
 # by format, the comment that may follow all else: what opens it, and what closes it
-SEALED = {"svg": (b"<!-- ", b" -->\n"), "pdf": (b"% ", b"\n")}
+SEALED = {"svg": (b"<!-- ", b" -->\n"), "html": (b"<!-- ", b" -->\n"), "pdf": (b"% ", b"\n")}
 
 
 def _seal_of(suffix: str) -> re.Pattern[bytes]:
@@ -23,7 +23,7 @@ def _seal_of(suffix: str) -> re.Pattern[bytes]:
 def seal(path: str | Path, place: str, suffix: str) -> None:
     """Write the drawing's place below the results and the SHA-256 of what it holds behind it, as a comment.
 
-    suffix: svg or pdf.
+    suffix: svg, html or pdf.
     """
     content, (start, end) = Path(path).read_bytes(), SEALED[suffix]
     told = f"lacuna: place {place}, sha256 of all before {hashlib.sha256(content).hexdigest()}"
@@ -42,6 +42,13 @@ def check_pdf(path: str | Path, place: str) -> None:
     if not Path(path).read_bytes().startswith(b"%PDF-"):
         raise ValueError("it is no PDF")
     _check_seal(path, place, "pdf")
+
+
+def check_page(path: str | Path, place: str) -> None:
+    """Raise ValueError unless an HTML page is as it was made, and in its place."""
+    if not Path(path).read_bytes().startswith(b"<!DOCTYPE html>"):
+        raise ValueError("it is no HTML page")
+    _check_seal(path, place, "html")
 
 
 def _check_seal(path: str | Path, place: str, suffix: str) -> None:

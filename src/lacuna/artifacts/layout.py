@@ -20,6 +20,7 @@ FOLDERS = {
     "tuning": "tuning/{experiment}/{dataset}/{model}/{recipe}",
     "tables": "tables/{experiment}",
     "figures": "figures/{experiment}",
+    "report": "report",
 }
 # what stands below a folder, as wildcards of its files' folders
 _BELOW = {"models": ("{state}",), "shadows": ("{state}",), "cells": ("{state}", "{unlearner}")}

@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from lacuna.artifacts.drawings import check_pdf, check_png, check_svg
+from lacuna.artifacts.drawings import check_page, check_pdf, check_png, check_svg
 from lacuna.artifacts.files import Arrays, bits_of, content_digest, read_marked_npz, read_tensors, stored_checksum
 from lacuna.artifacts.forms import FORMS, read_form
 from lacuna.artifacts.layout import CELL_FILES, FOLDERS, MODEL_FILES, cell_at, is_trials, is_unfinished
@@ -77,6 +77,7 @@ PLACES = [
         (rf"tables/{_NAME}/{_NAME}\.csv", "table"),
         (rf"tables/{_NAME}/{_NAME}\.(md|tex|txt|html)", "text"),
         (rf"figures/{_NAME}/{_NAME}\.png", "png"),
+        (rf"report/{_NAME}\.html", "page"),
         (rf"figures/{_NAME}/{_NAME}\.svg", "svg"),
         (rf"figures/{_NAME}/{_NAME}\.pdf", "pdf"),
         (r"(logs|benchmarks)/.+", "record"),
@@ -329,6 +330,7 @@ _LOOKS: dict[str, Callable[[Path, str], object]] = {
     "table": lambda path, place: _table(path),
     "history": lambda path, place: _history(path),
     "png": check_png,
+    "page": check_page,
     "svg": check_svg,
     "pdf": check_pdf,
     "text": lambda path, place: _text(path),

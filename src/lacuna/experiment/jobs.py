@@ -86,6 +86,7 @@ RULES = {
     "table": Runs("table.py", _named("tables", "{table}", ".csv"), ("tables",)),
     "record": Runs("record.py", _named("tables", "experiment")),
     "figure": Runs("figure.py", _named("figures", "{figure}", ".png"), ("figures",)),
+    "html_report": Runs("html_report.py", _named("report", "{experiment}", ".html")),
     "tune_unlearner": Runs("tune_unlearner.py", _named("tuning", "{unlearner}"), _UNLEARN, all_of=("scenarios",)),
     "collect_winners": Runs("collect_winners.py", _named("tuning", "tuned", ".yaml")),
 }
@@ -361,9 +362,10 @@ class Jobs:
                 made[name] = self._job("table", {"table": name}, "table", reads)
             return made[name]
 
-        self._job("record", {}, "", [of(name) for name in self.experiment.tables])
+        record = self._job("record", {}, "", [of(name) for name in self.experiment.tables])
         for figure in self.experiment.figures:
             self._job("figure", {"figure": figure}, "figure", [of(name) for name in known["figures"][figure]["reads"]])
+        self._job("html_report", {}, "", [record, *map(of, self.experiment.tables)])
 
     def _tuning(self) -> None:
         axes, tuning = self.experiment.axes, self.experiment.tuning or {}

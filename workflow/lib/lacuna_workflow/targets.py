@@ -1,4 +1,4 @@
-"""What a run is asked for: tables, figures, tuned values, and every file of an experiment that was deleted."""
+"""What a run is asked for: tables, figures, report, tuned values, and every file of an experiment that was deleted."""
 
 from __future__ import annotations
 
@@ -64,6 +64,15 @@ class RunTargets:
             for figure in self.experiment.figures
             for suffix in self.experiment.figure_formats
         ]
+
+    def report_files(self) -> list[str]:
+        """The page of the experiment."""
+        return [self._own("report", f"{self.experiment.name}.html")]
+
+    def job_files(self) -> list[str]:
+        """The job.json of every cell that the tables are made of."""
+        # <cell>/metrics/<experiment>.json
+        return [str(Path(file).parents[1] / "job.json") for file in self.metrics]
 
     def tuned_files(self, wildcards: Any = None) -> list[str]:
         """An input: an overlay for each dataset, model and recipe.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from lacuna.artifacts.layout import cell_at
 from lacuna.errors import LacunaError
 from lacuna.evaluation.cell import Part
 from lacuna.reporting.columns import COORDINATES
-from lacuna.reporting.report.study import Study
+from lacuna.reporting.report.study import Study, records
 
 # bins of a confidence in the label, from 0 to 1
 BINS = 20
@@ -51,7 +51,7 @@ def cells_of(study: Study) -> Iterator[dict[str, Any]]:
     """One object for each row of provenance.csv: its place, and what its files hold; `gaps` says which could not be
     read."""
     metrics = _metrics_of(study.tables["cells"])
-    for row in study.tables["provenance"].to_dict("records"):
+    for row in records(study.tables["provenance"]):
         place = {name: row[name] for name in COORDINATES}
         yield {
             **_files_of(study.results, cell_at(row)),
@@ -180,10 +180,10 @@ def shortened(line: str) -> str:
     return line if len(line) <= _LINE else f"{line[: _LINE - 1]}…"
 
 
-def class_names(study: Study, datasets: Iterable[str]) -> dict[str, list[str]]:
-    """The names of the classes of datasets that have them, in the order of the labels."""
+def class_names(study: Study) -> dict[str, list[str]]:
+    """The names of the classes of the datasets that have them, in the order of the labels."""
     found = {}
-    for dataset in datasets:
+    for dataset in study.grid["datasets"]:
         try:
             meta = read_json(study.results / "data" / dataset / "meta.json", f"data/{dataset}/meta.json")
         except LacunaError:

@@ -42,7 +42,9 @@ def swatch(look: Look, kind: str = "") -> str:
         inner = f'<path d="M{_WIDTH / 2} 1V{_HEIGHT - 1}" stroke="{look.colour}" stroke-width="2.5"/>'
     else:
         dash = f' stroke-dasharray="{_listed(1.6 * d for d in look.dash)}"' if look.dash else ""
-        line = f'<path d="M0 {middle:g}H{_WIDTH}" stroke="{look.colour}" stroke-width="{look.width}" fill="none"{dash}/>'
+        line = (
+            f'<path d="M0 {middle:g}H{_WIDTH}" stroke="{look.colour}" stroke-width="{look.width}" fill="none"{dash}/>'
+        )
         fill = "#fff" if kind == "hollow" else look.colour
         at = f'transform="translate({_WIDTH / 2:g} {middle:g}) scale(4.6)"'
         mark = f'<path {at} d="{PATHS[look.marker]}" fill="{fill}" stroke="{look.colour}" stroke-width=".25"/>'

@@ -87,7 +87,7 @@ def page(study: Study) -> str:
     data = [
         script_of("charts", contents.charts),
         script_of("tables", contents.tables),
-        script_of("single", {**single.templates(), "bins": BINS, "classes": class_names(study, study.grid["datasets"])}),
+        script_of("single", single.templates() | {"bins": BINS, "classes": class_names(study)}),
         packed("cell-files", cells),
     ]
     return _document(study, sections, data)
@@ -97,7 +97,8 @@ def _document(study: Study, sections: Sequence[Section], data: Sequence[str]) ->
     title = f"{study.name} · lacuna report"
     links = "".join(f'<li><a href="#{s.key}">{escaped(s.title)}</a></li>' for s in sections)
     body = "".join(
-        f'<section id="{s.key}" aria-labelledby="{s.key}-h"><h2 id="{s.key}-h">{escaped(s.title)}</h2>{s.body}</section>'
+        f'<section id="{s.key}" aria-labelledby="{s.key}-h">'
+        f'<h2 id="{s.key}-h">{escaped(s.title)}</h2>{s.body}</section>'
         for s in sections
     )
     licences = "".join(
@@ -120,12 +121,16 @@ def _document(study: Study, sections: Sequence[Section], data: Sequence[str]) ->
 </head>
 <body>
 <a class="skip" href="#answer">Skip to the answer</a>
-<header><p class="kind">lacuna report</p><h1>{escaped(study.name)}</h1><p class="setting">{escaped(setting)}</p></header>
+<header>
+<p class="kind">lacuna report</p>
+<h1>{escaped(study.name)}</h1>
+<p class="setting">{escaped(setting)}</p>
+</header>
 <div class="columns">
 <nav aria-label="Contents"><details id="toc" open><summary>Contents</summary><ol>{links}</ol></details></nav>
 <main>
-<noscript><p class="warning">Tables and charts of this page are drawn by its script, which this browser does not run. The
-same numbers are in <code>results/tables/{escaped(study.name)}/</code>.</p></noscript>
+<noscript><p class="warning">Tables and charts of this page are drawn by its script, which this browser does not
+run. The same numbers are in <code>results/tables/{escaped(study.name)}/</code>.</p></noscript>
 {body}
 </main>
 </div>
@@ -230,7 +235,9 @@ def _cost(study: Study, contents: Contents) -> Section:
     provenance = study.tables["provenance"]
     total = float(provenance["seconds"].sum())
     devices = ", ".join(map(str, provenance["device"].dropna().unique()))
-    words = f"{len(provenance):,} cells, {duration(total)} of methods alone, on {devices or 'devices that are not known'}."
+    words = (
+        f"{len(provenance):,} cells, {duration(total)} of methods alone, on {devices or 'devices that are not known'}."
+    )
     if not charts:
         contents.left_out.append("Cost of the methods: no metric of cost was measured.")
     return Section("cost", "Cost", f'<p class="note">{escaped(words)}</p>' + "".join(map(figure, charts)))
@@ -248,15 +255,17 @@ def _provenance(study: Study, contents: Contents) -> Section:
     said = inconsistent_provenance(study.tables["provenance"])
     doubts = "".join(f'<p class="warning">{escaped(sentence)}.</p>' for sentence in said)
     intro = (
-        f'<p class="note">Commits, devices and versions behind the cells. Each cell with its random stream and checksums '
-        f"is a row of <code>results/tables/{escaped(study.name)}/provenance.csv</code>.</p>"
+        '<p class="note">Commits, devices and versions behind the cells. Each cell with its random stream and '
+        f"checksums is a row of <code>results/tables/{escaped(study.name)}/provenance.csv</code>.</p>"
     )
     table = _table(contents, "machines", "Commits, devices and versions", sheets.machines_sheet(study))
     shown = {k: study.experiment[k] for k in ("name", "seeds", "states", "metrics", "grid") if k in study.experiment}
     text = yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=100)
     config = f"<details><summary>Configuration, with all defaults</summary><pre>{escaped(text)}</pre></details>"
     contents_of = study.experiment.get("tables", {})
-    listed = "".join(f"<tr><th scope=row>{escaped(k)}.csv</th><td>{escaped(v)}</td></tr>" for k, v in contents_of.items())
+    listed = "".join(
+        f"<tr><th scope=row>{escaped(k)}.csv</th><td>{escaped(v)}</td></tr>" for k, v in contents_of.items()
+    )
     digests = (
         "<details><summary>Checksums of the tables</summary><div class=scroll tabindex=0 role=region "
         f'aria-label="Checksums of the tables"><table class="plain"><tbody>{listed}</tbody></table></div></details>'

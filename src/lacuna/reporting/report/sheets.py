@@ -11,7 +11,7 @@ from lacuna.artifacts.coordinates import DENSE
 from lacuna.reporting.columns import COORDINATES, PLACE
 from lacuna.reporting.palette import Palette
 from lacuna.reporting.report.charts.dots import MARKS, number
-from lacuna.reporting.report.study import Study, named
+from lacuna.reporting.report.study import Study, named, records
 
 # metrics of single cells in the list of cells; all others are in the cell itself
 CELL_METRICS = ("UA", "RA", "TA", "MIA")
@@ -36,18 +36,18 @@ def main_sheet(rows: pd.DataFrame, oracles: Sequence[str], palette: Palette) -> 
     varying = [c for c in places if rows.loc[rows[c] != DENSE, c].nunique() > 1]
     shared = [f"{c} {of.iloc[0]}" for c in places if c not in varying and len(of := rows.loc[rows[c] != DENSE, c])]
     means = [c for c in CELL_METRICS if c in rows]
-    columns = [("filter", c) for c in varying] + [("filter", "sparsity"), ("filter", "method")]
+    columns = [("filter", "method"), ("filter", "sparsity"), *(("filter", c) for c in varying)]
     for oracle in oracles:
         columns += [("interval", f"gap to {oracle}"), ("number", "floor"), ("filter", f"verdict, {oracle}")]
     columns += [*(("number", f"{m} (%)") for m in means), ("number", "seeds"), ("filter", "role")]
     table = []
-    for row in rows.to_dict("records"):
-        fields: list[Any] = [row[c] for c in varying]
-        fields += [DENSE if row["pruner"] == DENSE else row["sparsity"], row["unlearner"]]
+    for row in records(rows):
+        fields: list[Any] = [row["unlearner"], DENSE if row["pruner"] == DENSE else row["sparsity"]]
+        fields += [row[c] for c in varying]
         for oracle in oracles:
-            of = f"gap_{oracle}"
+            gap = f"gap_{oracle}"
             itself = row["unlearner"] == oracle
-            fields += [None if itself else [row[of], row[f"{of}_half"]], row[f"{of}_floor"], verdict(row, of)]
+            fields += [None if itself else [row[gap], row[f"{gap}_half"]], row[f"{gap}_floor"], verdict(row, gap)]
         table.append([*fields, *(row[m] for m in means), row["seeds"], row["role"]])
     return sheet(columns, table), ", ".join(shared)
 
@@ -76,7 +76,7 @@ def cells_sheet(study: Study) -> dict[str, Any]:
     columns = [("number" if c == "seed" else "filter", "method" if c == "unlearner" else c) for c in places]
     columns += [*(("number", named(m)) for m in shown), ("number", "seconds")]
     rows = []
-    for row in provenance.to_dict("records"):
+    for row in records(provenance):
         key = tuple(row[c] for c in keys)
         rows.append([*(row[c] for c in places), *(values[m].get(key) for m in shown), row["seconds"]])
     return sheet(columns, rows, 25) | {"names": len(places)}

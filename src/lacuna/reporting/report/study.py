@@ -100,7 +100,7 @@ def unit_of(metric: str) -> str:
     """The unit of a metric of the tables, nothing for a plain number: "MIA" → "%"."""
     name = metric.partition("/")[0]
     registries: tuple[Any, ...] = (METRICS, POPULATION_METRICS)
-    about = next((registry[name].about for registry in registries if name in registry), {})
+    about: Mapping[str, Any] = next((registry[name].about for registry in registries if name in registry), {})
     return "" if about.get("unit", "1") == "1" else str(about["unit"])
 
 
@@ -109,3 +109,8 @@ def named(metric: str) -> str:
     name, _, oracle = metric.partition("/")
     unit = unit_of(metric)
     return f"{name}{f' to {oracle}' if oracle else ''}{f' ({unit})' if unit not in ('', name) else ''}"
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table, each by its columns."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]

@@ -28,6 +28,7 @@
   // ---- tables -------------------------------------------------------------------------------------------------------
 
   const FILTERS = [2, 40]; // values of a column that a list of them filters
+  const SEARCHED = 5; // rows of a table that needs no search
   const keyOf = (value) => (Array.isArray(value) ? value[0] : value);
   const textOf = (value) => (Array.isArray(value) ? (isNumber(value[0]) ? `${shown(value[0])} ± ${shown(value[1])}` : "–") : String(value ?? ""));
 
@@ -59,7 +60,8 @@
         return make("tr", {}, ...cells);
       }));
       const total = table.rows.length;
-      count.textContent = state.order.length === total ? `${total.toLocaleString("en")} rows` : `${state.order.length.toLocaleString("en")} of ${total.toLocaleString("en")} rows`;
+      const noun = total === 1 ? "row" : "rows";
+      count.textContent = state.order.length === total ? `${total.toLocaleString("en")} ${noun}` : `${state.order.length.toLocaleString("en")} of ${total.toLocaleString("en")} rows`;
       const left = state.order.length - state.shown;
       more.hidden = left <= 0;
       more.textContent = `Show more rows (${left.toLocaleString("en")} left)`;
@@ -111,7 +113,7 @@
       } }, make("option", {}, "all"), ...values.map((value) => make("option", {}, value || "–")));
       bar.append(make("label", {}, title, choose));
     });
-    bar.append(make("label", {}, "Search", make("input", { type: "search", oninput: (event) => { state.text = event.target.value; state.shown = table.page; apply(); } })));
+    if (table.rows.length > SEARCHED) bar.append(make("label", {}, "Search", make("input", { type: "search", oninput: (event) => { state.text = event.target.value; state.shown = table.page; apply(); } })));
     bar.append(count);
     const first = open ? [make("td", {})] : [];
     const grid = make("table", {}, make("caption", {}, caption), make("thead", {}, make("tr", {}, ...first, ...headings)), body);
@@ -154,12 +156,13 @@
     spec.data = { values: rows };
     spec.config = CONFIG;
     if (free) Object.assign(spec, { width, autosize: { type: "fit-x", contains: "padding" } });
-    plot.setAttribute("role", "img");
-    plot.setAttribute("aria-label", alt);
     try {
       const view = new vega.View(vega.parse(vegaLite.compile(spec).spec), { renderer: "svg", container: plot, hover: false });
       view.logLevel(vega.Error).tooltip(tooltip).run();
       for (const svg of all("svg", plot)) svg.setAttribute("aria-hidden", "true");
+      // after the view, which names its container itself
+      for (const [name, value] of Object.entries({ role: "img", "aria-label": alt })) plot.setAttribute(name, value);
+      plot.removeAttribute("aria-roledescription");
       plot.view = view;
       if (free) resized.observe(plot);
     } catch (error) {

@@ -12,8 +12,8 @@ from lacuna.artifacts.coordinates import DENSE
 from lacuna.reporting.palette import Look
 from lacuna.reporting.panels import PANEL, sparsity_label
 from lacuna.reporting.report.chart import Chart, Key, Panel, Row, Spec, Variant, layered, looking, picked, said, tips
-from lacuna.reporting.report.charts.gap import of_metric
 from lacuna.reporting.report.charts.dots import legend_of
+from lacuna.reporting.report.charts.gap import of_metric
 from lacuna.reporting.report.study import Study
 
 ATTACKS = {"u_lira": "U-LiRA", "rmia": "RMIA"}
@@ -28,7 +28,13 @@ _DOTS = (
     ("n", "seeds"),
     ("note", "note"),
 )
-_CURVES = (("m", "method"), ("role", "role"), ("seed", "seed"), ("fpr", "false positive rate"), ("tpr", "true positive rate"))
+_CURVES = (
+    ("m", "method"),
+    ("role", "role"),
+    ("seed", "seed"),
+    ("fpr", "false positive rate"),
+    ("tpr", "true positive rate"),
+)
 # points of a curve: as many as a panel can show
 _POINTS = 40
 
@@ -69,8 +75,8 @@ def _roc(study: Study) -> Chart | None:
         return None
     caption = (
         "What attackers with shadow models can tell, on logarithmic axes, for it counts at few false positives. "
-        "Positive: the model unlearned the sample. On the dotted diagonal it cannot be told from a model that never saw "
-        "it. One curve per seed; oracles and their second runs are grey."
+        "Positive: the model unlearned the sample. On the dotted diagonal it cannot be told from a model that never "
+        "saw it. One curve per seed; oracles and their second runs are grey."
     )
     keys = [Key(label, look, pick=True) for label, look in looks.items()]
     return Chart("roc", "ROC of attacks with shadow models", caption, _CURVES, variants, keys)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from lacuna.reporting.panels import sparsity_label
+from lacuna.reporting.panels import panels, sparsity_label, with_dense
 from lacuna.reporting.report.chart import Chart, Variant
 from lacuna.reporting.report.charts.dots import Dots, legend_of
 from lacuna.reporting.report.charts.gap import gap_rows
-from lacuna.reporting.panels import panels, with_dense
 from lacuna.reporting.report.study import Study, named
 
 _COLUMNS = (("m", "method"), ("s", "sparsity"), ("v", "cost"), ("low", "95 % from"), ("high", "to"), ("n", "seeds"))

@@ -23,7 +23,7 @@ from lacuna.reporting.report.chart import (
     tips,
 )
 from lacuna.reporting.report.charts.dots import number
-from lacuna.reporting.report.study import Study, named
+from lacuna.reporting.report.study import Study, named, records
 
 # of these the first view shows those that exist; each other metric is a view of its own
 FIRST = ("UA", "RA", "TA", "MIA")
@@ -53,10 +53,10 @@ def charts_of(study: Study) -> list[Chart]:
     variants = [_view(study, " · ".join(first), first, looks, oracles)] if first else []
     variants += [_view(study, named(m), [m], looks, oracles) for m in there if m not in study.costs and m not in first]
     caption = (
-        "Means over seeds, with 95 % t intervals where there are three seeds or more, small dots for single seeds where "
-        "there are two. Oracles are the grey lines; a method has forgotten well where it meets them. Methods stand a "
-        "little beside their sparsity so that equal values do not hide each other. Hollow markers: the method returned "
-        "the model unchanged on some seed. An axis never shows less than 5 percentage points."
+        "Means over seeds, with 95 % t intervals where there are three seeds or more, small dots for single seeds "
+        "where there are two. Oracles are the grey lines; a method has forgotten well where it meets them. Methods "
+        "stand a little beside their sparsity so that equal values do not hide each other. Hollow markers: the "
+        "method returned the model unchanged on some seed. An axis never shows less than 5 percentage points."
     )
     keys = [Key(label, look, pick=True) for label, look in looks.items()]
     keys += [Key(f"{label} (oracle)", look) for label, look in oracles.items()]
@@ -82,7 +82,7 @@ def _panel(metric: str, title: str, part: pd.DataFrame, cells: pd.DataFrame, met
     ticks = sparsity_ticks(part)
     part = part.sort_values("sparsity", key=lambda s: s.astype(float), kind="stable").reset_index(drop=True)
     still, rows = unchanged(part), []
-    for i, row in enumerate(part.to_dict("records")):
+    for i, row in enumerate(records(part)):
         label = str(row["unlearner"])
         place = ticks.index(row["sparsity"]) + _aside(label, methods)
         point: Row = {"m": label, "s": sparsity_label(row["sparsity"]), "x": place, "v": float(row["mean"])}
@@ -180,4 +180,3 @@ def _spec(looks: dict[str, Look], oracles: dict[str, Look]) -> Spec:
         },
     ]
     return layered(_HEIGHT, layers, {"first": 0, "last": 1, "ticks": [], "names": []})
-

@@ -10,9 +10,11 @@ import pandas as pd
 from lacuna.reporting.palette import ABSENT, NEGATIVE, POSITIVE, Look
 from lacuna.reporting.panels import PANEL, sparsity_label
 from lacuna.reporting.report.chart import Chart, Key, Panel, Row, Spec, Variant, layered
-from lacuna.reporting.report.study import Study
+from lacuna.reporting.report.study import Study, records
 
 _COLUMNS = (("a", "metric"), ("b", "other metric"), ("v", "Spearman's ρ"), ("n", "methods"), ("note", "note"))
+# parts of an axis that a map does without
+_BARE = ("ticks", "domain", "grid")
 # pixels of a field: a number of two digits fits in
 _FIELD = 25
 
@@ -49,7 +51,7 @@ def _variant(label: str, part: pd.DataFrame) -> Variant | None:
         return None
     square = pd.DataFrame(np.nan, index=names, columns=names)
     rows: list[Row] = []
-    for row in part.to_dict("records"):
+    for row in records(part):
         if row["a"] not in square.index or row["b"] not in square.index:
             continue
         square.loc[row["a"], row["b"]] = square.loc[row["b"], row["a"]] = row["spearman"]
@@ -57,7 +59,7 @@ def _variant(label: str, part: pd.DataFrame) -> Variant | None:
             rows.append({"a": a, "b": b, "v": row["spearman"], "n": row["methods"], "note": row["note"]})
     order = clustered(square)
     low = known.nsmallest(3, "spearman")
-    apart = "; ".join(f"{r['a']} and {r['b']} {r['spearman']:.2f}" for r in low.to_dict("records"))
+    apart = "; ".join(f"{r['a']} and {r['b']} {r['spearman']:.2f}" for r in records(low))
     alt = f"Rank correlations of {len(names)} metrics, {label}. Farthest apart: {apart}. All values are in the table."
     return Variant(label, _spec(order), [Panel(label, alt, rows, {})])
 
@@ -88,7 +90,14 @@ def _spec(order: Sequence[str]) -> Spec:
     side = _FIELD * len(order)
 
     def axis(field: str, where: str, angle: int) -> Spec:
-        look = {"title": None, "orient": where, "labelAngle": angle, "ticks": False, "domain": False, "grid": False}
+        look: Spec = {
+            "title": None,
+            "orient": where,
+            "labelAngle": angle,
+            "ticks": False,
+            "domain": False,
+            "grid": False,
+        }
         look |= {"labelLimit": 150, "labelOverlap": False, "labelFontSize": 10.5}
         return {"field": field, "type": "nominal", "scale": {"domain": list(order), "padding": 0.04}, "axis": look}
 
@@ -115,8 +124,9 @@ def _spec(order: Sequence[str]) -> Spec:
             # ".4", "−.7", "1": two letters in a field
             "transform": [
                 known,
-                {"calculate": "replace(replace(format(round(10 * datum.v) / 10, '.1f'), '0.', '.'), '.0', '')", "as": "r"},
-                {"calculate": "datum.r == '' || datum.r == '−' ? '0' : datum.r", "as": "t"},
+                {"calculate": "round(10 * datum.v) / 10", "as": "r"},
+                {"calculate": "format(datum.r, abs(datum.r) < 1 ? '.1f' : 'd')", "as": "s"},
+                {"calculate": "datum.r == 0 ? '0' : replace(datum.s, '0.', '.')", "as": "t"},
             ],
             "mark": {"type": "text", "fontSize": 10},
             "encoding": {**place, "text": {"field": "t"}, "color": dark},

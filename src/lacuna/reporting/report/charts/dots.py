@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lacuna.reporting.palette import FLOOR, Look
 from lacuna.reporting.report.chart import (
     Key,
     Panel,
@@ -20,7 +21,6 @@ from lacuna.reporting.report.chart import (
     said,
     tips,
 )
-from lacuna.reporting.palette import FLOOR, Look
 from lacuna.reporting.report.looks import FLOOR_BAND, states
 
 # pixels of a row, and between the methods
@@ -67,8 +67,8 @@ class Dots:
                 "grid": False,
             },
         }
-        place = {"y": y, "yOffset": {"field": "s", "scale": {"domain": list(self.sparsities)}, "type": "nominal"}}
-        own = [{"filter": "!datum.ref"}]
+        place: Spec = {"y": y, "yOffset": {"field": "s", "scale": {"domain": list(self.sparsities)}, "type": "nominal"}}
+        own: list[Spec] = [{"filter": "!datum.ref"}]
         known = [*own, {"filter": "isValid(datum.low) && isValid(datum.high)"}]
         floors = [*own, {"filter": "isValid(datum.f)"}]
         ends = {"x": self._value("low"), "x2": {"field": "high"}}
@@ -118,7 +118,8 @@ class Dots:
             scale |= {"zero": True}
         else:
             scale |= {"zero": False}
-        axis: Spec = {"title": self.axis, "tickCount": 5, "labelExpr": "abs(datum.value) >= 1e4 ? format(datum.value, '~s') : format(datum.value, '~r')"}
+        axis: Spec = {"title": self.axis, "tickCount": 5}
+        axis["labelExpr"] = "format(datum.value, abs(datum.value) >= 1e4 ? '~s' : '~r')"
         return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
 
     def panels(self, parts: Sequence[tuple[str, Sequence[Row]]]) -> list[Panel]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from lacuna.reporting.palette import FLOOR, Look
 from lacuna.reporting.panels import panels, sparsity_label, with_dense
 from lacuna.reporting.report.chart import Chart, Key, Row, Variant
 from lacuna.reporting.report.charts.dots import Dots, legend_of
 from lacuna.reporting.report.charts.gap import gap_rows
-from lacuna.reporting.report.study import Study, named
+from lacuna.reporting.report.study import Study, named, records
 
 _COLUMNS = (("m", "method"), ("s", "sparsity"), ("v", "value"), ("low", "95 % from"), ("high", "to"), ("n", "seeds"))
 
@@ -29,14 +29,14 @@ def _backdoor(study: Study) -> Chart | None:
         if rows.empty:
             continue
         dots = Dots(study.palette.ordered(rows["unlearner"]), _sparsities(rows["sparsity"]), f"{metric} after (%)")
-        parts = [(title, [_after(row) for row in part.to_dict("records")]) for title, part in panels(rows)]
+        parts = [(title, [_after(row) for row in records(part)]) for title, part in panels(rows)]
         variants.append(Variant(named(str(metric)), dots.spec(), dots.panels(parts)))
     if not variants:
         return None
     caption = (
-        "ASR: attack success rate, the share of triggered test images that are classified as the target; SA: accuracy on "
-        "clean test images. Points are after unlearning, with 95 % t intervals; the orange tick is before, of the "
-        "untouched model. A closed backdoor has a low ASR and keeps its SA."
+        "ASR: attack success rate, the share of triggered test images that are classified as the target; SA: "
+        "accuracy on clean test images. Points are after unlearning, with 95 % t intervals; the orange tick is "
+        "before, of the untouched model. A closed backdoor has a low ASR and keeps its SA."
     )
     keys = legend_of(_sparsities(table["sparsity"]), Key("before unlearning", Look(FLOOR), "tick"))
     columns = (*_COLUMNS, ("f", "before"))
@@ -64,7 +64,9 @@ def _transfer(study: Study) -> Chart | None:
     variants = []
     for target, of in table.groupby("target", sort=False):
         rows = with_dense(of)
-        dots = Dots(study.palette.ordered(rows["unlearner"]), _sparsities(rows["sparsity"]), f"accuracy on {target} (%)")
+        dots = Dots(
+            study.palette.ordered(rows["unlearner"]), _sparsities(rows["sparsity"]), f"accuracy on {target} (%)"
+        )
         parts = [(title, gap_rows(part, "")) for title, part in panels(rows)]
         variants.append(Variant(f"on {target}", dots.spec(), dots.panels(parts)))
     if not variants:
@@ -77,5 +79,5 @@ def _transfer(study: Study) -> Chart | None:
     return Chart("transfer", "Transfer of features", caption, _COLUMNS, variants, keys)
 
 
-def _sparsities(labels: Sequence[str]) -> list[str]:
+def _sparsities(labels: Iterable[str]) -> list[str]:
     return [sparsity_label(s) for s in sorted(set(labels), key=float)]

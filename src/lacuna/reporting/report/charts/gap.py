@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from lacuna.artifacts.coordinates import DENSE
+from lacuna.reporting.palette import FLOOR, Look
 from lacuna.reporting.panels import panels, sparsity_label, unchanged, with_dense
 from lacuna.reporting.report.chart import Chart, Key, Row, Variant
 from lacuna.reporting.report.charts.dots import Dots, legend_of
-from lacuna.reporting.palette import FLOOR, Look
 from lacuna.reporting.report.looks import FLOOR_BAND
-from lacuna.reporting.report.study import Study, named
+from lacuna.reporting.report.study import Study, named, records
 
 _COLUMNS = (
     ("m", "method"),
@@ -45,10 +45,10 @@ def _gaps(study: Study) -> Chart | None:
         return None
     caption = (
         "Average gap: the mean of |ΔUA|, |ΔRA|, |ΔTA| and |ΔMIA| to the oracle of the same seed and sparsity; lower is "
-        "closer. Bars are means over seeds with 95 % t intervals (none below three seeds), the orange tick is the noise "
-        "floor: how far a second run of the oracle is from the first. ▲ marks a method that is farther from the oracle "
-        "than that second run, ▼ one that is closer; a bar without a mark is not shown to be either. Pale bars: the method "
-        "returned the model unchanged on some seed."
+        "closer. Bars are means over seeds with 95 % t intervals (none below three seeds), the orange tick is the "
+        "noise floor: how far a second run of the oracle is from the first. ▲ marks a method that is farther from "
+        "the oracle than that second run, ▼ one that is closer; a bar without a mark is not shown to be either. Pale "
+        "bars: the method returned the model unchanged on some seed."
     )
     keys = legend_of(sparsities, Key("noise floor", Look(FLOOR), "tick"), kind="bar")
     return Chart("gap", "Average gap, dense and sparse", caption, _COLUMNS, variants, keys)
@@ -71,7 +71,7 @@ def gap_rows(part: pd.DataFrame, oracle: str) -> list[Row]:
             "note": row.get("note"),
             "still": bool(still[i]),
         }
-        for i, row in enumerate(part.to_dict("records"))
+        for i, row in enumerate(records(part))
     ]
 
 
@@ -86,15 +86,15 @@ def _changes(study: Study) -> Chart | None:
         sparsities = [sparsity_label(s) for s in sorted(rows["sparsity"].unique(), key=float)]
         axis = f"change of the gap to {oracle}, sparse − dense (points)"
         dots = Dots(_ordered(study, rows), sparsities, axis, centred=True)
-        parts = [(title, [_change(row) for row in part.to_dict("records")]) for title, part in panels(rows)]
+        parts = [(title, [_change(row) for row in records(part)]) for title, part in panels(rows)]
         variants.append((sparsities, Variant(f"to {oracle}", dots.spec(), dots.panels(parts))))
     if not variants:
         return None
     caption = (
         "By how much the gap is larger on the sparse model than on the dense one, paired by seed: left of the dashed "
         "line the sparse model forgets better. The band is the floor, the change that a second run of the oracle makes "
-        "by chance alone; ▼ and ▲ stand where the tests show a change. Read the row of the untouched model first: where "
-        "it changes by as much, the sparse model had less to forget, and the method did no better."
+        "by chance alone; ▼ and ▲ stand where the tests show a change. Read the row of the untouched model first: "
+        "where it changes by as much, the sparse model had less to forget, and the method did no better."
     )
     keys = legend_of(variants[0][0], Key("noise floor of the change", Look(FLOOR_BAND), "band"))
     return Chart("change", "What sparsity changes", caption, _COLUMNS, [v for _, v in variants], keys)

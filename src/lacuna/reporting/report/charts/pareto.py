@@ -24,7 +24,7 @@ from lacuna.reporting.report.chart import (
 )
 from lacuna.reporting.report.charts.dots import number
 from lacuna.reporting.report.looks import FLOOR_BAND, FRONT
-from lacuna.reporting.report.study import Study, named
+from lacuna.reporting.report.study import Study, named, records
 
 # counted first: the seconds of one method on a shared machine differ more than those of two methods
 COSTS = ("samples", "time_s", "forwards", "backwards", "energy_j", "peak_memory_mb")
@@ -50,14 +50,17 @@ def charts_of(study: Study) -> list[Chart]:
         for oracle in (o for o in study.oracles if f"avg_gap/{o}" in there):
             panels_of = _panels(study, cost, oracle, methods)
             if any(panel.rows for panel in panels_of):
-                variants.append(Variant(f"{named(cost)}, gap to {oracle}", _spec(study, looks, cost, oracle), panels_of))
+                variants.append(
+                    Variant(f"{named(cost)}, gap to {oracle}", _spec(study, looks, cost, oracle), panels_of)
+                )
     if not variants:
         return []
     caption = (
         "Average gap against the cost of the method; lower left is better. The thin line is the Pareto front: no other "
         "point of the panel is both closer to the oracle and cheaper. Points grow with sparsity. The shaded band is "
-        "below the noise floor, where no point can be told from a second run of the oracle; the dashed vertical line is "
-        "the cost of the oracle itself. Seconds depend on the machine and on what else it does, counted cost does not."
+        "below the noise floor, where no point can be told from a second run of the oracle; the dashed vertical line "
+        "is the cost of the oracle itself. Seconds depend on the machine and on what else it does, counted cost does "
+        "not."
     )
     keys = [Key(label, look, pick=True) for label, look in looks.items()]
     keys += [
@@ -77,7 +80,7 @@ def _panels(study: Study, cost: str, oracle: str, methods: Sequence[str]) -> lis
         gaps = part[(part["metric"] != cost) & part["unlearner"].isin(methods)].reset_index(drop=True)
         points = [
             point
-            for point, still in zip(gaps.to_dict("records"), unchanged(gaps), strict=True)
+            for point, still in zip(records(gaps), unchanged(gaps), strict=True)
             if not still and (point["unlearner"], point["sparsity"]) in costs
         ]
         found: list[Row] = [
@@ -152,7 +155,13 @@ def _spec(study: Study, looks: dict[str, Look], cost: str, oracle: str) -> Spec:
         "field": "v",
         "type": "quantitative",
         "scale": {"domain": domain(), "nice": False, "clamp": True},
-        "axis": {"title": f"gap to {oracle} (points)", "minExtent": 30, "maxExtent": 30, "tickCount": 5, "format": "~g"},
+        "axis": {
+            "title": f"gap to {oracle} (points)",
+            "minExtent": 30,
+            "maxExtent": 30,
+            "tickCount": 5,
+            "format": "~g",
+        },
     }
     told = tips(("m", "method"), ("s", "sparsity"), ("c", named(cost)), ("v", "gap"), ("low", "95 % from"))
     told += tips(("high", "to"))

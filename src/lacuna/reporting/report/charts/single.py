@@ -39,7 +39,11 @@ def _confidence() -> Spec:
     x |= {"scale": {"domain": [0, 1]}, "bin": {"binned": True}}
     y = _quantity("v", "samples (%)", minExtent=30, maxExtent=30)
     y["scale"] = {"domain": [0, 100]}
-    told = [{"field": "low", "title": "from"}, {"field": "high", "title": "to"}, {"field": "v", "title": "% of samples"}]
+    told = [
+        {"field": "low", "title": "from"},
+        {"field": "high", "title": "to"},
+        {"field": "v", "title": "% of samples"},
+    ]
     return {
         "height": 110,
         "params": [{"name": "colour", "value": "#333"}],
@@ -54,7 +58,7 @@ def _confusion() -> Spec:
         axis = {"title": title, "ticks": False, "domain": False, "grid": False, "labelLimit": 80, "labelAngle": 0}
         axis |= {"labelAngle": -90} if channel == "x" else {}
         place[channel] = {"field": field, "type": "nominal", "sort": None, "axis": axis}
-    colour = {"field": "share", "type": "quantitative", "legend": None}
+    colour: Spec = {"field": "share", "type": "quantitative", "legend": None}
     colour["scale"] = {"domain": [0, 100], "range": ["#FFFFFF", POSITIVE], "interpolate": "rgb"}
     told = [
         {"field": "label", "title": "label"},

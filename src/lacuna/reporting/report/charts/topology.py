@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from lacuna.artifacts.coordinates import DENSE
+from lacuna.reporting.palette import FLOOR, Look, look_of
 from lacuna.reporting.panels import panels, sparsity_label
-from lacuna.reporting.palette import Look
 from lacuna.reporting.report.chart import (
     Chart,
     Key,
@@ -28,7 +28,6 @@ from lacuna.reporting.report.chart import (
 from lacuna.reporting.report.charts.dots import Dots, legend_of, number
 from lacuna.reporting.report.charts.gap import gap_rows
 from lacuna.reporting.report.study import Study, named
-from lacuna.reporting.palette import FLOOR, look_of
 
 _OVERLAP = (("m", "method"), ("s", "sparsity"), ("v", "overlap"), ("low", "95 % from"), ("high", "to"), ("n", "seeds"))
 _LAYERS = (("layer", "layer"), ("m", "mask of"), ("s", "sparsity"), ("v", "sparsity of the layer (%)"))
@@ -63,9 +62,9 @@ def _overlap(study: Study) -> Chart | None:
         return None
     sparsities = [sparsity_label(s) for s in sorted(sparse["sparsity"].unique(), key=float)]
     caption = (
-        "Overlap of each mask with that of the oracle that finds a mask of its own: the kept weights of both over those "
-        "of either (IoU) or of the sparser (IoM). The orange tick is the overlap of the oracle's second run, the most "
-        "that can be expected. Methods that keep the mask of their original share one value by construction."
+        "Overlap of each mask with that of the oracle that finds a mask of its own: the kept weights of both over "
+        "those of either (IoU) or of the sparser (IoM). The orange tick is the overlap of the oracle's second run, "
+        "the most that can be expected. Methods that keep the mask of their original share one value by construction."
     )
     keys = legend_of(sparsities, Key("second run of the oracle", Look(FLOOR), "tick"))
     return Chart("overlap", "Overlap of masks", caption, _OVERLAP, variants, keys)
@@ -99,14 +98,17 @@ def _by_layer(study: Study) -> Chart | None:
 
 def _distinct(part: pd.DataFrame, study: Study) -> list[Row]:
     """The rows of every label whose mask is not that of one before it, oracles last."""
-    names, seen, rows = list(part["layer"].unique()), [], []
+    names, rows = list(part["layer"].unique()), []
+    seen: list[pd.Series] = []
     for label in study.palette.ordered(part["unlearner"]):
         means = part[part["unlearner"] == label].groupby("layer", sort=False)["value"].mean().reindex(names)
         if any(means.equals(other) for other in seen):
             continue
         seen.append(means)
         sparsity = sparsity_label(part["sparsity"].iloc[0])
-        rows += [{"layer": n.removesuffix(".weight"), "m": label, "s": sparsity, "v": 100 * v} for n, v in means.items()]
+        rows += [
+            {"layer": str(n).removesuffix(".weight"), "m": label, "s": sparsity, "v": 100 * v} for n, v in means.items()
+        ]
     return rows
 
 
@@ -137,7 +139,10 @@ def _layer_spec(looks: dict[str, Look]) -> Spec:
     }
     encoding = {"x": x, "y": y, "color": looking(looks, "colour"), "opacity": picked()}
     told = tips(("layer", "layer"), ("m", "mask of"), ("v", "sparsity (%)"))
-    line = {"mark": {"type": "line", "strokeWidth": 1.2}, "encoding": {**encoding, "strokeDash": looking(looks, "dash")}}
+    line = {
+        "mark": {"type": "line", "strokeWidth": 1.2},
+        "encoding": {**encoding, "strokeDash": looking(looks, "dash")},
+    }
     points = {**encoding, "shape": looking(looks, "marker"), "tooltip": told}
     return layered(210, [line, {"mark": {"type": "point", "filled": True, "size": 34}, "encoding": points}])
 
@@ -151,7 +156,7 @@ def _unpruning(study: Study) -> Chart | None:
         return None
     there = set(study.summary["metric"])
     wanted = [*(f"avg_gap/{o}" for o in study.oracles), "UA", "RA", "TA", "MIA"]
-    wanted += [m for m in study.metrics(("mask_iou/", "mask_iom/"))]
+    wanted += study.metrics(("mask_iou/", "mask_iom/"))
     variants, series = [], [_series(label, entry) for label, entry in entries.items()]
     looks = {name: look_of(i) for i, name in enumerate(dict.fromkeys(series))}
     for metric in (m for m in wanted if m in there):
@@ -161,8 +166,8 @@ def _unpruning(study: Study) -> Chart | None:
     if not variants:
         return None
     caption = (
-        "Un-pruning around a method: a share of the removed weights grows back, the method unlearns, and the network is "
-        "pruned again, for one or several rounds. The dashed line is the same method without un-pruning on the same "
+        "Un-pruning around a method: a share of the removed weights grows back, the method unlearns, and the network "
+        "is pruned again, for one or several rounds. The dashed line is the same method without un-pruning on the same "
         "sparse model; only what leaves it has an effect. Means over seeds with 95 % t intervals."
     )
     keys = [Key(label, look, pick=True) for label, look in looks.items()]
@@ -179,9 +184,9 @@ def _unpruned_parts(study: Study, metric: str, entries: Mapping[str, Mapping[str
             for around in dict.fromkeys(str(entry["unlearner"]) for entry in entries.values()):
                 rows = _points(here, around, entries)
                 if rows:
-                    base = here["mean"].get(around)
+                    base = dict(zip(here.index, here["mean"].to_list(), strict=True)).get(around)
                     name = f"{around}, {sparsity_label(sparsity)} — {title}"
-                    found.append((name, rows, float(base) if base is not None else None))
+                    found.append((name, rows, base))
     known = [row[f] for _, rows, _ in found for row in rows for f in ("v", "low", "high") if number(row[f])]
     known += [base for *_, base in found if base is not None]
     low, high = min(known, default=0.0), max(known, default=1.0)
@@ -205,7 +210,7 @@ def _points(here: pd.DataFrame, around: str, entries: Mapping[str, Mapping[str, 
         if entry["unlearner"] != around or label not in here.index:
             continue
         of = here.loc[label]
-        point: Row = {"m": _series(label, entry), "p": float(entry["p"]), "v": float(of["mean"])}
+        point: Row = {"m": _series(label, entry), "p": float(entry["p"]), "v": of["mean"]}
         rows.append(point | {"low": of["ci_low"], "high": of["ci_high"], "n": of["n"]})
     return sorted(rows, key=lambda row: (row["m"], row["p"]))
 
@@ -249,4 +254,3 @@ def _unpruned_spec(looks: dict[str, Look], axis: str) -> Spec:
         },
     ]
     return layered(190, layers, {"base": None, "left": 0, "right": 1})
-

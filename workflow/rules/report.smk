@@ -1,0 +1,33 @@
+# One HTML page from all tables and the files of the cells; it opens without a network.
+
+
+rule html_report:
+    input:
+        tables=TARGETS.table_files(),
+        # of each cell the file that is written last: history, predictions and log lie next to it
+        jobs=TARGETS.job_files(),
+    output:
+        page=report(
+            at("report", "{experiment}.html"),
+            category="Report",
+            caption="../report/html_report.rst",
+            labels={"page": "report"},
+        ),
+    log:
+        log_of("html_report"),
+    benchmark:
+        benchmark_of("html_report")
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        **small(megabytes=2000, minutes=30),
+    params:
+        # libraries, script and style of the page, which no import shows
+        assets=digest_of_assets(),
+        code=code_of("html_report"),
+    message:
+        "report of {wildcards.experiment}"
+    script:
+        "../scripts/html_report.py"
