@@ -1,0 +1,74 @@
+"""Charts: what stands where, which points are on the front, which metrics stand next to each other."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lacuna.reporting.report.chart import readable
+from lacuna.reporting.report.charts.disagreement import clustered
+from lacuna.reporting.report.charts.dots import Dots
+from lacuna.reporting.report.charts.pareto import front
+from lacuna.reporting.report.study import named
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1))
+def test_the_front_is_what_no_point_beats(points: list[tuple[int, int]]) -> None:
+    def beaten(point: tuple[int, int]) -> bool:
+        return any(o != point and o[0] <= point[0] and o[1] <= point[1] for o in points)
+
+    assert front(points) == {point for point in points if not beaten(point)}
+
+
+def test_metrics_that_agree_stand_next_to_each_other() -> None:
+    """Two families of metrics, shuffled: each is one block."""
+    rng = np.random.default_rng(0)
+    family = {f"m{i}": i % 2 for i in rng.permutation(30)}
+    names = list(family)
+    square = pd.DataFrame(
+        [[np.nan if a == b else 0.9 if family[a] == family[b] else -0.6 for b in names] for a in names], names, names
+    )
+    order = clustered(square)
+    assert sorted(order) == sorted(names)
+    assert sum(family[a] != family[b] for a, b in itertools.pairwise(order)) == 1
+
+
+def test_a_metric_without_an_order_is_kept() -> None:
+    square = pd.DataFrame(np.nan, index=list("abcd"), columns=list("abcd"))
+    assert sorted(clustered(square)) == list("abcd")
+    assert clustered(square.iloc[:2, :2]) == ["a", "b"]
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_marks_and_intervals_lie_inside_the_axis(log: bool) -> None:
+    dots = Dots(["ft", "ga"], ["dense"], "x", log=log)
+    rows = [
+        {"m": "ft", "s": "dense", "v": 3.0, "low": 1.0, "high": 9.0, "f": 12.0},
+        {"m": "ga", "s": "dense", "v": 0.5},
+    ]
+    (panel,) = dots.panels([("one", rows)])
+    assert panel.params["low"] < 0.5 and panel.params["high"] > 12.0
+    assert "ft dense 3" in panel.alt and "ga dense 0.5" in panel.alt
+
+
+def test_panels_share_an_axis() -> None:
+    dots = Dots(["ft"], ["dense"], "x", bars=True)
+    low, high = dots.panels([(t, [{"m": "ft", "s": "dense", "v": v}]) for t, v in (("a", 1.0), ("b", 50.0))])
+    assert low.params == high.params and low.params["low"] == 0
+
+
+def test_a_floor_of_changes_is_a_band_around_0() -> None:
+    row = {"m": "ft", "s": "90 %", "v": -2.0, "f": 1.5, "mark": "closer"}
+    (panel,) = Dots(["ft"], ["90 %"], "x", centred=True).panels([("one", [row])])
+    assert panel.rows[0]["flow"] == -1.5 and panel.rows[0]["text"] == "−2 ▼"
+    assert panel.params["low"] < -2 and panel.params["high"] > 1.5
+
+
+def test_numbers_and_names_as_people_write_them() -> None:
+    assert [readable(v) for v in (0.91234, -4.5, 4790.2, 12_300_000)] == ["0.912", "−4.5", "4,790", "12.3M"]
+    assert [named(m) for m in ("MIA", "avg_gap/retrain", "samples", "klom/retrain", "mine")] == [
+        *("MIA (%)", "avg_gap to retrain (points)", "samples", "klom to retrain (nats)", "mine"),
+    ]
