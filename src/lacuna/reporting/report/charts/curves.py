@@ -117,7 +117,7 @@ def _ends(metric: str, rows: Sequence[Row]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _spec(looks: dict[str, Look], oracles: dict[str, Look]) -> Spec:
+def _axes() -> tuple[Spec, Spec]:
     axis = {"title": None, "values": {"expr": "ticks"}, "labelExpr": "names[datum.value]", "grid": False}
     x: Spec = {
         "field": "x",
@@ -132,6 +132,11 @@ def _spec(looks: dict[str, Look], oracles: dict[str, Look]) -> Spec:
         "scale": scale,
         "axis": {"title": None, "minExtent": 34, "maxExtent": 34, "tickCount": 5, "format": "~g"},
     }
+    return x, y
+
+
+def _spec(looks: dict[str, Look], oracles: dict[str, Look]) -> Spec:
+    x, y = _axes()
     ends = {"y": {**y, "field": "low"}, "y2": {"field": "high"}}
     told = tips(("m", "method"), ("s", "sparsity"), ("v", "mean"), ("low", "95 % from"), ("high", "to"), ("n", "seeds"))
     both = {"filter": "isValid(datum.low) && isValid(datum.high)"}

@@ -140,7 +140,7 @@ def front(points: Iterable[tuple[float, float]]) -> set[tuple[float, float]]:
     return best
 
 
-def _spec(study: Study, looks: dict[str, Look], cost: str, oracle: str) -> Spec:
+def _axes(study: Study, looks: dict[str, Look], cost: str, oracle: str) -> tuple[Spec, Spec]:
     means = study.summary[study.summary["metric"] == cost]["mean"]
     acting = study.summary[(study.summary["metric"] == cost) & study.summary["unlearner"].isin(list(looks))]["mean"]
     log = bool(len(acting)) and acting.min() > 0 and means.min() >= 0
@@ -163,6 +163,11 @@ def _spec(study: Study, looks: dict[str, Look], cost: str, oracle: str) -> Spec:
             "format": "~g",
         },
     }
+    return x, y
+
+
+def _spec(study: Study, looks: dict[str, Look], cost: str, oracle: str) -> Spec:
+    x, y = _axes(study, looks, cost, oracle)
     told = tips(("m", "method"), ("s", "sparsity"), ("c", named(cost)), ("v", "gap"), ("low", "95 % from"))
     told += tips(("high", "to"))
     by_method = {"x": x, "y": y, "color": looking(looks, "colour"), "opacity": picked(0.9)}
