@@ -56,10 +56,11 @@ class Study:
     def oracles(self) -> list[str]:
         return list(self.experiment["judging"]["oracles"])
 
-    @property
+    @cached_property
     def costs(self) -> list[str]:
         """The metrics of cost that the experiment measured."""
-        return [name for name in self.experiment["judging"]["costs"] if name in set(self.summary["metric"])]
+        there = set(self.summary["metric"])
+        return [name for name in self.experiment["judging"]["costs"] if name in there]
 
     @cached_property
     def summary(self) -> pd.DataFrame:
