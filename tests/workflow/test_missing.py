@@ -19,7 +19,7 @@ def test_tables_of_what_is_there(finished: Project, tmp_path: Path) -> None:
     (project / f"{CELL}.log".replace("results/", "results/logs/", 1)).write_text("lacuna: unlearn: the loss is nan\n")
     done = project.run("--config", "missing=allow")
     assert done.code == 0, done.output
-    assert done.jobs == {"tables of tiny"} | {f"figure {figure} of tiny" for figure in DRAWN}
+    assert done.jobs == {"tables of tiny", "report of tiny"} | {f"figure {figure} of tiny" for figure in DRAWN}
     assert "cells that are not in them: 1, see missing.csv" in done.output
     tables = project / "results/tables/tiny"
     missing = pd.read_csv(tables / "missing.csv").to_dict("records")

@@ -103,7 +103,7 @@ def test_an_importer_s_own_rules_are_its_own(
     for path in (copied / ".snakemake/metadata").iterdir():
         path.unlink()
     plan = copied.plan("--configfile", str(copied / "mine.yaml"))
-    assert plan.counts.keys() <= {"aggregate", "table", "record", "mine"}, plan.output
+    assert plan.counts.keys() <= {"aggregate", "table", "record", "html_report", "mine"}, plan.output
     assert "mine.csv is not of this plan" not in plan.output
 
 

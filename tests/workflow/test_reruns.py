@@ -56,7 +56,8 @@ def tables(experiment: str) -> set[str]:
     }
 
 
-REPORT = tables("tiny") | FIGURE_JOBS
+PAGE = {"report of tiny"}
+REPORT = tables("tiny") | FIGURE_JOBS | PAGE
 # what the third method makes possible
 OF_THREE = {"figure metric_disagreement of tiny"}
 
@@ -112,6 +113,11 @@ def text(change: Callable[[str], str]) -> Callable[[Project], None]:
 def code(path: str) -> Callable[[Project], None]:
     """One statement more in a source file: other code, the same result."""
     return lambda project: project.edit(path, lambda before: before + "\n_ANOTHER = 1\n")
+
+
+def style_of_page(project: Project) -> None:
+    """Another style of the report, which no import shows."""
+    project.edit("src/lacuna/reporting/report/assets/page.css", lambda before: before + "p { margin: 0 }\n")
 
 
 def words_only(project: Project) -> None:
@@ -257,15 +263,19 @@ CASES = [
     Case(
         "an experiment beside it",
         experiment_beside,
-        evaluations(*(u for u in UNLEARNERS if u != "retrain_exact")) | tables("beside"),
+        evaluations(*(u for u in UNLEARNERS if u != "retrain_exact"))
+        | tables("beside")
+        | {"report of beside"},
     ),
     Case("settings of a need that no metric has", relearning, set()),
     Case("the code of a metric", code("src/lacuna/evaluation/metrics/accuracy.py"), evaluations(*UNLEARNERS) | REPORT),
     Case("the code of a script", code("workflow/scripts/aggregate.py"), REPORT),
     Case(
-        "the code of one table", code("src/lacuna/reporting/tables/ranks.py"), {"table ranks of tiny", "record of tiny"}
+        "the code of one table", code("src/lacuna/reporting/tables/ranks.py"), {"table ranks of tiny", "record of tiny", *PAGE}
     ),
     Case("the code of one figure", code("src/lacuna/reporting/figures/time_vs_gap.py"), {"figure time_vs_gap of tiny"}),
+    Case("the code of the page", code("src/lacuna/reporting/report/page.py"), PAGE),
+    Case("the style of the page", style_of_page, PAGE),
 ]
 
 
@@ -319,7 +329,7 @@ def test_a_new_method_runs_without_touching_what_is_there(real: Future) -> None:
     assert runs[0].code == 0, runs[0].output
     assert runs[0].jobs == with_report("shrink") | OF_THREE
     before, after = times[0], times[1]
-    kept = {name for name in before if not re.match(r"((logs|benchmarks)/)?(tables|figures)/", name)}
+    kept = {name for name in before if not re.match(r"((logs|benchmarks)/)?(tables|figures|report)/", name)}
     assert {name for name in kept if after[name] != before[name]} == set()
     new = set(after) - set(before)
     # the figure that three methods make possible, its log and its benchmark

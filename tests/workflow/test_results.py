@@ -1,5 +1,7 @@
 """What one run leaves: every cell and figure, files that say how they came about, and the same bytes in every clone."""
 
+import base64
+import gzip
 import json
 import math
 import re
@@ -14,6 +16,7 @@ import pytest
 import torch
 
 from lacuna.__main__ import main
+from lacuna.artifacts.drawings import check_page
 from lacuna.artifacts.files import read_npz, read_tensors, stored_checksum, unpack_bits
 from lacuna.artifacts.journal import journal_at, read_run
 from lacuna.data.batches import Augment, UnlearningData
@@ -330,6 +333,17 @@ def test_every_row_can_be_traced(finished: Project) -> None:
         assert (joined["config_hash_x"] == joined["config_hash_y"]).all()
 
 
+def test_the_page_is_sealed_and_has_every_cell(finished: Project) -> None:
+    """One page, whose checksum is right, with every cell of the tables and no file of a cell that it could not read."""
+    path = finished / "results/report/tiny.html"
+    check_page(path, "report/tiny.html")
+    text = path.read_text(encoding="utf-8")
+    packed = re.search(r'id="cell-files">([^<]*)<', text)
+    assert packed is not None
+    cells = json.loads(gzip.decompress(base64.b64decode(packed[1])))
+    assert len(cells) == len(table(finished, "provenance")) and all(cell["gaps"] == [] for cell in cells)
+
+
 def test_report_holds_tables_and_captioned_figures(finished: Project, tmp_path: Path) -> None:
     """snakemake --report makes one page, offline, with every table and a caption of its own for every figure."""
     project = finished.view(tmp_path / "clone")
@@ -400,7 +414,7 @@ def test_a_grid_needs_no_dense_and_no_sparse_state(fresh: Project, tmp_path: Pat
     always = {"ingest": 1, "split": 1, "choose_forget_set": 1, "random_init": 1, "evaluate": 4}
     always |= {"aggregate": 1, "table": 5, "record": 1}
     # sparsity by layer is of sparse states
-    always |= {"figure": len(DRAWN) - ("pruners" in grid)}
+    always |= {"figure": len(DRAWN) - ("pruners" in grid), "html_report": 1}
     assert plan.counts == planned | always
 
 

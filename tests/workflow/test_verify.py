@@ -62,7 +62,15 @@ def test_altered_and_truncated_files_are_damaged(results: Path, capsys: pytest.C
 
 
 # what a job makes and another reads, or a reader of the results; records of jobs are nobody's input
-ARTIFACTS = ("data/**/*.*", "splits/**/*.npz", "models/**/*.*", "cells/**/*.*", "tables/**/*.*", "figures/**/*.*")
+ARTIFACTS = (
+    "data/**/*.*",
+    "splits/**/*.npz",
+    "models/**/*.*",
+    "cells/**/*.*",
+    "tables/**/*.*",
+    "figures/**/*.*",
+    "report/*",
+)
 
 
 def artifacts(results: Path) -> dict[str, Path]:
@@ -85,7 +93,7 @@ def seen(results: Path) -> set[str]:
     return {str(f.path.relative_to(results)) for f in verify(results) if f.kind in ("damaged", "stale")}
 
 
-@pytest.mark.parametrize("kind", [".json", ".safetensors .npz .csv .png .svg .pdf"])
+@pytest.mark.parametrize("kind", [".json", ".safetensors .npz .csv .png .svg .pdf .html"])
 def test_every_flipped_file_is_seen(results: Path, kind: str) -> None:
     chosen = {name: path for name, path in artifacts(results).items() if path.suffix in kind.split()}
     assert len(chosen) >= 20

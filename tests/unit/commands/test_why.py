@@ -67,8 +67,9 @@ def test_a_criterion(told):
         "table": ("5 of 5", after, ""),
         "record": ("1 of 1", after, ""),
         "figure": ("4 of 4", after, ""),
+        "html_report": ("1 of 1", after, ""),
     }
-    assert lines[0].endswith("taylor.py: 115 of the 229 jobs of 'small' would run again")
+    assert lines[0].endswith("taylor.py: 116 of the 230 jobs of 'small' would run again")
     assert lines[-1] == "comments, docstrings and type hints in it would make no job run again"
 
 
@@ -76,7 +77,7 @@ def test_a_key_and_a_file_in_one_call(told):
     lines = told("grid.unlearners.ga.strong.lr", str(ROOT / "src/lacuna/reporting/figures/time_vs_gap.py"))
     gap = lines.index("")
     assert rows(lines[:gap])["unlearn"] == ("16 of 48", "is told by it", "unlearner ga.strong")
-    assert set(rows(lines[:gap])) == {"unlearn", "relearn", "evaluate", *TABLES, "figure"}
+    assert set(rows(lines[:gap])) == {"unlearn", "relearn", "evaluate", *TABLES, *SHOWN}
     assert rows(lines[gap:]) == {"figure": ("1 of 4", "runs it", "figure time_vs_gap")}
 
 
@@ -84,21 +85,22 @@ def test_a_table_and_what_reads_it(told):
     """One table's wording: no other table, and no figure but those of it."""
     file = str(ROOT / "src/lacuna/reporting/tables/disagreement.py")
     found = rows(told(file))
-    assert found["table"] == ("1 of 5", "runs it", "table disagreement") and set(found) == {"table", "record", "figure"}
+    assert found["table"] == ("1 of 5", "runs it", "table disagreement") and set(found) == {"table", "record", *SHOWN}
     assert found["figure"] == ("1 of 4", "reads what those make", "figure metric_disagreement")
     assert rows(told(file.replace("disagreement", "sparsity"))).keys() == {"table", "record"}
 
 
 TABLES = ("aggregate", "table", "record")
+SHOWN = ("figure", "html_report")
 
 
 @pytest.mark.parametrize(
     ("key", "rules"),
     [
-        ("grid.recipes.sgd", {"train", "prune", "unlearn", "retrain", "relearn", "evaluate", *TABLES, "figure"}),
-        ("grid.pruners.omp.scope", {"prune", "unlearn", "retrain", "relearn", "evaluate", *TABLES, "figure"}),
-        ("metrics", {"evaluate", *TABLES, "figure"}),
-        ("relearning.lr", {"relearn", "evaluate", *TABLES, "figure"}),
+        ("grid.recipes.sgd", {"train", "prune", "unlearn", "retrain", "relearn", "evaluate", *TABLES, *SHOWN}),
+        ("grid.pruners.omp.scope", {"prune", "unlearn", "retrain", "relearn", "evaluate", *TABLES, *SHOWN}),
+        ("metrics", {"evaluate", *TABLES, *SHOWN}),
+        ("relearning.lr", {"relearn", "evaluate", *TABLES, *SHOWN}),
         ("device", set()),
     ],
 )
@@ -121,7 +123,7 @@ RICH_GRID = {
     "unprune": [{"unlearner": "ga"}],
 }
 RICH = {"grid": RICH_GRID, "tuning": {"seeds": [7]}, "transfer": {"targets": {"other": {"method": "digits"}}}}
-TOLD = {*TABLES, "figure", "collect_winners"}
+TOLD = {*TABLES, *SHOWN, "collect_winners"}
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ TOLD = {*TABLES, "figure", "collect_winners"}
     [
         ("device", set()),
         ("snakemake_patches", set()),
-        ("missing", {*TABLES, "figure"}),
+        ("missing", {*TABLES, *SHOWN}),
         ("figures", {"collect_winners"}),
         ("metrics", {"evaluate", *TOLD}),
         ("results", TOLD),
@@ -137,7 +139,7 @@ TOLD = {*TABLES, "figure", "collect_winners"}
         ("grid.seeds", TOLD),
         ("grid.sparsities", TOLD | {"tune_unlearner"}),
         ("grid.unprune.unprune.ga.p10.r3", {"unprune", "relearn", "evaluate", "probe", *TOLD}),
-        ("transfer.targets.other", {"ingest", "split", "probe", "table", "record", "collect_winners", "figure"}),
+        ("transfer.targets.other", {"ingest", "split", "probe", "table", "record", "collect_winners", *SHOWN}),
     ],
 )
 def test_keys_of_an_experiment_with_everything(told, key, rules):
@@ -150,13 +152,13 @@ def test_an_entry_that_no_cell_has_is_told_to_the_tables(told, key):
     """experiment.json among them has the whole grid."""
     lines = told(key, grid=EXPERIMENT["grid"] | {"sparsities": ["dense"]})
     found = rows(lines)
-    assert found.keys() == {*TABLES, "figure"}
+    assert found.keys() == {*TABLES, *SHOWN}
     assert found["aggregate"] == found["record"] == ("1 of 1", "is told by it", "")
 
 
 def test_more_shadow_models_leave_those_that_are_there(told):
     grid = {key: value for key, value in RICH_GRID.items() if key != "unprune"} | {"shadows": {}}
-    judged = {"population", *TABLES, "figure"}
+    judged = {"population", *TABLES, *SHOWN}
     assert set(rows(told("grid.shadows.models", grid=grid))) == judged
     assert set(rows(told("grid.seeds", grid=grid))) == judged - {"population"}
     assert set(rows(told("grid.shadows.per_job", grid=grid))) > judged

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,9 +93,10 @@ def _job(path: Path, place: str) -> dict[str, Any]:
     job = read_json(path, place)
     parameters: Mapping[str, Any] = job.get("parameters", {})
     options = {
-        name: dict(sorted(parameters[name].items()))
+        # texts: of a hyper-parameter every digit counts
+        name: {key: value if isinstance(value, str) else json.dumps(value) for key, value in sorted(of.items())}
         for name in ("unlearner", "unprune", "recipe", "model", "pruner")
-        if isinstance(parameters.get(name), Mapping)
+        if isinstance(of := parameters.get(name), Mapping)
     }
     facts = {title: job[name] for name, title in _FACTS.items() if job.get(name) not in (None, "")}
     facts |= {name: value for name, value in (job.get("facts") or {}).items() if isinstance(value, int | float | str)}

@@ -58,7 +58,7 @@ _CHARTS: Sequence[tuple[str, str, Callable[[Study], list[Chart]], str]] = (
         "topology",
         "Topology and un-pruning",
         topology.charts_of,
-        "no state is sparse, or all share the mask of their oracle",
+        "no state is sparse, no metric of masks was measured, or all share the mask of their oracle",
     ),
     ("attacks", "Membership attacks", attacks.charts_of, "no metric of a membership attack was measured"),
     (
@@ -206,7 +206,7 @@ def _charted(study: Study, contents: Contents) -> Iterator[Section]:
         if body:
             yield Section(key, title, body)
         elif why:
-            contents.left_out.append(f"{title}: {why}.")
+            contents.left_out.append(f"{title.rstrip('?')}: {why}.")
 
 
 def _tables_alone(study: Study, contents: Contents) -> str:

@@ -14,6 +14,8 @@ import numpy as np
 
 # what would end a script element, or a line of JavaScript, from inside a string
 _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+# JavaScript has no larger whole number: beyond it they are texts
+_EXACT = 2**53
 # significant digits: what is drawn and read; the tables of the experiment have all of them
 DIGITS = 5
 
@@ -35,7 +37,7 @@ def plain(value: Any) -> Any:
         return plain(value.item())
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
-    if value is None or isinstance(value, str | bool | int):
+    if value is None or isinstance(value, str | bool) or (isinstance(value, int) and abs(value) <= _EXACT):
         return value
     return str(value)
 

@@ -14,7 +14,8 @@ from lacuna.artifacts.forms import read_form
 from lacuna.evaluation import METRICS
 from lacuna.evaluation.population import POPULATION_METRICS
 from lacuna.reporting.palette import Look, Palette
-from lacuna.reporting.panels import PANEL, methods_of
+from lacuna.reporting.panels import PANEL, methods_of, sparsity_label
+from lacuna.reporting.report.looks import states
 from lacuna.reporting.tables.files import read_table
 
 
@@ -86,6 +87,11 @@ class Study:
     def sparsities(self) -> list[str]:
         """All sparsities, dense first."""
         return sorted(self.summary["sparsity"].unique(), key=float)
+
+    def states(self, sparsities: Iterable[str]) -> dict[str, Look]:
+        """The labels of sparsities with their looks, dense first: a sparsity looks the same in all charts."""
+        looks = states([sparsity_label(s) for s in self.sparsities])
+        return {(label := sparsity_label(s)): looks[label] for s in sorted(set(sparsities), key=float)}
 
     def setting(self) -> str:
         """The coordinates that all rows share: "digits, resnet8, short"."""

@@ -12,6 +12,7 @@ from lacuna.reporting.report.chart import readable
 from lacuna.reporting.report.charts.disagreement import clustered
 from lacuna.reporting.report.charts.dots import Dots
 from lacuna.reporting.report.charts.pareto import front
+from lacuna.reporting.report.looks import states
 from lacuna.reporting.report.study import named
 
 
@@ -44,7 +45,7 @@ def test_a_metric_without_an_order_is_kept() -> None:
 
 @pytest.mark.parametrize("log", [False, True])
 def test_marks_and_intervals_lie_inside_the_axis(log: bool) -> None:
-    dots = Dots(["ft", "ga"], ["dense"], "x", log=log)
+    dots = Dots(["ft", "ga"], states(["dense"]), "x", log=log)
     rows = [
         {"m": "ft", "s": "dense", "v": 3.0, "low": 1.0, "high": 9.0, "f": 12.0},
         {"m": "ga", "s": "dense", "v": 0.5},
@@ -55,16 +56,22 @@ def test_marks_and_intervals_lie_inside_the_axis(log: bool) -> None:
 
 
 def test_panels_share_an_axis() -> None:
-    dots = Dots(["ft"], ["dense"], "x", bars=True)
+    dots = Dots(["ft"], states(["dense"]), "x", bars=True)
     low, high = dots.panels([(t, [{"m": "ft", "s": "dense", "v": v}]) for t, v in (("a", 1.0), ("b", 50.0))])
     assert low.params == high.params and low.params["low"] == 0
 
 
 def test_a_floor_of_changes_is_a_band_around_0() -> None:
     row = {"m": "ft", "s": "90 %", "v": -2.0, "f": 1.5, "mark": "closer"}
-    (panel,) = Dots(["ft"], ["90 %"], "x", centred=True).panels([("one", [row])])
+    (panel,) = Dots(["ft"], states(["90 %"]), "x", centred=True).panels([("one", [row])])
     assert panel.rows[0]["flow"] == -1.5 and panel.rows[0]["text"] == "−2 ▼"
     assert panel.params["low"] < -2 and panel.params["high"] > 1.5
+
+
+def test_an_axis_of_changes_shows_where_there_is_none() -> None:
+    row = {"m": "ft", "s": "90 %", "v": -20.0}
+    (panel,) = Dots(["ft"], states(["90 %"]), "x", centred=True).panels([("one", [row])])
+    assert panel.params["low"] < -20 and panel.params["high"] > 0
 
 
 def test_numbers_and_names_as_people_write_them() -> None:

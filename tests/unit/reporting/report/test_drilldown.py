@@ -30,7 +30,7 @@ def test_a_cell_has_all_that_its_files_hold(study: Study) -> None:
             cell["samples"], 100
         )
         assert cell["history"]["epoch"] == list(range(1, 11)) and cell["history"]["loss"][0] == 2.0
-        assert cell["options"]["unlearner"]["lr"] == 0.1 and cell["facts"]["steps"] == 190
+        assert cell["options"]["unlearner"]["lr"] == "0.1" and cell["facts"]["steps"] == 190
         assert cell["log"][-1].endswith("190 steps, done")
 
 

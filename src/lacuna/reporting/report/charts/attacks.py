@@ -53,7 +53,7 @@ def _numbers(study: Study) -> Chart | None:
         "Membership attacks, oracles among the rows: a method is private where it meets its oracle, not where a number "
         "is high or low. Means over seeds with 95 % t intervals; which metric is what stands in docs/metrics.md."
     )
-    sparsities = [sparsity_label(s) for s in study.sparsities]
+    sparsities = study.states(study.sparsities)
     return Chart("attacks", "Membership attacks", caption, _DOTS, variants, legend_of(sparsities))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lacuna.reporting.panels import panels, sparsity_label, with_dense
+from lacuna.reporting.panels import panels, with_dense
 from lacuna.reporting.report.chart import Chart, Variant
 from lacuna.reporting.report.charts.dots import Dots, legend_of
 from lacuna.reporting.report.charts.gap import gap_rows
@@ -22,7 +22,7 @@ def charts_of(study: Study) -> list[Chart]:
             continue
         labels = study.palette.ordered(rows["unlearner"])
         log = bool(rows["mean"].max() > 20 * rows["mean"].min())
-        dots = Dots(labels, [sparsity_label(s) for s in study.sparsities], named(metric), log=log)
+        dots = Dots(labels, study.states(study.sparsities), named(metric), log=log)
         parts = [(title, gap_rows(part, "")) for title, part in panels(rows)]
         variants.append(Variant(named(metric), dots.spec(), dots.panels(parts)))
     for oracle in study.oracles:
@@ -36,12 +36,12 @@ def charts_of(study: Study) -> list[Chart]:
         "95 % t intervals. Logarithmic where the largest is more than twenty times the smallest; methods that cost "
         "nothing are left out. Seconds depend on the machine and its load, counts do not."
     )
-    sparsities = [sparsity_label(s) for s in study.sparsities]
+    sparsities = study.states(study.sparsities)
     return [Chart("cost", "Cost of the methods", caption, _COLUMNS, variants, legend_of(sparsities))]
 
 
 def _speedup(study: Study, metric: str) -> Variant:
     rows = with_dense(study.summary[(study.summary["metric"] == metric) & (study.summary["mean"] > 0)])
     labels = study.palette.ordered(rows["unlearner"])
-    dots = Dots(labels, [sparsity_label(s) for s in study.sparsities], named(metric), log=True)
+    dots = Dots(labels, study.states(study.sparsities), named(metric), log=True)
     return Variant(named(metric), dots.spec(), dots.panels([(t, gap_rows(part, "")) for t, part in panels(rows)]))

@@ -21,7 +21,7 @@ from lacuna.reporting.report.chart import (
     said,
     tips,
 )
-from lacuna.reporting.report.looks import FLOOR_BAND, states
+from lacuna.reporting.report.looks import FLOOR_BAND
 
 # pixels of a row, and between the methods
 _ROW, _GAP = 13, 7
@@ -31,14 +31,14 @@ MARKS = {"farther": "▲", "closer": "▼"}
 
 @dataclass(frozen=True)
 class Dots:
-    """How a chart of dots looks. labels: of the rows, from above; sparsities: labels, dense first.
+    """How a chart of dots looks. labels: of the rows, from above; sparsities: the looks of labels, dense first.
 
     bars: from 0, for what is a distance. centred: the floor is a band around 0, for what is a change. log: of the axis.
     reference: of rows that are drawn as vertical lines (`m` is their label).
     """
 
     labels: Sequence[str]
-    sparsities: Sequence[str]
+    sparsities: Mapping[str, Look]
     axis: str
     bars: bool = False
     centred: bool = False
@@ -51,7 +51,7 @@ class Dots:
 
     def spec(self) -> Spec:
         """The specification; rows have m, s, v, low, high, f (floor), text, and `ref` where they are references."""
-        look = states(self.sparsities)
+        look = dict(self.sparsities)
         value = self._value("v")
         y: Spec = {
             "field": "m",
@@ -147,6 +147,8 @@ class Dots:
         """Ends of the axis, with room for the labels at its right."""
         fields = ("v", "low", "high", "f", *(("flow",) if self.centred else ()))
         known = [float(row[f]) for row in rows for f in fields if number(row.get(f))]
+        # of a change the axis shows where there is none
+        known += [0.0] if self.centred else []
         if self.log:
             known = [value for value in known if value > 0] or [1.0]
             return min(known) / 1.3, max(known) * (max(known) / min(known)) ** 0.3 * 1.5
@@ -164,6 +166,6 @@ def number(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def legend_of(sparsities: Sequence[str], *more: Key, kind: str = "point") -> list[Key]:
+def legend_of(sparsities: Mapping[str, Look], *more: Key, kind: str = "point") -> list[Key]:
     """The legend of dots: sparsities from light to dark, and what else is drawn."""
-    return [*(Key(label, look, kind) for label, look in states(sparsities).items()), *more]
+    return [*(Key(label, look, kind) for label, look in sparsities.items()), *more]

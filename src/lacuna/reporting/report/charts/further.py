@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from lacuna.reporting.palette import FLOOR, Look
 from lacuna.reporting.panels import panels, sparsity_label, with_dense
 from lacuna.reporting.report.chart import Chart, Key, Row, Variant
@@ -28,7 +26,7 @@ def _backdoor(study: Study) -> Chart | None:
         rows = with_dense(table[(table["metric"] == metric) & (table["role"] != "twin")].dropna(subset="after"))
         if rows.empty:
             continue
-        dots = Dots(study.palette.ordered(rows["unlearner"]), _sparsities(rows["sparsity"]), f"{metric} after (%)")
+        dots = Dots(study.palette.ordered(rows["unlearner"]), study.states(rows["sparsity"]), f"{metric} after (%)")
         parts = [(title, [_after(row) for row in records(part)]) for title, part in panels(rows)]
         variants.append(Variant(named(str(metric)), dots.spec(), dots.panels(parts)))
     if not variants:
@@ -38,7 +36,7 @@ def _backdoor(study: Study) -> Chart | None:
         "accuracy on clean test images. Points are after unlearning, with 95 % t intervals; the orange tick is "
         "before, of the untouched model. A closed backdoor has a low ASR and keeps its SA."
     )
-    keys = legend_of(_sparsities(table["sparsity"]), Key("before unlearning", Look(FLOOR), "tick"))
+    keys = legend_of(study.states(table["sparsity"]), Key("before unlearning", Look(FLOOR), "tick"))
     columns = (*_COLUMNS, ("f", "before"))
     return Chart("backdoor", "Backdoor before and after", caption, columns, variants, keys)
 
@@ -65,7 +63,7 @@ def _transfer(study: Study) -> Chart | None:
     for target, of in table.groupby("target", sort=False):
         rows = with_dense(of)
         dots = Dots(
-            study.palette.ordered(rows["unlearner"]), _sparsities(rows["sparsity"]), f"accuracy on {target} (%)"
+            study.palette.ordered(rows["unlearner"]), study.states(rows["sparsity"]), f"accuracy on {target} (%)"
         )
         parts = [(title, gap_rows(part, "")) for title, part in panels(rows)]
         variants.append(Variant(f"on {target}", dots.spec(), dots.panels(parts)))
@@ -75,9 +73,5 @@ def _transfer(study: Study) -> Chart | None:
         "How well features transfer: accuracy of a linear probe on another dataset, oracles among the rows. Means over "
         "seeds with 95 % t intervals."
     )
-    keys = legend_of(_sparsities(table["sparsity"]))
+    keys = legend_of(study.states(table["sparsity"]))
     return Chart("transfer", "Transfer of features", caption, _COLUMNS, variants, keys)
-
-
-def _sparsities(labels: Iterable[str]) -> list[str]:
-    return [sparsity_label(s) for s in sorted(set(labels), key=float)]

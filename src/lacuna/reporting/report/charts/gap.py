@@ -32,7 +32,7 @@ def charts_of(study: Study) -> list[Chart]:
 
 def _gaps(study: Study) -> Chart | None:
     variants = []
-    sparsities = [sparsity_label(s) for s in study.sparsities]
+    sparsities = study.states(study.sparsities)
     for oracle in study.oracles:
         rows = study.summary[study.summary["metric"] == f"avg_gap/{oracle}"]
         rows = with_dense(rows[rows["role"] == "method"])
@@ -83,7 +83,7 @@ def _changes(study: Study) -> Chart | None:
         rows = rows[rows["pruner"] != DENSE]
         if rows.empty:
             continue
-        sparsities = [sparsity_label(s) for s in sorted(rows["sparsity"].unique(), key=float)]
+        sparsities = study.states(rows["sparsity"])
         axis = f"change of the gap to {oracle}, sparse − dense (points)"
         dots = Dots(_ordered(study, rows), sparsities, axis, centred=True)
         parts = [(title, [_change(row) for row in records(part)]) for title, part in panels(rows)]
@@ -122,7 +122,7 @@ def _ordered(study: Study, rows: pd.DataFrame) -> list[str]:
 def of_metric(study: Study, metric: str, caption_axis: str = "") -> tuple[Dots, Variant]:
     """Dots of any metric of the summary, oracles as lines: the same in all panels."""
     rows = with_dense(study.summary[study.summary["metric"] == metric])
-    sparsities = [sparsity_label(s) for s in study.sparsities]
+    sparsities = study.states(study.sparsities)
     there = set(rows["unlearner"])
     labels = [label for label in (*study.methods, *study.oracles) if label in there]
     oracle = metric.partition("/")[2] or next(iter(study.oracles), "")

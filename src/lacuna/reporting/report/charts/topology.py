@@ -52,7 +52,7 @@ def _overlap(study: Study) -> Chart | None:
         if rows.empty or (rows["mean"] == 1.0).all():
             continue
         labels = study.palette.ordered(rows["unlearner"])
-        sparsities = [sparsity_label(s) for s in sorted(rows["sparsity"].unique(), key=float)]
+        sparsities = study.states(rows["sparsity"])
         dots = Dots(labels, sparsities, f"{name} with {oracle}")
         # an overlap is in 0 to 1, its interval need not be
         rows = rows.assign(ci_low=rows["ci_low"].clip(lower=0), ci_high=rows["ci_high"].clip(upper=1))
@@ -60,7 +60,7 @@ def _overlap(study: Study) -> Chart | None:
         variants.append(Variant(f"{name} with {oracle}", dots.spec(), dots.panels(parts)))
     if not variants:
         return None
-    sparsities = [sparsity_label(s) for s in sorted(sparse["sparsity"].unique(), key=float)]
+    sparsities = study.states(sparse["sparsity"])
     caption = (
         "Overlap of each mask with that of the oracle that finds a mask of its own: the kept weights of both over "
         "those of either (IoU) or of the sparser (IoM). The orange tick is the overlap of the oracle's second run, "
