@@ -15,17 +15,15 @@ from lacuna.artifacts.layout import cell_at
 from lacuna.artifacts.provenance import FACTS
 from lacuna.evaluation import METRICS
 from lacuna.randomness import numpy_generator
-from lacuna.reporting.tables.aggregation import contest_of, tables_of
-from lacuna.reporting.tables.cells import cells_table
 from lacuna.reporting.tables.files import write_table
-from lacuna.reporting.tables.missing import missing_table
-from lacuna.reporting.tables.roc import roc_table
 
 ORACLES, TWINS = ("retrain", "retrain_exact"), {"retrain_b": "retrain"}
 METHODS = ("original", "ft", "ga", "rl", "l1_sparse")
 COSTS = ("time_s", "samples", "forwards", "backwards", "peak_memory_mb")
 SAMPLES = {"retain": 60, "forget": 20, "val": 20, "test": 40}
 CLASSES = 10
+# each after those that it reads
+TABLES = ("cells", "layers", "provenance", "summary", "ranks", "disagreement", "sparsity", "missing")
 LAYERS = ("stem.weight", "block.0.conv1.weight", "block.0.conv2.weight", "block.1.conv1.weight")
 
 
@@ -99,7 +97,7 @@ def fabricate(
         if roc and label in ("ft", *judging["oracles"], *judging["twins"]):
             fpr = np.geomspace(1e-3, 1, 60)
             curve = {"fpr": fpr.tolist(), "tpr": np.minimum(fpr ** rng.uniform(0.4, 1), 1).tolist()}
-            populations.append({"cell": row, "attacks": {"u_lira": curve, "rmia": curve}})
+            populations.append({"cell": row, "metrics": {}, "attacks": {"u_lira": curve, "rmia": curve}})
     tables = tables_of(contest_of(cells_table(found), experiment), found, experiment)
     tables["missing"] = missing_table(left, results)
     if roc:

@@ -263,15 +263,15 @@ CASES = [
     Case(
         "an experiment beside it",
         experiment_beside,
-        evaluations(*(u for u in UNLEARNERS if u != "retrain_exact"))
-        | tables("beside")
-        | {"report of beside"},
+        evaluations(*(u for u in UNLEARNERS if u != "retrain_exact")) | tables("beside") | {"report of beside"},
     ),
     Case("settings of a need that no metric has", relearning, set()),
     Case("the code of a metric", code("src/lacuna/evaluation/metrics/accuracy.py"), evaluations(*UNLEARNERS) | REPORT),
     Case("the code of a script", code("workflow/scripts/aggregate.py"), REPORT),
     Case(
-        "the code of one table", code("src/lacuna/reporting/tables/ranks.py"), {"table ranks of tiny", "record of tiny", *PAGE}
+        "the code of one table",
+        code("src/lacuna/reporting/tables/ranks.py"),
+        {"table ranks of tiny", "record of tiny", *PAGE},
     ),
     Case("the code of one figure", code("src/lacuna/reporting/figures/time_vs_gap.py"), {"figure time_vs_gap of tiny"}),
     Case("the code of the page", code("src/lacuna/reporting/report/page.py"), PAGE),

@@ -87,7 +87,7 @@ def test_a_table_and_what_reads_it(told):
     found = rows(told(file))
     assert found["table"] == ("1 of 5", "runs it", "table disagreement") and set(found) == {"table", "record", *SHOWN}
     assert found["figure"] == ("1 of 4", "reads what those make", "figure metric_disagreement")
-    assert rows(told(file.replace("disagreement", "sparsity"))).keys() == {"table", "record"}
+    assert rows(told(file.replace("disagreement", "sparsity"))).keys() == {"table", "record", "html_report"}
 
 
 TABLES = ("aggregate", "table", "record")
