@@ -16,6 +16,8 @@ from lacuna.artifacts.provenance import FACTS
 from lacuna.evaluation import METRICS
 from lacuna.randomness import numpy_generator
 from lacuna.reporting.tables.files import write_table
+from lacuna.reporting.tables.making import made
+from lacuna.reporting.tables.record import told_of
 
 ORACLES, TWINS = ("retrain", "retrain_exact"), {"retrain_b": "retrain"}
 METHODS = ("original", "ft", "ga", "rl", "l1_sparse")
@@ -98,15 +100,16 @@ def fabricate(
             fpr = np.geomspace(1e-3, 1, 60)
             curve = {"fpr": fpr.tolist(), "tpr": np.minimum(fpr ** rng.uniform(0.4, 1), 1).tolist()}
             populations.append({"cell": row, "metrics": {}, "attacks": {"u_lira": curve, "rmia": curve}})
-    tables = tables_of(contest_of(cells_table(found), experiment), found, experiment)
-    tables["missing"] = missing_table(left, results)
-    if roc:
-        tables["roc"] = roc_table(populations, judging["oracles"], judging["twins"])
+    known = {**told_of(experiment), "metrics": found, "population": populations, "missing": left, "results": results}
+    known["log"] = lambda line: None
     folder = results / "tables" / experiment["name"]
-    paths = [folder / f"{name}.csv" for name in tables]
+    paths = [folder / f"{name}.csv" for name in (*TABLES, *(("roc",) if roc else ()))]
     for path in paths:
-        write_table(path, tables[path.stem])
-    write_json(folder / "experiment.json", {**experiment, "tables": dict.fromkeys(tables, "0" * 16)})
+        table = made(path.stem, known)
+        # under its name it is told to those that read it; that of the missing cells is taken
+        known |= {path.stem: table} if path.stem != "missing" else {}
+        write_table(path, table)
+    write_json(folder / "experiment.json", {**experiment, "tables": {path.stem: "0" * 16 for path in paths}})
     return [*paths, folder / "experiment.json"]
 
 
