@@ -1,4 +1,4 @@
-"""Drawings and pages, which others read as well: what an SVG, PDF, PNG or HTML file says of itself, where it has room."""
+"""Drawings and pages, which others read as well: what an SVG, PDF, PNG or HTML file says of itself."""
 
 from __future__ import annotations
 

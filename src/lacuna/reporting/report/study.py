@@ -72,7 +72,7 @@ class Study:
     @cached_property
     def palette(self) -> Palette:
         """Order and looks of all labels."""
-        return Palette.of(self.grid, self.oracles, self.experiment["judging"]["twins"])
+        return Palette.of(self.experiment)
 
     @cached_property
     def methods(self) -> list[str]:
