@@ -372,7 +372,7 @@ def test_report_holds_tables_and_captioned_figures(finished: Project, tmp_path: 
 def test_no_debris_and_nothing_pickled(finished: Project) -> None:
     """Results are of known kinds, none of them pickled, and no temporary file is left."""
     made = finished.made("**/*")
-    kinds = {".safetensors", ".npz", ".json", ".csv", ".svg", ".pdf", ".png", ".log", ".tsv", ".jsonl"}
+    kinds = {".safetensors", ".npz", ".json", ".csv", ".svg", ".pdf", ".png", ".log", ".tsv", ".jsonl", ".html"}
     assert {Path(name).suffix for name in made} == kinds
     assert not [name for name in made if Path(name).name.startswith(".")]
 
