@@ -152,7 +152,7 @@ def test_from_another_folder_and_as_a_module(fresh: Project, workers: ThreadPool
     for plan in plans:
         done = plan.result()
         assert done.code == 0, done.output
-        assert "tables of three_seeds" in done.output
+        assert "tables of all cells of three_seeds" in done.output
         assert "localrules" not in done.output
 
 
