@@ -17,6 +17,7 @@ include: "workflow/rules/shadows.smk"
 include: "workflow/rules/tune.smk"
 include: "workflow/rules/transfer.smk"
 include: "workflow/rules/aggregate.smk"
+include: "workflow/rules/answer.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/complete.smk"
@@ -27,6 +28,7 @@ rule all:
     default_target: True
     input:
         TARGETS.table_files(),
+        TARGETS.answer_files(),
         TARGETS.figure_files(),
         TARGETS.report_files(),
         files_to_make_again,
@@ -36,6 +38,7 @@ rule all:
 rule tables:
     input:
         TARGETS.table_files(),
+        TARGETS.answer_files(),
     localrule: True
 
 

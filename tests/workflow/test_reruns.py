@@ -50,8 +50,8 @@ SUMMED_UP = ("summary", "ranks", "disagreement", "sparsity", "missing")
 
 
 def tables(experiment: str) -> set[str]:
-    """Those of all cells, each further table, and their record."""
-    return {f"tables of all cells of {experiment}", f"record of {experiment}"} | {
+    """Those of all cells, each further table, their record and what they answer."""
+    return {f"tables of all cells of {experiment}", f"record of {experiment}", f"answer of {experiment}"} | {
         f"table {table} of {experiment}" for table in SUMMED_UP
     }
 
@@ -271,7 +271,7 @@ CASES = [
     Case(
         "the code of one table",
         code("src/lacuna/reporting/tables/ranks.py"),
-        {"table ranks of tiny", "record of tiny", *PAGE},
+        {"table ranks of tiny", "record of tiny", "answer of tiny", *PAGE},
     ),
     Case("the code of one figure", code("src/lacuna/reporting/figures/time_vs_gap.py"), {"figure time_vs_gap of tiny"}),
     Case("the code of the page", code("src/lacuna/reporting/report/page.py"), PAGE),

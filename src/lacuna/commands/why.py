@@ -32,14 +32,24 @@ _OF_KEYS: dict[str, tuple[str, ...]] = {
     "grid.shadows.per_job": (*(rule for rule in RULES if rule.startswith("shadow_")), "population"),
     "grid.shadows": ("population", _LISTING, "record"),
     # all that lies under it
-    "name": ("evaluate", "aggregate", "table", "record", "figure", "html_report", "tune_unlearner", "collect_winners"),
+    "name": (
+        "evaluate",
+        "aggregate",
+        "table",
+        "record",
+        "answer",
+        "figure",
+        "html_report",
+        "tune_unlearner",
+        "collect_winners",
+    ),
     "figures": (),
     "figure_formats": ("figure",),
     "missing": (_LISTING,),
     "device": (),
     "images": (),
     # where they lie models and cells say what they were made from, which tables and figures do not
-    "results": ("aggregate", "table", "record", "figure", "html_report", "collect_winners"),
+    "results": ("aggregate", "table", "record", "answer", "figure", "html_report", "collect_winners"),
     "snakemake_patches": (),
 }
 # where the labels of an axis stand, if not below `grid`

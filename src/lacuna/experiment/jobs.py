@@ -85,6 +85,7 @@ RULES = {
     "aggregate": Runs("aggregate.py", At("tables", "aggregate", "cells.csv"), all_of=("tables",)),
     "table": Runs("table.py", _named("tables", "{table}", ".csv"), ("tables",)),
     "record": Runs("record.py", _named("tables", "experiment")),
+    "answer": Runs("answer.py", At("tables", "answer", "tables.tex")),
     "figure": Runs("figure.py", _named("figures", "{figure}", ".png"), ("figures",)),
     "html_report": Runs("html_report.py", _named("report", "{experiment}", ".html")),
     "tune_unlearner": Runs("tune_unlearner.py", _named("tuning", "{unlearner}"), _UNLEARN, all_of=("scenarios",)),
@@ -363,6 +364,7 @@ class Jobs:
             return made[name]
 
         record = self._job("record", {}, "", [of(name) for name in self.experiment.tables])
+        self._job("answer", {}, "", [record, *map(of, ("cells", "summary", "sparsity", "missing"))])
         for figure in self.experiment.figures:
             self._job("figure", {"figure": figure}, "figure", [of(name) for name in known["figures"][figure]["reads"]])
         self._job("html_report", {}, "", [record, *map(of, self.experiment.tables)])

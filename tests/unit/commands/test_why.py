@@ -66,10 +66,11 @@ def test_a_criterion(told):
         "aggregate": ("1 of 1", after, ""),
         "table": ("5 of 5", after, ""),
         "record": ("1 of 1", after, ""),
+        "answer": ("1 of 1", after, ""),
         "figure": ("4 of 4", after, ""),
         "html_report": ("1 of 1", after, ""),
     }
-    assert lines[0].endswith("taylor.py: 116 of the 230 jobs of 'small' would run again")
+    assert lines[0].endswith("taylor.py: 117 of the 231 jobs of 'small' would run again")
     assert lines[-1] == "comments, docstrings and type hints in it would make no job run again"
 
 
@@ -85,12 +86,13 @@ def test_a_table_and_what_reads_it(told):
     """One table's wording: no other table, and no figure but those of it."""
     file = str(ROOT / "src/lacuna/reporting/tables/disagreement.py")
     found = rows(told(file))
-    assert found["table"] == ("1 of 5", "runs it", "table disagreement") and set(found) == {"table", "record", *SHOWN}
+    assert found["table"] == ("1 of 5", "runs it", "table disagreement")
+    assert set(found) == {"table", "record", "answer", *SHOWN}
     assert found["figure"] == ("1 of 4", "reads what those make", "figure metric_disagreement")
-    assert rows(told(file.replace("disagreement", "sparsity"))).keys() == {"table", "record", "html_report"}
+    assert rows(told(file.replace("disagreement", "sparsity"))).keys() == {"table", "record", "answer", "html_report"}
 
 
-TABLES = ("aggregate", "table", "record")
+TABLES = ("aggregate", "table", "record", "answer")
 SHOWN = ("figure", "html_report")
 
 
@@ -139,7 +141,10 @@ TOLD = {*TABLES, *SHOWN, "collect_winners"}
         ("grid.seeds", TOLD),
         ("grid.sparsities", TOLD | {"tune_unlearner"}),
         ("grid.unprune.unprune.ga.p10.r3", {"unprune", "relearn", "evaluate", "probe", *TOLD}),
-        ("transfer.targets.other", {"ingest", "split", "probe", "table", "record", "collect_winners", *SHOWN}),
+        (
+            "transfer.targets.other",
+            {"ingest", "split", "probe", "table", "record", "answer", "collect_winners", *SHOWN},
+        ),
     ],
 )
 def test_keys_of_an_experiment_with_everything(told, key, rules):

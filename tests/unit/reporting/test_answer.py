@@ -187,6 +187,13 @@ def test_numbers_of_the_main_table_are_fields_of_the_tables(folders):
         same(row["change_retrain_half"], its["change_high"].iloc[0] - its["change"].iloc[0] if len(its) else math.nan)
 
 
+def test_seeds_are_those_of_the_number_that_has_fewest(tmp_path):
+    """An oracle that lacks two seeds leaves two of four for the gap."""
+    found = results(scenarios=("class",), lacking=lambda cell: cell["unlearner"] == "retrain" and cell["seed"] < 2)
+    rows = answer_of(tables(tmp_path / "x", with_gaps(found, ["retrain"]))).rows
+    assert set(rows["seeds"]) == {2}
+
+
 def same(a, b):
     assert (pd.isna(a) and pd.isna(b)) or a == pytest.approx(b)
 

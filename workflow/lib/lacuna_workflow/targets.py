@@ -41,6 +41,10 @@ class RunTargets:
         """All tables of the experiment, and its record."""
         return [*self.tables().values(), self._own("tables", "experiment.json")]
 
+    def answer_files(self) -> list[str]:
+        """What the tables answer, in words and for a paper."""
+        return [self._own("tables", name) for name in ("summary.md", "tables.tex")]
+
     def tables(self) -> dict[str, str]:
         """All tables of the experiment, by name."""
         return {name: self._own("tables", f"{name}.csv") for name in self.experiment.tables}
