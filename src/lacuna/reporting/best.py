@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from lacuna.evaluation.statistics import LEVEL, MIN_SEEDS, holm, paired_p
+from lacuna.evaluation.statistics import LEVEL, holm, paired_p
 from lacuna.reporting.columns import PLACE
 from lacuna.reporting.tables.contest import Contest
 
@@ -27,8 +27,7 @@ def best_methods(contest: Contest, better: Mapping[str, str | float]) -> dict[Wh
     found = {}
     for key, rows in scores.groupby([*PLACE, "metric", "oracle"], sort=False):
         by_seed = rows.pivot(index="seed", columns="unlearner", values="score").dropna(axis="columns")
-        best = best_of(by_seed) if len(by_seed) >= MIN_SEEDS else frozenset()
-        if best:
+        if best := best_of(by_seed):
             found[tuple(map(str, key))] = best
     return found
 
