@@ -412,7 +412,7 @@ def test_a_grid_needs_no_dense_and_no_sparse_state(fresh: Project, tmp_path: Pat
     plan = project.plan()
     assert plan.code == 0, plan.output
     always = {"ingest": 1, "split": 1, "choose_forget_set": 1, "random_init": 1, "evaluate": 4}
-    always |= {"aggregate": 1, "table": 5, "record": 1}
+    always |= {"aggregate": 1, "table": 5, "record": 1, "answer": 1}
     # sparsity by layer is of sparse states
     always |= {"figure": len(DRAWN) - ("pruners" in grid), "html_report": 1}
     assert plan.counts == planned | always

@@ -144,7 +144,7 @@ def _untested(judged: Judged, rows: pd.DataFrame, name: str, unit: str) -> str:
     """The changes of means where no verdict is made, which show nothing."""
     n, lower, higher = len(rows), int((rows["change"] < 0).sum()), int((rows["change"] > 0).sum())
     same = f", the same in {n - lower - higher}" if n > lower + higher else ""
-    span = f"changes of {signed(rows['change'].min())} to {signed(rows['change'].max())} {unit}".rstrip()
+    span = f"{_span(rows['change'])} {unit}".rstrip()
     differs = int((rows["p"] < LEVEL).sum())
     test = (
         f"; in {differs} of them the adjusted p is below {LEVEL}, which leaves the oracle's own change aside"
@@ -152,7 +152,13 @@ def _untested(judged: Judged, rows: pd.DataFrame, name: str, unit: str) -> str:
         else ""
     )
     where = f"{lower} of {_count(n, 'comparison')} with the dense one, larger in {higher}{same}"
-    return f"Not tested: {name} is smaller on the sparse model in {where} ({span}){test}"
+    return f"Not tested: {name} is smaller on the sparse model in {where} (by {span}){test}"
+
+
+def _span(values: pd.Series[float]) -> str:
+    """From the smallest to the largest."""
+    low, high = signed(values.min()), signed(values.max())
+    return low if low == high else f"{low} to {high}"
 
 
 def _items(judged: Judged, rows: pd.DataFrame, oracle: str) -> str:
@@ -192,9 +198,8 @@ def _untouched(judged: Judged, oracle: str) -> str:
     close = [judged.place(row) for row in records(rows[rows["verdict"] == "closer"])]
     if close:
         return f"; {judged.original}, which forgets nothing, ends closer too at {some(close, 'places')}"
-    unit, low, high = unit_of(judged.measure(oracle) or ""), rows["change"].min(), rows["change"].max()
-    span = signed(low) if signed(low) == signed(high) else f"{signed(low)} to {signed(high)}"
-    return f"; {judged.original}, which forgets nothing, changes by {span} {unit}"
+    unit = unit_of(judged.measure(oracle) or "")
+    return f"; {judged.original}, which forgets nothing, changes by {_span(rows['change'])} {unit}".rstrip()
 
 
 # ---- distance from the oracles ---------------------------------------------------------------------------------------

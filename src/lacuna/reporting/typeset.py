@@ -151,7 +151,9 @@ def markdown(block: Block, caption: str = "") -> str:
 def markdown_text(text: str) -> str:
     """A text with nothing in it that Markdown or HTML would read as more."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]()#+!|~$])", r"\\\1", text)
+    text = re.sub(r"([\\`*_{}\[\]|~$])", r"\\\1", text)
+    # at its beginning it would be a heading or an item of a list
+    return re.sub(r"^(?=[#+-])", r"\\", text)
 
 
 def _piped(fields: Iterable[str]) -> str:

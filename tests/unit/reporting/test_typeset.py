@@ -81,8 +81,10 @@ def test_markdown_has_as_many_columns_in_every_row_whatever_the_labels():
 def test_markdown_texts_are_texts():
     told = markdown_text(NASTY)
     assert "<" not in told and ">" not in told and "&lt;b&gt;" in told
-    for sign in "*_`[]|{}#$~":
+    for sign in "*_`[]|{}$~":
         assert not re.search(rf"(?<!\\){re.escape(sign)}", told), sign
+    assert [markdown_text(f"{sign} x") for sign in "#+-"] == [f"\\{sign} x" for sign in "#+-"]
+    assert markdown_text("(+1.0 points)") == "(+1.0 points)"
 
 
 def bare(text: str) -> str:
