@@ -210,8 +210,12 @@ def test_the_order_of_rows_in_the_files_changes_nothing(folders, kind, tmp_path)
     pd.testing.assert_frame_equal(after.rows, before.rows)
 
 
-def test_missing_and_diverged_cells_are_told(folders):
+def test_missing_and_diverged_cells_are_told(folders, tmp_path):
     assert "1 cell is missing because ga diverged" in text_of(answer_of(folders / "lacking"))
+    place = {"dataset": "digits", "scenario": "class"}
+    gone = [place | {"unlearner": "ga", "reason": "diverged"}, place | {"unlearner": "ft", "reason": "not tried"}]
+    told = text_of(answer_of(tables(tmp_path / "two", with_gaps(results(), ["retrain"]), missing=gone)))
+    assert "2 cells are missing, 1 of them because ga diverged; a method" in told
     answer = answer_of(folders / "usual")
     assert "missing" not in text_of(answer).replace("No cell is missing", "")
 
@@ -231,9 +235,11 @@ def test_few_samples_and_chance_accuracy_of_the_original_are_told(tmp_path):
     for each in found:
         if each["cell"]["unlearner"] in ("original", "ga"):
             each["notes"] = {"UA": "D_f has 4 samples: one is 25 points"}
+            each["notes"] |= {"MIA": "draws disagree"}
             each["notes"] |= {"TA": "no better than always naming one class (10 %)"}
     text = text_of(answer_of(tables(tmp_path / "few", found)))
     assert "1 of 1 places can hardly tell methods apart: dense (original: " in text
+    assert "draws disagree" not in text, "a note that is not about the experiment"
     assert "ga:" not in text, "an accuracy that a method ruined is its own"
 
 
