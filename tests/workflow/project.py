@@ -55,6 +55,14 @@ def changed(**grid: Any) -> dict[str, Any]:
     return experiment
 
 
+def table_jobs(experiment: str) -> set[str]:
+    """The jobs that make the tables of an experiment, by their messages: of all cells, each further one, their record,
+    and what they answer."""
+    further = ("summary", "ranks", "disagreement", "sparsity", "missing")
+    made = {f"tables of all cells of {experiment}", f"record of {experiment}", f"answer of {experiment}"}
+    return made | {f"table {table} of {experiment}" for table in further}
+
+
 def copy_tree(source: Path, target: Path) -> None:
     """Copy a file or a tree with its time stamps; caches stay behind."""
     target.parent.mkdir(parents=True, exist_ok=True)

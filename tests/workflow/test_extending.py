@@ -85,6 +85,7 @@ def test_the_page_shows_one_of_each_kind() -> None:
         "unlearning/methods",
         "evaluation/metrics",
         "reporting/figures",
+        "reporting/tables",
     )
     assert folders == {f"src/lacuna/{folder}" for folder in inside} | {"config/experiments"}
 
@@ -103,6 +104,7 @@ def test_what_the_page_says_works(done: Future) -> None:
         ("unlearner", "neggrad"),
         ("metric", "margin"),
     }
+    assert read_table(project / "results/tables/mine/best.csv")["unlearner"].tolist() == ["neggrad"]
     assert "</svg>" in (project / "results/figures/mine/margins.svg").read_text()
     for page, name in (("methods", "neggrad"), ("pruners", "smallest"), ("metrics", "margin")):
         assert f"`{name}`" in (project / f"docs/{page}.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 import yaml
 
-from .project import DRAWN, EXPERIMENT, PIPELINE, STATES, UNLEARNERS, Done, Project, changed
+from .project import DRAWN, EXPERIMENT, PIPELINE, STATES, UNLEARNERS, Done, Project, changed, table_jobs
 
 GRID = EXPERIMENT["grid"]
 # A whole new method, in one new file.
@@ -46,18 +46,8 @@ class Shrink(EditUnlearner):
 # ---- jobs, by their messages ----------------------------------------------------------------------------------------
 
 FIGURE_JOBS = {f"figure {figure} of tiny" for figure in DRAWN}
-SUMMED_UP = ("summary", "ranks", "disagreement", "sparsity", "missing")
-
-
-def tables(experiment: str) -> set[str]:
-    """Those of all cells, each further table, their record and what they answer."""
-    return {f"tables of all cells of {experiment}", f"record of {experiment}", f"answer of {experiment}"} | {
-        f"table {table} of {experiment}" for table in SUMMED_UP
-    }
-
-
 PAGE = {"report of tiny"}
-REPORT = tables("tiny") | FIGURE_JOBS | PAGE
+REPORT = table_jobs("tiny") | FIGURE_JOBS | PAGE
 # what the third method makes possible
 OF_THREE = {"figure metric_disagreement of tiny"}
 
@@ -263,7 +253,7 @@ CASES = [
     Case(
         "an experiment beside it",
         experiment_beside,
-        evaluations(*(u for u in UNLEARNERS if u != "retrain_exact")) | tables("beside") | {"report of beside"},
+        evaluations(*(u for u in UNLEARNERS if u != "retrain_exact")) | table_jobs("beside") | {"report of beside"},
     ),
     Case("settings of a need that no metric has", relearning, set()),
     Case("the code of a metric", code("src/lacuna/evaluation/metrics/accuracy.py"), evaluations(*UNLEARNERS) | REPORT),

@@ -239,6 +239,8 @@ def outputs_of(paths: Paths):
         "aggregate": [at("tables", f"{name}.csv") for name in ("cells", "layers", "provenance")],
         "table": [at("tables", "{table}.csv")],
         "record": [at("tables", "experiment.json")],
+        "answer": [at("tables", "answer.md")],
+        "html_report": [at("report", "{experiment}.html")],
         "figure": [at("figures", f"{{figure}}.{suffix}") for suffix in ("svg", "png")],
     }
     for rule in ("unlearn", "retrain", "unprune", "retrain_exact", "retrain_exact_dense"):

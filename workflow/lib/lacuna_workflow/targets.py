@@ -17,7 +17,7 @@ from lacuna.experiment.jobs import Job, Jobs, collected
 from lacuna.reporting.tables.record import told_of
 
 # rules whose files the default target names
-_ASKED_FOR = ("aggregate", "table", "record", "figure")
+_ASKED_FOR = ("aggregate", "table", "record", "answer", "figure", "html_report")
 # rules of another target
 _SEARCH = ("tune_unlearner", "collect_winners")
 # the patterns of what a rule makes, by its name
