@@ -2,7 +2,6 @@
 from lacuna.artifacts.files import content_digest
 from lacuna.reporting.palette import STYLE_FILE
 
-
 # a figure's place and caption in Snakemake's report; one caption for all: a path takes no wildcards
 IN_REPORT = {"category": "Figures", "caption": "../report/figure.rst", "labels": {"figure": "{figure}"}}
 VECTORS = {suffix: at("figures", f"{{figure}}.{suffix}") for suffix in EXPERIMENT.figure_formats if suffix != "png"}
