@@ -129,7 +129,11 @@ def test_what_a_run_accepts_is_not_underlined(editor, known, tmp_path):
     load([ROOT / "config/config.yaml", path], {}, SHAPE, known)
 
 
-@pytest.mark.parametrize(("place", "value", "underlined"), WRONG, ids=[f"{p}-{v}"[:40] for p, v, _ in WRONG])
+@pytest.mark.parametrize(
+    ("place", "value", "underlined"),
+    WRONG,
+    ids=[f"{place}-{'removed' if value is REMOVED else value}"[:40] for place, value, _ in WRONG],
+)
 def test_a_mistake_is_underlined_and_refused_by_a_run(editor, known, tmp_path, place, value, underlined):
     config = changed(place, value)
     assert underlined in {error.json_path for error in editor.iter_errors(config)}

@@ -99,6 +99,10 @@ def layered(height: int | float, layers: Sequence[Spec], params: Mapping[str, An
     }
 
 
+# numbers of an axis, by Vega's expressions: its own choice of digits writes 100 as 1e+2
+NUMBERS = "format(datum.value, abs(datum.value) >= 1e4 ? '~s' : '~r')"
+
+
 def domain() -> list[Spec]:
     """The ends of an axis, which each panel sets."""
     return [{"expr": "low"}, {"expr": "high"}]

@@ -11,7 +11,20 @@ import pandas as pd
 from lacuna.artifacts.coordinates import DENSE
 from lacuna.reporting.palette import Look
 from lacuna.reporting.panels import PANEL, sparsity_label
-from lacuna.reporting.report.chart import Chart, Key, Panel, Row, Spec, Variant, layered, looking, picked, said, tips
+from lacuna.reporting.report.chart import (
+    NUMBERS,
+    Chart,
+    Key,
+    Panel,
+    Row,
+    Spec,
+    Variant,
+    layered,
+    looking,
+    picked,
+    said,
+    tips,
+)
 from lacuna.reporting.report.charts.dots import legend_of
 from lacuna.reporting.report.charts.gap import of_metric
 from lacuna.reporting.report.study import Study
@@ -109,7 +122,7 @@ def _roc_spec(looks: dict[str, Look]) -> Spec:
             "field": field,
             "type": "quantitative",
             "scale": scale,
-            "axis": {"title": title, "values": tens, "format": "~g", "minExtent": 34 if field == "tpr" else 0},
+            "axis": {"title": title, "values": tens, "labelExpr": NUMBERS, "minExtent": 34 if field == "tpr" else 0},
         }
 
     x, y = axis("fpr", "false positive rate"), axis("tpr", "true positive rate")

@@ -9,6 +9,7 @@ import pandas as pd
 from lacuna.reporting.palette import Look
 from lacuna.reporting.panels import few_seeds, panels, sparsity_label, sparsity_ticks, unchanged, with_dense
 from lacuna.reporting.report.chart import (
+    NUMBERS,
     Chart,
     Key,
     Panel,
@@ -130,7 +131,7 @@ def _axes() -> tuple[Spec, Spec]:
         "field": "v",
         "type": "quantitative",
         "scale": scale,
-        "axis": {"title": None, "minExtent": 34, "maxExtent": 34, "tickCount": 5, "format": "~g"},
+        "axis": {"title": None, "minExtent": 34, "maxExtent": 34, "tickCount": 5, "labelExpr": NUMBERS},
     }
     return x, y
 

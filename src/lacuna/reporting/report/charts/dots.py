@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lacuna.reporting.palette import FLOOR, Look
 from lacuna.reporting.report.chart import (
+    NUMBERS,
     Key,
     Panel,
     Row,
@@ -118,8 +119,7 @@ class Dots:
             scale |= {"zero": True}
         else:
             scale |= {"zero": False}
-        axis: Spec = {"title": self.axis, "tickCount": 5}
-        axis["labelExpr"] = "format(datum.value, abs(datum.value) >= 1e4 ? '~s' : '~r')"
+        axis: Spec = {"title": self.axis, "tickCount": 5, "labelExpr": NUMBERS}
         return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
 
     def panels(self, parts: Sequence[tuple[str, Sequence[Row]]]) -> list[Panel]:

@@ -9,6 +9,7 @@ import pandas as pd
 from lacuna.reporting.palette import Look
 from lacuna.reporting.panels import panels, sparsity_label, unchanged, with_dense
 from lacuna.reporting.report.chart import (
+    NUMBERS,
     Chart,
     Key,
     Panel,
@@ -160,7 +161,7 @@ def _axes(study: Study, looks: dict[str, Look], cost: str, oracle: str) -> tuple
             "minExtent": 30,
             "maxExtent": 30,
             "tickCount": 5,
-            "format": "~g",
+            "labelExpr": NUMBERS,
         },
     }
     return x, y

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lacuna.reporting.palette import COLOURS, POSITIVE
-from lacuna.reporting.report.chart import Spec
+from lacuna.reporting.report.chart import NUMBERS, Spec
 
 # colour by part; the panels are named, so that colour alone says nothing
 _PARTS = {"retain": COLOURS[4], "forget": COLOURS[1], "test": COLOURS[2]}
@@ -26,7 +26,7 @@ def _quantity(field: str, title: str | None, **axis: Any) -> Spec:
 
 
 def _history() -> Spec:
-    x, y = _quantity("epoch", "epoch", format="d"), _quantity("v", None, minExtent=34, maxExtent=34, format="~g")
+    x, y = _quantity("epoch", "epoch", format="d"), _quantity("v", None, minExtent=34, maxExtent=34, labelExpr=NUMBERS)
     y["scale"] = {"zero": False}
     told = [{"field": "epoch", "title": "epoch"}, {"field": "v", "title": "value", "type": "quantitative"}]
     line = {"mark": {"type": "line", "color": COLOURS[0], "strokeWidth": 1.5}, "encoding": {"x": x, "y": y}}

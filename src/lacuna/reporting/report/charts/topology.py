@@ -12,6 +12,7 @@ from lacuna.artifacts.coordinates import DENSE
 from lacuna.reporting.palette import FLOOR, Look, look_of
 from lacuna.reporting.panels import panels, sparsity_label
 from lacuna.reporting.report.chart import (
+    NUMBERS,
     Chart,
     Key,
     Panel,
@@ -228,7 +229,7 @@ def _unpruned_spec(looks: dict[str, Look], axis: str) -> Spec:
         "field": "v",
         "type": "quantitative",
         "scale": {"domain": domain(), "nice": False, "zero": False},
-        "axis": {"title": axis, "minExtent": 34, "maxExtent": 34, "tickCount": 5, "format": "~g"},
+        "axis": {"title": axis, "minExtent": 34, "maxExtent": 34, "tickCount": 5, "labelExpr": NUMBERS},
     }
     encoding = {"x": x, "y": y, "color": looking(looks, "colour"), "opacity": picked()}
     told = tips(("m", "rounds"), ("p", "grown (%)"), ("v", axis), ("low", "95 % from"), ("high", "to"), ("n", "seeds"))
