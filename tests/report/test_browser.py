@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,15 @@ def luminance(colour: str) -> float:
         parts = [int(float(part)) for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
     linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (part / 255 for part in parts)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_axes_write_their_numbers_out(tab: Tab, made: Path) -> None:
+    """100, not 1e+2."""
+    tab.open(made)
+    tab.run("lacuna.drawAll()")
+    labels = tab.run("[...document.querySelectorAll('.plot svg .role-axis-label text')].map(t => t.textContent)")
+    assert {"100", "80"} <= set(labels)
+    assert not [label for label in labels if re.fullmatch(r"[−-]?[\d.]+e[+−-]?\d+", label)]
 
 
 def test_it_prints_every_chart(tab: Tab, made: Path) -> None:
