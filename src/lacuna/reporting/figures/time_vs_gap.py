@@ -39,7 +39,7 @@ def time_vs_gap(summary: pd.DataFrame, palette: Palette) -> Figure:
         for row, oracle in enumerate(palette.oracles):
             ax = axes[row, column]
             gaps = part[part["metric"] == f"avg_gap/{oracle}"].set_index(["unlearner", "sparsity"])
-            floor = gaps[f"gap_{oracle}_floor"].max()
+            floor = gaps[f"gap_{oracle}_floor"].min()
             drawn = []
             for method in methods:
                 here = [(method, s) for s in ticks if (method, s) in gaps.index and (method, s) in costs.index]
@@ -58,7 +58,7 @@ def time_vs_gap(summary: pd.DataFrame, palette: Palette) -> Figure:
                 )
                 ax.axvline(costs[oracle, ticks[-1]], color="#555555", linestyle=":", label=label)
             if floor > 0:
-                ax.axhspan(0, floor, color="#F0E0D8", zorder=0, label="below the noise floor")
+                ax.axhspan(0, floor, color="#F0E0D8", zorder=0, label="within the noise floor")
             if drawn and min(drawn) > 0:
                 ax.set_xscale("log")
                 style.plain_logs(ax.xaxis)

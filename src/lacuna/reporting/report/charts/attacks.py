@@ -89,8 +89,9 @@ def _roc(study: Study) -> Chart | None:
     caption = (
         "What attackers with shadow models can tell, on logarithmic axes, for it counts at few false positives. "
         "Positive: the model unlearned the sample. On the dotted diagonal it cannot be told from a model that never "
-        "saw it. One curve per seed; oracles and their second runs are grey."
+        "saw it. One curve per seed; grey: "
     )
+    caption += "oracles and their second runs." if (table["role"] == "twin").any() else "oracles."
     keys = [Key(label, look, pick=True) for label, look in looks.items()]
     return Chart("roc", "ROC of attacks with shadow models", caption, _CURVES, variants, keys)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from lacuna.artifacts.coordinates import DENSE
 from lacuna.reporting.palette import FLOOR, Look
 from lacuna.reporting.panels import panels, sparsity_label, unchanged, with_dense
 from lacuna.reporting.report.chart import Chart, Key, Row, Variant
-from lacuna.reporting.report.charts.dots import Dots, legend_of
+from lacuna.reporting.report.charts.dots import Dots, legend_of, number
 from lacuna.reporting.report.looks import FLOOR_BAND
 from lacuna.reporting.report.study import Study, named, records
 
@@ -45,13 +47,23 @@ def _gaps(study: Study) -> Chart | None:
         return None
     caption = (
         "Average gap: the mean of |ΔUA|, |ΔRA|, |ΔTA| and |ΔMIA| to the oracle of the same seed and sparsity; lower is "
-        "closer. Bars are means over seeds with 95 % t intervals (none below three seeds), the orange tick is the "
-        "noise floor: how far a second run of the oracle is from the first. ▲ marks a method that is farther from "
-        "the oracle than that second run, ▼ one that is closer; a bar without a mark is not shown to be either. Pale "
-        "bars: the method returned the model unchanged on some seed."
+        "closer. Bars are means over seeds with 95 % t intervals (none below three seeds). "
     )
-    keys = legend_of(sparsities, Key("noise floor", Look(FLOOR), "tick"), kind="bar")
+    keys = legend_of(sparsities, kind="bar")
+    if draws_floors(variants):
+        caption += (
+            "The orange tick is the noise floor: how far a second run of the oracle is from the first. ▲ marks a "
+            "method that is farther from the oracle than that second run, ▼ one that is closer; a bar without a mark "
+            "is not shown to be either. "
+        )
+        keys.append(Key("noise floor", Look(FLOOR), "tick"))
+    caption += "Pale bars: the method returned the model unchanged on some seed."
     return Chart("gap", "Average gap, dense and sparse", caption, _COLUMNS, variants, keys)
+
+
+def draws_floors(variants: Iterable[Variant]) -> bool:
+    """Whether any row of a chart has a floor: without a second run of the oracle none has."""
+    return any(number(row.get("f")) for variant in variants for panel in variant.panels for row in panel.rows)
 
 
 def gap_rows(part: pd.DataFrame, oracle: str) -> list[Row]:
@@ -92,12 +104,22 @@ def _changes(study: Study) -> Chart | None:
         return None
     caption = (
         "By how much the gap is larger on the sparse model than on the dense one, paired by seed: left of the dashed "
-        "line the sparse model forgets better. The band is the floor, the change that a second run of the oracle makes "
-        "by chance alone; ▼ and ▲ stand where the tests show a change. Read the row of the untouched model first: "
-        "where it changes by as much, the sparse model had less to forget, and the method did no better."
+        "line the sparse model ends closer to its oracle on average. "
     )
-    keys = legend_of(variants[0][0], Key("noise floor of the change", Look(FLOOR_BAND), "band"))
-    return Chart("change", "What sparsity changes", caption, _COLUMNS, [v for _, v in variants], keys)
+    keys, drawn = legend_of(variants[0][0]), [variant for _, variant in variants]
+    if draws_floors(drawn):
+        caption += (
+            "Only ▼ (closer) and ▲ (farther) are shown by the tests. The band is the floor, the change that a second "
+            "run of the oracle makes by chance alone. "
+        )
+        keys.append(Key("noise floor of the change", Look(FLOOR_BAND), "band"))
+    else:
+        caption += "Without a second run of the oracle no change is tested. "
+    caption += (
+        "Read the row of the untouched model first: where it changes by as much, the sparse model had less to forget, "
+        "and the method did no better."
+    )
+    return Chart("change", "What sparsity changes", caption, _COLUMNS, drawn, keys)
 
 
 def _change(row: dict[str, object]) -> Row:

@@ -58,17 +58,22 @@ def charts_of(study: Study) -> list[Chart]:
         return []
     caption = (
         "Average gap against the cost of the method; lower left is better. The thin line is the Pareto front: no other "
-        "point of the panel is both closer to the oracle and cheaper. Points grow with sparsity. The shaded band is "
-        "below the noise floor, where no point can be told from a second run of the oracle; the dashed vertical line "
-        "is the cost of the oracle itself. Seconds depend on the machine and on what else it does, counted cost does "
-        "not."
+        "point of the panel is both closer to the oracle and cheaper. Points grow with sparsity; methods that returned "
+        "the model unchanged are left out. Gaps of each panel have an axis of their own. "
     )
     keys = [Key(label, look, pick=True) for label, look in looks.items()]
-    keys += [
-        Key("Pareto front", Look(FRONT, width=1.2)),
-        Key("cost of the oracle", Look("#707070", dash=(3, 2), width=1.6)),
-        Key("below the noise floor", Look(FLOOR_BAND), "band"),
-    ]
+    keys.append(Key("Pareto front", Look(FRONT, width=1.2)))
+    shown = [panel.params for variant in variants for panel in variant.panels]
+    if any(params["oracle"] > 0 for params in shown):
+        caption += "The dashed vertical line is the cost of the oracle itself, at the highest sparsity of the panel. "
+        keys.append(Key("cost of the oracle, sparsest", Look("#707070", dash=(3, 2), width=1.6)))
+    if any(params["floor"] > 0 for params in shown):
+        caption += (
+            "In the shaded band a method is on average no farther from the oracle than the oracle's second run, at "
+            "the sparsity where that is nearest. "
+        )
+        keys.append(Key("within the noise floor", Look(FLOOR_BAND), "band"))
+    caption += "Seconds depend on the machine and on what else it does, counted cost does not."
     return [Chart("pareto", "Gap and cost", caption, _COLUMNS, variants, keys)]
 
 
@@ -100,11 +105,10 @@ def _panels(study: Study, cost: str, oracle: str, methods: Sequence[str]) -> lis
         best = front((row["c"], row["v"]) for row in found)
         for row in found:
             row["front"] = "yes" if (row["c"], row["v"]) in best else "no"
-        floor = gaps[f"gap_{oracle}_floor"].max() if len(gaps) else None
+        # the smallest: within it a point of any sparsity is as near as a second run of its oracle
+        floor = gaps[f"gap_{oracle}_floor"].min() if len(gaps) else None
         drawn.append((title, found, sorted(best), floor, _of_oracle(part, cost, oracle)))
-    everything = [row for _, rows, *_ in drawn for row in rows]
-    high = max((row["v"] for row in everything), default=1.0) * 1.12 or 1.0
-    paid = [row["c"] for row in everything] + [c for *_, c in drawn if number(c)]
+    paid = [row["c"] for _, rows, *_ in drawn for row in rows] + [c for *_, c in drawn if number(c)]
     linear = min(paid, default=0) <= 0
     ends = (0.0, max(paid, default=1.0) * 1.1 or 1.0) if linear else (min(paid) / 1.4, max(paid) * 1.4)
     return [
@@ -115,7 +119,7 @@ def _panels(study: Study, cost: str, oracle: str, methods: Sequence[str]) -> lis
             [*rows, *({"m": "", "s": "", "c": c, "v": v, "line": 1} for c, v in best)],
             {
                 "low": 0,
-                "high": high,
+                "high": max((row["v"] for row in rows), default=1.0) * 1.12 or 1.0,
                 "left": ends[0],
                 "right": ends[1],
                 "floor": floor if number(floor) else 0,
@@ -127,8 +131,9 @@ def _panels(study: Study, cost: str, oracle: str, methods: Sequence[str]) -> lis
 
 
 def _of_oracle(part: pd.DataFrame, cost: str, oracle: str) -> float | None:
-    of = part[(part["metric"] == cost) & (part["unlearner"] == oracle)]["mean"]
-    return float(of.mean()) if len(of) else None
+    """The cost of the oracle on the sparsest model of a panel; None where it has none."""
+    of = part[(part["metric"] == cost) & (part["unlearner"] == oracle)]
+    return float(of["mean"].iloc[of["sparsity"].astype(float).argmax()]) if len(of) else None
 
 
 def front(points: Iterable[tuple[float, float]]) -> set[tuple[float, float]]:

@@ -27,7 +27,7 @@ from lacuna.reporting.report.chart import (
     tips,
 )
 from lacuna.reporting.report.charts.dots import Dots, legend_of, number
-from lacuna.reporting.report.charts.gap import gap_rows
+from lacuna.reporting.report.charts.gap import draws_floors, gap_rows
 from lacuna.reporting.report.study import Study, named
 
 _OVERLAP = (("m", "method"), ("s", "sparsity"), ("v", "overlap"), ("low", "95 % from"), ("high", "to"), ("n", "seeds"))
@@ -64,10 +64,13 @@ def _overlap(study: Study) -> Chart | None:
     sparsities = study.states(sparse["sparsity"])
     caption = (
         "Overlap of each mask with that of the oracle that finds a mask of its own: the kept weights of both over "
-        "those of either (IoU) or of the sparser (IoM). The orange tick is the overlap of the oracle's second run, "
-        "the most that can be expected. Methods that keep the mask of their original share one value by construction."
+        "those of either (IoU) or of the sparser (IoM). Methods that keep the mask of their original share one value "
+        "by construction."
     )
-    keys = legend_of(sparsities, Key("second run of the oracle", Look(FLOOR), "tick"))
+    keys = legend_of(sparsities)
+    if draws_floors(variants):
+        caption += " The orange tick is the overlap of the oracle's second run, the most that can be expected."
+        keys.append(Key("second run of the oracle", Look(FLOOR), "tick"))
     return Chart("overlap", "Overlap of masks", caption, _OVERLAP, variants, keys)
 
 

@@ -1,0 +1,67 @@
+"""Noise floors on the page: where they end, and that no chart speaks of one that it does not draw."""
+
+from pathlib import Path
+
+import pytest
+
+from lacuna.reporting.panels import with_dense
+from lacuna.reporting.report.chart import Chart
+from lacuna.reporting.report.charts import attacks, gap, pareto, topology
+from lacuna.reporting.report.study import Study
+from tests.report.fabricated import experiment_of, fabricate
+
+
+def study_of(folder: Path, missing: tuple[str, ...] = ()) -> Study:
+    experiment = experiment_of("floors", ["class", "random"], ["0.90", "0.95"], ("original", "ft", "ga"), 3)
+    return Study.read(fabricate(folder / "results", experiment, missing, roc=True, files=False), folder / "results")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return study_of(tmp_path_factory.mktemp("floors"))
+
+
+def charts(study: Study) -> list[Chart]:
+    return [chart for of in (gap, pareto, topology, attacks) for chart in of.charts_of(study)]
+
+
+def said(of: list[Chart]) -> str:
+    return " ".join(f"{chart.caption} {' '.join(key.label for key in chart.legend)}" for chart in of)
+
+
+def test_charts_speak_of_floors_only_where_they_draw_one(study: Study, tmp_path: Path) -> None:
+    with_twin, without = charts(study), charts(study_of(tmp_path, missing=("retrain_b",)))
+    # of each chart, for a chart that never speaks of floors would pass
+    for key in ("gap", "change", "pareto", "roc"):
+        assert any(word in said([c for c in with_twin if c.key == key]) for word in ("floor", "second run")), key
+    silent = said([chart for chart in without if chart.key != "change"])
+    assert "floor" not in silent and "second run" not in silent and "▲" not in silent
+    changes = said([chart for chart in without if chart.key == "change"])
+    assert "floor" not in changes and "▼" not in changes
+
+
+def test_the_band_of_the_front_ends_at_the_nearest_floor_of_the_panel(study: Study) -> None:
+    """A wider one would call points within a floor that are farther than the second run of their own oracle."""
+    summary = with_dense(study.summary[study.summary["metric"] == "avg_gap/retrain"])
+    (chart,) = pareto.charts_of(study)
+    panels = chart.variants[0].panels
+    assert len(panels) == 2
+    for scenario, panel in zip(("class", "random"), panels, strict=True):
+        floors = summary[summary["scenario"] == scenario]["gap_retrain_floor"]
+        assert panel.params["floor"] == floors.min() < floors.max()
+
+
+def test_the_line_of_the_oracle_is_a_cost_that_it_had(study: Study) -> None:
+    """Its cost on the sparsest model: no mean over sparsities, which no run had."""
+    paid = study.summary[(study.summary["metric"] == "samples") & (study.summary["unlearner"] == "retrain")]
+    (chart,) = pareto.charts_of(study)
+    assert chart.variants[0].label.startswith("samples")
+    for scenario, panel in zip(("class", "random"), chart.variants[0].panels, strict=True):
+        of = paid[paid["scenario"] == scenario].set_index("sparsity")["mean"]
+        assert panel.params["oracle"] == of["0.95"] != of.mean()
+
+
+def test_each_panel_of_the_front_has_gaps_of_its_own_size(study: Study) -> None:
+    (chart,) = pareto.charts_of(study)
+    for panel in chart.variants[0].panels:
+        assert panel.params["high"] == pytest.approx(1.12 * max(row["v"] for row in panel.rows))
