@@ -71,3 +71,26 @@ def test_the_steps_of_the_public_checks_are_those_of_the_private_ones():
     assert {name for run in runs for name in run.split(".ci/run ")[1].split()} <= steps
     assert {"lint", "unit", "workflow", "slurm"} <= set(jobs)
     assert jobs["unit"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+
+
+def _grids():
+    """Every grid of a page, with the page's name."""
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for block in re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            told = yaml.safe_load(block)
+            if isinstance(told, dict) and isinstance(told.get("grid"), dict):
+                yield page.name, told["grid"]
+
+
+def test_no_example_gives_a_label_of_the_default_experiment_another_meaning():
+    """Cells lie under their labels: with other values it would take the place of what `make run` made."""
+    default = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))["grid"]
+    shown = list(_grids())
+    assert len(shown) > 2
+    for page, grid in shown:
+        for axis in ("datasets", "models", "recipes", "scenarios", "pruners", "unlearners"):
+            for label, entry in (grid.get(axis) or {}).items():
+                if label in default[axis]:
+                    # lr 0.1 is the recipe's own default
+                    ours = {"lr": 0.1, **(entry or {})} if axis == "recipes" else (entry or {})
+                    assert ours == (default[axis][label] or {}), (page, axis, label)
