@@ -14,7 +14,7 @@ from lacuna.reporting import style
 from lacuna.reporting.palette import FLOOR, Palette, shades
 
 _ARROWS = {"farther": "↑", "closer": "↓"}
-_VERDICTS = "↑ farther from the oracle than its second run, ↓ closer (excess_p < 0.05)"
+_VERDICTS = "↑ farther from the oracle than its second run, ↓ closer (p < 0.05, adjusted over the methods)"
 # inches: a bar, which has room for a label of 6 points behind it; the space between two methods
 _BAR, _SPACE = 0.105, 0.07
 
@@ -95,7 +95,7 @@ def _panel(
             distance = of[of["unlearner"] == other]["mean"]
             if other != row.oracle and len(distance):
                 label = f"distance between the oracles, {style.sparsity_label(sparsity)}"
-                ax.axvline(distance.iloc[0], color=shade, linewidth=1, ls=":", label=label)
+                ax.axvline(distance.iloc[0], color=shade, linewidth=1, ls=":", zorder=0.5, label=label)
                 tops.append(float(distance.iloc[0]))
     return tops
 
@@ -123,6 +123,14 @@ def _bars(ax: Axes, y: np.ndarray, rows: pd.DataFrame, shade: str, row: _Row) ->
     for place, end, value, n, verdict in zip(y, ends, mean, rows["n"], verdicts, strict=True):
         text = f"{value:.1f}{_ARROWS.get(verdict, '')}" + (f"  n = {n}" if n < row.seeds else "")
         ax.annotate(
-            text, (end, place), (2.5, 0), textcoords="offset points", fontsize=6, ha="left", va="center_baseline"
+            text,
+            (end, place),
+            (2.5, 0),
+            textcoords="offset points",
+            fontsize=6,
+            ha="left",
+            va="center_baseline",
+            # so that no dotted line crosses it
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
         )
     return list(ends)

@@ -186,7 +186,8 @@ def _answer(answer: Answer) -> Section:
 def _main(study: Study, answer: Answer, contents: Contents) -> Section:
     table, shared = sheets.main_sheet(answer.rows, answer.oracles, study.palette)
     notes = "".join(f"<li>{escaped(note)}</li>" for note in answer.notes)
-    caption = "Methods by sparsity: gap to each oracle ± half the 95 % interval, noise floor, verdict"
+    floors = ", noise floor" if any(title.startswith("floor, ") for _, title in table["columns"]) else ""
+    caption = f"Methods by sparsity: gap to each oracle ± half the 95 % interval{floors}, verdict"
     body = f'<p class="note">All rows: {escaped(shared)}.</p>' if shared else ""
     body += _table(contents, "main", caption, table)
     return Section("table", "Main table", f'{body}<ul class="notes">{notes}</ul>' if notes else body)
@@ -198,7 +199,7 @@ def _charted(study: Study, contents: Contents) -> Iterator[Section]:
         contents.charts |= {chart.key: chart.data() for chart in charts}
         body = "".join(map(figure, charts))
         if key == "topology" and not study.grid.get("unprune"):
-            contents.left_out.append("Un-pruning: the grid has no unprune.")
+            contents.left_out.append("Un-pruning: no method is wrapped in it (unprune in the grid).")
         if key == "attacks" and not any(chart.key == "roc" for chart in charts):
             contents.left_out.append("ROC curves: the experiment has no shadow models (shadows in the grid).")
         if key == "further":

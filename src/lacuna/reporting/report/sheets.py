@@ -36,18 +36,24 @@ def main_sheet(rows: pd.DataFrame, oracles: Sequence[str], palette: Palette) -> 
     varying = [c for c in places if rows.loc[rows[c] != DENSE, c].nunique() > 1]
     shared = [f"{c} {of.iloc[0]}" for c in places if c not in varying and len(of := rows.loc[rows[c] != DENSE, c])]
     means = [c for c in CELL_METRICS if c in rows]
-    columns = [("filter", "method"), ("filter", "sparsity"), *(("filter", c) for c in varying)]
+    # a narrow screen shows the gap next to its method
+    columns = [("filter", "method"), *(("interval", f"gap to {oracle}") for oracle in oracles), ("filter", "sparsity")]
+    columns += [("filter", c) for c in varying]
+    floors = {oracle: rows[f"gap_{oracle}_floor"].notna().any() for oracle in oracles}
     for oracle in oracles:
-        columns += [("interval", f"gap to {oracle}"), ("number", "floor"), ("filter", f"verdict, {oracle}")]
+        columns += [("number", f"floor, {oracle}")] if floors[oracle] else []
+        columns += [("filter", f"verdict, {oracle}")]
     columns += [*(("number", f"{m} (%)") for m in means), ("number", "seeds"), ("filter", "role")]
     table = []
     for row in records(rows):
-        fields: list[Any] = [row["unlearner"], DENSE if row["pruner"] == DENSE else row["sparsity"]]
-        fields += [row[c] for c in varying]
+        fields: list[Any] = [row["unlearner"]]
         for oracle in oracles:
             gap = f"gap_{oracle}"
-            itself = row["unlearner"] == oracle
-            fields += [None if itself else [row[gap], row[f"{gap}_half"]], row[f"{gap}_floor"], verdict(row, gap)]
+            fields.append(None if row["unlearner"] == oracle else [row[gap], row[f"{gap}_half"]])
+        fields += [DENSE if row["pruner"] == DENSE else row["sparsity"], *(row[c] for c in varying)]
+        for oracle in oracles:
+            fields += [row[f"gap_{oracle}_floor"]] if floors[oracle] else []
+            fields.append(verdict(row, f"gap_{oracle}"))
         table.append([*fields, *(row[m] for m in means), row["seeds"], row["role"]])
     return sheet(columns, table), ", ".join(shared)
 

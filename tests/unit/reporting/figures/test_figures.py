@@ -88,6 +88,33 @@ def test_twins_are_a_floor_and_no_method(name, twins):
     assert any("noise floor" in text for text in made) == (bool(twins) and name != "metric_vs_sparsity")
 
 
+def test_dotted_lines_cross_no_label_of_a_bar():
+    """Without twins the distances between the oracles are lines; a label covers one that passes behind it."""
+    figure = drawn("gap_dense_vs_sparse", tables({}))
+    for ax in figure.axes:
+        lines = [line for line in ax.lines if line.get_linestyle() == ":"]
+        assert lines and ax.texts
+        for text in ax.texts:
+            assert text.get_bbox_patch() is not None
+            assert all(line.get_zorder() < text.get_zorder() for line in lines)
+
+
+def test_the_heading_of_verdicts_has_no_name_of_a_column():
+    said = tables(TWINS, seeds=3)
+    said["summary"]["gap_retrain_verdict"] = "farther"
+    made = " ".join(words(drawn("gap_dense_vs_sparse", said)))
+    assert "↑ farther from the oracle than its second run" in made and "excess_p" not in made
+
+
+def test_the_band_of_costs_ends_at_the_nearest_floor():
+    """Of two sparsities the smaller one: in a wider band points of the other would be farther than its second run."""
+    made = tables(TWINS)
+    of = made["summary"][made["summary"]["metric"] == "avg_gap/retrain"]["gap_retrain_floor"].dropna()
+    ax = drawn("time_vs_gap", made).axes[0]
+    (band,) = [patch for patch in ax.patches if "floor" in str(patch.get_label())]
+    assert band.get_height() == pytest.approx(of.min()) and of.min() < of.max()
+
+
 @pytest.mark.parametrize(("seeds", "said"), [(1, "no interval"), (3, "95 % t intervals"), (10, "95 % t intervals")])
 def test_title_says_what_the_bars_are(seeds, said):
     made = words(drawn("gap_dense_vs_sparse", tables({}, seeds)))

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lacuna.reporting.report.chart import readable
+from lacuna.reporting.report.charts.curves import _ends as ends
 from lacuna.reporting.report.charts.disagreement import clustered
-from lacuna.reporting.report.charts.dots import Dots
+from lacuna.reporting.report.charts.dots import Dots, even
 from lacuna.reporting.report.charts.pareto import front
 from lacuna.reporting.report.looks import states
 from lacuna.reporting.report.study import named
@@ -53,6 +54,30 @@ def test_marks_and_intervals_lie_inside_the_axis(log: bool) -> None:
     (panel,) = dots.panels([("one", rows)])
     assert panel.params["low"] < 0.5 and panel.params["high"] > 12.0
     assert "ft dense 3" in panel.alt and "ga dense 0.5" in panel.alt
+
+
+def test_axes_of_percents_have_no_number_above_100() -> None:
+    """Labels stand in room behind the last value, which is no place for a number of the axis."""
+    rows = [{"m": "ft", "s": "dense", "v": v, "low": v - 8, "high": v + 8, "f": None} for v in (40.0, 97.0)]
+    dots = Dots(["ft"], states(["dense"]), "MIA (%)")
+    (panel,) = dots.panels([("one", rows)])
+    assert panel.params["high"] > 100 and panel.params["ticks"] == [40, 60, 80, 100]
+    assert {"name": "ticks", "value": []} in dots.spec()["params"]
+    (point,) = [layer for layer in dots.spec()["layer"] if layer["mark"]["type"] == "point"]
+    assert point["encoding"]["x"]["axis"]["values"] == {"expr": "ticks"}
+    assert "tickCount" not in point["encoding"]["x"]["axis"]
+    low, high = ends("MIA", rows)
+    assert high == 100 and low < 32
+    # of what stays far below, the axis has room above
+    assert 47 < ends("MIA", [{"v": 45.0, "low": 44.0, "high": 46.0}])[1] < 60
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [(0, 100, [0, 20, 40, 60, 80, 100]), (93.1, 96.2, [94, 95, 96]), (0, 0.9, [0, 0.2, 0.4, 0.6, 0.8])],
+)
+def test_numbers_of_an_axis_are_round_and_even(low: float, high: float, ticks: list[float]) -> None:
+    assert even(low, high) == ticks
 
 
 def test_panels_share_an_axis() -> None:

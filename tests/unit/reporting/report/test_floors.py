@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from lacuna.reporting.answer import answer_of
 from lacuna.reporting.panels import with_dense
 from lacuna.reporting.report.chart import Chart
 from lacuna.reporting.report.charts import attacks, gap, pareto, topology
+from lacuna.reporting.report.sheets import main_sheet
 from lacuna.reporting.report.study import Study
 from tests.report.fabricated import experiment_of, fabricate
 
@@ -38,6 +40,27 @@ def test_charts_speak_of_floors_only_where_they_draw_one(study: Study, tmp_path:
     assert "floor" not in silent and "second run" not in silent and "▲" not in silent
     changes = said([chart for chart in without if chart.key == "change"])
     assert "floor" not in changes and "▼" not in changes
+
+
+def test_the_main_table_has_the_gap_next_to_the_method_and_floors_where_some_are_known(
+    study: Study, tmp_path: Path
+) -> None:
+    for of, known in ((study, True), (study_of(tmp_path, missing=("retrain_b",)), False)):
+        answer = answer_of(of.folder)
+        table, _ = main_sheet(answer.rows, answer.oracles, of.palette)
+        titles = [title for _, title in table["columns"]]
+        assert titles[:3] == ["method", "gap to retrain", "gap to retrain_exact"]
+        assert ("floor, retrain" in titles) == known and "floor, retrain_exact" not in titles
+        assert {len(row) for row in table["rows"]} == {len(titles)}
+        summary = of.summary.set_index(["unlearner", "scenario", "sparsity", "metric"])
+        place = [titles.index(name) for name in ("method", "scenario", "sparsity")]
+        for row in table["rows"]:
+            method, scenario, sparsity = (row[i] for i in place)
+            at = summary.loc[(method, scenario, "0.00" if sparsity == "dense" else sparsity, "avg_gap/retrain_exact")]
+            assert row[2] is None if method == "retrain_exact" else row[2][0] == at["mean"]
+            assert not known or row[titles.index("floor, retrain")] == pytest.approx(
+                summary.loc[(*at.name[:3], "avg_gap/retrain"), "gap_retrain_floor"], nan_ok=True
+            )
 
 
 def test_the_band_of_the_front_ends_at_the_nearest_floor_of_the_panel(study: Study) -> None:

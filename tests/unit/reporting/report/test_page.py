@@ -105,7 +105,7 @@ def test_charts_draw_the_numbers_of_the_tables(study: Study, text: str) -> None:
 
 def test_a_section_without_data_is_left_out_and_says_why(text: str) -> None:
     assert 'id="roc"' not in text and "the experiment has no shadow models" in text
-    assert "Un-pruning: the grid has no unprune." in text
+    assert "Un-pruning: no method is wrapped in it (unprune in the grid)." in text
 
 
 def test_hostile_labels_are_texts(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,8 +112,9 @@ def _ends(metric: str, rows: Sequence[Row]) -> tuple[float, float]:
     low, high = min(known, default=0.0), max(known, default=1.0)
     if named(metric).endswith("(%)"):
         room = max(0.0, _LEAST_SPAN - (high - low)) / 2
-        # a t interval of percents may leave 0 to 100; the axis need not
-        low, high = max(low - room, -3.0), min(high + room, 103.0)
+        # a t interval of percents may leave 0 to 100, and so does no axis of values that do not
+        low, high = max(low - room, -3.0), min(high + room, 100.0)
+        return low - 0.04 * (high - low), min(high + 0.04 * (high - low), 100.0)
     room = 0.04 * ((high - low) or abs(high) or 1.0)
     return low - room, high + room
 

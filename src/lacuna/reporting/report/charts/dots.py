@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lacuna.reporting.palette import FLOOR, Look
 from lacuna.reporting.report.chart import (
@@ -109,7 +110,7 @@ class Dots:
             rule = _mark("rule", [{"filter": {"field": "ref", "equal": label}}], {"x": value}, color=of.colour)
             rule["mark"] |= {"strokeDash": list(of.dash), "strokeWidth": 1.8}
             layers.insert(0, rule)
-        return layered(self.height, layers)
+        return layered(self.height, layers, {"ticks": []} if self._percent else None)
 
     def _value(self, field: str) -> Spec:
         scale: Spec = {"domain": domain(), "nice": False, "clamp": True}
@@ -119,20 +120,32 @@ class Dots:
             scale |= {"zero": True}
         else:
             scale |= {"zero": False}
-        axis: Spec = {"title": self.axis, "tickCount": 5, "labelExpr": NUMBERS}
+        axis: Spec = {"title": self.axis, "labelExpr": NUMBERS}
+        # a count next to values drops some of them
+        axis |= {"values": {"expr": "ticks"}} if self._percent else {"tickCount": 5}
         return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
+
+    @property
+    def _percent(self) -> bool:
+        """Whether the room for labels lies beyond what a value can be."""
+        return self.axis.endswith("(%)") and not (self.centred or self.log)
 
     def panels(self, parts: Sequence[tuple[str, Sequence[Row]]]) -> list[Panel]:
         """Panels on one axis, so that they can be compared."""
         drawn = [[self._complete(row) for row in rows] for _, rows in parts]
-        low, high = self._ends([row for rows in drawn for row in rows])
+        everything = [row for rows in drawn for row in rows]
+        low, high = self._ends(everything)
+        params: dict[str, Any] = {"low": low, "high": high}
+        if self._percent:
+            # the room behind the last of them is for labels
+            params["ticks"] = even(max(low, 0.0), min(high, 100.0))
         return [
             Panel(
                 title,
                 f"{self.axis}, {title}: "
                 + said((f"{row['m']} {row['s']}".strip(), row["v"]) for row in rows if not row.get("ref")),
                 rows,
-                {"low": low, "high": high},
+                params,
             )
             for (title, _), rows in zip(parts, drawn, strict=True)
         ]
@@ -155,6 +168,15 @@ class Dots:
         low, high = (0.0 if self.bars else min(known, default=0.0)), max(known, default=1.0)
         span = (high - low) or abs(high) or 1.0
         return low if self.bars else low - 0.06 * span, high + 0.32 * span
+
+
+def even(low: float, high: float, about: int = 5) -> list[float]:
+    """About so many round numbers from low to high, evenly apart."""
+    rough = ((high - low) or 1.0) / about
+    ten = 10.0 ** math.floor(math.log10(rough))
+    step = next(ten * by for by in (1, 2, 5, 10) if ten * by >= rough * (1 - 1e-9))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(i * step, 10) for i in range(first, last + 1)]
 
 
 def _mark(kind: str, transform: Sequence[Spec], encoding: Spec, **look: object) -> Spec:
