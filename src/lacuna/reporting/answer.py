@@ -60,12 +60,15 @@ def main_table(judged: Judged) -> pd.DataFrame:
     dataset … unlearner, role, seeds (of the shown number that has fewest), the means of `MEANS` that exist; for each
     oracle `gap_<oracle>` (`Judged.measure`), its `_half` interval, `_floor` and `_verdict`, and `change_<oracle>`, by
     which the gap is larger on the sparse model than on the dense, with `_half`, `_floor`, `_least` (the smallest that
-    could have been shown) and `_verdict`; `unchanged`, the most seeds on which the method returned the model.
+    the first of its two tests shows) and `_verdict`; `unchanged`, the most seeds on which the method returned the
+    model.
     """
     summary, keys = judged.summary, list(GROUP)
     table = summary.drop_duplicates(keys)[[*keys, "role"]].set_index(keys)
     shown = [m for m in (*MEANS, *map(judged.measure, judged.oracles)) if m in set(summary["metric"])]
+    # a row with none of them has the seeds of its other metrics
     table["seeds"] = summary[summary["metric"].isin(shown)].groupby(keys)["n"].min()
+    table["seeds"] = table["seeds"].fillna(summary.groupby(keys)["n"].max()).astype(int)
     for metric in MEANS:
         if metric in shown:
             table[metric] = summary[summary["metric"] == metric].set_index(keys)["mean"]

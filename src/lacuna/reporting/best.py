@@ -16,7 +16,8 @@ Where = tuple[str, ...]
 
 
 def best_methods(contest: Contest, better: Mapping[str, str | float]) -> dict[Where, frozenset[str]]:
-    """By place, metric and oracle: the method with the best mean score, and those that no test tells from it.
+    """By place, metric and oracle: the method with the best mean score, those that no test tells from it, and those
+    whose mean is as good as one of these.
 
     better: the direction of each metric, as for `Contest.scores`. Tested is every pair of methods that have all seeds,
     by the paired t test, adjusted by Holm over all pairs of the place, for which one is best is known only afterwards.
@@ -33,7 +34,10 @@ def best_methods(contest: Contest, better: Mapping[str, str | float]) -> dict[Wh
 
 
 def best_of(scores: pd.DataFrame) -> frozenset[str]:
-    """The best of methods and those that are not told from it. scores: seeds × methods, the smaller, the better."""
+    """The best of methods, those that are not told from it, and those with a mean no worse than one of these.
+
+    scores: seeds × methods, the smaller, the better. Nothing if that is every method.
+    """
     pairs = [*itertools.combinations(scores, 2)]
     if not pairs:
         return frozenset()
@@ -42,4 +46,8 @@ def best_of(scores: pd.DataFrame) -> frozenset[str]:
     worse = {
         str(a if b == first else b) for (a, b), told in zip(pairs, differs, strict=True) if told and first in (a, b)
     }
-    return frozenset(map(str, scores)) - worse if worse else frozenset()
+    means = scores.mean()
+    # a method is never left out for one whose mean is worse
+    limit = max(means[label] for label in means.index if str(label) not in worse)
+    best = frozenset(str(label) for label in means.index if means[label] <= limit)
+    return best if len(best) < len(means) else frozenset()

@@ -16,9 +16,12 @@ from lacuna.artifacts.files import read_json
 from lacuna.errors import LacunaError, unknown
 from lacuna.evaluation import METRICS
 from lacuna.evaluation.population import POPULATION_METRICS
-from lacuna.reporting.columns import GROUP
+from lacuna.reporting.columns import GROUP, PLACE
 from lacuna.reporting.tables.files import read_table
 from lacuna.reporting.tables.record import original_of
+from lacuna.reporting.tables.verdicts import doubts_in
+from lacuna.reporting.typeset import decimals_for
+from lacuna.reporting.words import records
 
 # the metrics of the main table, next to the gaps
 MEANS = ("UA", "RA", "TA", "MIA")
@@ -26,6 +29,8 @@ MEANS = ("UA", "RA", "TA", "MIA")
 FILTERS = {"method": "unlearner", "scenario": "scenario"}
 # coordinate → axis of the grid
 _AXES = {"dataset": "datasets", "model": "models", "recipe": "recipes", "scenario": "scenarios", "pruner": "pruners"}
+# notes of cells that, of the untouched model, are about the experiment
+_OF_EXPERIMENT = ("no better than always naming one class", "D_f has ")
 _OF_CHANGES = ("change", "change_low", "change_high", "p", "least", "floor_of_mean", "verdict")
 
 
@@ -33,8 +38,8 @@ _OF_CHANGES = ("change", "change_low", "change_high", "p", "least", "floor_of_me
 class Judged:
     """The tables over seeds of an experiment, and who is who in them.
 
-    summary: without twins. changes: sparsity.csv. missing: missing.csv. grid: entries by label by axis, empty where the
-    folder has no experiment.json.
+    summary: without twins. changes: sparsity.csv. missing: missing.csv. grid: entries by label by axis, in the order of
+    the experiment, and judging: as experiment.json has them; empty where the folder has none.
     """
 
     name: str
@@ -43,6 +48,7 @@ class Judged:
     changes: pd.DataFrame
     missing: pd.DataFrame
     grid: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    judging: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: str | Path, only: Mapping[str, Collection[str]]) -> Judged:
@@ -61,8 +67,9 @@ class Judged:
         told = read_json(folder / "experiment.json") if (folder / "experiment.json").is_file() else {}
         if any(str(c).startswith("gap_") for c in summary) and not _oracles_in(summary):
             raise LacunaError(f"{folder}: its summary.csv is of an earlier version; run the experiment's command again")
-        oracles = told.get("judging", {}).get("oracles") or _oracles_in(summary)
-        grid = told.get("grid", {})
+        judging = told.get("judging", {})
+        oracles = judging.get("oracles") or _oracles_in(summary)
+        grid = _ordered(told.get("grid", {}), told.get("order", {}))
         for word, labels in only.items():
             column = FILTERS[word]
             if word == "method":
@@ -75,7 +82,7 @@ class Judged:
             missing = missing[missing[column].isin(labels)]
         first = [original_of(grid), *oracles]
         summary, changes = (_in_order(table, grid, first) for table in (summary[summary["role"] != "twin"], changes))
-        return cls(told.get("name", folder.resolve().name), tuple(oracles), summary, changes, missing, grid)
+        return cls(told.get("name", folder.resolve().name), tuple(oracles), summary, changes, missing, grid, judging)
 
     @cached_property
     def original(self) -> str:
@@ -99,15 +106,38 @@ class Judged:
         return int(self.summary["n"].max()) if len(self.summary) else 0
 
     def measure(self, oracle: str) -> str | None:
-        """The metric that the distance from an oracle is told in: `avg_gap/<oracle>`, else the first that has one."""
-        far = self.summary[self.summary["role"] == "method"]
-        far = far[far.get(f"gap_{oracle}_distance", pd.Series(index=far.index, dtype=float)).notna()]
-        known = [*dict.fromkeys(far["metric"])]
-        preferred = [name for name in (f"avg_gap/{oracle}", *MEANS) if name in known]
-        return next(iter([*preferred, *known]), None)
+        """The metric that the distance from an oracle is told in: `avg_gap/<oracle>`, else the first that has one. A
+        cost is no measure, nor is a metric that no direction makes better."""
+        return self._measures[oracle]
+
+    @cached_property
+    def _measures(self) -> dict[str, str | None]:
+        found: dict[str, str | None] = {}
+        methods = self.summary[self.summary["role"] == "method"]
+        for oracle in self.oracles:
+            far = methods[methods.get(f"gap_{oracle}_distance", pd.Series(index=methods.index, dtype=float)).notna()]
+            known = [name for name in dict.fromkeys(far["metric"]) if self.judges(name)]
+            preferred = [name for name in (f"avg_gap/{oracle}", *MEANS) if name in known]
+            found[oracle] = next(iter([*preferred, *known]), None)
+        return found
+
+    def judges(self, metric: str) -> bool:
+        """Whether a metric tells better from worse forgetting."""
+        name = metric.partition("/")[0]
+        known = _entry_of(name)
+        costs = self.judging.get("costs", [name] if known and known.__module__.endswith(".cost") else [])
+        better = self.judging.get("better", {}).get(name, known.about["better"] if known else "none")
+        return name not in costs and better != "none"
 
     def levels(self, oracle: str) -> pd.DataFrame:
         """Rows of summary.csv of an oracle's measure, with gap, half, floor and verdict."""
+        return self._levels[oracle]
+
+    @cached_property
+    def _levels(self) -> dict[str, pd.DataFrame]:
+        return {oracle: self._levels_of(oracle) for oracle in self.oracles}
+
+    def _levels_of(self, oracle: str) -> pd.DataFrame:
         rows = self.summary[self.summary["metric"] == self.measure(oracle)]
         if rows.empty:
             return rows.assign(gap=0.0, half=0.0, floor=0.0, verdict="")
@@ -121,6 +151,21 @@ class Judged:
 
     def changed(self, oracle: str) -> pd.DataFrame:
         """Rows of sparsity.csv of an oracle's measure, with half the interval of the change."""
+        return self._changed[oracle]
+
+    def decimals(self, oracle: str) -> int:
+        """With how many the distances from an oracle are told."""
+        return self._decimals[oracle]
+
+    @cached_property
+    def _decimals(self) -> dict[str, int]:
+        return {oracle: decimals_for(self.levels(oracle)["gap"]) for oracle in self.oracles}
+
+    @cached_property
+    def _changed(self) -> dict[str, pd.DataFrame]:
+        return {oracle: self._changed_of(oracle) for oracle in self.oracles}
+
+    def _changed_of(self, oracle: str) -> pd.DataFrame:
         rows = self.changes[(self.changes["metric"] == self.measure(oracle)) & (self.changes["oracle"] == oracle)]
         return rows.assign(half=(rows["change_high"] - rows["change_low"]) / 2 if len(rows) else 0.0)
 
@@ -130,8 +175,25 @@ class Judged:
 
     def setting(self, row: Mapping[str, Any]) -> list[str]:
         """The coordinates of a row that differ in the tables, but for its sparse state."""
+        return [row[name] for name in self._differing]
+
+    @cached_property
+    def _differing(self) -> tuple[str, ...]:
         names = ("dataset", "model", "recipe", "scenario")
-        return [row[name] for name in names if self.summary[name].nunique() > 1]
+        return tuple(name for name in names if self.summary[name].nunique() > 1)
+
+    @cached_property
+    def doubts(self) -> dict[str, list[str]]:
+        """What the tables' notes hold against each place, by its name."""
+        found: dict[str, list[str]] = {}
+        for _, noted in self.summary[self.summary["note"].notna()].groupby(list(PLACE), sort=False):
+            said = [doubt for note in noted["note"] for doubt in doubts_in(note)]
+            for note in noted[noted["unlearner"] == self.original]["note"]:
+                parts = (part.partition(": ")[2] for part in note.split("; ") if part.startswith("seed "))
+                said += [f"{self.original}: {part}" for part in parts if part.startswith(_OF_EXPERIMENT)]
+            if said:
+                found[self.place(records(noted.head(1))[0])] = [*dict.fromkeys(said)]
+        return found
 
 
 def _optional(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -160,9 +222,23 @@ def _oracles_in(summary: pd.DataFrame) -> list[str]:
     return [match[1] for match in found if match]
 
 
+def _ordered(
+    grid: Mapping[str, Mapping[str, Any]], order: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """The grid in the order of the experiment's file, which a sorted JSON has not. order: labels by axis."""
+    return {
+        axis: {label: entries[label] for label in dict.fromkeys([*order.get(axis, ()), *entries]) if label in entries}
+        for axis, entries in grid.items()
+    }
+
+
+def _entry_of(name: str) -> Any:
+    """The metric of this name; None if no metric has it."""
+    return next((registry[name] for registry in (METRICS, POPULATION_METRICS) if name in registry), None)
+
+
 def unit_of(metric: str) -> str:
-    """The unit of a distance in a metric: of percentages, points."""
-    name = metric.partition("/")[0]
-    known: Any = METRICS if name in METRICS else POPULATION_METRICS
-    unit = known[name].about["unit"] if name in known else ""
-    return "points" if unit == "%" else unit
+    """The unit of a metric of the tables, nothing for a plain number: "MIA" → "%"."""
+    known = _entry_of(metric.partition("/")[0])
+    unit = str(known.about.get("unit", "1")) if known else "1"
+    return "" if unit == "1" else unit

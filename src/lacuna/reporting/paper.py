@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,16 +31,25 @@ SETTING = ("dataset", "model", "recipe", "scenario")
 _ARROWS = "↑: farther from that oracle than its second run, ↓: closer (p < 0.05, adjusted by Holm)."
 
 
-def blocks_of(answer: Answer) -> list[Block]:
-    """The main table of an answer, one block for each dataset, model, recipe and scenario."""
+def blocks_of(answer: Answer, wide: bool = False) -> list[Block]:
+    """The main table of an answer, one block for each dataset, model, recipe and scenario.
+
+    wide: heads say "gap to retrain", which a terminal has no room for.
+    """
     numbers = [name for oracle in answer.oracles for name in (f"gap_{oracle}", f"change_{oracle}")]
     numbers = [name for name in (*numbers, *MEANS) if name in answer.rows and answer.rows[name].notna().any()]
     vary = answer.rows["seeds"].nunique() > 1
-    heads = [name.replace("gap_", "", 1).replace("change_", "Δ ", 1) for name in numbers]
+    gap = "gap to " if wide else ""
+    heads = [re.sub("^gap_", gap, re.sub("^change_", f"Δ {gap}", name)) for name in numbers]
+    decimals = {name: _decimals(answer.rows, name) for name in numbers}
     blocks = []
     for key, rows in answer.rows.groupby(list(SETTING), sort=False):
         fields: list[tuple[Field, ...]] = [
-            (*_names(row), *(_field(row, name) for name in numbers), *([str(row["seeds"])] if vary else []))
+            (
+                *_names(row),
+                *(_field(row, name, decimals[name]) for name in numbers),
+                *([str(row["seeds"])] if vary else []),
+            )
             for row in records(rows)
         ]
         seeds = "" if vary else f", {_seeds(rows['seeds'])}"
@@ -48,12 +58,17 @@ def blocks_of(answer: Answer) -> list[Block]:
     return blocks
 
 
-def reading_of(answer: Answer) -> list[str]:
+def _decimals(rows: pd.DataFrame, name: str) -> int:
+    """Decimals of a column; a change is told as finely as the gap that changes."""
+    return decimals_for(rows[re.sub("^change_", "gap_", name)])
+
+
+def reading_of(answer: Answer, wide: bool = False) -> list[str]:
     """What the columns and marks of `blocks_of` mean."""
     values = [field for block in blocks_of(answer) for row in block.rows for field in row if isinstance(field, Value)]
-    said = [f"{joined(answer.oracles)}: gap to that oracle"] if answer.oracles else []
+    said = [f"{joined(answer.oracles)}: gap to that oracle"] if answer.oracles and not wide else []
     if any(value.signed and value.number for value in values):
-        said.append("Δ: its change from the dense to the sparse model")
+        said.append("Δ: change of the gap from the dense to the sparse model")
     if any(value.below for value in values):
         said.append("†: on average no farther from the oracle than its second run")
     return [*said, *([_ARROWS] if any(value.verdict in ("farther", "closer") for value in values) else [])]
@@ -63,8 +78,8 @@ def answer_in_markdown(answer: Answer) -> str:
     """The whole answer as a page."""
     parts = [f"# {markdown_text(answer.name)}", f"**{markdown_text(answer.question)}**"]
     parts.append("\n".join(f"* {markdown_text(sentence)}" for sentence in answer.sentences))
-    parts += [markdown(block).rstrip() for block in blocks_of(answer)]
-    parts.append("\n".join(f"* {markdown_text(note)}" for note in (*reading_of(answer), *answer.notes)))
+    parts += [markdown(block).rstrip() for block in blocks_of(answer, wide=True)]
+    parts.append("\n".join(f"* {markdown_text(note)}" for note in (*reading_of(answer, wide=True), *answer.notes)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -72,12 +87,16 @@ def _names(row: Mapping[str, Any]) -> tuple[str, str]:
     return str(State(row["pruner"], row["sparsity"])), row["unlearner"]
 
 
-def _field(row: Mapping[str, Any], name: str) -> Value:
+def _field(row: Mapping[str, Any], name: str, decimals: int) -> Value:
     """A number of the main table with the interval, floor and verdict that stand behind it."""
     half, floor, verdict = (row.get(f"{name}_{end}", math.nan) for end in ("half", "floor", "verdict"))
-    # only a method is compared with what a second run of the oracle does
-    below = name.startswith("gap_") and row["role"] == "method" and row[name] < floor
-    return Value(row[name], half, below=bool(below), verdict=verdict, signed=name.startswith("change_"))
+    below = name.startswith("gap_") and _is_below(row["role"], row["seeds"], row[name], floor)
+    return Value(row[name], half, decimals, below=below, verdict=verdict, signed=name.startswith("change_"))
+
+
+def _is_below(role: str, seeds: float, distance: float, floor: float) -> bool:
+    """Whether a dagger is due: to methods only, and where the seeds have an interval."""
+    return bool(role == "method" and seeds >= MIN_SEEDS and distance < floor)
 
 
 def _rules(rows: pd.DataFrame) -> frozenset[int]:
@@ -87,6 +106,7 @@ def _rules(rows: pd.DataFrame) -> frozenset[int]:
 
 
 def _seeds(counts: Iterable[int]) -> str:
+    counts = [*map(int, counts)]
     low, high = min(counts), max(counts)
     return f"{low} seed{'s' if high > 1 else ''}" if low == high else f"{low} to {high} seeds"
 
@@ -112,18 +132,21 @@ def paper_tables(
     """One table for each dataset, model, recipe and scenario of a folder of results/tables: methods × metrics.
 
     Each number is the mean over seeds ± half its 95 % t interval. metrics: names of summary.csv; `avg_gap` is one
-    column for each oracle; by default `MEANS` and the average gaps. published: a CSV file whose numbers, mean ±
-    deviation, stand behind ours. only: as for `answer_of`. Best in bold: `best_methods`.
+    column for each oracle; by default `MEANS` and the average gaps, or without any of them what distances are told in
+    (`Judged.measure`). A setting that has none of the metrics has no table. published: a CSV file whose numbers, mean ±
+    deviation, stand behind ours. only: as for `answer_of`. Best in bold: `best_methods`, unless methods are left out.
 
     Raises LacunaError for a folder or file that cannot be used, and for metrics that the tables lack.
     """
     judged = Judged.read(folder, only or {})
     columns = _columns(judged, metrics)
-    best = _best(Path(folder), judged, columns)
+    # the best of some methods would be taken for the best of all
+    best = None if (only or {}).get("method") else _best(Path(folder), judged, columns)
     theirs = compare(folder, published) if published else None
     tables = []
-    for key, rows in judged.summary.groupby(list(SETTING), sort=False):
-        layout = _Layout(judged, rows[rows["metric"].isin(columns)], columns, best, theirs)
+    summary = judged.summary[judged.summary["metric"].isin(columns)]
+    for key, rows in summary.groupby(list(SETTING), sort=False):
+        layout = _Layout(judged, rows, columns, best, theirs)
         where = "-".join(map(str, key))
         tables.append(PaperTable(layout.block(), layout.caption(key), f"tab:{judged.name}-{where}"))
     return tables
@@ -133,7 +156,8 @@ def _columns(judged: Judged, metrics: Sequence[str]) -> list[str]:
     """The metrics asked for, by their names in summary.csv."""
     known = [*dict.fromkeys(judged.summary["metric"])]
     found = []
-    for name in metrics or [m for m in (*MEANS, "avg_gap") if any(k.partition("/")[0] == m for k in known)]:
+    usual = [m for m in (*MEANS, "avg_gap") if any(k.partition("/")[0] == m for k in known)]
+    for name in metrics or usual or [*filter(None, map(judged.measure, judged.oracles))]:
         against = [each for each in (f"{name}/{oracle}" for oracle in judged.oracles) if each in known]
         if name not in known and not against:
             raise LacunaError(f"--metrics: no '{name}' in the tables of {judged.name}{unknown(name, known)}")
@@ -191,13 +215,12 @@ class _Layout:
         distance, floor = row.get(f"gap_{oracle}_distance", math.nan), row.get(f"gap_{oracle}_floor", math.nan)
         where = (*(str(row[c]) for c in PLACE), row["metric"])
         bold = any(row["unlearner"] in (self.best or {}).get((*where, against), ()) for against in (oracle, ""))
-        method = row["role"] == "method"
         return Value(
             row["mean"],
             (row["ci_high"] - row["ci_low"]) / 2,
             decimals,
-            bold=method and bold,
-            below=bool(method and distance < floor),
+            bold=row["role"] == "method" and bold,
+            below=_is_below(row["role"], row["n"], distance, floor),
             verdict=row.get(f"gap_{oracle}_verdict") if own else None,
         )
 
@@ -233,9 +256,9 @@ class _Layout:
         values = [field for row in block.rows for field in row if isinstance(field, Value)]
         if any(value.bold for value in values):
             oracle = next(iter(self.judged.oracles), "")
-            yield f"Bold: the best mean of a state, the nearest to {oracle} where neither high nor low is better,"
-            yield "and those that no paired t test over the seeds tells from it"
-            yield "(p < 0.05, adjusted by Holm over all pairs of methods)."
+            yield "Bold: the best mean of a state; where neither high nor low is better, the smallest mean distance"
+            yield f"per seed from {oracle}. Bold too: those that no paired t test over the seeds tells from it"
+            yield "(p < 0.05, adjusted by Holm over all pairs of methods), and those as good as one of these."
         elif high >= MIN_SEEDS and self.best is not None:
             yield "No mean is bold: no test over the seeds tells a method from the best one."
         if any(value.below for value in values):

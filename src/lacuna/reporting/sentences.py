@@ -11,12 +11,10 @@ import pandas as pd
 from lacuna.artifacts.coordinates import DENSE, State
 from lacuna.evaluation.statistics import LEVEL, MIN_SEEDS
 from lacuna.reporting.columns import PLACE
-from lacuna.reporting.judged import Judged, unit_of
-from lacuna.reporting.tables.verdicts import NOT_SHOWN, TELLS_NOTHING, doubts_in
+from lacuna.reporting.judged import MEANS, Judged, unit_of
+from lacuna.reporting.tables.verdicts import NOT_SHOWN, TELLS_NOTHING, VOID
 from lacuna.reporting.words import LISTED, between, capital, joined, number, records, signed, some
 
-# notes of cells that, of the untouched model, are about the experiment
-_OF_EXPERIMENT = ("no better than always naming one class", "D_f has ")
 # how many places are listed with their doubts
 _DOUBTS = 12
 Row = Mapping[str, Any]
@@ -85,17 +83,21 @@ def sentences_of(judged: Judged) -> list[str]:
 
 
 def _limits(judged: Judged, measured: list[str]) -> Iterator[str]:
-    """Once for the whole experiment: too few seeds, no second oracle, no oracle."""
+    """Once for the whole experiment: too few seeds, no second oracle, no oracle or no metric of a distance."""
     if not measured:
-        yield "No oracle stands next to a method: nothing says how near a method comes to retraining."
+        beside = (judged.summary["role"] == "oracle").any() and judged.methods
+        lack = (
+            "No metric of the tables has a distance from an oracle" if beside else "No oracle stands next to a method"
+        )
+        yield f"{lack}: nothing says how near a method comes to retraining."
         yield "The table has the means alone."
         return
     alone = [oracle for oracle in measured if judged.levels(oracle)["floor"].isna().all()]
     second = joined((f"no second {oracle}" for oracle in alone), "and")
     if judged.seeds < MIN_SEEDS:
-        few = "One seed" if judged.seeds == 1 else f"{judged.seeds} seeds"
+        few, this = ("One seed", "this run") if judged.seeds == 1 else (f"{judged.seeds} seeds", "these runs")
         noise = f"; {second}, so how far one run is from another is not known either" if alone else ""
-        yield f"{few}: no interval, no test, no verdict, so the numbers describe this run alone{noise}."
+        yield f"{few}: no interval, no test, no verdict, so the numbers describe {this} alone{noise}."
     elif alone:
         yield f"{capital(second)}: no noise floor and no verdict for distances from {some(alone, 'oracles')}."
 
@@ -121,15 +123,17 @@ def _sparsity(judged: Judged, measured: list[str]) -> Iterator[str]:
 def _change(judged: Judged, oracle: str) -> str:
     rows, name = _of_methods(judged, judged.changed(oracle)), f"the {_measure(judged, oracle)}"
     if rows["verdict"].isna().all():
-        return _untested(judged, rows, name, unit_of(judged.measure(oracle) or ""))
+        return _untested(judged, rows, name, oracle)
     n = len(rows)
     counts = {verdict: int((rows["verdict"] == verdict).sum()) for verdict in ("closer", "farther", NOT_SHOWN)}
-    told: list[str] = []
-    for verdict, count in counts.items():
-        items = _items(judged, rows[rows["verdict"] == verdict], oracle) if verdict != NOT_SHOWN else ""
-        told.append(_counted(count, verdict, items, first=not told))
-    if untested := n - sum(counts.values()):
-        told.append(f"{untested} not tested")
+    told = [
+        f"{'' if i else 'the sparse model is '}{verdict} in {counts[verdict]} "
+        f"({_items(judged, rows[rows['verdict'] == verdict], oracle)})"
+        for i, verdict in enumerate(v for v in ("closer", "farther") if counts[v])
+    ] or ["none is shown"]
+    untested = n - sum(counts.values())
+    left = {NOT_SHOWN: counts[NOT_SHOWN] if told != ["none is shown"] else 0, "not tested": untested}
+    told += [f"{count} {'is' if count == 1 else 'are'} {word}" for word, count in left.items() if count]
     part = "" if max(counts["closer"], counts["farther"]) == n else " in part"
     head = {
         (False, False): "Not shown",
@@ -137,56 +141,73 @@ def _change(judged: Judged, oracle: str) -> str:
         (False, True): f"The reverse is shown{part}",
         (True, True): "Mixed",
     }[bool(counts["closer"]), bool(counts["farther"])]
-    return f"{head}: of {_count(n, 'change')} in {name} from the dense to a sparse model, {joined(told)}"
+    within = _within_places(rows) if counts["closer"] + counts["farther"] else ""
+    of = f"{_count(n, 'change')} in {name} from the dense to a sparse model{_of_doubt(judged, rows)}"
+    return f"{head}: of {of}, {joined(told)}{within}"
 
 
-def _untested(judged: Judged, rows: pd.DataFrame, name: str, unit: str) -> str:
+def _within_places(rows: pd.DataFrame) -> str:
+    """Over how many tests chance is kept down."""
+    places = len(rows.drop_duplicates(list(PLACE)))
+    return f"; tests are adjusted within each place, not over the {places} places" if places > 1 else ""
+
+
+def _of_doubt(judged: Judged, rows: pd.DataFrame) -> str:
+    """How many of the rows stand at places that the tables' notes doubt."""
+    doubted = sum(judged.place(row) in judged.doubts for row in records(rows))
+    return f" ({doubted} of them at places of doubt)" if doubted else ""
+
+
+def _untested(judged: Judged, rows: pd.DataFrame, name: str, oracle: str) -> str:
     """The changes of means where no verdict is made, which show nothing."""
     n, lower, higher = len(rows), int((rows["change"] < 0).sum()), int((rows["change"] > 0).sum())
-    same = f", the same in {n - lower - higher}" if n > lower + higher else ""
-    span = f"{_span(rows['change'])} {unit}".rstrip()
+    counts = {"smaller": lower, "larger": higher, "the same": n - lower - higher}
+    (first, count), *rest = [(word, count) for word, count in counts.items() if count]
+    among = f"{'all ' if n > 1 else ''}{n}" if count == n else f"{count} of {n}"
+    others = "".join(f", {word} in {count}" for word, count in rest)
+    span = f"{_span(judged, rows['change'], oracle)} {_unit(judged, oracle)}".rstrip()
     differs = int((rows["p"] < LEVEL).sum())
     test = (
         f"; in {differs} of them the adjusted p is below {LEVEL}, which leaves the oracle's own change aside"
         if differs
         else ""
     )
-    where = f"{lower} of {_count(n, 'comparison')} with the dense one, larger in {higher}{same}"
-    return f"Not tested: {name} is smaller on the sparse model in {where} (by {span}){test}"
+    where = f"{among} comparison{'s' if n > 1 else ''} with the dense one{others}"
+    changes = f"change{'s' if n > 1 else ''} of {span}"
+    return f"Not tested: {name} is {first} on the sparse model in {where} ({changes}){test}"
 
 
-def _span(values: pd.Series[float]) -> str:
+def _span(judged: Judged, values: pd.Series[float], oracle: str) -> str:
     """From the smallest to the largest."""
-    low, high = signed(values.min()), signed(values.max())
+    decimals = judged.decimals(oracle)
+    low, high = signed(values.min(), decimals), signed(values.max(), decimals)
     return low if low == high else f"{low} to {high}"
 
 
 def _items(judged: Judged, rows: pd.DataFrame, oracle: str) -> str:
     """The rows with the largest changes, each with its interval and what chance alone makes."""
-    unit = unit_of(judged.measure(oracle) or "")
-    rows = rows.sort_values("change", key=abs, ascending=False, kind="stable")
-    return _listed_rows(
-        rows,
-        lambda row: (
-            f"{row['unlearner']} at {judged.place(row)}: {signed(row['change'])} {unit} "
-            f"{between(row['change_low'], row['change_high'])}, chance alone {number(row['floor_of_mean'])}"
-        ),
-    )
+    decimals = judged.decimals(oracle)
+
+    def told(row: Row) -> str:
+        ends = between(row["change_low"], row["change_high"], decimals)
+        change = " ".join(filter(None, [signed(row["change"], decimals), _unit(judged, oracle), ends]))
+        chance = number(row["floor_of_mean"], decimals)
+        return f"{row['unlearner']} at {judged.place(row)}: {change}, chance alone {chance}"
+
+    return _listed_rows(rows.sort_values("change", key=abs, ascending=False, kind="stable"), told)
 
 
 def _power(judged: Judged, oracle: str) -> str:
-    """How large a change had to be."""
+    """How large a change had to be for the first of the two tests, which alone is not enough."""
     rows = _of_methods(judged, judged.changed(oracle))
     least = rows[rows["verdict"] == NOT_SHOWN]["least"].dropna()
     if least.empty:
         return ""
-    unit = unit_of(judged.measure(oracle) or "")
-    if len(least) == 1:
-        return f"; a change had to be {number(least.iloc[0])} {unit} to be shown (80 % power)"
-    return (
-        f"; to be shown, a change had to be {number(least.min())} to {number(least.max())} {unit}, "
-        f"in the median {number(least.median())} (80 % power)"
-    )
+    low, middle, high = (number(value, judged.decimals(oracle)) for value in least.quantile([0, 0.5, 1]))
+    size = low if len(least) == 1 else f"{low} to {high}"
+    median = "" if len(least) == 1 else f", in the median {middle}"
+    had = " ".join(filter(None, [f"a change had to be at least {size}", _unit(judged, oracle)]))
+    return f"; for the first of its two tests (80 % power) {had}{median}"
 
 
 def _untouched(judged: Judged, oracle: str) -> str:
@@ -198,8 +219,8 @@ def _untouched(judged: Judged, oracle: str) -> str:
     close = [judged.place(row) for row in records(rows[rows["verdict"] == "closer"])]
     if close:
         return f"; {judged.original}, which forgets nothing, ends closer too at {some(close, 'places')}"
-    unit = unit_of(judged.measure(oracle) or "")
-    return f"; {judged.original}, which forgets nothing, changes by {_span(rows['change'])} {unit}".rstrip()
+    span = _span(judged, rows["change"], oracle)
+    return f"; {judged.original}, which forgets nothing, changes by {span} {_unit(judged, oracle)}".rstrip()
 
 
 # ---- distance from the oracles ---------------------------------------------------------------------------------------
@@ -213,13 +234,17 @@ def _levels(judged: Judged, measured: list[str]) -> Iterator[str]:
         rows = rows[rows["verdict"].notna()]
         if rows.empty:
             continue
-        counts = {verdict: int((rows["verdict"] == verdict).sum()) for verdict in ("farther", "closer", NOT_SHOWN)}
         told: list[str] = []
-        for verdict, n in counts.items():
-            items = _gaps(judged, rows[rows["verdict"] == verdict], oracle) if n and verdict != NOT_SHOWN else ""
-            what = verdict if told else f"{verdict} from {oracle} than its second run"
-            told.append(_counted(n, what, items, first=not told))
-        parts.append(f"of {_count(len(rows), 'result')}, {joined(told)}")
+        for verdict, to in (("farther", "from"), ("closer", "to")):
+            shown = rows[rows["verdict"] == verdict]
+            if len(shown):
+                what = verdict if told else f"{verdict} {to} {oracle} than its second run"
+                told.append(_counted(len(shown), what, _gaps(judged, shown, oracle), first=not told))
+        left = int((rows["verdict"] == NOT_SHOWN).sum())
+        if told and left:
+            told.append(f"{left} {'is' if left == 1 else 'are'} {NOT_SHOWN}")
+        none = f"none is shown to be farther from {oracle}, or closer to it, than its second run"
+        parts.append(f"of {_count(len(rows), 'result')}, {joined(told) if told else none}")
     if parts:
         yield f"{capital('; '.join(parts))}."
 
@@ -232,14 +257,19 @@ def _gaps(judged: Judged, rows: pd.DataFrame, oracle: str) -> str:
 
 
 def _gap(judged: Judged, row: Row, oracle: str) -> str:
-    ends = between(row["gap"] - row["half"], row["gap"] + row["half"])
-    told = " ".join(filter(None, [number(row["gap"]), unit_of(judged.measure(oracle) or ""), ends]))
-    return told if pd.isna(row["floor"]) else f"{told}, floor {number(row['floor'])},"
+    decimals = judged.decimals(oracle)
+    # a distance is never below 0, whatever the interval of its mean says
+    low = row["gap"] - row["half"]
+    ends = between(low if pd.isna(low) else max(0.0, low), row["gap"] + row["half"], decimals)
+    told = " ".join(filter(None, [number(row["gap"], decimals), _unit(judged, oracle), ends]))
+    return told if pd.isna(row["floor"]) else f"{told}, floor {number(row['floor'], decimals)},"
 
 
 def _nearest(judged: Judged, oracle: str) -> Iterator[str]:
-    """The smallest mean distance of each setting, which is no verdict."""
+    """The smallest mean distance of each setting, which is no verdict; a place of doubt has no say in it."""
     rows = _of_methods(judged, judged.levels(oracle)).dropna(subset="gap")
+    doubted = [judged.place(row) in judged.doubts for row in records(rows)]
+    rows = rows[[not doubt for doubt in doubted]]
     if rows.empty:
         return
     setting = ["dataset", "model", "recipe", "scenario"]
@@ -249,8 +279,9 @@ def _nearest(judged: Judged, oracle: str) -> Iterator[str]:
         where = f" for {'/'.join(judged.setting(row))}" if judged.setting(row) else ""
         told.append(f"{_gap(judged, row, oracle)}{where} ({row['unlearner']}, {State(row['pruner'], row['sparsity'])})")
     more = f" (of {len(best)} settings these are the first)" if len(best) > LISTED else ""
-    name = f"The smallest mean {_measure(judged, oracle)} is"
-    yield f"{name} {joined(told)}{more}; no test compares methods with one another."
+    aside = " without the places of doubt" if any(doubted) else ""
+    name = f"The smallest mean {_measure(judged, oracle)}{aside} is"
+    yield f"{name} {joined(told)}{more}; that is a mean, not the result of a test."
 
 
 # ---- doubts ---------------------------------------------------------------------------------------------------------
@@ -264,44 +295,52 @@ def _doubts(judged: Judged) -> str:
     return f"{capital('; '.join(parts))}."
 
 
-def doubts_by_place(judged: Judged) -> dict[str, list[str]]:
-    """What the tables' notes hold against each place, by its name."""
-    found: dict[str, list[str]] = {}
-    for _, rows in judged.summary.groupby(list(PLACE), sort=False):
-        place = judged.place(records(rows.head(1))[0])
-        noted = rows[rows["note"].notna()]
-        said = [doubt for note in noted["note"] for doubt in doubts_in(note)]
-        untouched = noted[noted["unlearner"] == judged.original]
-        for note in untouched["note"]:
-            parts = (part.partition(": ")[2] for part in note.split("; ") if part.startswith("seed "))
-            said += [f"{judged.original}: {part}" for part in parts if part.startswith(_OF_EXPERIMENT)]
-        if said:
-            found[place] = [*dict.fromkeys(said)]
-    return found
-
-
 def _void(judged: Judged) -> Iterator[str]:
-    doubts, places = doubts_by_place(judged), judged.summary.drop_duplicates(list(PLACE))
-    void = {place: [d for d in said if not d.endswith(TELLS_NOTHING)] for place, said in doubts.items()}
-    void = {place: said for place, said in void.items() if said}
+    places = len(judged.summary.drop_duplicates(list(PLACE)))
+    void: dict[str, str] = {}
+    other: dict[str, str] = {}
+    flat: dict[str, str] = {}
+    for place, said in judged.doubts.items():
+        for doubt in said:
+            kind = void if doubt.endswith(VOID) else flat if doubt.endswith(TELLS_NOTHING) else other
+            kind.setdefault(place, doubt.removesuffix(f": {VOID}"))
     if void:
-        told = [f"{place} ({said[0]})" for place, said in void.items()]
-        more = f" and {len(void) - 2} more" if len(void) > 2 else ""
-        yield f"{len(void)} of {len(places)} places can hardly tell methods apart: {'; '.join(told[:2])}{more}"
-    flat = {place: doubt for place, said in doubts.items() for doubt in said if doubt.endswith(TELLS_NOTHING)}
+        at = f"at {len(void)} of {_count(places, 'place')} {judged.original} has about the UA of an oracle or more"
+        yield f"{at}, so UA shows no forgetting there: {_cited(void)}"
+    if other:
+        yield f"{len(other)} of {_count(places, 'place')} can hardly tell methods apart: {_cited(other)}"
     if flat:
         values = joined(dict.fromkeys(doubt.split()[2] for doubt in flat.values()), "or")
         yield f"MIA is {values} for every model at {some([*flat], 'places', 2)}, where it tells no method from another"
 
 
+def _cited(doubts: Mapping[str, str]) -> str:
+    """The first two places with their doubt."""
+    told = [f"{place} ({doubt})" for place, doubt in doubts.items()]
+    return "; ".join(told[:2]) + (f" and {len(told) - 2} more" if len(told) > 2 else "")
+
+
 def _like_an_oracle(judged: Judged) -> Iterator[str]:
     """Where the untouched model does as well as an oracle, as far as the seeds show: forgetting is not seen there."""
     for oracle in judged.oracles[:1]:
+        untouched = judged.summary[judged.summary["unlearner"] == judged.original]
+        verdicts, p = (untouched.get(f"gap_{oracle}_{end}", pd.Series(dtype=object)) for end in ("verdict", "p"))
+        # what compares with the oracle itself differs from 0 by chance alone: its verdict says more
+        values = ~untouched["metric"].str.endswith(f"/{oracle}")
+        differs = untouched[verdicts.isin(["farther", "closer"]) | ((p.astype(float) < LEVEL) & values)]
+        apart: dict[str, list[str]] = {}
+        for row in records(differs[differs["metric"].map(judged.judges).astype(bool)]):
+            apart.setdefault(judged.place(row), []).append(row["metric"])
         rows = judged.levels(oracle)
         rows = rows[(rows["unlearner"] == judged.original) & (rows["verdict"] == NOT_SHOWN)]
-        if len(rows):
-            at = some(map(judged.place, records(rows)), "places")
-            yield f"at {at} {judged.original}, which forgets nothing, is not shown to differ from {oracle} either"
+        places = [judged.place(row) for row in records(rows)]
+        what = f"{judged.original}, which forgets nothing, is not shown to"
+        if same := [place for place in places if place not in apart]:
+            yield f"at {some(same, 'places')} {what} differ from {oracle} in any metric either"
+        if part := [place for place in places if place in apart]:
+            than = f"be farther from {oracle} than its second run in the {_measure(judged, oracle)}"
+            by = some(dict.fromkeys(metric for place in part for metric in apart[place]), "metrics")
+            yield f"at {some(part, 'places')} {what} {than}, though it differs in {by}"
 
 
 def _still(judged: Judged) -> Iterator[str]:
@@ -331,7 +370,10 @@ def notes_of(judged: Judged) -> list[str]:
     for oracle in judged.oracles:
         measure = judged.measure(oracle)
         if measure:
-            notes.append(f"gap to {oracle}: {_measure(judged, oracle)}, mean over seeds, in {unit_of(measure)}")
+            unit = f", in {_unit(judged, oracle)}" if _unit(judged, oracle) else ""
+            notes.append(f"gap to {oracle}: {_measure(judged, oracle)}, mean over seeds{unit}")
+    if any((judged.measure(oracle) or "").startswith("avg_gap/") for oracle in judged.oracles):
+        notes.append(f"average gap: the mean of the distances in {joined(MEANS)}")
     if judged.seeds >= MIN_SEEDS:
         notes.append(
             "±: half the 95 % t interval over seeds; verdicts are adjusted by Holm over the methods of a place"
@@ -339,7 +381,7 @@ def notes_of(judged: Judged) -> list[str]:
         notes.append("not shown is no evidence of equality")
     if any(judged.measure(o) and judged.levels(o)["floor"].notna().any() for o in judged.oracles):
         notes.append("floor: the same distance of the oracle's second run")
-    doubts = [f"{place}: {'; '.join(said)}" for place, said in doubts_by_place(judged).items()]
+    doubts = [f"{place}: {'; '.join(said)}" for place, said in judged.doubts.items()]
     more = [f"{len(doubts) - _DOUBTS} more places have such a note in summary.csv"] if len(doubts) > _DOUBTS else []
     return [*notes, *doubts[:_DOUBTS], *more]
 
@@ -354,6 +396,12 @@ def _of_methods(judged: Judged, rows: pd.DataFrame) -> pd.DataFrame:
 def _measure(judged: Judged, oracle: str) -> str:
     name = (judged.measure(oracle) or "").partition("/")[0]
     return f"average gap to {oracle}" if name == "avg_gap" else f"distance in {name} from {oracle}"
+
+
+def _unit(judged: Judged, oracle: str) -> str:
+    """That of a distance: of percentages, points."""
+    unit = unit_of(judged.measure(oracle) or "")
+    return "points" if unit == "%" else unit
 
 
 def _count(number: int, noun: str) -> str:

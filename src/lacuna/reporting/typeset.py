@@ -9,7 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# what LaTeX takes for more than the sign itself
+# Greek letters in the order of the alphabet; iota, omicron and upsilon look like Latin ones
+_SMALL = (
+    *("alpha", "beta", "gamma", "delta", "varepsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi"),
+    *("pi", "rho", "sigma", "tau", "varphi", "chi", "psi", "omega"),
+)
+_CAPITALS = ("Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega")
+# what LaTeX takes for more than the sign itself, or has no letter for
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -35,7 +41,19 @@ _LATEX = {
     "≥": r"$\geq$",
     "≤": r"$\leq$",
     "…": r"\dots{}",
+    "≈": r"$\approx$",
+    "≠": r"$\neq$",
+    "∞": r"$\infty$",
+    "√": r"$\surd$",
+    "∈": r"$\in$",
+    "·": r"$\cdot$",
+    "²": "$^{2}$",
+    "³": "$^{3}$",
+    **{sign: f"$\\{name}$" for sign, name in zip("αβγδεζηθκλμνξπρστφχψω", _SMALL, strict=True)},
+    **{sign: f"$\\{name}$" for sign, name in zip("ΓΔΘΛΞΠΣΦΨΩ", _CAPITALS, strict=True)},
 }
+# the first sign behind Latin letters with accents
+_BEYOND = "\u0180"
 # behind a number, and in LaTeX's mathematics
 _SIGNS = {"†": r"\dagger", "↑": r"\uparrow", "↓": r"\downarrow"}
 _MARKS = {"farther": "↑", "closer": "↓"}
@@ -153,7 +171,8 @@ def markdown_text(text: str) -> str:
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*_{}\[\]|~$])", r"\\\1", text)
     # at its beginning it would be a heading or an item of a list
-    return re.sub(r"^(?=[#+-])", r"\\", text)
+    text = re.sub(r"^(?=[#+-])", r"\\", text)
+    return re.sub(r"^(\d+)(?=[.)](\s|$))", r"\1\\", text)
 
 
 def _piped(fields: Iterable[str]) -> str:
@@ -189,8 +208,13 @@ def latex(block: Block, caption: str, label: str) -> str:
 
 
 def latex_text(text: str) -> str:
-    """A text with nothing in it that LaTeX would read as a command; line breaks are spaces."""
-    return "".join(_LATEX.get(sign, sign) for sign in " ".join(text.split()))
+    """A text with nothing in it that LaTeX would read as a command; line breaks are spaces.
+
+    A sign that no text font of pdflatex has is told by its number: "U+2603".
+    """
+    return "".join(
+        _LATEX.get(sign, sign if sign < _BEYOND else f"U+{ord(sign):04X}") for sign in " ".join(text.split())
+    )
 
 
 def _row(fields: Iterable[str]) -> str:

@@ -31,15 +31,17 @@ def some(words: Iterable[Any], noun: str, listed: int = LISTED) -> str:
     return joined(words) if len(words) <= listed else f"{len(words)} {noun}"
 
 
-def number(value: float) -> str:
-    """Two decimals below 10, else one."""
-    return "unknown" if pd.isna(value) else f"{value:.{1 if abs(value) >= 10 else 2}f}".replace("-", "−")
+def number(value: float, decimals: int = 2) -> str:
+    """With these decimals; of two, one from 10 on."""
+    if pd.isna(value):
+        return "unknown"
+    return f"{value:.{1 if decimals == 2 and abs(value) >= 10 else decimals}f}".replace("-", "−")
 
 
-def signed(value: float) -> str:
-    text = number(value)
+def signed(value: float, decimals: int = 2) -> str:
+    text = number(value, decimals)
     return text if text.startswith("−") or text == "unknown" or not value else f"+{text}"
 
 
-def between(low: float, high: float) -> str:
-    return "" if pd.isna(low) or pd.isna(high) else f"[{number(low)}, {number(high)}]"
+def between(low: float, high: float, decimals: int = 2) -> str:
+    return "" if pd.isna(low) or pd.isna(high) else f"[{number(low, decimals)}, {number(high, decimals)}]"

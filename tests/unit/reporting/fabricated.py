@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lacuna.artifacts.coordinates import WILDCARDS, State
-from lacuna.artifacts.files import write_json
+from lacuna.artifacts.files import read_json, write_json
 from lacuna.reporting.tables.cells import cells_table
 from lacuna.reporting.tables.configs import with_config
 from lacuna.reporting.tables.contest import Contest
@@ -101,4 +101,11 @@ def tables(
     write_table(folder / "missing.csv", pd.DataFrame(missing, columns=[*WILDCARDS, "reason"]))
     told = {"name": folder.name, "seeds": labels["seed"], "grid": grid, "judging": judging}
     write_json(folder / "experiment.json", told)
+    return folder
+
+
+def retold(folder: Path, judging: Mapping[str, Any] | None = None, **facts: Any) -> Path:
+    """The folder with these facts in its experiment.json. judging: parts of it."""
+    told = read_json(folder / "experiment.json")
+    write_json(folder / "experiment.json", {**told, "judging": {**told["judging"], **(judging or {})}, **facts})
     return folder

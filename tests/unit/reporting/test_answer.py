@@ -14,7 +14,7 @@ from lacuna.reporting.answer import answer_of
 from lacuna.reporting.tables.files import read_table
 from lacuna.reporting.words import number
 from unit.reporting import fabricated
-from unit.reporting.fabricated import near_retraining, results, tables, with_gaps
+from unit.reporting.fabricated import near_retraining, results, retold, tables, with_gaps
 
 REAL = ROOT / "docs/results/three_seeds"
 VERDICTS = ("closer", "farther", "not shown")
@@ -91,10 +91,12 @@ def rows_of_methods(folder, table):
 
 
 def told_counts(sentence):
-    """The numbers before the verdicts, at their first mention."""
-    bare = re.sub(r"\([^()]*\)", "", sentence)
-    counts = {v: re.search(rf"(\d+) (?:is |are )?{v}", bare) for v in VERDICTS}
-    return {v: int(match[1]) for v, match in counts.items() if match}
+    """How many have each verdict, at its first mention: one that nothing has goes without saying."""
+    bare = re.sub(r" \([^()]*\)", "", sentence)
+    if match := re.search(r"of (\d+) \w+.*? none is shown(?:.*?(\d+) (?:is|are) not tested)?", bare, re.IGNORECASE):
+        return {v: int(match[1]) - int(match[2] or 0) if v == "not shown" else 0 for v in VERDICTS}
+    found = {v: re.search(rf"{v} in (\d+)|(\d+) (?:is |are )?{v}", bare) for v in VERDICTS}
+    return {v: int(match[1] or match[2]) if match else 0 for v, match in found.items()}
 
 
 @pytest.mark.parametrize("kind", ["usual", "mixed", "two_datasets", "many", "lacking", "oracle_lacks"])
@@ -107,7 +109,7 @@ def test_the_counts_of_verdicts_are_those_of_the_tables(folders, kind):
         (sentence,) = (s for s in sentences if s.startswith(start))
         known = rows_of_methods(folders / kind, table)[column]
         assert told_counts(sentence) == {v: int((known == v).sum()) for v in VERDICTS}
-        untested = re.search(r"(\d+) not tested", sentence)
+        untested = re.search(r"(\d+) (?:is|are) not tested", sentence)
         if table == "sparsity":
             assert int(untested[1] if untested else 0) == known.isna().sum()
 
@@ -139,7 +141,9 @@ def test_no_row_is_called_more_than_its_table_says(folders, kind):
             if isinstance(row[column], str) and (row["metric"] == "avg_gap/retrain" or kind == "no_gap"):
                 known[row[column]].add(row["unlearner"])
     for sentence in answer.sentences:
-        for verdict, items in re.findall(r"(closer|farther)(?: from \S+ than its second run)? \(([^()]*)\)", sentence):
+        for verdict, items in re.findall(
+            r"(closer|farther)(?: from \S+ than its second run)?(?: in \d+)? \(([^()]*)\)", sentence
+        ):
             named = re.findall(r"(?:^|; )([\w.]+) at ", items)
             assert named and set(named) <= known[verdict]
     if not any(known.values()):
@@ -225,9 +229,13 @@ def test_a_scenario_that_tells_nothing_is_called_so(tmp_path):
         return 1.0 + noise.normal(0, 0.1), 99.0 + noise.normal(0, 0.1), 98.0 + noise.normal(0, 0.1), 0.0
 
     text = text_of(answer_of(tables(tmp_path / "void", with_gaps(results(void), ["retrain"]))))
-    assert "4 of 4 places can hardly tell methods apart: class/dense (original has UA 1.0 and retrain 1." in text
+    assert "t 4 of 4 places original has about the UA of an oracle or more, so UA shows no forgetting there: " in text
+    assert "there: class/dense (original has UA 1.0 and retrain 1.0); class/omp-0.90 (" in text
+    assert "can hardly tell methods apart" not in text, "the gaps of the other metrics may well"
     assert "MIA is 0 for every model at 4 places, where it tells no method from another" in text
-    assert "original, which forgets nothing, is not shown to differ from retrain either" in text
+    assert "original, which forgets nothing, is not shown to differ from retrain in any metric either" in text
+    assert "The smallest mean" not in text, "no place is worth it"
+    assert "from the dense to a sparse model (4 of them at places of doubt), none is shown;" in text
 
 
 def test_few_samples_and_chance_accuracy_of_the_original_are_told(tmp_path):
@@ -238,7 +246,7 @@ def test_few_samples_and_chance_accuracy_of_the_original_are_told(tmp_path):
             each["notes"] |= {"MIA": "draws disagree"}
             each["notes"] |= {"TA": "no better than always naming one class (10 %)"}
     text = text_of(answer_of(tables(tmp_path / "few", found)))
-    assert "1 of 1 places can hardly tell methods apart: dense (original: " in text
+    assert "1 of 1 place can hardly tell methods apart: dense (original: " in text
     assert "draws disagree" not in text, "a note that is not about the experiment"
     assert "ga:" not in text, "an accuracy that a method ruined is its own"
 
@@ -299,3 +307,125 @@ def test_real_tables_that_are_committed_have_an_answer():
     assert (answer.name, answer.oracles) == ("three_seeds", ("retrain", "retrain_exact"))
     assert 3 <= len(answer.sentences) <= 5
     assert len(answer.rows) == 2 * 3 * 7
+
+
+def only(names):
+    """Values of some metrics alone, each cell's by a function of its label and noise."""
+    found = results(scenarios=("class",), seeds=4)
+    for each in found:
+        cell = each["cell"]
+        noise = np.random.default_rng([*map(ord, f"{cell['pruner']}{cell['unlearner']}"), cell["seed"]])
+        each["metrics"] = {name: value(cell["unlearner"], noise) for name, value in names.items()}
+    return found
+
+
+def test_the_original_is_called_no_different_only_where_no_metric_tells_it_apart(tmp_path):
+    """Its UA is far off by itself; its average gap is that of the oracle's second run, which is noisy in RA."""
+
+    def values(scenario, state, label, noise):
+        second = noise.normal(0, 60) if label == "retrain_b" else noise.normal(0, 0.1)
+        return 10.0 + noise.normal(0, 0.1) - 3 * (label == "original"), 60.0 + second, 90.0, 50.0
+
+    folder = tables(tmp_path / "x", with_gaps(results(values, scenarios=("class",), states=("dense",)), ["retrain"]))
+    text = text_of(answer_of(folder))
+    assert "any metric either" not in text
+    assert "is not shown to be farther from retrain than its second run in the average gap" in text
+    assert "though it differs in UA" in text
+
+
+def test_the_size_of_a_change_is_told_as_that_of_the_first_test(folders):
+    (sentence,) = (s for s in answer_of(folders / "usual").sentences if s.startswith("Not shown"))
+    assert "; for the first of its two tests (80 % power) a change had to be at least " in sentence
+    assert "to be shown" not in sentence
+
+
+def test_a_place_of_doubt_is_not_crowned(tmp_path):
+    """In class the original has the oracle's UA and every method is at 0 gap; random is honest."""
+
+    def values(scenario, state, label, noise):
+        return (1.0, 99.0, 98.0, 50.0) if scenario == "class" else near_retraining(scenario, state, label, noise)
+
+    text = text_of(answer_of(tables(tmp_path / "x", with_gaps(results(values, seeds=2), ["retrain"]))))
+    crowned = re.search(r"The smallest mean average gap to retrain without the places of doubt is (.*?)\.(?: |$)", text)
+    assert "random" in crowned[1] and "class" not in text[crowned.start() : crowned.end()]
+    assert "that is a mean, not the result of a test" in text and "no test compares" not in text
+
+
+def test_what_is_shown_says_over_which_tests_chance_is_kept_down(folders):
+    (mixed,) = (s for s in answer_of(folders / "mixed").sentences if s.startswith("Mixed"))
+    assert "the sparse model is closer in 2 (ft at " in mixed and ", farther in 2 (" in mixed.replace(" and f", ", f")
+    assert "; tests are adjusted within each place, not over the 2 places" in mixed
+    assert "adjusted" not in answer_of(folders / "usual").sentences[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_counted_of_which_none_is_there(folders, kind):
+    assert not re.search(
+        r"(?<![\d.])0 (?:is |are )?(?:closer|farther|not|of)|in 0\b", text_of(answer_of(folders / kind))
+    )
+
+
+def test_costs_and_metrics_without_a_direction_are_no_distance(tmp_path):
+    names = {"samples": lambda label, noise: 100.0, "AIN": lambda label, noise: noise.normal(1, 0.1)}
+    folder = retold(
+        tables(tmp_path / "x", only(names)), {"better": {"samples": "lower", "AIN": "none"}, "costs": ["samples"]}
+    )
+    answer = answer_of(folder)
+    assert answer.sentences[0].startswith("No metric of the tables has a distance from an oracle: nothing says")
+    assert set(answer.rows["seeds"]) == {4}
+    assert answer.rows["gap_retrain"].isna().all()
+    # a folder without a record: by what the metrics say of themselves
+    (folder / "experiment.json").unlink()
+    assert answer_of(folder).rows["gap_retrain"].isna().all()
+
+
+def test_a_plain_number_has_no_unit_and_small_ones_have_figures(tmp_path):
+    names = {"MIA_auc": lambda label, noise: 0.5 + noise.normal(0, 0.002)}
+    folder = retold(tables(tmp_path / "x", only(names)), {"better": {"MIA_auc": "oracle"}})
+    text = " ".join((*answer_of(folder).sentences, *answer_of(folder).notes))
+    assert not re.search(r"\d 1(?!\d)[ );,.\[]| in 1\b", text)
+    assert re.search(r"distance in MIA_auc from retrain is 0\.00\d\d", text)
+
+
+def test_rows_stand_in_the_order_of_the_experiments_file(tmp_path):
+    folder = tables(tmp_path / "x", with_gaps(results(), ["retrain"]))
+    order = {"unlearners": ["ga", "original", "ft", "retrain", "retrain_b"], "scenarios": ["random", "class"]}
+    retold(folder, order=order)
+    rows = answer_of(folder).rows
+    assert [*dict.fromkeys(rows["unlearner"])] == ["original", "retrain", "ga", "ft"]
+    assert [*dict.fromkeys(rows["scenario"])] == ["random", "class"]
+
+
+def test_rows_without_a_shown_metric_have_the_seeds_of_the_others(tmp_path):
+    found = with_gaps(results(scenarios=("class",)), ["retrain"])
+    for each in found:
+        if each["cell"]["unlearner"] == "ga":
+            each["metrics"] = {"klom": 1.0}
+    seeds = answer_of(tables(tmp_path / "x", found)).rows["seeds"]
+    assert seeds.dtype.kind == "i" and set(seeds) == {4}
+
+
+def test_two_seeds_are_runs(folders):
+    assert "the numbers describe these runs alone" in text_of(answer_of(folders / "two_seeds"))
+    assert "the numbers describe this run alone" in text_of(answer_of(folders / "one_seed"))
+
+
+@pytest.mark.parametrize("kind", ["usual", "mixed", "two_datasets"])
+def test_no_distance_has_an_interval_below_nought(folders, kind):
+    for sentence in answer_of(folders / kind).sentences:
+        if sentence.startswith(("The smallest", "Of ")):
+            assert "[−" not in sentence and "interval −" not in sentence
+
+
+def test_the_average_gap_is_defined(folders):
+    assert "average gap: the mean of the distances in UA, RA, TA and MIA" in answer_of(folders / "usual").notes
+    assert not any(note.startswith("average gap: the") for note in answer_of(folders / "no_gap").notes)
+
+
+def test_doubts_are_looked_up_once(folders, monkeypatch):
+    """Of many places the notes are read once, not once for each sentence."""
+    calls = []
+    monkeypatch.setattr("lacuna.reporting.judged.doubts_in", lambda note: calls.append(note) or [])
+    answer_of(folders / "lacking")
+    noted = read_table(folders / "lacking/summary.csv").query("role != 'twin'")["note"].notna().sum()
+    assert 0 < len(calls) == noted

@@ -42,3 +42,15 @@ def test_one_method_and_equal_scores_have_no_best():
     assert best_of(pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [1.0, 2.0, 3.0]})) == frozenset()
     # a difference without spread has no test
     assert best_of(pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [2.0, 3.0, 4.0]})) == frozenset()
+
+
+def test_no_method_is_left_out_for_one_that_is_worse():
+    """b is worse than a on every seed, so told from it; c has a worse mean and is told from neither; d is far."""
+    rng = np.random.default_rng(3)
+    a = rng.normal(0, 0.01, 8)
+    given = pd.DataFrame(
+        {"a": a, "b": a + 1 + rng.normal(0, 0.01, 8), "c": 2 + rng.normal(0, 9, 8), "d": 50 + rng.normal(0, 0.01, 8)}
+    )
+    given["c"] += 2 - given["c"].mean()
+    assert best_of(given) == {"a", "b", "c"}
+    assert best_of(given[["a", "b", "c"]]) == frozenset(), "all of them is none"

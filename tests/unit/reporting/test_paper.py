@@ -12,7 +12,7 @@ from lacuna.reporting.answer import answer_of
 from lacuna.reporting.paper import answer_in_markdown, blocks_of, paper_tables, reading_of
 from lacuna.reporting.tables.files import read_table
 from lacuna.reporting.typeset import Value, latex, plain
-from unit.reporting.fabricated import near_retraining, results, tables, with_gaps
+from unit.reporting.fabricated import near_retraining, results, retold, tables, with_gaps
 
 LABELS = ("original", "retrain", "retrain_b", "good", "as_good", "bad")
 
@@ -36,7 +36,7 @@ def bold(table):
 def test_bold_are_the_best_and_those_that_no_test_tells_from_them(folder):
     for table in paper_tables(folder):
         assert bold(table) == {(s, m) for s in ("dense", "omp-0.90") for m in ("good", "as_good")}
-        assert "Bold: the best mean of a state, the nearest to retrain" in table.caption
+        assert "the smallest mean distance per seed from retrain. Bold too: those that no" in table.caption
         assert all(not field.bold for row in table.block.rows for field in row[2:] if row[1] in ("original", "retrain"))
 
 
@@ -155,4 +155,48 @@ def test_the_page_of_an_answer_holds_all_of_it(folder):
     page = answer_in_markdown(answer)
     assert page.startswith("# paper\n\n**Does sparsity help as\\_good, bad and good to forget ")
     assert page.count("| state | method |") == 2
-    assert page.count("\n* ") == len(answer.sentences) + len(reading_of(answer)) + len(answer.notes)
+    assert page.count("\n* ") == len(answer.sentences) + len(reading_of(answer, wide=True)) + len(answer.notes)
+    assert "| gap to retrain | Δ gap to retrain |" in page and "retrain: gap to that oracle" not in page
+
+
+@pytest.mark.parametrize(("metric", "better"), [("klom", "lower"), ("MIA_auc", "oracle"), ("time_s", "cost")])
+def test_tables_of_one_metric_that_is_none_of_the_usual(tmp_path, metric, better):
+    found = results(scenarios=("class",))
+    for i, each in enumerate(found):
+        each["metrics"] = {metric: 0.001 * (i % 7)}
+    folder = tables(tmp_path / "x", found)
+    direction, costs = ("lower", [metric]) if better == "cost" else (better, [])
+    retold(folder, {"better": {metric: direction}, "costs": costs})
+    made = paper_tables(folder)
+    assert [table.block.heads for table in made] == ([] if better == "cost" else [("state", "method", metric)])
+    page = answer_in_markdown(answer_of(folder))
+    assert "nan" not in page and "4 seeds" in page
+    if better != "cost":
+        assert re.search(r"\| 0\.00[1-6]\d* ", page), "small numbers have figures"
+
+
+def test_a_setting_without_the_metrics_has_no_table(tmp_path):
+    found = with_gaps(results(), ["retrain"])
+    for each in found:
+        if each["cell"]["scenario"] == "random":
+            each["metrics"] = {"klom": 1.0}
+    (table,) = paper_tables(tables(tmp_path / "x", found), ["UA"])
+    assert "forgetting class" in table.caption
+
+
+def test_no_bold_where_methods_are_left_out(folder):
+    assert all(bold(table) for table in paper_tables(folder, only={"scenario": ["class"]}))
+    for table in paper_tables(folder, only={"method": ["bad", "as_good"]}):
+        assert not bold(table) and "bold" not in table.caption.lower()
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_daggers_begin_with_three_seeds(tmp_path, seeds):
+    found = results(scenarios=("class",), states=("dense",), seeds=seeds)
+    for each in found:
+        if each["cell"]["unlearner"] == "ft":  # the oracle itself
+            each["metrics"] = next(o["metrics"] for o in found if o["cell"] == each["cell"] | {"unlearner": "retrain"})
+    folder = tables(tmp_path / "x", with_gaps(found, ["retrain"]))
+    answer = answer_of(folder)
+    assert ("†" in answer_in_markdown(answer)) == (seeds >= 3)
+    assert ("†" in str(paper_tables(folder)[0].block) or "†" in paper_tables(folder)[0].caption) == (seeds >= 3)

@@ -115,3 +115,17 @@ def test_latex_is_a_booktabs_table_with_as_many_fields_in_every_row():
     assert plain_braces.count("{") == plain_braces.count("}")
     assert all(re.sub(r"\\\$", "", line).count("$") % 2 == 0 for line in lines)
     assert told.isascii()
+
+
+def test_latex_texts_hold_no_sign_that_pdflatex_stops_at():
+    assert latex_text("Δ ρ α Ω λ 3² ≈ é") == r"$\Delta$ $\rho$ $\alpha$ $\Omega$ $\lambda$ 3$^{2}$ $\approx$ é"
+    assert latex_text("☃ я") == "U+2603 U+044F"
+
+
+def test_markdown_texts_begin_no_numbered_list():
+    assert [markdown_text(t) for t in ("1. x", "12) x", "1.5 points", "2 x")] == [
+        "1\\. x",
+        "12\\) x",
+        "1.5 points",
+        "2 x",
+    ]

@@ -11,8 +11,7 @@ from typing import Any
 import pandas as pd
 
 from lacuna.artifacts.forms import read_form
-from lacuna.evaluation import METRICS
-from lacuna.evaluation.population import POPULATION_METRICS
+from lacuna.reporting.judged import unit_of
 from lacuna.reporting.palette import Look, Palette
 from lacuna.reporting.panels import PANEL, methods_of, sparsity_label
 from lacuna.reporting.report.looks import states
@@ -101,14 +100,6 @@ class Study:
         """The metrics of the summary whose names begin so, in the order of the table."""
         there = self.summary["metric"].unique()
         return [metric for metric in there if metric.startswith(tuple(starting))]
-
-
-def unit_of(metric: str) -> str:
-    """The unit of a metric of the tables, nothing for a plain number: "MIA" → "%"."""
-    name = metric.partition("/")[0]
-    registries: tuple[Any, ...] = (METRICS, POPULATION_METRICS)
-    about: Mapping[str, Any] = next((registry[name].about for registry in registries if name in registry), {})
-    return "" if about.get("unit", "1") == "1" else str(about["unit"])
 
 
 def named(metric: str) -> str:

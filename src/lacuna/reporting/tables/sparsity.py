@@ -28,8 +28,9 @@ def table(
     """Does a sparse model forget better? How far each method ends from its oracle on the dense model and on the sparse
     one, each compared with the oracle of its own sparsity, and the change, paired by seed: below 0 is closer.
     ``verdict`` is closer or farther where the seeds agree on it and the distance of the oracle's own second run does
-    not change as much; else it is not shown: ``least`` is the smallest change that would have been. Look at the row of
-    ``original`` first: where it comes closer by as much, there was less to forget.
+    not change as much; else it is not shown: ``least`` is the smallest change that the first of these two tests shows
+    with 80 % power; the second may ask for more. Look at the row of ``original`` first: where it comes closer by as
+    much, there was less to forget.
     """
     return sparsity_table(Contest(cells, oracles, twins), judged)
 
