@@ -3,7 +3,7 @@ import gc
 
 from lacuna_workflow.inputs import JobInputs
 from lacuna_workflow.params import JobParams, one_of
-from lacuna_workflow.resources import JobResources, small
+from lacuna_workflow.resources import JobResources, reading, small
 from lacuna_workflow.start import results_in
 from lacuna_workflow.study import read_study
 from lacuna_workflow.targets import RunTargets
@@ -29,6 +29,8 @@ log_of, benchmark_of = PATHS.log_of, PATHS.benchmark_of
 entry_of, code_of = PARAMS.entry_of, PARAMS.code_of
 
 # what the jobs that make a model share
+# those of all datasets: names of classes are told in figures and on the page
+METAS = [at("data", "meta.json").format(dataset=label) for label in EXPERIMENT.axes["datasets"]]
 IMAGES = {"images": at("data", "images.safetensors"), "meta": at("data", "meta.json")}
 NETWORK = {"model": entry_of("models", "model"), "recipe": entry_of("recipes", "recipe")}
 

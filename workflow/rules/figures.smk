@@ -12,7 +12,7 @@ if "svg" in VECTORS:
 rule figure:
     input:
         unpack(INPUTS.figure_tables),
-        metas=[at("data", "meta.json").format(dataset=label) for label in EXPERIMENT.axes["datasets"]],
+        metas=METAS,
     output:
         **VECTORS,
         png=at("figures", "{figure}.png") if "svg" in VECTORS else report(at("figures", "{figure}.png"), **IN_REPORT),

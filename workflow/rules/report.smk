@@ -6,6 +6,7 @@ rule html_report:
         tables=TARGETS.table_files(),
         # of each cell the file that is written last: history, predictions and log lie next to it
         jobs=TARGETS.job_files(),
+        metas=METAS,
     output:
         page=report(
             at("report", "{experiment}.html"),
@@ -22,7 +23,7 @@ rule html_report:
         ENVIRONMENT
     threads: 1
     resources:
-        **small(megabytes=2000, minutes=30),
+        **reading(len(TARGETS.job_files())),
     params:
         # libraries, script and style of the page, which no import shows
         assets=digest_of_assets(),

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from lacuna_workflow.inputs import JobInputs
 from lacuna_workflow.params import JobParams, one_of
 from lacuna_workflow.paths import Paths
-from lacuna_workflow.resources import JobResources, megabytes_of, memory, small
+from lacuna_workflow.resources import JobResources, megabytes_of, memory, reading, small
 from lacuna_workflow.targets import RunTargets
 
 import pytest
@@ -195,6 +195,21 @@ def test_a_file_that_is_not_made_yet_has_a_guess_for_its_size(tmp_path):
     (tmp_path / "images").write_bytes(bytes(3_000_000))
     assert megabytes_of(str(tmp_path / "images")) == 3.0
     assert megabytes_of(str(tmp_path / "none")) == 200.0
+
+
+def test_a_job_that_reads_cells_has_time_and_memory_for_each():
+    few, many = reading(9), reading(30_000)
+    assert few["runtime"] == 30 and many["runtime"] == 30 + 1000
+    assert few["mem_mb"](None, 1) == 2009 and many["mem_mb"](None, 2) == 2 * 32_000
+
+
+@pytest.mark.parametrize("rule", ["html_report", "figure"])
+def test_what_names_classes_waits_for_the_datasets_that_tell_them(rule):
+    """A dataset that is ingested anew may have other names: the page and the figures are made anew."""
+    files = {"html_report": "report", "figure": "figures"}
+    text = (ROOT / "workflow/rules" / f"{files[rule]}.smk").read_text(encoding="utf-8")
+    inputs = text.partition(f"rule {rule}:")[2].partition("output:")[0]
+    assert "metas=METAS" in inputs
 
 
 def test_memory_grows_with_the_attempts_and_models_take_their_time(study):
