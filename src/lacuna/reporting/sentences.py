@@ -324,7 +324,8 @@ def _like_an_oracle(judged: Judged) -> Iterator[str]:
     """Where the untouched model does as well as an oracle, as far as the seeds show: forgetting is not seen there."""
     for oracle in judged.oracles[:1]:
         untouched = judged.summary[judged.summary["unlearner"] == judged.original]
-        verdicts, p = (untouched.get(f"gap_{oracle}_{end}", pd.Series(dtype=object)) for end in ("verdict", "p"))
+        none = pd.Series(index=untouched.index, dtype=object)
+        verdicts, p = (untouched.get(f"gap_{oracle}_{end}", none) for end in ("verdict", "p"))
         # what compares with the oracle itself differs from 0 by chance alone: its verdict says more
         values = ~untouched["metric"].str.endswith(f"/{oracle}")
         differs = untouched[verdicts.isin(["farther", "closer"]) | ((p.astype(float) < LEVEL) & values)]

@@ -429,3 +429,10 @@ def test_doubts_are_looked_up_once(folders, monkeypatch):
     answer_of(folders / "lacking")
     noted = read_table(folders / "lacking/summary.csv").query("role != 'twin'")["note"].notna().sum()
     assert 0 < len(calls) == noted
+
+
+def test_a_summary_without_any_gap_has_an_answer(tmp_path):
+    folder = tables(tmp_path / "x", results(scenarios=("class",)))
+    summary = pd.read_csv(folder / "summary.csv", dtype=str)
+    summary[[c for c in summary if not c.startswith("gap_")]].to_csv(folder / "summary.csv", index=False)
+    assert answer_of(folder).sentences[0].startswith("No metric of the tables has a distance from an oracle")
