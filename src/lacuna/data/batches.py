@@ -300,7 +300,7 @@ class UnlearningData:
             n, channels, height, width = x.shape
             mean, std = self._scale(dtype, x.device, channels, height * width)
             # an image as one row, channels last: a statistic for each of its values needs no broadcasting over three
-            rows = x.permute(0, 2, 3, 1).reshape(n, -1)
+            rows = x.permute(0, 2, 3, 1).reshape(n, channels * height * width)
             x = rows.to(dtype).div_(255).sub_(mean).div_(std).reshape(n, height, width, channels).permute(0, 3, 1, 2)
         return x.to(dtype, memory_format=torch.channels_last)
 
@@ -316,7 +316,7 @@ class UnlearningData:
         return self._scales[key]
 
     def _augmented(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        n, _, height, width = x.shape
+        n, channels, height, width = x.shape
         crop = self.augment.crop
         if crop:
             padded = torch.nn.functional.pad(x, (crop,) * 4)
@@ -330,8 +330,8 @@ class UnlearningData:
             sample = torch.arange(n, device=x.device)[:, None]
             tall, wide = height + 2 * crop, width + 2 * crop
             pixels = ((sample * tall + rows)[:, :, None] * wide + columns[:, None, :]).reshape(-1)
-            padded = padded.permute(0, 2, 3, 1).reshape(n * tall * wide, -1)
-            x = padded.index_select(0, pixels).reshape(n, height, width, -1).permute(0, 3, 1, 2)
+            padded = padded.permute(0, 2, 3, 1).reshape(n * tall * wide, channels)
+            x = padded.index_select(0, pixels).reshape(n, height, width, channels).permute(0, 3, 1, 2)
         elif self.augment.flip:
             x = torch.where(self._mirrored(n, generator, x.device)[:, :, None, None], x.flip(3), x)
         return x

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-from lacuna_workflow import warm, warm_parent
+from lacuna_workflow import ROOT, warm, warm_parent
 from lacuna_workflow.warm import WarmJobs, environment_of, is_plain
 
 import pytest
@@ -54,6 +55,9 @@ def cold(path: str) -> int:
         "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
         "import os; os._exit(7)",
         "import sys; sys.stdout.close()",
+        "import sys; sys.stdout = None",
+        # not the features of the module that runs it
+        "def f(x: int): pass\nassert f.__annotations__ == {'x': int}",
     ],
 )
 def test_its_exit_status_is_that_of_python(jobs, tmp_path, text):
@@ -196,12 +200,17 @@ def test_each_number_of_threads_has_a_process_that_loaded_libraries_with_it(jobs
     assert jobs.parents["1"] is not jobs.parents["2"]
 
 
-@pytest.mark.parametrize("other", ["conda_env", "container_img", "env_modules", "shadow_dir", "shell_exec"])
+@pytest.mark.parametrize("other", ["conda_env", "container_img", "env_modules", "shadow_dir", "shell_exec", "path"])
 def test_what_has_an_environment_of_its_own_is_left_to_snakemake(other):
-    plain = SimpleNamespace(conda_env=None, container_img=None, env_modules=None, shadow_dir=None, resources={})
+    path = SimpleNamespace(get_path_or_uri=lambda secret_free: str(ROOT / "workflow/scripts/train.py"))
+    plain = SimpleNamespace(
+        conda_env=None, container_img=None, env_modules=None, shadow_dir=None, resources={}, path=path
+    )
     assert is_plain(plain)
     if other == "shell_exec":
         plain.resources = {other: "zsh"}
+    elif other == "path":  # of a workflow that imports this one
+        plain.path = SimpleNamespace(get_path_or_uri=lambda secret_free: "/home/me/study/scripts/train.py")
     else:
         setattr(plain, other, "mine")
     assert not is_plain(plain)
@@ -218,3 +227,56 @@ def test_its_environment_is_that_of_snakemakes_shell(tmp_path, monkeypatch):
 
 def test_only_packages_of_others_are_imported_before():
     assert not [name for name in warm_parent.PACKAGES if name.startswith("lacuna")]
+
+
+def test_an_interrupt_while_packages_are_imported_begins_no_job(tmp_path):
+    """Started again as Snakemake starts it, it would run to its end."""
+    jobs, found = WarmJobs(), []
+    path = script(tmp_path, f"open({str(tmp_path / 'began')!r}, 'w')")
+    thread = threading.Thread(target=lambda: found.append(jobs.run(path, 1, None, None)))
+    thread.start()
+    while "1" not in jobs.parents:
+        time.sleep(0.01)
+    process = jobs.parents["1"].process.pid
+    while b"torch" not in Path(f"/proc/{process}/maps").read_bytes():
+        time.sleep(0.01)
+    os.kill(process, signal.SIGINT)
+    thread.join()
+    assert found == [130] and not (tmp_path / "began").exists()
+    jobs.end()
+
+
+def test_a_request_that_no_socket_takes_is_left_to_snakemake(jobs, tmp_path, monkeypatch):
+    """And the others' process stays."""
+    path = script(tmp_path, "pass")
+    assert jobs.run(path, 1, None, None) == 0
+    parent = jobs.parents["1"]
+    monkeypatch.setenv("LONG", "x" * warm_parent.LARGEST)
+    assert jobs.run(path, 1, None, None) is None
+    assert jobs.parents["1"] is parent and parent.process.poll() is None
+
+
+def test_a_fork_that_fails_is_left_to_the_run(monkeypatch):
+    """As where no process may be made any more: the others go on."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    job, end = socket.socketpair()
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(os, "fork", lambda: (_ for _ in ()).throw(BlockingIOError()))
+    with ours, theirs, job:
+        parent = warm_parent.Parent(theirs)
+        socket.send_fds(ours, [b"{}"], [end.fileno()])
+        end.close()
+        assert parent.take() and parent.jobs == {}
+        assert job.recv(1) == b""
+
+
+def test_no_socket_takes_the_place_of_a_closed_stream():
+    """A job would print into it."""
+    text = f"""
+import os, sys; sys.path[:0] = {[str(Path(warm.__file__).parents[1])]!r}
+from lacuna_workflow.warm import WarmJobs
+os.close(1)
+jobs = WarmJobs()
+sys.exit(jobs.run({str(Path(__file__).with_name("__init__.py"))!r}, 1, None, None))
+"""
+    assert subprocess.run([sys.executable, "-c", text], check=False).returncode == 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -20,11 +21,13 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
-from lacuna_workflow import warm_parent
+from lacuna_workflow import is_own, warm_parent
 from lacuna_workflow.internals import Patch
+from lacuna_workflow.warm_parent import INTERRUPTED
 
 import snakemake.script
 from snakemake.benchmark import benchmarked
@@ -39,14 +42,14 @@ class Warm:
     """One process that jobs are forked from, as long as it lives. environment: of its jobs, in which it is started."""
 
     def __init__(self, environment: dict[str, str]):
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control, theirs = _pair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-P", str(Path(warm_parent.__file__)), str(theirs.fileno())]
         with theirs:
             self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment)
 
     def start(self, request: bytes) -> socket.socket | None:
         """The socket of a new job; None where the process is gone."""
-        ours, theirs = socket.socketpair()
+        ours, theirs = _pair()
         with theirs:
             try:
                 socket.send_fds(self.control, [request], [theirs.fileno()])
@@ -55,9 +58,10 @@ class Warm:
                 return None
         return ours
 
-    def end(self) -> None:
+    def end(self) -> int:
+        """Its exit status, once it is gone."""
         self.control.close()
-        self.process.wait()
+        return self.process.wait()
 
 
 class WarmJobs:
@@ -78,10 +82,13 @@ class WarmJobs:
         if job is None:
             return None
         with job, job.makefile() as answers:
-            first = answers.readline()
-            if not first:
-                return None
-            return _watched(int(first), answers, record)
+            if first := answers.readline():
+                return _watched(int(first), answers, record)
+        # not begun: after an interrupt nothing is to begin
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if self.parents[str(threads)].process.wait(1) == INTERRUPTED:
+                return INTERRUPTED
+        return None
 
     def end(self) -> None:
         """End them, and wait until they are gone."""
@@ -107,19 +114,43 @@ def _watched(pid: int, answers: Any, record: Any) -> int:
     """The exit status of a job's process. It does not outlive the one that would report it."""
     try:
         descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:  # it has ended, and that is on its way
+    except OSError:  # it has ended, and that is on its way; or no descriptor is left
         descriptor = -1
     try:
         with benchmarked(pid, record) if record is not None and descriptor >= 0 else contextlib.nullcontext():
             last = answers.readline()
-            if not last and descriptor >= 0:
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-                select.select([descriptor], [], [])
+            if not last:
+                _end(pid, descriptor)
     finally:
         if descriptor >= 0:
             os.close(descriptor)
     return int(last) if last else 128 + signal.SIGKILL
+
+
+def _end(pid: int, descriptor: int) -> None:
+    """End a job's process that nobody watches any more, and wait until it is gone; descriptor: its own, or -1."""
+    with contextlib.suppress(ProcessLookupError):
+        if descriptor >= 0:
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+            select.select([descriptor], [], [])
+            return
+        os.kill(pid, signal.SIGTERM)
+        while True:
+            time.sleep(0.1)
+            os.kill(pid, 0)
+
+
+def _pair(*kind: socket.SocketKind | socket.AddressFamily) -> tuple[socket.socket, socket.socket]:
+    """Two sockets, none on the place of a closed standard stream: jobs would print into it."""
+    ours, theirs = socket.socketpair(*kind)
+    return _above(ours), _above(theirs)
+
+
+def _above(end: socket.socket) -> socket.socket:
+    if end.fileno() > 2:
+        return end
+    with end:
+        return socket.socket(fileno=fcntl.fcntl(end.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
 
 
 def environment_of(threads: int, temporary: str | None) -> dict[str, str]:
@@ -131,9 +162,13 @@ def environment_of(threads: int, temporary: str | None) -> dict[str, str]:
 
 
 def is_plain(script: PythonScript) -> bool:
-    """Whether it runs in this Python, on this machine, in this folder."""
+    """Whether it is one of this workflow's that runs in this Python, on this machine, in this folder.
+
+    A script of a workflow that imports this one may set up what torch reads when it is imported.
+    """
     other = (script.conda_env, script.container_img, script.env_modules, script.shadow_dir)
-    return all(value is None for value in other) and script.resources.get("shell_exec") is None
+    plain = all(value is None for value in other) and script.resources.get("shell_exec") is None
+    return plain and is_own(script.path.get_path_or_uri(secret_free=True))
 
 
 def warm() -> None:

@@ -36,8 +36,11 @@ PACKAGES = (
     "snakemake.iocontainers",
     "snakemake.logging",
 )
-# a request with all of its environment
-LARGEST = 1 << 20
+# bytes of a request, with all of its environment: what a socket takes at once
+LARGEST = 1 << 17
+
+
+INTERRUPTED = 128 + signal.SIGINT
 
 
 def import_packages() -> None:
@@ -58,15 +61,15 @@ def status_of(script: str) -> int:
     sys.path.insert(0, os.path.dirname(script))
     try:
         with open(script, "rb") as file:
-            exec(compile(file.read(), script, "exec"), main.__dict__)
+            # not with the features of this file
+            exec(compile(file.read(), script, "exec", dont_inherit=True), main.__dict__)
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return (end.code or 0) & 0xFF
         print(end.code, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        traceback.print_exc()
-        return 128 + signal.SIGINT
+        return INTERRUPTED
     except BaseException:
         traceback.print_exc()
         return 1
@@ -89,7 +92,7 @@ def become(request: dict[str, Any], interrupts: Any) -> None:
         atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:
-            if not stream.closed:
+            if stream is not None and not stream.closed:
                 stream.flush()
         except OSError:
             status = status or 120
@@ -116,12 +119,21 @@ class Parent:
                     return
 
     def take(self) -> bool:
-        """Fork the job of the next request; whether there was one."""
-        text, sockets, _, _ = socket.recv_fds(self.control, LARGEST, 1)
+        """Fork the job of the next request; whether there was one. One that cannot be is left to the run."""
+        try:
+            text, sockets, _, _ = socket.recv_fds(self.control, LARGEST, 1)
+        except OSError:
+            return True
         if not text:
             return False
+        if not sockets:
+            return True
         job = socket.socket(fileno=sockets[0])
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            job.close()
+            return True
         if pid == 0:
             # what the job holds open would hide the end of this process, and of the run
             for other in (self.control, job, *(held for _, held in self.jobs.values())):
@@ -130,7 +142,13 @@ class Parent:
                 os.close(descriptor)
             self.selector.close()
             become(json.loads(text), self.interrupts)
-        descriptor = os.pidfd_open(pid)
+        try:
+            descriptor = os.pidfd_open(pid)
+        except OSError:  # no descriptor is left: nobody could tell when it ends
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            job.close()
+            return True
         self.jobs[descriptor] = pid, job
         self.selector.register(descriptor, selectors.EVENT_READ)
         self.tell(job, pid)
@@ -151,7 +169,17 @@ class Parent:
 
 
 if __name__ == "__main__":
-    import_packages()
+    for stream in range(3):
+        try:
+            os.fstat(stream)
+        except OSError:
+            # closed: what is opened next would take its place, and jobs print into it
+            os.open(os.devnull, os.O_RDWR)
+    try:
+        import_packages()
+    except KeyboardInterrupt:
+        # the run hears of it too, and starts nothing in its place
+        os._exit(INTERRUPTED)
     Parent(socket.socket(fileno=int(sys.argv[1]))).serve()
     # nothing is left to do, and taking down what was imported takes time
     os._exit(0)
