@@ -9,6 +9,7 @@ from pathlib import Path
 from lacuna.commands.answer import add_filters, filters_of
 from lacuna.commands.base import Command
 from lacuna.commands.experiments import EXPERIMENT, tables_folder
+from lacuna.errors import LacunaError
 from lacuna.registry import register
 
 
@@ -52,6 +53,9 @@ class TableCommand(Command):
         tables = paper_tables(
             tables_folder(options.experiment), options.metrics, options.published, filters_of(options)
         )
+        if not tables:
+            lack = "its tables have none of UA, RA, TA, MIA and avg_gap, and no distance from an oracle"
+            raise LacunaError(f"{options.experiment}: {lack}; choose other columns with --metrics")
         width = shutil.get_terminal_size().columns
         for position, table in enumerate(tables):
             print(end="\n" if position else "")

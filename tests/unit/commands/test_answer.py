@@ -11,7 +11,7 @@ from places import ROOT
 
 from lacuna.__main__ import main
 from lacuna.reporting.answer import answer_of
-from unit.reporting.fabricated import results, tables, with_gaps
+from unit.reporting.fabricated import results, retold, tables, with_gaps
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +149,12 @@ def test_formulas_in_a_table_are_texts(project, capsys):
 def test_committed_tables_are_answered(capsys):
     out = told(capsys, "answer", str(ROOT / "docs/results/three_seeds"), "--method", "ft")
     assert out.startswith("Does sparsity help ft to forget ")
+
+
+def test_tables_without_a_usual_metric_ask_for_columns(project, capsys):
+    found = results(scenarios=("class",), seeds=1)
+    for each in found:
+        each["metrics"] = {"samples": 100.0}
+    retold(tables(Path("results/tables/costs"), found), {"costs": ["samples"]})
+    assert "costs: its tables have none of UA, RA, TA, MIA and avg_gap" in refused(capsys, "table", "costs")
+    assert "| 100.00" in told(capsys, "table", "costs", "--markdown", "--metrics", "samples")
