@@ -111,3 +111,21 @@ def few_seeds(rows: pd.DataFrame, cells: pd.DataFrame) -> list[tuple[int, np.nda
         for key, of in cells.groupby(where, sort=False)
         if tuple(map(str, key)) in wanted
     ]
+
+
+def clustered(square: pd.DataFrame) -> list[str]:
+    """The names of a square of correlations, those that agree next to each other.
+
+    Average linkage on 1 − ρ, an unknown ρ counting as 0; leaves in the order that keeps neighbours closest.
+    """
+    from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
+    from scipy.spatial.distance import squareform
+
+    names = list(square.index)
+    if len(names) < 3:
+        return names
+    distance = 1 - square.fillna(0.0).to_numpy(float)
+    np.fill_diagonal(distance, 0.0)
+    condensed = squareform((distance + distance.T) / 2, checks=False)
+    tree = optimal_leaf_ordering(linkage(condensed, "average"), condensed)
+    return [names[i] for i in leaves_list(tree)]

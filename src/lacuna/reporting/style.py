@@ -15,9 +15,10 @@ from lacuna.artifacts.files import place_of
 from lacuna.artifacts.writing import atomic
 
 # figures find them here
-from lacuna.reporting.palette import ABSENT, NEGATIVE, POSITIVE, STYLE_FILE, Look, Palette
+from lacuna.reporting.palette import ABSENT, ITSELF, NEGATIVE, POSITIVE, STYLE_FILE, Look, Palette
 from lacuna.reporting.panels import PANEL as PANEL
 from lacuna.reporting.panels import base_name as base_name
+from lacuna.reporting.panels import clustered as clustered
 from lacuna.reporting.panels import few_seeds as few_seeds
 from lacuna.reporting.panels import methods_of as methods_of
 from lacuna.reporting.panels import panels as panels
@@ -33,7 +34,7 @@ mpl.use("Agg")
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -75,10 +76,15 @@ def message(text: str) -> Figure:
     return figure
 
 
-def heat_map(ax: Axes, values: np.ndarray, labels: list[str]) -> AxesImage:
-    """Correlations [n, n] in −1 to 1 with their numbers, in tenths without a leading 0; grey where there is none."""
+def heat_map(ax: Axes, values: np.ndarray, labels: list[str], empty: np.ndarray) -> AxesImage:
+    """Correlations [n, n] in −1 to 1 with their numbers, in tenths without a leading 0.
+
+    Light grey where there is none, dark grey on the diagonal. empty: bool [n, n], fields that stand for nothing.
+    """
     colours = LinearSegmentedColormap.from_list("", [NEGATIVE, "#FFFFFF", POSITIVE]).with_extremes(bad=ABSENT)
     image = ax.imshow(values, cmap=colours, vmin=-1, vmax=1)
+    no_pair = np.where(np.eye(len(labels), dtype=bool), 1.0, np.where(empty, 0.0, np.nan))
+    ax.imshow(no_pair, cmap=ListedColormap(["#FFFFFF", ITSELF]), vmin=0, vmax=1)
     for i, j in zip(*np.nonzero(np.isfinite(values)), strict=True):
         written = f"{values[i, j]:.1f}".replace("-0.0", "0.0").replace("0.", ".").replace("1.0", "1").replace(".0", "0")
         dark = abs(values[i, j]) > 0.7

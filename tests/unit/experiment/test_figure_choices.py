@@ -19,7 +19,6 @@ from lacuna.experiment.config import load
 from lacuna.experiment.foresight import limits_of
 from lacuna.reporting import FIGURES, style
 from lacuna.reporting.columns import COORDINATES
-from lacuna.reporting.figures.metric_disagreement import clustered
 from lacuna.reporting.palette import Palette
 from lacuna.reporting.tables.contest import Contest
 from lacuna.reporting.tables.disagreement import disagreement_table
@@ -398,15 +397,6 @@ def test_the_map_of_thirty_metrics_can_be_read_in_print(plan, known):
     cell = ax.bbox.width / 30
     assert len(ax.texts) > 300 and all(text.get_window_extent().width <= cell for text in ax.texts)
     assert min(t.get_fontsize() for t in (*ax.texts, *ax.get_xticklabels(), *ax.get_yticklabels())) >= 6
-
-
-def test_metrics_that_agree_are_neighbours():
-    """Two groups that are at odds, mixed: each comes out in one piece."""
-    names = ["a1", "b1", "a2", "b2", "a3"]
-    groups = np.array([name[0] == "a" for name in names])
-    correlations = np.where(groups[:, None] == groups[None], 0.9, -0.8)
-    order = "".join(name[0] for name in clustered(correlations, names))
-    assert order in ("aaabb", "bbaaa")
 
 
 def test_a_metric_of_the_users_choice_has_a_row(plan, known):

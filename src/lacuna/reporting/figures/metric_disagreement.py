@@ -34,11 +34,12 @@ def metric_disagreement(disagreement: pd.DataFrame, palette: Palette) -> Figure:
     first = [m for m in METRICS if m in there]
     chosen = [*first, *(m for m in there if m not in first)][:_MOST]
     table = table[table["a"].isin(chosen) & table["b"].isin(chosen)]
-    metrics = clustered(_means(table, chosen), chosen)
+    metrics = style.clustered(_means(table, chosen))
     parts = style.panels(table, palette.forgotten)
     side = max(1.6, _CELL * len(metrics))
     columns = max(1, min(len(parts), int(style.PAGE / (side + _NAMES))))
     figure, axes = style.grid_of_axes(-(-len(parts) // columns), columns, side + _NAMES, side + _NAMES + 0.3)
+    unknown = False
     for place, ax in enumerate(axes.flat):
         if place >= len(parts):
             ax.set_axis_off()
@@ -46,44 +47,30 @@ def metric_disagreement(disagreement: pd.DataFrame, palette: Palette) -> Figure:
         title, part = parts[place]
         ticks = style.sparsity_ticks(part)
         below, above = ticks[0], ticks[-1] if len(ticks) > 1 else None
-        image = style.heat_map(ax, _both_halves(part, metrics, below, above), metrics)
+        square = _both_halves(part, metrics, below, above)
+        half = np.tri(len(metrics), k=-1, dtype=bool)
+        empty = half.T if above is None else np.zeros_like(half)
+        unknown |= bool(np.isnan(square[(half | half.T) & ~empty]).any())
+        image = style.heat_map(ax, square, metrics, empty)
         sides = f"below: {style.sparsity_label(below)}" + (f", above: {style.sparsity_label(above)}" if above else "")
         style.entitle(ax, f"{title}\n{sides}")
     label = "Spearman's rank correlation"
     figure.colorbar(image, ax=axes, location="bottom", aspect=40, fraction=0.05, pad=0.02, shrink=0.6, label=label)
     told = [style.setting_of(table), f"{table['methods'].max()} methods", f"oracle {oracle}"]
     told += [f"{len(metrics)} of {len(there)} metrics"] if len(metrics) < len(there) else []
-    told += ["grey: one of the two has no order"]
+    told += ["light grey: one of the two has no order"] if unknown else []
     setting = ", ".join(filter(None, told))
     style.heading(figure, f"Do two metrics order the methods alike? — {setting}")
     return figure
 
 
-def _means(table: pd.DataFrame, metrics: list[str]) -> np.ndarray:
-    """Correlations [n, n], the mean over all places and sparsities; 0 where there is none."""
-    square = np.eye(len(metrics))
+def _means(table: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
+    """Correlations of the metrics, the mean over all places and sparsities; NaN where none is known."""
+    square = pd.DataFrame(np.nan, index=metrics, columns=metrics)
     means = table.groupby(["a", "b"], sort=False)["spearman"].mean().reset_index()
     for a, b, rho in means.itertuples(index=False):
-        i, j = metrics.index(a), metrics.index(b)
-        square[i, j] = square[j, i] = rho
+        square.loc[a, b] = square.loc[b, a] = rho
     return square
-
-
-def clustered(correlations: np.ndarray, names: list[str]) -> list[str]:
-    """The names in an order in which those that correlate are neighbours.
-
-    The two groups that correlate most, on average over their pairs, become one, until one is left; a group is turned
-    round where that brings its nearest ends together. correlations: [n, n], symmetric.
-    """
-    groups = [[i] for i in range(len(names))]
-    while len(groups) > 1:
-        pairs = [(a, b) for b in range(len(groups)) for a in range(b)]
-        a, b = max(pairs, key=lambda pair: correlations[np.ix_(groups[pair[0]], groups[pair[1]])].mean())
-        first, second = groups[a], groups.pop(b)
-        turned = [(x, y) for x in (first, first[::-1]) for y in (second, second[::-1])]
-        x, y = max(turned, key=lambda ends: correlations[ends[0][-1], ends[1][0]])
-        groups[a] = x + y
-    return [names[i] for i in groups[0]]
 
 
 def _both_halves(found: pd.DataFrame, metrics: list[str], below: str, above: str | None) -> np.ndarray:

@@ -143,6 +143,27 @@ def test_disagreement_has_dense_below_and_sparse_above_the_diagonal():
     assert np.isnan(np.diag(square)).all()
 
 
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("states", [[("dense", "0.00")], [("dense", "0.00"), ("omp", "0.90")]])
+def test_grey_of_a_map_is_said_where_a_metric_has_no_order(states, tied):
+    """The diagonal, where no two metrics meet, has a colour of its own, and so has the half of no state."""
+    made = tables({}, states=states)
+    pairs = made["disagreement"]
+    if tied:
+        pairs.loc[(pairs["metric_a"] == "RA") & (pairs["metric_b"] == "UA"), "spearman"] = np.nan
+        pairs.loc[(pairs["metric_a"] == "UA") & (pairs["metric_b"] == "RA"), "spearman"] = np.nan
+    figure = drawn("metric_disagreement", made)
+    assert any("light grey" in text for text in words(figure)) == tied
+    values, no_pair = (image.get_array() for image in figure.axes[0].images)
+    own = np.asarray(no_pair.filled(np.nan))
+    assert (np.diag(own) == 1).all() and (own[np.tri(len(own), k=-1, dtype=bool)] != 1).all()
+    above = np.tri(len(own), k=-1, dtype=bool).T
+    assert (own[above] == 0).all() if len(states) == 1 else np.isnan(own[above]).all()
+    # ABSENT is what neither a number nor one of these covers
+    bare = np.ma.getmaskarray(values) & np.isnan(own)
+    assert bare.any() == tied
+
+
 @pytest.mark.parametrize("states", [[("dense", "0.00")], [("omp", "0.90")]])
 def test_disagreement_of_one_state_or_of_nothing_is_still_a_figure(states):
     made = words(drawn("metric_disagreement", tables({}, states=states)))

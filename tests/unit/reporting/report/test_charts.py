@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lacuna.reporting.panels import clustered
 from lacuna.reporting.report.chart import readable
 from lacuna.reporting.report.charts.curves import _ends as ends
-from lacuna.reporting.report.charts.disagreement import clustered
 from lacuna.reporting.report.charts.dots import Dots, even
 from lacuna.reporting.report.charts.pareto import front
 from lacuna.reporting.report.looks import states

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lacuna.reporting.palette import ABSENT, NEGATIVE, POSITIVE, Look
-from lacuna.reporting.panels import PANEL, sparsity_label
+from lacuna.reporting.panels import PANEL, clustered, sparsity_label
 from lacuna.reporting.report.chart import Chart, Key, Panel, Row, Spec, Variant, layered
 from lacuna.reporting.report.study import Study, records
 
@@ -66,24 +66,6 @@ def _variant(label: str, part: pd.DataFrame) -> Variant | None:
 
 def _short(metric: str) -> str:
     return metric.partition("/")[0]
-
-
-def clustered(square: pd.DataFrame) -> list[str]:
-    """The names of a square of correlations, those that agree next to each other.
-
-    Average linkage on 1 − ρ, an unknown ρ counting as 0; leaves in the order that keeps neighbours closest.
-    """
-    from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
-    from scipy.spatial.distance import squareform
-
-    names = list(square.index)
-    if len(names) < 3:
-        return names
-    distance = 1 - square.fillna(0.0).to_numpy(float)
-    np.fill_diagonal(distance, 0.0)
-    condensed = squareform((distance + distance.T) / 2, checks=False)
-    tree = optimal_leaf_ordering(linkage(condensed, "average"), condensed)
-    return [names[i] for i in leaves_list(tree)]
 
 
 def _spec(order: Sequence[str]) -> Spec:
