@@ -61,7 +61,7 @@ def run(fresh: Project, workers: ThreadPoolExecutor, tmp_path_factory: pytest.Te
         project = fresh.copy(tmp_path_factory.mktemp("backdoor") / "clone")
         np.savez(project / "own.npz", **images())
         project.choose(POISONED)
-        done = [project.run(TABLE)]
+        done = [project.run(TABLE, "results/tables/tiny/experiment.json")]
         project.choose(with_hard_sets())
         done.append(project.run(*FORGET))
         project.choose(with_hard_sets(more={"method": "memorised", "folds": 2} | HARD | {"fraction": 0.3}))

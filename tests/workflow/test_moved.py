@@ -57,7 +57,7 @@ def made(plan: Future[Done]) -> dict[str, int]:
     """How many jobs of each rule a plan has, tables and figures apart: without records they are made again."""
     done = plan.result()
     assert done.code == 0, done.output
-    shown = ("aggregate", "table", "record", "figure", "html_report")
+    shown = ("aggregate", "table", "record", "answer", "figure", "html_report")
     return {rule: count for rule, count in done.counts.items() if rule not in shown}
 
 

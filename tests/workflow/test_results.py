@@ -341,7 +341,7 @@ def test_the_page_is_sealed_and_has_every_cell(finished: Project) -> None:
     packed = re.search(r'id="cell-files">([^<]*)<', text)
     assert packed is not None
     cells = json.loads(gzip.decompress(base64.b64decode(packed[1])))
-    assert len(cells) == len(table(finished, "provenance")) and all(cell["gaps"] == [] for cell in cells)
+    assert len(cells) == len(table(finished, "provenance.csv")) and all(cell["gaps"] == [] for cell in cells)
 
 
 def test_report_holds_tables_and_captioned_figures(finished: Project, tmp_path: Path) -> None:
@@ -372,7 +372,21 @@ def test_report_holds_tables_and_captioned_figures(finished: Project, tmp_path: 
 def test_no_debris_and_nothing_pickled(finished: Project) -> None:
     """Results are of known kinds, none of them pickled, and no temporary file is left."""
     made = finished.made("**/*")
-    kinds = {".safetensors", ".npz", ".json", ".csv", ".svg", ".pdf", ".png", ".log", ".tsv", ".jsonl", ".html"}
+    kinds = {
+        ".safetensors",
+        ".npz",
+        ".json",
+        ".csv",
+        ".svg",
+        ".pdf",
+        ".png",
+        ".log",
+        ".tsv",
+        ".jsonl",
+        ".html",
+        ".md",
+        ".tex",
+    }
     assert {Path(name).suffix for name in made} == kinds
     assert not [name for name in made if Path(name).name.startswith(".")]
 

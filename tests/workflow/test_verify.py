@@ -93,7 +93,7 @@ def seen(results: Path) -> set[str]:
     return {str(f.path.relative_to(results)) for f in verify(results) if f.kind in ("damaged", "stale")}
 
 
-@pytest.mark.parametrize("kind", [".json", ".safetensors .npz .csv .png .svg .pdf .html"])
+@pytest.mark.parametrize("kind", [".json", ".safetensors .npz .csv .png .svg .pdf .html .md .tex"])
 def test_every_flipped_file_is_seen(results: Path, kind: str) -> None:
     chosen = {name: path for name, path in artifacts(results).items() if path.suffix in kind.split()}
     assert len(chosen) >= 20

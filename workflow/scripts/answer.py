@@ -4,6 +4,8 @@ from pathlib import Path
 
 from lacuna_workflow.job import job
 
+from lacuna.artifacts.drawings import seal
+from lacuna.artifacts.files import place_of
 from lacuna.artifacts.writing import atomic
 from lacuna.reporting.answer import answer_of
 from lacuna.reporting.paper import answer_in_markdown, paper_tables
@@ -20,5 +22,6 @@ with job(snakemake) as log:
     for path, text in texts.items():
         with atomic(path) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="")
+            seal(temporary, place_of(path), Path(path).suffix.removeprefix("."))
     log("\n".join((answer.question, *answer.sentences)))
     log(f"{len(answer.sentences)} sentences, {len(tables)} tables for a paper")

@@ -1,4 +1,4 @@
-"""Drawings and pages, which others read as well: what an SVG, PDF, PNG or HTML file says of itself."""
+"""Drawings, pages and texts, which others read as well: what a file of their formats says of itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 # the key of a PNG's text
 PLACE = "lacuna"
 # by format, the comment that may follow all else: what opens it, and what closes it
-SEALED = {"svg": (b"<!-- ", b" -->\n"), "html": (b"<!-- ", b" -->\n"), "pdf": (b"% ", b"\n")}
+_OF_HTML, _OF_TEX = (b"<!-- ", b" -->\n"), (b"% ", b"\n")
+SEALED = {"svg": _OF_HTML, "html": _OF_HTML, "md": _OF_HTML, "pdf": _OF_TEX, "tex": _OF_TEX}
 
 
 def _seal_of(suffix: str) -> re.Pattern[bytes]:
@@ -23,7 +24,7 @@ def _seal_of(suffix: str) -> re.Pattern[bytes]:
 def seal(path: str | Path, place: str, suffix: str) -> None:
     """Write the drawing's place below the results and the SHA-256 of what it holds behind it, as a comment.
 
-    suffix: svg, html or pdf.
+    suffix: svg, html, md, pdf or tex.
     """
     content, (start, end) = Path(path).read_bytes(), SEALED[suffix]
     told = f"lacuna: place {place}, sha256 of all before {hashlib.sha256(content).hexdigest()}"
@@ -49,6 +50,11 @@ def check_page(path: str | Path, place: str) -> None:
     if not Path(path).read_bytes().startswith(b"<!DOCTYPE html>"):
         raise ValueError("it is no HTML page")
     _check_seal(path, place, "html")
+
+
+def check_text(path: str | Path, place: str) -> None:
+    """Raise ValueError unless a text, Markdown or LaTeX, is as it was made, and in its place."""
+    _check_seal(path, place, Path(place).suffix.removeprefix("."))
 
 
 def _check_seal(path: str | Path, place: str, suffix: str) -> None:

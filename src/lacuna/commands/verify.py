@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from lacuna.artifacts.drawings import check_page, check_pdf, check_png, check_svg
+from lacuna.artifacts.drawings import check_page, check_pdf, check_png, check_svg, check_text
 from lacuna.artifacts.files import Arrays, bits_of, content_digest, read_marked_npz, read_tensors, stored_checksum
 from lacuna.artifacts.forms import FORMS, read_form
 from lacuna.artifacts.layout import CELL_FILES, FOLDERS, MODEL_FILES, cell_at, is_trials, is_unfinished
@@ -75,7 +75,7 @@ PLACES = [
         (rf"tuning/{_NAME}/{_NAME}/{_NAME}/{_NAME}/tuned\.yaml", "text"),
         (rf"tables/{_NAME}/experiment\.json", "experiment"),
         (rf"tables/{_NAME}/{_NAME}\.csv", "table"),
-        (rf"tables/{_NAME}/{_NAME}\.(md|tex|txt|html)", "text"),
+        (rf"tables/{_NAME}/(summary\.md|tables\.tex)", "words"),
         (rf"figures/{_NAME}/{_NAME}\.png", "png"),
         (rf"report/{_NAME}\.html", "page"),
         (rf"figures/{_NAME}/{_NAME}\.svg", "svg"),
@@ -331,6 +331,7 @@ _LOOKS: dict[str, Callable[[Path, str], object]] = {
     "history": lambda path, place: _history(path),
     "png": check_png,
     "page": check_page,
+    "words": check_text,
     "svg": check_svg,
     "pdf": check_pdf,
     "text": lambda path, place: _text(path),
