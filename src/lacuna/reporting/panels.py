@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -48,6 +48,15 @@ def panels(
         words = place | ({"scenario": f"{place['scenario']} (forget: {classes})"} if classes else {})
         titled.append((", ".join(f"{c}: {words[c]}" for c in varying), part))
     return titled
+
+
+def title_of_state(place: Mapping[str, str], varying: Sequence[str]) -> str:
+    """A panel of one state: its pruner and sparsity behind the coordinates that vary.
+
+    place: of `PANEL` and sparsity. varying: names of columns; those of a state are in the title anyway.
+    """
+    state = "dense" if place["pruner"] == DENSE else f"{place['pruner']}, {sparsity_label(place['sparsity'])}"
+    return ", ".join([*(place[c] for c in varying if c not in ("pruner", "sparsity")), state])
 
 
 def sparsity_ticks(part: pd.DataFrame) -> list[str]:
@@ -129,3 +138,17 @@ def clustered(square: pd.DataFrame) -> list[str]:
     condensed = squareform((distance + distance.T) / 2, checks=False)
     tree = optimal_leaf_ordering(linkage(condensed, "average"), condensed)
     return [names[i] for i in leaves_list(tree)]
+
+
+def distinct_by_layer(layers: pd.DataFrame, labels: Iterable[str]) -> dict[str, pd.Series]:
+    """Means over seeds by layer of every label whose values are not those of one before it.
+
+    layers: rows of layers.csv of one metric, place and sparsity; layers in their order. A label without rows has NaN.
+    """
+    names = list(layers["layer"].unique())
+    found: dict[str, pd.Series] = {}
+    for label in labels:
+        means = layers[layers["unlearner"] == label].groupby("layer", sort=False)["value"].mean().reindex(names)
+        if not any(means.equals(other) for other in found.values()):
+            found[label] = means
+    return found

@@ -19,6 +19,7 @@ from lacuna.reporting.palette import ABSENT, ITSELF, NEGATIVE, POSITIVE, STYLE_F
 from lacuna.reporting.panels import PANEL as PANEL
 from lacuna.reporting.panels import base_name as base_name
 from lacuna.reporting.panels import clustered as clustered
+from lacuna.reporting.panels import distinct_by_layer as distinct_by_layer
 from lacuna.reporting.panels import few_seeds as few_seeds
 from lacuna.reporting.panels import methods_of as methods_of
 from lacuna.reporting.panels import panels as panels
@@ -27,6 +28,7 @@ from lacuna.reporting.panels import setting_of as setting_of
 from lacuna.reporting.panels import sparsity_label as sparsity_label
 from lacuna.reporting.panels import sparsity_ticks as sparsity_ticks
 from lacuna.reporting.panels import subtitle as subtitle
+from lacuna.reporting.panels import title_of_state as title_of_state
 from lacuna.reporting.panels import unchanged as unchanged
 from lacuna.reporting.panels import with_dense as with_dense
 

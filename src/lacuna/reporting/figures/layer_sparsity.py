@@ -28,19 +28,16 @@ def layer_sparsity(layers: pd.DataFrame, palette: Palette) -> Figure:
         names = list(part["layer"].unique())
         for row, sparsity in enumerate(ticks):
             ax = axes[row, column]
-            drawn: list[pd.Series] = []
             of = part[part["sparsity"] == sparsity]
             if of.empty:  # no cell of this state is there
                 ax.set_axis_off()
                 continue
             # first those that keep the mask, so that only what differs from it gets a line of its own
-            for label in palette.ordered(of["unlearner"]):
-                series = of[of["unlearner"] == label].groupby("layer", sort=False)["value"].mean().reindex(names)
-                if any(series.equals(other) for other in drawn):
-                    continue
-                name = label if drawn else f"{label} and all that keep its mask"
-                ax.plot(range(len(names)), 100 * series, label=name, **style.line_of(palette.look(label)))
-                drawn.append(series)
+            masks = style.distinct_by_layer(of, palette.ordered(of["unlearner"]))
+            for i, (label, series) in enumerate(masks.items()):
+                name = label if i else f"{label} and all that keep its mask"
+                of_mask = 100 * series.reindex(names)
+                ax.plot(range(len(names)), of_mask, label=name, **style.line_of(palette.look(label)))
             ax.axhline(100 * float(sparsity), color="#888888", linestyle=":", label="all layers together")
             style.entitle(ax, f"{title}, {style.sparsity_label(sparsity)} sparse")
             shown = [name.removesuffix(".weight") if row == len(ticks) - 1 else "" for name in names]

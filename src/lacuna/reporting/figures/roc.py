@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lacuna.artifacts.coordinates import DENSE
 from lacuna.registry import register
 from lacuna.reporting import style
 from lacuna.reporting.palette import Palette
@@ -44,7 +43,7 @@ def roc(roc: pd.DataFrame, palette: Palette) -> Figure:
             for level in (0.001, 0.01):
                 ax.axvline(level, color="#CCCCCC", linewidth=0.8, zorder=1)
             if row == 0:
-                style.entitle(ax, _title(place, varying))
+                style.entitle(ax, style.title_of_state(place, varying))
             if row == len(attacks) - 1:
                 ax.set_xlabel("false positive rate")
             if column == 0:
@@ -52,11 +51,3 @@ def roc(roc: pd.DataFrame, palette: Palette) -> Figure:
     seeds = roc["seed"].nunique()
     setting = ", ".join(filter(None, [style.setting_of(roc), f"{seeds} seed{'s' if seeds > 1 else ''}"]))
     return style.finish(figure, f"Membership attacks with shadow models — {setting}", axes)
-
-
-def _title(place: dict[str, str], varying: list[str]) -> str:
-    """What the panel is about: its state, and whatever else varies."""
-    dense = place["pruner"] == DENSE
-    state = "dense" if dense else f"{place['pruner']}, {style.sparsity_label(place['sparsity'])}"
-    others = [place[c] for c in varying if c not in ("pruner", "sparsity")]
-    return ", ".join([*others, state])

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from lacuna.reporting.published.compare import ONLY_OURS, ONLY_PUBLISHED
+from lacuna.reporting.published.compare import ONLY_OURS, ONLY_PUBLISHED, PLACE
 from lacuna.reporting.typeset import Block, Field, Value, decimals_for
 from lacuna.reporting.words import joined, records
 
-PLACE = ["dataset", "model", "recipe", "scenario", "pruner", "sparsity", "differs"]
 _HEADS = ("method", "metric", "ours", "published", "difference", "noise explains it")
 
 

@@ -24,6 +24,7 @@ from lacuna.evaluation.population import POPULATION_METRICS
 from lacuna.evaluation.statistics import MIN_SEEDS, welch_interval
 from lacuna.reporting.columns import GROUP
 from lacuna.reporting.tables.files import read_table
+from lacuna.reporting.words import records
 
 REQUIRED = ("scenario", "sparsity", "method", "metric", "mean", "std", "n", "unit", "source")
 # what the published numbers were made with; a file or a row may leave it open
@@ -36,6 +37,8 @@ COLUMNS = (
     *("speedup", "published_speedup", "gap_of_means"),
     *("note", "differs", "source"),
 )
+# of a block of the comparison
+PLACE = ["dataset", "model", "recipe", "scenario", "pruner", "sparsity", "differs"]
 # only one side has the cell; it has values but no verdict
 ONLY_OURS, ONLY_PUBLISHED = "not published", "not in ours"
 # a published unit in terms of a metric's own
@@ -199,7 +202,7 @@ class Ours:
             spread = cells.groupby([*GROUP, "metric"], sort=False)["value"].std(ddof=1)
             self.spread: dict[Any, float] = spread.to_dict()
             # a twin repeats its oracle, which stands for both
-            self.rows = _records(summary[summary["role"] != "twin"])
+            self.rows = records(summary[summary["role"] != "twin"])
             for row in self.rows:
                 self.values(row)
             oracles = {row["unlearner"] for row in self.rows if row["role"] == "oracle"}
@@ -382,18 +385,17 @@ def as_text(table: pd.DataFrame) -> str:
     if alone.all():
         return f"{_nothing_meets(table)}\n"
     lines = []
-    place = ["dataset", "model", "recipe", "scenario", "pruner", "sparsity", "differs"]
     both = table[~alone].assign(differs=table["differs"].astype(object).fillna(""))
-    for key, rows in both.groupby(place, sort=False):
+    for key, rows in both.groupby(PLACE, sort=False):
         *where, differs = map(str, key)
         lines += [" / ".join(where), *([f"  ANOTHER SETTING than the published one: {differs}"] if differs else [])]
         lines += _aligned(
-            [("method", "metric", "ours", "published", "difference", "noise?"), *map(_line, _records(rows))]
+            [("method", "metric", "ours", "published", "difference", "noise?"), *map(_line, records(rows))]
         )
-        lines += [*_notes(_records(rows)), ""]
+        lines += [*_notes(records(rows)), ""]
     for side, columns in (
         (ONLY_PUBLISHED, ("scenario", "sparsity", "method")),
-        (ONLY_OURS, (*place[:-1], "unlearner")),
+        (ONLY_OURS, (*PLACE[:-1], "unlearner")),
     ):
         rows = table[table["explained"] == side]
         for key, cells in rows.groupby(list(columns), sort=False, dropna=False):
@@ -411,10 +413,6 @@ def _nothing_meets(table: pd.DataFrame) -> str:
     lacks = theirs["note"].str.partition("; ")[0].value_counts()
     told = ", ".join(f"{why} ({n} of them)" for why, n in lacks.items())
     return f"nothing to compare: none of {len(theirs)} published numbers has a cell of ours; ours has {told}"
-
-
-def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    return rows.to_dict("records")  # type: ignore[return-value]
 
 
 def _line(row: Mapping[str, Any]) -> tuple[str, ...]:

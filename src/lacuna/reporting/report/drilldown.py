@@ -16,7 +16,8 @@ from lacuna.artifacts.layout import cell_at
 from lacuna.errors import LacunaError
 from lacuna.evaluation.cell import Part
 from lacuna.reporting.columns import COORDINATES
-from lacuna.reporting.report.study import Study, records
+from lacuna.reporting.report.study import Study
+from lacuna.reporting.words import records
 
 # bins of a confidence in the label, from 0 to 1
 BINS = 20

@@ -11,7 +11,8 @@ from lacuna.artifacts.coordinates import DENSE
 from lacuna.reporting.columns import COORDINATES, PLACE
 from lacuna.reporting.palette import Palette
 from lacuna.reporting.report.charts.dots import MARKS, number
-from lacuna.reporting.report.study import Study, named, records
+from lacuna.reporting.report.study import Study, named
+from lacuna.reporting.words import records
 
 # metrics of single cells in the list of cells; all others are in the cell itself
 CELL_METRICS = ("UA", "RA", "TA", "MIA")

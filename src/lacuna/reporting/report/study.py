@@ -107,8 +107,3 @@ def named(metric: str) -> str:
     name, _, oracle = metric.partition("/")
     unit = unit_of(metric)
     return f"{name}{f' to {oracle}' if oracle else ''}{f' ({unit})' if unit not in ('', name) else ''}"
-
-
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table, each by its columns."""
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lacuna.reporting.panels import clustered
+from lacuna.reporting.panels import clustered, distinct_by_layer, title_of_state
 from lacuna.reporting.report.chart import readable
 from lacuna.reporting.report.charts.curves import _ends as ends
 from lacuna.reporting.report.charts.dots import Dots, even
@@ -36,6 +36,30 @@ def test_metrics_that_agree_stand_next_to_each_other() -> None:
     order = clustered(square)
     assert sorted(order) == sorted(names)
     assert sum(family[a] != family[b] for a, b in itertools.pairwise(order)) == 1
+
+
+def test_a_panel_of_one_state_is_named_by_it_and_by_what_varies() -> None:
+    place = {"dataset": "digits", "scenario": "class", "pruner": "omp", "sparsity": "0.90"}
+    assert title_of_state(place, ("scenario", "pruner", "sparsity")) == "class, omp, 90 %"
+    assert title_of_state(place | {"pruner": "dense", "sparsity": "0.00"}, ()) == "dense"
+
+
+def test_a_mask_is_drawn_once_with_the_first_label_that_has_it() -> None:
+    """Means over seeds, layers in the order of the table."""
+    values = {"ft": (0.9, 0.5), "ga": (0.9, 0.5), "retrain": (0.9, 0.6)}
+    layers = pd.DataFrame(
+        [
+            {"layer": layer, "unlearner": label, "seed": seed, "value": value + shift}
+            for label, of in values.items()
+            for seed, shift in ((0, -0.125), (1, 0.125))
+            for layer, value in zip(("stem", "block"), of, strict=True)
+        ]
+    )
+    found = distinct_by_layer(layers, ["ft", "ga", "retrain"])
+    assert list(found) == ["ft", "retrain"]
+    assert found["retrain"].to_dict() == pytest.approx({"stem": 0.9, "block": 0.6})
+    assert list(found["ft"].index) == ["stem", "block"]
+    assert list(distinct_by_layer(layers, ["ga", "ft"])) == ["ga"]
 
 
 def test_a_metric_without_an_order_is_kept() -> None:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lacuna.artifacts.coordinates import DENSE
 from lacuna.reporting.palette import Look
-from lacuna.reporting.panels import PANEL, sparsity_label
+from lacuna.reporting.panels import PANEL, title_of_state
 from lacuna.reporting.report.chart import (
     NUMBERS,
     Chart,
@@ -81,7 +80,7 @@ def _roc(study: Study) -> Chart | None:
         of = table[table["attack"] == attack].sort_values("sparsity", key=lambda s: s.astype(float), kind="stable")
         low = float(of["fpr"].min()) or 1e-3
         groups = list(of.groupby([*PANEL, "sparsity"], sort=False))
-        varying = [c for c in PANEL if c != "pruner" and of[c].nunique() > 1]
+        varying = [c for c in PANEL if of[c].nunique() > 1]
         parts = [_roc_panel(ATTACKS[attack], key, part, varying, low) for key, part in groups]
         variants.append(Variant(ATTACKS[attack], _roc_spec(looks), parts))
     if not variants:
@@ -98,8 +97,7 @@ def _roc(study: Study) -> Chart | None:
 
 def _roc_panel(attack: str, key: Sequence[Any], part: pd.DataFrame, varying: Sequence[str], low: float) -> Panel:
     place: Mapping[str, str] = dict(zip((*PANEL, "sparsity"), map(str, key), strict=True))
-    state = "dense" if place["pruner"] == DENSE else f"{place['pruner']}, {sparsity_label(place['sparsity'])}"
-    title = ", ".join([*(place[c] for c in varying), state])
+    title = title_of_state(place, varying)
     rows: list[Row] = []
     ends = []
     for (method, role, seed), curve in part.groupby(["unlearner", "role", "seed"], sort=False):

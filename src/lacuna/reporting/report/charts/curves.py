@@ -24,7 +24,8 @@ from lacuna.reporting.report.chart import (
     tips,
 )
 from lacuna.reporting.report.charts.dots import number
-from lacuna.reporting.report.study import Study, named, records
+from lacuna.reporting.report.study import Study, named
+from lacuna.reporting.words import records
 
 # of these the first view shows those that exist; each other metric is a view of its own
 FIRST = ("UA", "RA", "TA", "MIA")

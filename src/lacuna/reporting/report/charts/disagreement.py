@@ -10,7 +10,8 @@ import pandas as pd
 from lacuna.reporting.palette import ABSENT, NEGATIVE, POSITIVE, Look
 from lacuna.reporting.panels import PANEL, clustered, sparsity_label
 from lacuna.reporting.report.chart import Chart, Key, Panel, Row, Spec, Variant, layered
-from lacuna.reporting.report.study import Study, records
+from lacuna.reporting.report.study import Study
+from lacuna.reporting.words import records
 
 _COLUMNS = (("a", "metric"), ("b", "other metric"), ("v", "Spearman's ρ"), ("n", "methods"), ("note", "note"))
 # parts of an axis that a map does without

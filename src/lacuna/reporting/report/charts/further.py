@@ -7,7 +7,8 @@ from lacuna.reporting.panels import panels, sparsity_label, with_dense
 from lacuna.reporting.report.chart import Chart, Key, Row, Variant
 from lacuna.reporting.report.charts.dots import Dots, legend_of
 from lacuna.reporting.report.charts.gap import gap_rows
-from lacuna.reporting.report.study import Study, named, records
+from lacuna.reporting.report.study import Study, named
+from lacuna.reporting.words import records
 
 _COLUMNS = (("m", "method"), ("s", "sparsity"), ("v", "value"), ("low", "95 % from"), ("high", "to"), ("n", "seeds"))
 

@@ -12,7 +12,8 @@ from lacuna.reporting.panels import panels, sparsity_label, unchanged, with_dens
 from lacuna.reporting.report.chart import Chart, Key, Row, Variant
 from lacuna.reporting.report.charts.dots import Dots, legend_of, number
 from lacuna.reporting.report.looks import FLOOR_BAND
-from lacuna.reporting.report.study import Study, named, records
+from lacuna.reporting.report.study import Study, named
+from lacuna.reporting.words import records
 
 _COLUMNS = (
     ("m", "method"),

@@ -25,7 +25,8 @@ from lacuna.reporting.report.chart import (
 )
 from lacuna.reporting.report.charts.dots import number
 from lacuna.reporting.report.looks import FLOOR_BAND, FRONT
-from lacuna.reporting.report.study import Study, named, records
+from lacuna.reporting.report.study import Study, named
+from lacuna.reporting.words import records
 
 # counted first: the seconds of one method on a shared machine differ more than those of two methods
 COSTS = ("samples", "time_s", "forwards", "backwards", "energy_j", "peak_memory_mb")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lacuna.artifacts.coordinates import DENSE
 from lacuna.reporting.palette import FLOOR, Look, look_of
-from lacuna.reporting.panels import panels, sparsity_label
+from lacuna.reporting.panels import distinct_by_layer, panels, sparsity_label
 from lacuna.reporting.report.chart import (
     NUMBERS,
     Chart,
@@ -102,18 +102,12 @@ def _by_layer(study: Study) -> Chart | None:
 
 def _distinct(part: pd.DataFrame, study: Study) -> list[Row]:
     """The rows of every label whose mask is not that of one before it, oracles last."""
-    names, rows = list(part["layer"].unique()), []
-    seen: list[pd.Series] = []
-    for label in study.palette.ordered(part["unlearner"]):
-        means = part[part["unlearner"] == label].groupby("layer", sort=False)["value"].mean().reindex(names)
-        if any(means.equals(other) for other in seen):
-            continue
-        seen.append(means)
-        sparsity = sparsity_label(part["sparsity"].iloc[0])
-        rows += [
-            {"layer": str(n).removesuffix(".weight"), "m": label, "s": sparsity, "v": 100 * v} for n, v in means.items()
-        ]
-    return rows
+    return [
+        {"layer": str(name).removesuffix(".weight"), "m": label, "s": sparsity_label(sparsity), "v": 100 * value}
+        for sparsity in part["sparsity"].unique()
+        for label, means in distinct_by_layer(part, study.palette.ordered(part["unlearner"])).items()
+        for name, value in means.items()
+    ]
 
 
 def _layer_panels(parts: list[tuple[str, list[Row]]]) -> list[Panel]:
