@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from lacuna.commands.base import Command
+from lacuna.commands.experiments import add_files, files_of
 from lacuna.registry import register
 
 
@@ -22,13 +22,13 @@ class Check(Command):
     """
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="an experiment's file, in YAML")
+        add_files(parser)
 
     def run(self, options: argparse.Namespace) -> int:
         from lacuna.commands.launch import check_experiment
         from lacuna.experiment.foresight import limits_of
 
-        experiment = check_experiment(options.files)
+        experiment = check_experiment(files_of(options))
         for line in [*(f"warning: {w}" for w in experiment.warnings), *(f"note: {n}" for n in limits_of(experiment))]:
             print(line, file=sys.stderr)
         print(f"{experiment.name}: in order, {sum(1 for _ in experiment.cells())} cells")

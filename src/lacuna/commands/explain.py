@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lacuna.commands.base import Command, width
-from lacuna.errors import LacunaError, unknown
+from lacuna.errors import LacunaError
 from lacuna.registry import register
 
 if TYPE_CHECKING:
     from lacuna.experiment.catalogue import Catalogue
 
+# how alike a name is that was probably meant: among so many, more than elsewhere
+_NEAR = 0.72
 # facts of a metric's registration, as `explain` calls them
 _OF_METRICS = {"unit": "unit", "better": "better", "source": "source"}
 
@@ -70,18 +74,27 @@ def meanings_of(name: str) -> list[dict[str, Any]]:
             found.append({"name": f"{table}.csv", "kind": "table", "text": text, "columns": options})
     of_column: dict[str, list[str]] = {}
     for table, (_, columns) in told.items():
-        if name in columns and columns[name] != "as above":
-            of_column.setdefault(columns[name], []).append(f"{table}.csv")
+        column = max((each for each in columns if each == name or _stands_for(each, name)), key=len, default="")
+        if columns.get(column, "as above") != "as above":
+            of_column.setdefault(columns[column], []).append(f"{table}.csv")
     for text, holders in of_column.items():
         found.append({"name": name, "kind": f"column of {', '.join(holders)}", "text": text})
     if not found:
         every = {entry for axes, *_ in KINDS.values() for axis in axes for entry in known[axis]}
         every |= {*keys, *told, *(column for _, columns in told.values() for column in columns)}
-        near = unknown(name, sorted(every)).partition(";")[0]
+        folded = {each.casefold(): each for each in sorted(every)}
+        found_near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=_NEAR)
+        near = f" (did you mean '{folded[found_near[0]]}'?)" if found_near else ""
         raise LacunaError(
             f"explain: '{name}' is not known{near}; allowed: a name of `lacuna list KIND`, a key or a column"
         )
     return found
+
+
+def _stands_for(column: str, name: str) -> bool:
+    """Whether a column that is told with a part in angle brackets, such as gap_<oracle>_floor, has this name too."""
+    parts = re.split(r"<[^<>]+>", column)
+    return len(parts) > 1 and re.fullmatch(r"[^/]+".join(map(re.escape, parts)), name) is not None
 
 
 def _entry(name: str, kind: str, words: str, key: str, entry: Mapping[str, Any]) -> dict[str, Any]:

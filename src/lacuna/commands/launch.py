@@ -17,7 +17,8 @@ from lacuna.errors import LacunaError
 from lacuna.experiment import catalogue
 from lacuna.experiment.config import load, results_of
 from lacuna.experiment.grid import Experiment
-from lacuna.experiment.yaml_files import located, read_yaml, shown
+from lacuna.experiment.jobs import RULES
+from lacuna.experiment.yaml_files import located, no_such_file, read_yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -32,10 +33,43 @@ JSON = "json"
 _OWN_WORDS = ("--verbose", "--debug-dag", "--printshellcmds", "--quiet", "--logger")
 
 
+# what a command takes for an experiment
+FILE = "an experiment's file, or its name in config/experiments"
+_SUFFIXES = (".yaml", ".yml", ".json")
+# targets that are no files
+_TARGETS = ("all", "tables", "report", "tune")
+# options without a value, behind which a word is one of its own
+_FLAGS = ("-n", "--dry-run", "--dryrun", "-k", "--keep-going", "-F", "--forceall", "-p", "--printshellcmds", "-q")
+
+
 def default_config() -> Path:
     """The file that every experiment lies over: of the working directory, or else the workflow's own."""
     here = Path("config/config.yaml")
     return here if here.exists() else ROOT / here
+
+
+def experiment_file(word: str | Path) -> Path:
+    """The file that a word means: a path, or the bare name of one of config/experiments, or of the default one.
+
+    Raises LacunaError for one that is not there, with the nearest that is.
+    """
+    path = Path(word)
+    if path.exists():
+        return path
+    if named := _named(str(word)):
+        return named
+    raise no_such_file(path)
+
+
+def _named(word: str) -> Path | None:
+    """The file of an experiment that is called by its name alone."""
+    if Path(word).name != word or Path(word).suffix in _SUFFIXES:
+        return None
+    default = default_config()
+    path = default.parent / "experiments" / f"{word}.yaml"
+    if path.is_file():
+        return path
+    return default if default.is_file() and read_yaml(default).get("name") == word else None
 
 
 def catalogue_cache() -> Path:
@@ -85,6 +119,39 @@ def words_of(options: Sequence[str], arguments: Sequence[str]) -> list[str]:
     return words
 
 
+def with_configfile(arguments: Sequence[str]) -> list[str]:
+    """The arguments of `lacuna run` as Snakemake takes them: an experiment that is named by a word of its own behind
+    --configfile, and those there by their files. Targets below the results stay what they are.
+
+    Raises LacunaError for a file of config/experiments that is not there.
+    """
+    behind = set(words_of(_CONFIGFILES, arguments))
+    if behind or any(word.partition("=")[0] in _CONFIGFILES for word in arguments):
+        return [str(_named(word) or word) if word in behind and not Path(word).exists() else word for word in arguments]
+    results = Path(results_of([default_config()], {}) or "results").expanduser().absolute()
+    rest: list[str] = []
+    files: list[str] = []
+    for position, word in enumerate(arguments):
+        before = arguments[position - 1] if position else ""
+        path = _experiment_in(word, before, results)
+        (rest if path is None else files).append(word if path is None else str(path))
+    return [*rest, "--configfile", *files] if files else rest
+
+
+def _experiment_in(word: str, before: str, results: Path) -> Path | None:
+    """The experiment's file that a word of the command line means, if it means one and not a target or a value."""
+    path = Path(word)
+    if word.startswith("-") or "=" in word or (before.startswith("-") and before not in _FLAGS and "=" not in before):
+        return None
+    if path.suffix not in _SUFFIXES:
+        return None if word in (*_TARGETS, *RULES) or path.exists() else _named(word)
+    if path.is_file():
+        return None if path.absolute().is_relative_to(results) else path
+    if path.absolute().parent == (default_config().parent / "experiments").absolute():
+        raise no_such_file(path)
+    return None
+
+
 def own_words(arguments: Sequence[str]) -> bool:
     """Whether arguments ask for Snakemake's own output."""
     return any(word in ("-p", "-q") or word.partition("=")[0] in _OWN_WORDS for word in arguments)
@@ -117,14 +184,15 @@ def snakemake_command(arguments: Sequence[str]) -> list[str]:
                 "what is deeper goes into a file"
             )
     _check_cache()
+    arguments = with_configfile(arguments)
     for file in words_of(_CONFIGFILES, arguments):
-        if not Path(file).exists() and Path(file).suffix not in (".yaml", ".yml", ".json"):
+        if not Path(file).exists() and Path(file).suffix not in _SUFFIXES:
             raise LacunaError(
                 f"--configfile: '{file}' is no file; Snakemake takes every word up to the next option for one; "
                 "allowed: targets before --configfile"
             )
         if not Path(file).exists():
-            raise LacunaError(f"--configfile: {shown(file)}: no such file; allowed: a YAML file")
+            raise no_such_file(file)
         read_yaml(file)
     given = {word.partition("=")[0] for word in arguments}
     added = []

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from lacuna.commands.base import Command
+from lacuna.commands.experiments import add_files, files_of
 from lacuna.registry import register
 
 
@@ -24,7 +24,7 @@ class PlanRun(Command):
     """
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="an experiment's file, in YAML")
+        add_files(parser)
         parser.add_argument("--json", action="store_true", help="print every job that would run as JSON")
         parser.add_argument("--cores", metavar="N", default="all", help="jobs at the same time; by default all cores")
 
@@ -32,7 +32,7 @@ class PlanRun(Command):
         from lacuna.commands.launch import JSON, VIEW, snakemake_command
 
         words = ["--dry-run", "--cores", options.cores, "--quiet", "rules", "progress"]
-        words += ["--configfile", *map(str, options.files)] if options.files else []
+        words += ["--configfile", *map(str, files)] if (files := files_of(options)) else []
         os.environ[VIEW] = JSON if options.json else "plan"
         command = snakemake_command(words)
         sys.stdout.flush()

@@ -98,10 +98,21 @@ def lines_of(plan: Plan) -> Iterator[str]:
     if not plan.planned:
         return
     yield from _table(plan)
-    yield f"time: {plan.left.words('')}" + (
+    yield f"time: {_time(plan)}" + (
         f", {plan.left.at_once} at a time" if plan.left.seconds and plan.left.at_once > 1 else ""
     )
     yield from _changes(plan)
+
+
+def _time(plan: Plan) -> str:
+    """The time that the jobs take, where finished ones tell that of most of the work: the whole trainings, and at
+    least half of the jobs."""
+    unknown = plan.left.unknown
+    trained = any(stage_of(rule) in ("train", "oracle") for rule in unknown)
+    if not trained and 2 * sum(unknown.values()) <= len(plan.planned):
+        return plan.left.words("")
+    rules = ", ".join(f"{number} {rule}" for rule, number in plan.left.unknown.items())
+    return f"no estimate yet: no job of the kinds that are left has finished ({rules})"
 
 
 def _of_jobs(planned: int, jobs: int) -> str:
@@ -133,11 +144,21 @@ def _changes(plan: Plan) -> Iterator[str]:
     told = sorted(groups.items(), key=lambda item: -len(item[1]))
     for why, jobs in told[:_LISTED]:
         stages = collections.Counter(stage_of(planned.job.rule) for planned in jobs)
-        line = f"changed: {why}: " + ", ".join(f"{stages[stage]} {stage}" for stage in STAGES if stages[stage])
+        line = f"changed: {why}: " + ", ".join(_counted(stages[stage], stage) for stage in STAGES if stages[stage])
         users = [name for name, theirs in plan.users.items() if not theirs.isdisjoint(jobs)]
         yield line + (f", also used by {', '.join(users)}" if users else "")
     if len(told) > _LISTED:
         yield f"changed: {len(told) - _LISTED} more differences"
+    yield from warnings_of(plan)
+
+
+def _counted(number: int, stage: str) -> str:
+    """ "3 tables" and "1 table": stages that are called by their files have a singular."""
+    return f"{number} {stage.removesuffix('s') if number == 1 and stage in ('tables', 'figures') else stage}"
+
+
+def warnings_of(plan: Plan) -> Iterator[str]:
+    """A line for each other experiment whose tables were made from files that the run overwrites."""
     for name, theirs in plan.users.items():
         them = "1 job overwrites" if len(theirs) == 1 else f"{len(theirs)} jobs overwrite"
         yield (

@@ -14,15 +14,16 @@ from lacuna.registry import register
 class Run(Command):
     """Run an experiment with Snakemake.
 
-    Looks at the files behind --configfile, then starts Snakemake with the arguments given. Without a profile it adds
-    --profile profiles/local, without a number of cores --cores all. Targets stand before --configfile, which takes
-    every word up to the next option. All options are Snakemake's: snakemake --help.
+    Takes an experiment's file, or its name in config/experiments, looks at it, and starts Snakemake with the arguments
+    given. Without a profile it adds --profile profiles/local, without a number of cores --cores all. Behind
+    --configfile, which takes every word up to the next option, files lie over each other in their order. All options
+    are Snakemake's: snakemake --help.
 
     Prints a line for each finished job, with the jobs done and the time left; with --verbose, --quiet or
     --printshellcmds Snakemake's own output. lacuna status shows more.
 
     Example: lacuna run
-    lacuna run --configfile config/experiments/mine.yaml
+    lacuna run config/experiments/mine.yaml
     lacuna run tables --cores 2 --configfile config/experiments/mine.yaml
     """
 

@@ -287,7 +287,11 @@ def _state_of(traces: Traces, results: Path, run: Run | None, planned: bool, ali
     there = (results / traces.made).exists()
     if run is not None and planned:
         if traces.log in run.started:
-            return RUNNING if alive is not False else _ended(log, there=False)
+            if alive is False:
+                return _ended(log, there=False)
+            # the run has not noted yet that it ended
+            ended = there and _says(log, run.started[traces.log]).startswith("done in ")
+            return FINISHED if ended else RUNNING
         if traces.log in run.failed:
             return WAITING if told_to_stop(log) else FAILED
         if traces.log in run.finished:

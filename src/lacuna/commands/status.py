@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _BAR = 24
 # jobs that are listed one by one
 _LISTED = 10
+# how much of a job's last line is shown
+_SHOWN = 160
 # seconds between two looks
 _PACE = 2.0
 # by state, what a bar shows of it
@@ -103,14 +105,12 @@ def grids_of(where: Path | None) -> tuple[list[Grid], list[str]]:
 
     Raises LacunaError for a folder that holds no run's results, and for a file that is no experiment.
     """
-    from lacuna.commands.launch import experiment_of
+    from lacuna.commands.launch import experiment_file, experiment_of
     from lacuna.commands.standing import Grid
 
     if where is not None and where.is_dir():
         return _of_folder(where)
-    if where is not None and not where.exists():
-        raise LacunaError(f"{where}: no such file or folder; allowed: a folder of results, or an experiment's file")
-    grid = Grid(*experiment_of([] if where is None else [where], write=False))
+    grid = Grid(*experiment_of([] if where is None else [experiment_file(where)], write=False))
     if where is None and journals_in(grid.results):
         return _of_folder(grid.results)
     return [grid], []
@@ -169,6 +169,11 @@ def headline(standing: Standing) -> str:
     return line
 
 
+def cut(said: str) -> str:
+    """The part of a log's line that a line of a run or of `lacuna status` has room for."""
+    return said if len(said) <= _SHOWN else f"{said[: _SHOWN - 3]}..."
+
+
 def percent(share: float) -> str:
     """A share in whole percents: 100 % when nothing is left, and 0 % when nothing is done."""
     return f"{100 if share >= 1 else min(max(round(100 * share), 1 if share > 0 else 0), 99)} %"
@@ -190,7 +195,7 @@ def lines_of(standing: Standing, grid: Grid) -> Iterator[str]:
     if standing.running:
         yield "running:"
         for job, seconds, says in standing.running[:_LISTED]:
-            yield f"  {name_of(job)}, for {duration(seconds)}{f': {says}' if says else ''}"
+            yield f"  {name_of(job)}, for {duration(seconds)}{f': {cut(says)}' if says else ''}"
         yield from _more(len(standing.running))
     if standing.failed:
         yield "failed:"

@@ -361,7 +361,8 @@ def _outputs(tree: _Tree, places: list[str]) -> Iterator[Finding]:
 
 
 def _inputs(tree: _Tree, told: str) -> Iterator[Finding]:
-    """What a job says that it read, against what lies there now."""
+    """What a job says that it read, against what lies there now; all that is older in one finding."""
+    older: dict[str, list[str]] = {}
     for name, content in tree.made_from[told].items():
         # told as results/..., wherever the tree lies now
         first, _, place = name.partition("/")
@@ -377,8 +378,13 @@ def _inputs(tree: _Tree, told: str) -> Iterator[Finding]:
                 "missing", tree.root / place, f"{tree.root / told} was made from it; run the same command to create it"
             )
         elif tree.content.get(place, content) != content:
-            why = f"it was built from an older {tree.root / place}"
-            yield Finding("stale", tree.root / told, why)
+            path = PurePosixPath(place)
+            older.setdefault(str(tree.root / path.parent), []).append(
+                path.name if path.suffix == ".json" else path.stem
+            )
+    if older:
+        files = " and ".join(f"{', '.join(sorted(names))} of {folder}" for folder, names in sorted(older.items()))
+        yield Finding("stale", tree.root / told, f"it was built from older {files}")
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lacuna.commands.base import Command
-from lacuna.commands.launch import ROOT, experiment_of
+from lacuna.commands.launch import ROOT, experiment_file, experiment_of
 from lacuna.data.image_files import SUFFIXES
 from lacuna.errors import LacunaError
 from lacuna.experiment.code_digest import files_of
@@ -75,14 +75,13 @@ class Why(Command):
         parser.add_argument(
             "--configfile",
             nargs="+",
-            type=Path,
             default=[],
             metavar="FILE",
             help="the experiment's files, over config/config.yaml",
         )
 
     def run(self, options: argparse.Namespace) -> int:
-        reruns = Reruns(options.configfile)
+        reruns = Reruns([experiment_file(word) for word in options.configfile])
         for position, changed in enumerate(options.changed):
             print(*([""] if position else []), *reruns.report(changed), sep="\n")
         return 0

@@ -144,7 +144,7 @@ def _link(section: dict[str, Any], axis: str, methods: Mapping[str, Any]) -> Non
         named = {"type": "object", "anyOf": [{"required": ["method"]}, {"required": ["import"]}]}
     section["properties"] = {
         method: {
-            "description": f"{methods[method]['doc']['title']}.",
+            "description": f"{methods[method]['doc']['title'].rstrip('.')}.",
             "if": named,
             "then": _ref(axis, "entry"),
             "else": _ref(axis, method),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import stat
@@ -11,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from lacuna.errors import LacunaError, meant
+from lacuna.errors import LacunaError
 
 # bounds of an experiment's file: beyond them it is none, or made to stop who reads it
 _MOST_BYTES = 1_000_000
@@ -140,9 +141,10 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
             raise LacunaError(f"{shown(path)}: too large; allowed: a YAML file of at most {_MOST_BYTES:,} bytes")
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise no_such_file(path) from None
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        near = _nearest(Path(path)) if isinstance(error, FileNotFoundError) else ""
-        raise LacunaError(f"{shown(path)}: cannot be read ({reason}){near}; allowed: a YAML file") from None
+        raise LacunaError(f"{shown(path)}: cannot be read ({reason}); allowed: a YAML file") from None
     try:
         stream = _Loader(text)
         stream.name = shown(path)
@@ -166,11 +168,18 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return value
 
 
-def _nearest(path: Path) -> str:
-    """The file that was probably meant: one next to it, or among the experiments."""
-    folders = (path.parent, path.parent / "config/experiments")
-    files = {shown(file): file.name for folder in folders for file in sorted(folder.glob("*.y*ml"))}
-    return meant(shown(path), files) or meant(path.name, files.values())
+def no_such_file(path: str | Path) -> LacunaError:
+    """The error for an experiment's file that is not there, with the nearest next to it, or among the experiments."""
+    path = Path(path)
+    folders = (path.parent, path.parent / "config/experiments", Path("config/experiments"))
+    files = dict.fromkeys(file for folder in folders for file in sorted(folder.glob("*.y*ml")))
+    # by their stems: folders and endings that all share would make any file near
+    stems = {file.stem.casefold(): shown(file) for file in reversed(files)}
+    found = difflib.get_close_matches(path.stem.casefold(), stems, n=1, cutoff=0.6)
+    near = f" (did you mean '{stems[found[0]]}'?)" if found else ""
+    return LacunaError(
+        f"{shown(path)}: no such file{near}; allowed: an experiment's file, or its name in config/experiments"
+    )
 
 
 def _size(value: Any, known: dict[int, float]) -> float:

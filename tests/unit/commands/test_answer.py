@@ -71,6 +71,20 @@ def test_a_wrong_name_has_the_nearest_and_the_folder(project, capsys):
     assert "nameless.yaml: no name" in refused(capsys, "answer", "nameless.yaml")
 
 
+def test_a_folder_of_a_name_that_has_tables_is_not_meant(project, capsys):
+    Path("digits").mkdir()
+    assert told(capsys, "answer", "digits") == told(capsys, "answer", "results/tables/digits")
+    Path("own").mkdir()
+    assert "own: no summary.csv there" in refused(capsys, "answer", "own")
+
+
+def test_a_file_is_found_by_its_own_name_too(project, capsys):
+    Path("config/experiments").mkdir(parents=True)
+    Path("config/config.yaml").write_text("name: photos\n")
+    Path("config/experiments/mine.yaml").write_text("name: digits\n")
+    assert told(capsys, "answer", "mine") == told(capsys, "answer", "digits")
+
+
 def test_labels_that_the_tables_lack_are_refused(project, capsys):
     assert "--method: no 'fft' in results/tables/digits (did you mean 'ft'?)" in refused(
         capsys, "answer", "digits", "--method", "fft"

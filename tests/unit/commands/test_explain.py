@@ -129,6 +129,9 @@ def test_several_things_of_one_name_are_all_told():
         ("AIN", "metric", "on request: name it under `metrics`"),
         ("summary.csv", "table", "columns:"),
         ("gap_<oracle>_floor", "column of summary.csv", "noise floor"),
+        ("gap_retrain_floor", "column of summary.csv", "noise floor"),
+        ("gap_retrain_exact_floor_of_mean", "column of summary.csv", "divided by √n"),
+        ("gap_retrain", "column of summary.csv", "value − the oracle's"),
         ("grid.unprune", "key of the config", "  p = 10.0   (a number >= 0 and <= 100)"),
         ("relearning", "key of the config", "  margin = "),
         ("missing", "key of the config", "finished cells"),
@@ -147,6 +150,8 @@ def test_a_name_that_means_nothing_gets_the_nearest(capsys):
     assert capsys.readouterr().err.startswith(
         "lacuna: explain: 'salum' is not known (did you mean 'salun'?); allowed: "
     )
+    assert main(["explain", "nothing"]) == 2
+    assert "did you mean" not in capsys.readouterr().err
     assert main(["explain", "ga", "ft", "--json"]) == 0
     assert [meaning["name"] for meaning in json.loads(capsys.readouterr().out)] == ["ga", "ft"]
 

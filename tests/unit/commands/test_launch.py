@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lacuna.__main__ import main
-from lacuna.commands.launch import ROOT, check_experiment, snakemake_command, words_of
+from lacuna.commands.launch import ROOT, check_experiment, experiment_file, snakemake_command, with_configfile, words_of
 from lacuna.errors import LacunaError
 
 GOOD = (ROOT / "config/config.yaml").read_text().replace("name: digits", "name: mine")
@@ -35,7 +35,7 @@ def test_words_that_snakemake_takes_for_config_files(words: str, files: list[str
 @pytest.mark.parametrize(
     ("text", "words", "said"),
     [
-        (None, "--configfile missing.yaml", r"--configfile: missing.yaml: no such file; allowed: a YAML file"),
+        (None, "--configfile missing.yaml", r"^missing.yaml: no such file; allowed: an experiment's file, or its name"),
         (GOOD, "--configfile mine.yaml tables", r"--configfile: 'tables' is no file; .* allowed: targets before"),
         (GOOD, "--configfile .", r"^\.: cannot be read \(Is a directory\)"),
         ("name: x\n\tgrid: 1\n", "--configfile mine.yaml", r"^mine.yaml, line 2: not valid YAML \(a tab"),
@@ -102,10 +102,10 @@ def test_a_file_that_is_not_there_gets_the_nearest(folder: Path, written: str) -
     place = (folder / written).with_name("mine.yaml")
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(GOOD)
-    said = rf"^{written}: cannot be read \(No such file or directory\) \(did you mean '{place.relative_to(folder)}'\?\)"
+    said = rf"^{written}: no such file \(did you mean '{place.relative_to(folder)}'\?\)"
     with pytest.raises(LacunaError, match=said):
         check_experiment([written])
-    with pytest.raises(LacunaError, match=r"directory\); allowed: a YAML file$"):
+    with pytest.raises(LacunaError, match=r"^unlike_any_other: no such file; allowed: an experiment's file"):
         check_experiment(["unlike_any_other"])
 
 
@@ -113,3 +113,55 @@ def test_check_finds_all_that_only_the_plan_found(folder: Path) -> None:
     (folder / "mine.yaml").write_text(GOOD + "snakemake_patches: [stale_run]\n")
     with pytest.raises(LacunaError, match=r"snakemake_patches\[0\]: \"stale_run\" .* \(did you mean 'stale_runs'"):
         check_experiment(["mine.yaml"])
+
+
+@pytest.fixture
+def project(folder: Path) -> Path:
+    """A working directory with the experiments `mine` and `tables`."""
+    (folder / "config/experiments").mkdir(parents=True)
+    for name in ("mine", "tables"):
+        (folder / f"config/experiments/{name}.yaml").write_text(GOOD)
+    (folder / "config/config.yaml").write_text(GOOD.replace("name: mine", "name: digits"))
+    return folder
+
+
+MINE = "config/experiments/mine.yaml"
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (MINE, f"--configfile {MINE}"),
+        ("mine", f"--configfile {MINE}"),
+        (f"tables {MINE} --cores 2", f"tables --cores 2 --configfile {MINE}"),
+        ("-n mine", f"-n --configfile {MINE}"),
+        ("digits", "--configfile config/config.yaml"),
+        ("tables --configfile mine", f"tables --configfile {MINE}"),
+        ("tables", "tables"),
+        ("--until mine", "--until mine"),
+        ("--config name=mine", "--config name=mine"),
+        ("results/tuned.yaml", "results/tuned.yaml"),
+        (f"{MINE} --configfile mine.yaml", f"{MINE} --configfile mine.yaml"),
+    ],
+)
+def test_a_word_of_a_run_that_names_an_experiment_is_its_config_file(project: Path, words: str, meant: str) -> None:
+    (project / "results").mkdir()
+    (project / "results/tuned.yaml").write_text("name: x\n")  # a target that is there
+    assert with_configfile(words.split()) == meant.split()
+
+
+@pytest.mark.parametrize("word", ["mime", "mime.yaml", "config/experiments/mime.yaml"])
+def test_every_command_says_the_same_of_an_experiment_that_is_not_there(
+    project: Path, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = f"lacuna: {word}: no such file (did you mean '{MINE}'?); allowed: an experiment's file, or its name"
+    for words in ("check", "plan", "status", "why grid.seeds --configfile", "check --configfile", "plan --configfile"):
+        assert main([*words.split(), word]) == 2
+        assert capsys.readouterr().err.startswith(said), words
+
+
+def test_a_name_is_the_file_of_an_experiment(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert experiment_file("mine") == Path(MINE) == experiment_file(MINE)
+    assert main(["check", "mine"]) == 0 == main(["check", "--configfile", MINE])
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second and first.startswith("mine: in order, ")

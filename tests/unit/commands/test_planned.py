@@ -76,6 +76,22 @@ def test_time_is_only_of_jobs_of_which_one_has_finished(tmp_path: Path) -> None:
     assert "time: no estimate yet: no job of the kinds that are left has finished" in told(none)
 
 
+@pytest.mark.parametrize(
+    ("unknown", "known"), [({"retrain": 1}, False), ({"unlearn": 3}, False), ({"relearn": 1}, True), ({}, True)]
+)
+def test_time_is_told_only_of_most_of_the_work(tmp_path: Path, unknown: dict[str, int], known: bool) -> None:
+    planned = [Planned(job, NEW) for job in JOBS]
+    text = told(plan(tmp_path, JOBS, *planned, left=Estimate(7.0, 7.0, 2, unknown)))
+    assert ("time: about 7 s" in text, "time: no estimate yet" in text) == (known, not known)
+
+
+def test_one_table_is_no_tables(tmp_path: Path) -> None:
+    tables = [Job("table", (("experiment", "x"), ("table", name))) for name in ("summary", "layers")]
+    planned = [Planned(job, CHANGED, ("the experiment's entries",), True) for job in tables]
+    assert "changed: the experiment's entries: 2 tables" in told(plan(tmp_path, tables, *planned))
+    assert told(plan(tmp_path, tables, planned[0])).endswith("changed: the experiment's entries: 1 table")
+
+
 def test_cells_of_another_experiments_tables_are_named(tmp_path: Path) -> None:
     tables(tmp_path / "results", "other", ROW)
     tables(tmp_path / "results", "apart", {**ROW, "seed": "7"})

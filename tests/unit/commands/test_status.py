@@ -326,3 +326,18 @@ def test_job_is_named_by_its_place() -> None:
     cell = tuple({"seed": "0", "scenario": "class", "state": "dense", "unlearner": "ft"}.items())
     assert name_of(Job("unlearn", cell)) == "ft: class, dense, seed 0"
     assert name_of(Job("evaluate", cell)) == "evaluate ft: class, dense, seed 0"
+
+
+def test_a_job_that_says_done_is_not_running_and_a_long_word_is_cut(grid: Grid) -> None:
+    first, second = list(grid.traces)[:2]
+    journal = Journal(journal_at(grid.results, "small"), [grid.traces[job].log for job in (first, second)], GIVEN)
+    for job in (first, second):
+        journal.note(grid.traces[job].log, STARTED)
+    make(grid, first, log="done in 3.0 s: UA 1")
+    make(grid, second, log="x" * 500)
+    standing = standing_of(grid, journal.run)
+    assert standing.alive and standing.states[first] == "done"
+    assert [job for job, *_ in standing.running] == [second]
+    (line,) = (line for line in lines_of(standing, grid) if "xxx" in line)
+    assert line.endswith("x...") and len(line) < 300
+    journal.close(DONE)

@@ -33,6 +33,16 @@ def test_the_stored_schema_is_current_and_a_schema(known, editor):
     editor.check_schema(editor.schema)
 
 
+def test_no_description_ends_in_two_full_stops(editor):
+    def descriptions(value: Any) -> list[str]:
+        inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+        own = value.get("description") if isinstance(value, dict) else None
+        return [*([own] if isinstance(own, str) else []), *(text for each in inner for text in descriptions(each))]
+
+    found = descriptions(editor.schema)
+    assert len(found) > 100 and not [text for text in found if text.endswith("..") and not text.endswith("...")]
+
+
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_file_names_the_schema_and_fits_it(editor, file):
     first, _, rest = file.read_text(encoding="utf-8").partition("\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +10,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import lacuna_workflow.progress as progress_module
+from lacuna_workflow import log_lines
 from lacuna_workflow.progress import Progress, follow, speak_for_snakemake
+from lacuna_workflow.study import Study
+from lacuna_workflow.telling import Telling
 
 import pytest
 from places import ROOT
 from snakemake.logging import logger
 
+from lacuna.artifacts.coordinates import COORDINATES
 from lacuna.artifacts.journal import DONE, journal_at, read_run
 from lacuna.commands.launch import VIEW
 from lacuna.commands.standing import Grid
@@ -40,6 +45,8 @@ GIVEN: dict[str, Any] = {
 
 
 class FakeJob(SimpleNamespace):
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
     def is_group(self) -> bool:
         return False
 
@@ -182,3 +189,40 @@ def test_of_snakemakes_words_warnings_and_errors_of_no_one_job_stay(
     record = logging.LogRecord("snakemake", level, "", 0, message, (), None)
     record.__dict__.update(facts)
     assert bool(stream.filter(record)) is passes
+
+
+def test_a_run_warns_once_of_tables_of_others_that_it_makes_stale(
+    workflow: SimpleNamespace, experiment: Experiment, known: Catalogue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = Grid(experiment, known, Path("results"))
+    (train,) = (number for number, job in enumerate(grid.reads) if job.rule == "train")
+    jobs = workflow.dag.needrun_jobs()
+    made = Path(jobs[train].output[0])
+    made.parent.mkdir(parents=True)
+    made.touch()
+    row = {**dict.fromkeys(COORDINATES, "x"), **dict(list(grid.reads)[train].wildcards)}
+    for name in ("small", "other"):  # its own tables are no others'
+        path = Path("results/tables", name, "provenance.csv")
+        path.parent.mkdir(parents=True)
+        path.write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
+    parts = ("_missing_output", "params_changed", "code_changed", "software_stack_changed", "input_changed")
+    reason = SimpleNamespace(forced=True, _incomplete_output=False, _updated_input=(), **dict.fromkeys(parts, False))
+    workflow.is_main_process, workflow.dryrun = True, False
+    workflow.dag = SimpleNamespace(needrun_jobs=lambda **_: jobs, jobs=jobs, reason=lambda _: reason)
+    study = Study(experiment, known, SimpleNamespace(there="results"))
+    telling = Telling(workflow, study, SimpleNamespace())
+    telling.begin()
+    assert telling._progress is not None
+    telling._progress.end(DONE)
+    logger.handlers = [handler for handler in logger.handlers if type(handler).__name__ != "_AtEnd"]
+    said = capsys.readouterr().err
+    (warning,) = (line for line in said.splitlines() if "warning" in line)
+    assert warning.startswith("warning: 1 job overwrites files that the tables of 'other' were made from; ")
+
+
+def test_line_of_a_cell_begins_with_the_metrics_of_most_tables(tmp_path: Path) -> None:
+    metrics = {"JS_forget/retrain": 0.5, "MIA": 1, "RA": 2, "TA": 3, "UA": 4, "avg_gap/retrain": 5, "x": None}
+    (tmp_path / "m.json").write_text(json.dumps({"metrics": metrics}))
+    job: Any = SimpleNamespace(rule="evaluate", output={"metrics": str(tmp_path / "m.json")})
+    (told,) = log_lines._result(job)
+    assert told == "UA 4, RA 2, TA 3, MIA 1, avg_gap/retrain 5, JS_forget/retrain 0.5"

@@ -22,6 +22,8 @@ from lacuna.artifacts.machine import processor
 _WIDTH = 300
 # parts of the predictions whose accuracy is told, as metrics call it; of the forget set its complement
 _PARTS = {"forget": "UA", "retain": "RA", "test": "TA"}
+# metrics that the line of a cell begins with; those with an oracle stand for each
+_FIRST = ("UA", "RA", "TA", "MIA", "avg_gap")
 _began: dict[str, float] = {}
 
 
@@ -75,10 +77,20 @@ def _result(snakemake: Any) -> Iterator[str]:
         yield f"{facts['seconds']:.1f} s of the method, {f'{steps} steps' if steps else 'no steps'}"
         yield from _accuracies(made)
         return
+    if snakemake.rule.endswith("evaluate"):
+        yield _metrics(json.loads(Path(made["metrics"]).read_text(encoding="utf-8"))["metrics"])
+        return
     # other jobs log their result themselves
     lines = Path(snakemake.log[0]).read_text(encoding="utf-8", errors="replace").splitlines()
     device = next((number for number, line in enumerate(lines) if line.startswith("device: ")), len(lines))
     yield from [line for line in lines[device + 1 :] if line.strip() and not line.startswith("warning: ")][-1:]
+
+
+def _metrics(values: Mapping[str, float | None]) -> str:
+    """The metrics with a value, those first that most tables have: a line may be cut behind them."""
+    place = {name: position for position, name in enumerate(_FIRST)}
+    told = sorted(values.items(), key=lambda item: place.get(item[0].partition("/")[0], len(_FIRST)))
+    return ", ".join(f"{name} {value:.4g}" for name, value in told if value is not None)
 
 
 def _accuracies(made: Mapping[str, str]) -> Iterator[str]:

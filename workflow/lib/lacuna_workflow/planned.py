@@ -12,12 +12,14 @@ from lacuna_workflow.study import Study
 from lacuna.artifacts.journal import journal_at, read_run
 from lacuna.artifacts.origin import record_in
 from lacuna.artifacts.records import differences
-from lacuna.commands.planned import CHANGED, FOLLOWS, FORCED, NEW, UNFINISHED, Plan, Planned
-from lacuna.commands.standing import Grid
+from lacuna.commands.planned import CHANGED, FOLLOWS, FORCED, NEW, UNFINISHED, Plan, Planned, warnings_of
+from lacuna.commands.standing import Estimate, Grid, stage_of
 from lacuna.experiment.jobs import Job
 
 # of more jobs only those are compared with their records of which Snakemake says that their values changed
 _LOOKED_AT = 5000
+# what is other where a table is made of other cells
+_ENTRIES = "the experiment's entries"
 # the part of a job's params → the wildcard whose label the experiment's file has for it
 _LABELS = {"unlearner": "unlearner", "unprune": "unlearner", "recipe": "recipe", "model": "model", "pruner": "pruner"}
 
@@ -27,18 +29,33 @@ def plan_of(workflow: Any, study: Study) -> Plan:
     experiment, known, paths = study
     grid = Grid(experiment, known, Path(paths.there))
     grid.learn(read_run(journal_at(paths.there, experiment.name)))
-    dag, root = workflow.dag, f"{paths.there}/"
+    jobs, planned = _jobs_of(workflow, grid, closely=True)
+    cores, gpus = at_once_of(workflow)
+    rest = {each.job: 0.0 for each in planned}
+    left = grid.left(rest, grid.expected(), cores or workflow.nodes or 1, gpus)
+    return Plan(experiment.name, jobs, planned, left, grid.results)
+
+
+def overwritten_by(workflow: Any, grid: Grid) -> list[str]:
+    """Warnings of the files of other experiments that a run, which is about to begin, overwrites."""
+    own = grid.experiment.name
+    if not any(path.parent.name != own for path in (grid.results / "tables").glob("*/provenance.csv")):
+        return []  # as most often: nothing to look for
+    jobs, planned = _jobs_of(workflow, grid, closely=False)
+    return list(warnings_of(Plan(own, jobs, planned, Estimate(0.0, 0.0, 1, {}), grid.results)))
+
+
+def _jobs_of(workflow: Any, grid: Grid, closely: bool) -> tuple[list[Job], list[Planned]]:
+    """The experiment's jobs among Snakemake's, and those of them that would run. closely: as of `_planned`."""
+    dag, root = workflow.dag, f"{grid.results}/"
     ours = {
         job: grid.by_log[log]
         for job in with_files(dag.jobs)
         if job.log and (log := str(job.log[0]).removeprefix(root)) in grid.by_log
     }
     run = [job for job in with_files(dag.needrun_jobs(exclude_finished=False)) if job in ours]
-    planned = [_planned(ours[job], job, dag.reason(job), len(run) <= _LOOKED_AT) for job in run]
-    cores, gpus = at_once_of(workflow)
-    rest = {each.job: 0.0 for each in planned}
-    left = grid.left(rest, grid.expected(), cores or workflow.nodes or 1, gpus)
-    return Plan(experiment.name, list(ours.values()), planned, left, grid.results)
+    closely = closely and len(run) <= _LOOKED_AT
+    return list(ours.values()), [_planned(ours[job], job, dag.reason(job), closely) for job in run]
 
 
 def _planned(job: Job, its: Any, reason: Any, closely: bool) -> Planned:
@@ -58,13 +75,14 @@ def _differences(job: Job, its: Any, reason: Any, closely: bool) -> Iterator[str
     """What is other than when a job's files were made, in words; nothing where only what it reads is made anew."""
     # Snakemake does not ask for the values of a job that has another reason
     told = list(_of_values(job, its)) if closely or reason.params_changed else []
-    yield from told or (["its values"] if reason.params_changed else [])
+    listing = stage_of(job.rule) == "tables"
+    yield from told or ([_ENTRIES if listing else "its values"] if reason.params_changed else [])
     if reason.code_changed:
         yield "code"
     if reason.software_stack_changed:
         yield "software environment"
     if reason.input_changed:
-        yield "set of input files"
+        yield _ENTRIES if listing else "set of input files"
     newer = sorted(map(str, reason._updated_input or ()))
     if newer:
         yield f"{newer[0]}{f' and {len(newer) - 1} more' if newer[1:] else ''} newer than what was made of it"

@@ -26,7 +26,7 @@ from lacuna.artifacts.logs import last_line
 from lacuna.commands.closing import duration, reason_in
 from lacuna.commands.launch import VIEW
 from lacuna.commands.standing import Grid, at_once_in, name_of, share_of
-from lacuna.commands.status import percent
+from lacuna.commands.status import cut, percent
 from lacuna.experiment.catalogue import Catalogue
 from lacuna.experiment.grid import Experiment
 from lacuna.experiment.jobs import Job
@@ -38,8 +38,6 @@ _SHARE = 0.02
 _ERRORS = ("job_error", "group_error")
 # what Snakemake says of a failed job besides, and of a run with one
 _OF_ONE_JOB = re.compile(r"Exiting because a job execution failed|(RuleException:\s+)?CalledProcessError|Command '")
-# how much of a job's result its line shows
-_SHOWN = 160
 
 
 def leaves(jobs: Iterable[Any]) -> list[Any]:
@@ -144,7 +142,7 @@ class Progress(logging.Handler):
                 print(f"begins: {name}{about}", file=sys.stderr, flush=True)
             return
         said = last_line(log) or ""
-        told = ": ".join(filter(None, (name, said if len(said) <= _SHOWN else f"{said[: _SHOWN - 3]}...")))
+        told = ": ".join(filter(None, (name, cut(said))))
         if what == FAILED:
             told = f"failed: {name}: {reason_in(log)} (log: {log})"
         print(f"[{self.headline()}] {told}", file=sys.stderr, flush=True)

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from lacuna_workflow.planned import plan_of
+from lacuna_workflow.planned import overwritten_by, plan_of
 from lacuna_workflow.progress import Progress, follow, speak_for_snakemake, viewed, with_files
 from lacuna_workflow.study import Study
 from lacuna_workflow.targets import RunTargets
@@ -39,6 +39,14 @@ class Telling:
     def begin(self) -> None:
         """Before the first job."""
         self._progress = follow(self.workflow, *self.study[:2], self.study.paths.there)
+        if self._progress is None:
+            return
+        try:
+            warnings = overwritten_by(self.workflow, self._progress.grid)
+        except Exception as error:  # a run does not end for want of a warning
+            warnings = [f"lacuna: whether the run overwrites files of others, is not told ({error!r})"]
+        for line in warnings:
+            print(line, file=sys.stderr, flush=True)
 
     def succeed(self) -> None:
         """After a run of which no job failed."""
