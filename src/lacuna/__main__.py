@@ -18,6 +18,7 @@ INTERRUPTED, CLOSED_PIPE = 130, 141
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 in order, 1 findings, 2 bad input."""
+    _open_closed_streams()
     _speak_to_any_terminal()
     words = sys.argv[1:] if arguments is None else arguments
     try:
@@ -30,11 +31,15 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         # `lacuna verify | head`: whoever reads has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_stdout()
         return CLOSED_PIPE
     except OSError as error:  # a folder that may not be read, a full disk
         if error.filename is None:
-            raise
+            if not _stdout_refuses():
+                raise
+            print(f"lacuna: standard output: {error.strerror}", file=sys.stderr)
+            _let_go_of_stdout()
+            return 2
         print(f"lacuna: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -59,6 +64,29 @@ def _run(words: list[str]) -> int:
         return command.run(parse(command, words[1:]))
     except SystemExit as end:  # `--help`, as argparse ends it
         return int(end.code or 0)
+
+
+def _open_closed_streams() -> None:
+    """Let streams that were closed at the start lead nowhere, for the program that this process becomes too."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(null, True)
+            setattr(sys, name, os.fdopen(null, "w" if number else "r"))
+
+
+def _stdout_refuses() -> bool:
+    """Whether standard output can take no further line, so that an error without a file's name is its own."""
+    try:
+        print(flush=True)
+    except OSError:
+        return True
+    return False
+
+
+def _let_go_of_stdout() -> None:
+    """Let what was printed go nowhere, or the interpreter would complain when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 # signs of our reports, as a terminal without them shows them

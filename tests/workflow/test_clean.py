@@ -36,7 +36,7 @@ def test_after_it_nothing_has_to_be_made_again(finished: Project, tmp_path: Path
     shutil.copytree(project / CELLS / "ga", project / CELLS / "old")
     shutil.copytree(project / "results/tables/tiny", project / "results/tables/old")
     (project / CELLS / "ga/metrics/old.json").write_text("{}")
-    done = clean(project, "--yes")
+    done = clean(project, "--yes", "--without", "old")
     assert done.returncode == 0 and "of experiments that no file names: old" in done.stdout
     assert project.times() == before
     planned = project.plan()
@@ -44,7 +44,7 @@ def test_after_it_nothing_has_to_be_made_again(finished: Project, tmp_path: Path
 
     # without the file all goes but the data, which the default experiment uses; the plan knows it
     (project / "config/experiments/tiny.yaml").unlink()
-    assert clean(project, "--yes").returncode == 0
+    assert clean(project, "--yes", "--without", "tiny").returncode == 0
     assert {path.partition("/")[0] for path in project.times()} == {"data", "splits", "logs", "benchmarks"}
     planned = project.plan()
     assert planned.code == 0 and set(planned.counts) >= {

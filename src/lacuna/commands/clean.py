@@ -37,8 +37,9 @@ class Clean(Command):
     An experiment of the project is config/config.yaml, a file in config/experiments or config/tuned, what tuning found
     for one of them, and each file behind --keep. Whatever one of them uses stays. All else that lacuna made goes:
     tables, figures, models, cells, datasets, logs, checkpoints, *.damaged and what killed jobs left. Files of other
-    origin stay. Asks before it removes anything; where nobody can be asked, it only lists. Ends with status 1 if
-    something could be removed and was not.
+    origin stay. Asks before it removes anything; where nobody can be asked, it only lists. Removes nothing as long as
+    the tree holds an experiment that no file names: --keep its file, or give it up with --without its name. Ends with
+    status 1 if something could be removed and was not.
 
     Example: lacuna clean
     lacuna clean results --keep mine.yaml
@@ -52,20 +53,37 @@ class Clean(Command):
         parser.add_argument(
             "--keep", nargs="+", type=Path, default=[], metavar="FILE", help="further experiment files in use"
         )
+        parser.add_argument(
+            "--without", nargs="+", default=[], metavar="NAME", help="experiments to give up, which no file names"
+        )
         parser.add_argument("--yes", action="store_true", help="remove without asking")
 
     def run(self, options: argparse.Namespace) -> int:
         with _alone(options.results):
             used = used_by_project(options.results, options.keep)
             unused = unused_in(options.results, used)
+            _check_names(options.without, unused, used)
             for line in report(unused, used):
                 print(line)
             if not unused.files:
                 return 0
+            if others := sorted(nameless(unused, used) - {*options.without}):
+                print(f"nothing is removed; to give up experiments that no file names: --without {' '.join(others)}")
+                return 1
             if not options.yes and not _agreed():
                 return 1
             remove(options.results, unused)
         return 0
+
+
+def _check_names(without: Sequence[str], unused: Unused, used: Used) -> None:
+    """Raise LacunaError for a name that is no experiment's to give up."""
+    others = sorted(nameless(unused, used))
+    for name in without:
+        if name in used.names:
+            raise LacunaError(f"--without: '{name}' is an experiment of the project; allowed: its file removed first")
+        if name not in others:
+            raise LacunaError(f"--without: '{name}' is not here; allowed: {', '.join(others) or 'nothing'}")
 
 
 def _agreed() -> bool:
@@ -116,12 +134,15 @@ def _lives(snakemake: Path) -> bool:
 @dataclass
 class Used:
     """What experiments use of a results tree. names: of the experiments. made: the last file of each job, without its
-    suffix; traces: logs and benchmarks, without theirs. Paths are relative to the tree."""
+    suffix; traces: logs and benchmarks, without theirs; kept: experiment files in the tree that the user asked to keep.
+    Paths are relative to the tree. config: the folder of the project's experiment files."""
 
+    config: Path
     names: set[str] = field(default_factory=set)
     made: set[str] = field(default_factory=set)
     traces: set[str] = field(default_factory=set)
     folders: set[str] = field(default_factory=set)
+    kept: set[str] = field(default_factory=set)
 
     def has(self, place: PurePosixPath) -> bool:
         """Whether a file of ours is used."""
@@ -141,7 +162,7 @@ class Used:
 def used_by_project(results: Path, further: Iterable[Path]) -> Used:
     """What the experiments of the project and the further files use.
 
-    Raises LacunaError for a file that is not in order: nobody knows what it uses.
+    Raises LacunaError for a tree of another project, and for a file that is not in order: nobody knows what it uses.
     """
     from lacuna.commands.launch import SCHEMA, catalogue_cache, default_config
     from lacuna.experiment import catalogue
@@ -149,17 +170,20 @@ def used_by_project(results: Path, further: Iterable[Path]) -> Used:
     from lacuna.experiment.jobs import Jobs, traces_of
     from lacuna.experiment.yaml_files import shown
 
-    known, used, default = catalogue.load(catalogue_cache()), Used(), default_config().absolute()
+    default, further = default_config().absolute(), [path.absolute() for path in further]
+    used = Used(default.parent)
     files: list[list[Path]] = [[default]]
     for pattern in ("experiments/*.yaml", "tuned/*.yaml"):
         files += [[default, path] for path in sorted(default.parent.glob(pattern))]
-    files += [[default, path.absolute()] for path in further]
+    files += [[default, path] for path in further]
+    _check_owner(results, files)
+    known = catalogue.load(catalogue_cache())
     # what tuning found is an experiment of its own, as long as the one that asked for it is there
     for tuned in sorted(results.glob("tuning/*/*/*/*/tuned.yaml")):
         files.append([default, tuned.absolute()])
     for these in files:
         found = these[-1].is_relative_to(results.absolute() / "tuning")
-        if found and these[-1].relative_to(results.absolute()).parts[1] not in used.names:
+        if found and these[-1] not in further and these[-1].relative_to(results.absolute()).parts[1] not in used.names:
             continue
         try:
             experiment = load(these, {}, SCHEMA, known)
@@ -168,6 +192,8 @@ def used_by_project(results: Path, further: Iterable[Path]) -> Used:
                 f"clean: {shown(these[-1])} is not in order, so its results are not known: {error}"
             ) from None
         used.names.add(experiment.name)
+        if (file := these[-1].resolve()).is_relative_to(results.resolve()) and these[-1] in further:
+            used.kept.add(file.relative_to(results.resolve()).as_posix())
         for job in Jobs(experiment, known).reads:
             traces = traces_of(job, experiment.name)
             used.made.add(str(PurePosixPath(traces.made).with_suffix("")))
@@ -175,6 +201,29 @@ def used_by_project(results: Path, further: Iterable[Path]) -> Used:
             # labels hold dots, so the suffix is cut and not replaced
             used.traces |= {traces.log.removesuffix(".log"), traces.benchmark.removesuffix(".tsv")}
     return used
+
+
+def _check_owner(results: Path, files: Sequence[Sequence[Path]]) -> None:
+    """Raise LacunaError unless a tree is of the project in use: it lies in its folder, or one of its files names it."""
+    from lacuna.experiment.config import results_of
+
+    default = files[0][0]
+    own = Path(os.path.abspath(results)).parent / "config/config.yaml"
+    if own.exists() and own.samefile(default):
+        return
+    # the file of lacuna's own clone stands for a folder without one, and tells nothing of the results there
+    if default.parent.parent == Path.cwd() and not own.exists():
+        for these in files:
+            with contextlib.suppress(LacunaError):
+                if Path(results_of(these, {}) or "results").expanduser().resolve() == results.resolve():
+                    return
+    if own.exists():
+        where = f"lacuna clean in {own.parent.parent}"
+    else:
+        where = f"{own}, or lacuna clean in the folder of the project whose files name these results"
+    raise LacunaError(
+        f"{results}: not of the project in use, whose experiments are in {default.parent}; allowed: {where}"
+    )
 
 
 # ---- what is not -----------------------------------------------------------------------------------------------------
@@ -200,8 +249,9 @@ def unused_in(results: Path, used: Used) -> Unused:
             unused.files[here / name] = sum(p.lstat().st_size for p in Path(folder, name).rglob("*") if not p.is_dir())
         for name in names:
             place, size = here / name, Path(folder, name).lstat().st_size
-            of_jobs = _TEMPORARY.fullmatch(name) and not name.startswith(_UNFINISHED)
-            if _SET_ASIDE.fullmatch(name) or of_jobs:
+            if str(place) in used.kept:
+                continue
+            if _is_debris(name):
                 unused.files[place] = size
             elif name.startswith(_UNFINISHED) or any(pattern.fullmatch(str(place)) for pattern, _ in PLACES):
                 if not used.has(place):
@@ -211,16 +261,35 @@ def unused_in(results: Path, used: Used) -> Unused:
     return unused
 
 
+def _is_debris(name: str) -> bool:
+    """Whether a file was set aside, or left by a killed job that does not go on from it."""
+    temporary = _TEMPORARY.fullmatch(name) and not name.startswith(_UNFINISHED)
+    return bool(_SET_ASIDE.fullmatch(name) or temporary)
+
+
+def nameless(unused: Unused, used: Used) -> set[str]:
+    """The experiments of a tree that no file names, be it that they have only begun."""
+    named = set()
+    for place in unused.files:
+        if _is_debris(place.name):
+            continue
+        if place.parts[0] in _OF_EXPERIMENTS and len(place.parts) > 1:
+            named.add(place.parts[1].partition(".html")[0])
+        elif place.match("logs/runs/*.jsonl") or (place.parts[0] == "cells" and place.match("metrics/*.json")):
+            named.add(place.stem)
+    return named - used.names
+
+
 def report(unused: Unused, used: Used) -> Iterator[str]:
-    """What could go, in groups with their sizes, and what stays."""
+    """Whose experiments count, what could go, in groups with their sizes, and what stays."""
+    yield f"the project: {used.config}"
     groups: dict[str, list[int]] = {}
     for place, size in unused.files.items():
         groups.setdefault(_group(place), []).append(size)
     for name, sizes in sorted(groups.items()):
         files = f"{len(sizes)} file{'s' if len(sizes) > 1 else ''}"
         yield f"  {_size(sum(sizes)):>9}  {files:>11}  {name}"
-    named = {place.parts[1].partition(".html")[0] for place in unused.files if place.parts[0] in _OF_EXPERIMENTS}
-    if others := sorted(named - used.names):
+    if others := sorted(nameless(unused, used)):
         yield f"of experiments that no file names: {', '.join(others)} (--keep FILE keeps one)"
     if unused.strangers:
         yield f"left alone, not made by lacuna: {len(unused.strangers)} files, such as {unused.strangers[0]}"

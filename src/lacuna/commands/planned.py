@@ -94,7 +94,8 @@ def lines_of(plan: Plan) -> Iterator[str]:
     cells = [job for job in plan.jobs if job.rule == "evaluate"]
     again = {planned.job for planned in plan.planned}
     ready = sum(1 for cell in cells if cell not in again)
-    yield f"{plan.name}: {ready} of {len(cells)} cells are finished; {_of_jobs(len(plan.planned), len(plan.jobs))}"
+    of_cells = f"{ready} of {len(cells)} cells are finished; " if cells else ""
+    yield f"{plan.name}: {of_cells}{_of_jobs(len(plan.planned), len(plan.jobs))}"
     if not plan.planned:
         return
     yield from _table(plan)

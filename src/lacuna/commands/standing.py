@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lacuna.artifacts.journal import Run, journals_in, read_run
+from lacuna.artifacts.journal import STOPPED, Run, journals_in, read_run
 from lacuna.artifacts.logs import last_line
 from lacuna.commands.closing import duration, reason_in, told_to_stop
 from lacuna.experiment.catalogue import Catalogue
@@ -105,10 +105,11 @@ class Grid:
         return frozenset(wanted)
 
     def learn(self, run: Run | None = None) -> None:
-        """Learn how long jobs take: of some finished ones of each kind, by benchmarks, or else by journals and logs.
+        """Learn anew how long jobs take: of some finished ones of each kind, by benchmarks, or by journals and logs.
 
         run: the latest of this experiment; those of others in the same results tell of jobs without a benchmark too.
         """
+        self.costs = Costs(self.experiment)
         own = self.experiment.name
         runs = {own: run.seconds} if run is not None else {}
         for path in journals_in(self.results):
@@ -293,7 +294,9 @@ def _state_of(traces: Traces, results: Path, run: Run | None, planned: bool, ali
             ended = there and _says(log, run.started[traces.log]).startswith("done in ")
             return FINISHED if ended else RUNNING
         if traces.log in run.failed:
-            return WAITING if told_to_stop(log) else FAILED
+            # one that had no time for its first line ended with the run
+            ended_with_it = run.end == STOPPED and not last_line(log)
+            return WAITING if told_to_stop(log) or ended_with_it else FAILED
         if traces.log in run.finished:
             return FINISHED if there else WAITING
         # an older file of it is made again

@@ -80,7 +80,7 @@ PLACES = [
         (rf"report/{_NAME}\.html", "page"),
         (rf"figures/{_NAME}/{_NAME}\.svg", "svg"),
         (rf"figures/{_NAME}/{_NAME}\.pdf", "pdf"),
-        (r"(logs|benchmarks)/.+", "record"),
+        (r"logs/.+\.(log|jsonl)|benchmarks/.+\.tsv", "record"),
     )
 ]
 

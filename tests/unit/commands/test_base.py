@@ -129,6 +129,27 @@ def test_a_reader_that_goes_away_ends_it_quietly():
     assert process.returncode == 141
 
 
+@pytest.mark.parametrize(
+    ("redirection", "status", "said"),
+    [
+        ("<&- >&-", 0, ""),
+        ("2>&-", 0, ""),
+        (">/dev/full", 2, "lacuna: standard output: No space left on device\n"),
+    ],
+)
+def test_output_that_is_closed_or_full_is_no_traceback(redirection, status, said):
+    command = f'"$0" -m lacuna --version {redirection}'
+    done = subprocess.run(["bash", "-c", command, sys.executable], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (status, said)
+
+
+def test_program_that_a_command_becomes_has_streams_too():
+    code = "import os, sys; from lacuna.__main__ import main; main(['--version']); "
+    code += "os.execv(sys.executable, [sys.executable, '-c', 'import sys; sys.exit(sys.stdout is None)'])"
+    done = subprocess.run(["bash", "-c", '"$0" -c "$1" >&-', sys.executable, code], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_no_help_loads_a_library_and_the_overview_no_command():
     """Nor does finding a command import another."""
     code = (

@@ -107,21 +107,24 @@ def there(root: Path) -> set[str]:
 
 def test_only_what_no_experiment_uses_goes(project, capsys):
     root, files = project
-    assert main(["clean"]) == 1
+    assert main(["clean", "--without", "old"]) == 1
     out = capsys.readouterr().out
     unused = files["old"] - files["mine"]
     assert len(unused) > 50 and len(files["old"] & files["mine"]) > 50
     assert out.endswith("nothing is removed; to remove it: lacuna clean --yes\n")
     assert f" in {len(unused)} files that none of 3 experiments of the project uses\n" in out
     assert "of experiments that no file names: old (--keep FILE keeps one)" in out
+    assert out.startswith(f"the project: {root}/config\n")
     assert there(root) == files["mine"] | files["old"]
-    assert main(["clean", "--yes"]) == 0
+    assert main(["clean", "--yes", "--without", "old"]) == 0
     assert there(root) == files["mine"]
     # no folder is left empty
     assert all(any(path.iterdir()) for path in (root / "results").rglob("*") if path.is_dir())
     capsys.readouterr()
     assert main(["clean", "--yes"]) == 0
-    assert capsys.readouterr().out == "nothing to remove: 3 experiments of the project use all that is here\n"
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "nothing to remove: 3 experiments of the project use all that is here"
+    ]
 
 
 @pytest.mark.parametrize("place", ["config/experiments/old.yaml", "config/tuned/old.yaml", "mine/old.yaml"])
@@ -142,7 +145,7 @@ def test_what_tuning_found_is_an_experiment_as_long_as_the_one_that_asked(projec
     winners.write_text(yaml.safe_dump(other() | {"name": "found"}))
     (root / "results/tables/found").mkdir()
     (root / "results/tables/found/cells.csv").write_text("")
-    assert main(["clean", "--yes"]) == 0
+    assert main(["clean", "--yes", "--without", "old", *([] if kept else ["found"])]) == 0
     assert (root / "results/tables/found").exists() is kept is winners.exists()
     assert (root / "results/models/digits/resnet8/short/seed1").exists() is kept
 
@@ -162,7 +165,7 @@ def test_debris_goes_and_what_a_job_resumes_from_stays(project, capsys):
         path = root / "results" / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("1")
-    assert main(["clean", "--yes"]) == 0
+    assert main(["clean", "--yes", "--without", "old"]) == 0
     assert there(root) == files["mine"] | kept | strange
     out = capsys.readouterr().out
     for line in ("*.damaged", "checkpoints of jobs that no experiment has", "left by killed jobs"):
@@ -178,7 +181,7 @@ def test_links_are_not_followed(project):
     (root / "results/tables/linked").symlink_to(outside)
     (root / "results/tables/old/cells.csv").unlink()
     (root / "results/tables/old/cells.csv").symlink_to(outside / "cells.csv")
-    assert main(["clean", "--yes"]) == 0
+    assert main(["clean", "--yes", "--without", "old"]) == 0
     assert (outside / "cells.csv").exists()
     assert not (root / "results/tables/old").exists()
 
@@ -199,7 +202,7 @@ def test_snakemakes_records_of_what_is_gone_go_too(project):
             record.write_text("{}")
             records[record] = "mine" in file
     (root / "results/figures/old/a.png").write_text("1")
-    assert main(["clean", "--yes"]) == 0
+    assert main(["clean", "--yes", "--without", "old"]) == 0
     assert {record: record.exists() for record in records} == records
 
 
@@ -228,7 +231,7 @@ def test_what_is_no_results_tree_or_no_experiment_is_refused(project, capsys):
         (["pictures"], "pictures: no results tree; allowed: the folder that holds data"),
         (
             ["--keep", "nowhere.yaml"],
-            "nowhere.yaml is not in order, so its results are not known: nowhere.yaml: cannot be read",
+            "nowhere.yaml is not in order, so its results are not known: nowhere.yaml: no such file",
         ),
     ):
         assert main(["clean", "--yes", *words]) == 2
@@ -251,8 +254,73 @@ def test_on_a_terminal_it_asks(project, monkeypatch, answer, gone):
     root, files = project
     monkeypatch.setattr(clean.sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", say)
-    assert main(["clean"]) == (0 if gone else 1)
+    assert main(["clean", "--without", "old"]) == (0 if gone else 1)
     assert (there(root) == files["mine"]) is gone
+
+
+@pytest.mark.parametrize(
+    "left",
+    ["logs/runs/half.jsonl", "cells/d/m/r/seed0/class/dense/ga/metrics/half.json", "tuning/half/d/m/r/.trials.ga.json"],
+)
+def test_an_experiment_that_no_file_names_is_not_lost(project, capsys, left):
+    root, files = project
+    for file in files["old"] - files["mine"]:
+        (root / "results" / file).unlink()
+    (root / "results" / left).parent.mkdir(parents=True, exist_ok=True)
+    (root / "results" / left).write_text("{}")
+    assert main(["clean", "--yes"]) == 1
+    out = capsys.readouterr().out
+    assert "of experiments that no file names: half (--keep FILE keeps one)" in out
+    assert out.endswith("nothing is removed; to give up experiments that no file names: --without half\n")
+    assert (root / "results" / left).exists()
+    for name, said in (("haf", "'haf' is not here; allowed: half"), ("mine", "'mine' is an experiment of the project")):
+        assert main(["clean", "--yes", "--without", name]) == 2
+        assert said in capsys.readouterr().err
+    assert main(["clean", "--yes", "--without", "half"]) == 0
+    assert there(root) == files["mine"]
+
+
+def test_results_of_another_project_are_refused(project, capsys, monkeypatch):
+    root, files = project
+    beside = root.parent / "beside"
+    (beside / "config").mkdir(parents=True)
+    monkeypatch.chdir(beside)
+    for place in ("nothing here", "a project of its own"):
+        assert main(["clean", "--yes", str(root / "results")]) == 2, place
+        said = capsys.readouterr().err
+        assert "not of the project in use" in said and f"allowed: lacuna clean in {root}\n" in said
+        (beside / "config/config.yaml").write_text(yaml.safe_dump(MINE))
+    assert there(root) == files["mine"] | files["old"]
+    # results that lie elsewhere are of the project whose file names them
+    (root / "results").rename(root.parent / "far")
+    assert main(["clean", str(root.parent / "far")]) == 2
+    assert f"allowed: {root.parent}/config/config.yaml, or lacuna clean in" in capsys.readouterr().err
+    (beside / "config/config.yaml").write_text(yaml.safe_dump(MINE | {"results": "../far"}))
+    assert main(["clean", str(root.parent / "far")]) == 1
+
+
+def test_kept_winners_are_never_unused(project, capsys):
+    root, _ = project
+    winners = root / "results/tuning/gone/digits/resnet8/short/tuned.yaml"
+    winners.parent.mkdir(parents=True)
+    winners.write_text(yaml.safe_dump(other() | {"name": "found"}))
+    (root / "results/tables/found").mkdir()
+    (root / "results/tables/found/cells.csv").write_text("")
+    kept = str(winners.relative_to(root))
+    assert main(["clean", "--yes", "--without", "old", "--keep", kept]) == 0
+    assert winners.exists() and (root / "results/tables/found").exists()
+    assert not (root / "results/tables/old").exists()
+
+
+def test_notes_among_logs_are_not_lacunas(project, capsys):
+    root, files = project
+    notes = {"logs/my_notes.txt", "benchmarks/by_hand.csv"}
+    for file in notes:
+        (root / "results" / file).write_text("1")
+    (root / "results/logs/stray.log").write_text("1")
+    assert main(["clean", "--yes", "--without", "old"]) == 0
+    assert there(root) == files["mine"] | notes
+    assert "left alone, not made by lacuna: 2 files" in capsys.readouterr().out
 
 
 def test_sizes_are_readable():

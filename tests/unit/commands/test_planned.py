@@ -71,6 +71,10 @@ def test_nothing_to_run_is_one_line(tmp_path: Path) -> None:
     assert told(plan(tmp_path, JOBS)) == "x: 2 of 2 cells are finished; nothing would run, all 5 jobs are finished"
 
 
+def test_plan_without_cells_does_not_count_them(tmp_path: Path) -> None:
+    assert told(plan(tmp_path, JOBS[:1])) == "x: nothing would run, all 1 jobs are finished"
+
+
 def test_time_is_only_of_jobs_of_which_one_has_finished(tmp_path: Path) -> None:
     none = plan(tmp_path, JOBS, Planned(JOBS[0], NEW), left=Estimate(0.0, 0.0, 2, {"train": 1}))
     assert "time: no estimate yet: no job of the kinds that are left has finished" in told(none)

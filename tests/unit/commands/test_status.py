@@ -158,6 +158,26 @@ def test_killed_run_and_stopped_run_say_that_the_same_command_continues(grid: Gr
     assert "was stopped; the same command continues" in "\n".join(lines_of(standing_of(grid, writer.run), grid))
 
 
+def test_job_that_was_stopped_before_its_first_line_did_not_fail(grid: Grid) -> None:
+    writer, job = journal(grid), only(grid, "train", seed="0")
+    writer.note(grid.traces[job].log, STARTED)
+    writer.note(grid.traces[job].log, FAILED)
+    assert standing_of(grid, writer.run).states[job] == "failed", "while the run goes on nobody told it to stop"
+    writer.close(STOPPED)
+    assert standing_of(grid, writer.run).states[job] == "to do"
+    fail(grid, job, "lacuna: train: no room")
+    assert standing_of(grid, writer.run).states[job] == "failed"
+
+
+def test_look_after_look_learns_the_same(grid: Grid) -> None:
+    job = only(grid, "train", seed="0")
+    make(grid, job, seconds=10.0)
+    grid.learn()
+    make(grid, job, seconds=30.0)
+    grid.learn()
+    assert grid.costs.seconds(job) == 30.0
+
+
 def test_estimate_is_work_shared_out_among_the_jobs_at_once(grid: Grid) -> None:
     for job in grid.reads:
         if dict(job.wildcards).get("seed", "0") == "0" and stage_of(job.rule) not in ("tune", "tables", "figures"):

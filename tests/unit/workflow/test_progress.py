@@ -226,3 +226,13 @@ def test_line_of_a_cell_begins_with_the_metrics_of_most_tables(tmp_path: Path) -
     job: Any = SimpleNamespace(rule="evaluate", output={"metrics": str(tmp_path / "m.json")})
     (told,) = log_lines._result(job)
     assert told == "UA 4, RA 2, TA 3, MIA 1, avg_gap/retrain 5, JS_forget/retrain 0.5"
+
+
+def test_stopped_job_is_not_told_as_failed(progress: Progress, capsys: pytest.CaptureFixture[str]) -> None:
+    number = numbers(progress)["train"]
+    log = Path("results", progress._names[progress._jobs[number]])
+    log.parent.mkdir(parents=True)
+    log.write_text("lacuna: train dataset=digits: stopped by SIGINT in epoch 1\n")
+    event(progress, "job_started", jobs=[number])
+    event(progress, "job_error", jobid=number)
+    assert "] stopped: train: digits, resnet8, short, seed 0: " in capsys.readouterr().err.splitlines()[-1]

@@ -92,3 +92,13 @@ def test_a_wrong_value_is_one_sentence_with_its_line(workflow):
     Path("mine.yaml").write_text("name: mine\ndevice: gpu\n")
     with pytest.raises(SystemExit, match=r"^lacuna: mine.yaml, line 2: device: .gpu. is not allowed"):
         read_study(workflow(files=["mine.yaml"]), {})
+
+
+def test_interrupted_while_it_is_read_ends_in_a_line(workflow, monkeypatch, capsys):
+    def interrupted(cache):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(catalogue, "load", interrupted)
+    with pytest.raises(SystemExit) as end:
+        read_study(workflow(), {})
+    assert (end.value.code, capsys.readouterr().err) == (130, "lacuna: interrupted\n")

@@ -23,7 +23,7 @@ from snakemake.logging import logger
 
 from lacuna.artifacts.journal import DONE, FAILED, STARTED, Journal, journal_at, read_run
 from lacuna.artifacts.logs import last_line
-from lacuna.commands.closing import duration, reason_in
+from lacuna.commands.closing import duration, reason_in, told_to_stop
 from lacuna.commands.launch import VIEW
 from lacuna.commands.standing import Grid, at_once_in, name_of, share_of
 from lacuna.commands.status import cut, percent
@@ -144,7 +144,7 @@ class Progress(logging.Handler):
         said = last_line(log) or ""
         told = ": ".join(filter(None, (name, cut(said))))
         if what == FAILED:
-            told = f"failed: {name}: {reason_in(log)} (log: {log})"
+            told = f"{'stopped' if told_to_stop(log) else 'failed'}: {name}: {reason_in(log)} (log: {log})"
         print(f"[{self.headline()}] {told}", file=sys.stderr, flush=True)
 
     def headline(self) -> str:

@@ -74,6 +74,9 @@ def read_study(workflow: Any, config: Mapping[str, Any]) -> Study:
     except LacunaError as error:
         # the sentence alone: a WorkflowError would come with lines of the rules
         sys.exit(f"lacuna: {located(str(error), files, overrides)}")
+    except KeyboardInterrupt:
+        print("lacuna: interrupted", file=sys.stderr)
+        sys.exit(130)
     if workflow.is_main_process:
         for warning in experiment.warnings:
             print(f"warning: {warning}", file=sys.stderr)
