@@ -20,11 +20,12 @@ from lacuna.reporting.best import best_methods
 from lacuna.reporting.columns import GROUP, PLACE
 from lacuna.reporting.judged import MEANS, Judged
 from lacuna.reporting.published.compare import compare
+from lacuna.reporting.sentences import draw_of_members
 from lacuna.reporting.tables.contest import Contest
 from lacuna.reporting.tables.files import read_table
 from lacuna.reporting.tables.record import told_of
 from lacuna.reporting.typeset import Block, Field, Value, decimals_for, markdown, markdown_text
-from lacuna.reporting.words import joined, records
+from lacuna.reporting.words import capital, joined, records
 
 # where one table ends and the next begins
 SETTING = ("dataset", "model", "recipe", "scenario")
@@ -266,6 +267,8 @@ class _Layout:
             yield f"†: on average no farther from {oracle}, or the oracle that the column names, than its second run."
         if any(value.verdict in ("farther", "closer") for value in values):
             yield _ARROWS
+        for doubt in draw_of_members(self.rows):
+            yield f"{capital(doubt)}."
         if self.theirs is not None:
             yield from self._of_published(where)
 

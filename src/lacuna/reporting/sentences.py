@@ -10,13 +10,15 @@ import pandas as pd
 
 from lacuna.artifacts.coordinates import DENSE, State
 from lacuna.evaluation.statistics import LEVEL, MIN_SEEDS
-from lacuna.reporting.columns import PLACE
+from lacuna.reporting.columns import GROUP, PLACE
 from lacuna.reporting.judged import MEANS, Judged, unit_of
 from lacuna.reporting.tables.verdicts import NOT_SHOWN, TELLS_NOTHING, VOID
 from lacuna.reporting.words import LISTED, between, capital, joined, number, records, signed, some
 
 # how many places are listed with their doubts
 _DOUBTS = 12
+# the note of `evaluation.metrics.gap` where other draws of members give another MIA
+_OF_THE_DRAW = "MIA hangs on the draw of members"
 Row = Mapping[str, Any]
 
 
@@ -251,9 +253,7 @@ def _levels(judged: Judged, measured: list[str]) -> Iterator[str]:
 
 def _gaps(judged: Judged, rows: pd.DataFrame, oracle: str) -> str:
     rows = rows.sort_values("gap", ascending=False, kind="stable")
-    return _listed_rows(
-        rows, lambda row: f"{row['unlearner']} at {judged.place(row)}: {_gap(judged, row, oracle).rstrip(',')}"
-    )
+    return _listed_rows(rows, lambda row: f"{row['unlearner']} at {judged.place(row)}: {_gap(judged, row, oracle)}")
 
 
 def _gap(judged: Judged, row: Row, oracle: str) -> str:
@@ -262,7 +262,7 @@ def _gap(judged: Judged, row: Row, oracle: str) -> str:
     low = row["gap"] - row["half"]
     ends = between(low if pd.isna(low) else max(0.0, low), row["gap"] + row["half"], decimals)
     told = " ".join(filter(None, [number(row["gap"], decimals), _unit(judged, oracle), ends]))
-    return told if pd.isna(row["floor"]) else f"{told}, floor {number(row['floor'], decimals)},"
+    return told if pd.isna(row["floor"]) else f"{told}, floor {number(row['floor'], decimals)}"
 
 
 def _nearest(judged: Judged, oracle: str) -> Iterator[str]:
@@ -276,7 +276,8 @@ def _nearest(judged: Judged, oracle: str) -> Iterator[str]:
     best = rows.sort_values("gap", kind="stable").drop_duplicates(setting).sort_index()
     told: list[str] = []
     for row in records(best.head(LISTED)):
-        where = f" for {'/'.join(judged.setting(row))}" if judged.setting(row) else ""
+        comma = "" if pd.isna(row["floor"]) else ","
+        where = f"{comma} for {'/'.join(judged.setting(row))}" if judged.setting(row) else ""
         told.append(f"{_gap(judged, row, oracle)}{where} ({row['unlearner']}, {State(row['pruner'], row['sparsity'])})")
     more = f" (of {len(best)} settings these are the first)" if len(best) > LISTED else ""
     aside = " without the places of doubt" if any(doubted) else ""
@@ -288,8 +289,9 @@ def _nearest(judged: Judged, oracle: str) -> Iterator[str]:
 
 
 def _doubts(judged: Judged) -> str:
-    """What stands against reading the table: void scenarios, methods that did nothing, missing cells."""
-    parts = [*_void(judged), *_like_an_oracle(judged), *_still(judged), *_missing(judged)]
+    """What stands against reading the table: void scenarios, gaps of chance, idle methods, missing cells."""
+    drawn = draw_of_members(judged.summary)
+    parts = [*_void(judged), *_like_an_oracle(judged), *drawn, *_still(judged), *_missing(judged)]
     if not parts:
         return "No cell is missing, and the tables name no place that cannot tell methods apart."
     return f"{capital('; '.join(parts))}."
@@ -342,6 +344,16 @@ def _like_an_oracle(judged: Judged) -> Iterator[str]:
             than = f"be farther from {oracle} than its second run in the {_measure(judged, oracle)}"
             by = some(dict.fromkeys(metric for place in part for metric in apart[place]), "metrics")
             yield f"at {some(part, 'places')} {what} {than}, though it differs in {by}"
+
+
+def draw_of_members(summary: pd.DataFrame) -> Iterator[str]:
+    """In how many rows of methods the average gap is, by its note, no measure: once per state and method."""
+    rows = summary[(summary["metric"].str.partition("/")[0] == "avg_gap") & (summary["role"] == "method")]
+    hangs = rows[rows["note"].astype(str).str.contains(_OF_THE_DRAW, regex=False)]
+    drawn, every = (len(of.drop_duplicates(list(GROUP))) for of in (hangs, rows))
+    if drawn:
+        where = f"in {drawn} of {_count(every, 'row')} the average gap hangs on which members the attack drew"
+        yield f"{where}: read UA, RA and TA on their own"
 
 
 def _still(judged: Judged) -> Iterator[str]:

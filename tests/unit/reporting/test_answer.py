@@ -11,6 +11,7 @@ from places import ROOT
 
 from lacuna.errors import LacunaError
 from lacuna.reporting.answer import answer_of
+from lacuna.reporting.paper import paper_tables
 from lacuna.reporting.tables.files import read_table
 from lacuna.reporting.words import number
 from unit.reporting import fabricated
@@ -249,6 +250,38 @@ def test_few_samples_and_chance_accuracy_of_the_original_are_told(tmp_path):
     assert "1 of 1 place can hardly tell methods apart: dense (original: " in text
     assert "draws disagree" not in text, "a note that is not about the experiment"
     assert "ga:" not in text, "an accuracy that a method ruined is its own"
+
+
+def test_gaps_that_hang_on_the_draw_of_members_are_told(tmp_path):
+    """Rows of methods: of the oracle itself the gap is 0 whatever the draw."""
+    found = with_gaps(results(), ["retrain"])
+    for each in found:
+        if each["cell"]["unlearner"] in ("ga", "retrain") and each["cell"]["scenario"] == "class":
+            each["notes"] = {
+                "avg_gap/retrain": "the oracle's MIA hangs on the draw of members",
+                "MIA": "draws disagree",
+            }
+    folder = tables(tmp_path / "drawn", found)
+    answer, told = (
+        answer_of(folder),
+        "n 2 of 12 rows the average gap hangs on which members the attack drew: read UA, RA",
+    )
+    assert told in text_of(answer) and "No cell is missing" not in text_of(answer)
+    assert 2 <= len(answer.sentences) <= 5
+    by_class, at_random = paper_tables(folder)
+    told_there = (
+        "In 2 of 6 rows the average gap hangs on which members the attack drew: read UA, RA and TA on their own."
+    )
+    assert told_there in by_class.caption and "hangs" not in at_random.caption
+    assert all("hangs" not in table.caption for table in paper_tables(folder, ["UA"])), "no such row is shown"
+
+
+def test_a_floor_is_set_off_from_the_setting_alone(folders, tmp_path):
+    found = with_gaps(results(scenarios=("class",), states=("dense",), seeds=2), ["retrain"])
+    for folder in (tables(tmp_path / "one", found), folders / "two_seeds"):
+        (nearest,) = (said for said in answer_of(folder).sentences if said.startswith("The smallest mean"))
+        assert "floor" in nearest and ", (" not in nearest
+        assert len(re.findall(r"floor [\d.]+, for ", nearest)) == nearest.count(" for ")
 
 
 def test_methods_that_did_nothing_are_told(tmp_path):

@@ -13,7 +13,7 @@ from lacuna.reporting.report.payload import columnar
 Row = dict[str, Any]
 Spec = dict[str, Any]
 # pixels of a letter of an axis' labels, and the widest that they may be
-_LETTER, _WIDEST = 6.2, 150
+_LETTER, _WIDEST = 7.5, 170
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 
 from lacuna.reporting.panels import clustered, distinct_by_layer, title_of_state
 from lacuna.reporting.report.chart import readable
@@ -102,6 +104,25 @@ def test_axes_of_percents_have_no_number_above_100() -> None:
 )
 def test_numbers_of_an_axis_are_round_and_even(low: float, high: float, ticks: list[float]) -> None:
     assert even(low, high) == ticks
+
+
+@pytest.mark.parametrize(("low", "high"), [(-110.0, 300.0), (-30.0, 70.0), (20.0, 190.0)])
+def test_an_interval_of_percents_does_not_stretch_its_axis(low: float, high: float) -> None:
+    row = {"m": "ft", "s": "dense", "v": 50.0, "low": low, "high": high, "f": None}
+    ends = Dots(["ft"], states(["dense"]), "MIA (%)").panels([("one", [row])])[0].params
+    # room for the labels included
+    assert -10 < ends["low"] < 50 and ends["high"] < 138
+    (free,) = Dots(["ft"], states(["dense"]), "klom").panels([("one", [row])])
+    assert free.params["low"] < low and free.params["high"] > high
+
+
+@pytest.mark.parametrize("label", ["pushaway", "ga", "momentum_mm", "retrain_exact"])
+def test_a_label_of_an_axis_has_room_for_its_letters(label: str) -> None:
+    """At the size of an axis' labels, in a font that is wider than most."""
+    width = TextPath((0, 0), label, size=11, prop=FontProperties("DejaVu Sans")).get_extents().width
+    spec = Dots([label], states(["dense"]), "x").spec()
+    axes = [layer["encoding"]["y"]["axis"] for layer in spec["layer"] if "y" in layer["encoding"]]
+    assert axes and all(width <= axis["labelLimit"] <= axis["maxExtent"] - 4 for axis in axes)
 
 
 def test_panels_share_an_axis() -> None:

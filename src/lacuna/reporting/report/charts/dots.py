@@ -63,7 +63,7 @@ class Dots:
             "axis": {
                 "minExtent": extent(self.labels),
                 "maxExtent": extent(self.labels),
-                "labelLimit": extent(self.labels) - 8,
+                "labelLimit": extent(self.labels) - 4,
                 "ticks": False,
                 "domain": False,
                 "grid": False,
@@ -165,6 +165,9 @@ class Dots:
         if self.log:
             known = [value for value in known if value > 0] or [1.0]
             return min(known) / 1.3, max(known) * (max(known) / min(known)) ** 0.3 * 1.5
+        if self._percent:
+            # a t interval may leave 0 to 100 by far, and so does no axis
+            known = [min(max(value, -3.0), 103.0) for value in known]
         low, high = (0.0 if self.bars else min(known, default=0.0)), max(known, default=1.0)
         span = (high - low) or abs(high) or 1.0
         return low if self.bars else low - 0.06 * span, high + 0.32 * span
