@@ -1,7 +1,9 @@
 """A job that is forked from a process which has imported torch is the job that Python would have started."""
 
+import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -157,7 +159,22 @@ def pid_in(path: Path) -> int:
     return int(path.read_text())
 
 
-def test_a_job_does_not_outlive_a_killed_parent_and_the_next_one_runs(tmp_path):
+@pytest.fixture(params=["few", "more than select takes"])
+def open_files(request):
+    """The descriptors that a run has open already."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as files:
+        if request.param != "few":
+            if resource.RLIM_INFINITY != hard < 1200:
+                pytest.skip("so many cannot be had here")
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1200), hard))
+            files.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+            for _ in range(1025):
+                files.enter_context(open(os.devnull))
+        yield
+
+
+def test_a_job_does_not_outlive_a_killed_parent_and_the_next_one_runs(tmp_path, open_files):
     jobs, found = WarmJobs(), []
     path = script(tmp_path, WAITS.format(repr(str(tmp_path / "pid"))))
     thread = threading.Thread(target=lambda: found.append(jobs.run(path, 1, None, None)))
@@ -169,6 +186,57 @@ def test_a_job_does_not_outlive_a_killed_parent_and_the_next_one_runs(tmp_path):
     assert not Path(f"/proc/{job}").exists() or "Z" in Path(f"/proc/{job}/stat").read_text().rpartition(")")[2]
     assert jobs.run(script(tmp_path, "raise SystemExit(4)"), 1, None, None) == 4
     jobs.end()
+
+
+SCARCE = """
+import json, os, resource, sys
+sys.path[:0] = [{library!r}]
+from lacuna_workflow.warm import WarmJobs
+from snakemake.benchmark import BenchmarkRecord
+
+held = lambda: set(map(int, os.listdir("/proc/self/fd")))
+jobs, seen = WarmJobs(), []
+if {whose!r} != "run, without a parent":
+    assert jobs.run({script!r}, 1, None, BenchmarkRecord()) == 4
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+for free in range(10):
+    if os.path.exists({began!r}):
+        os.remove({began!r})
+    if {whose!r} == "parent":
+        process = jobs.parents["1"].process.pid
+        most = max(map(int, os.listdir(f"/proc/{{process}}/fd"))) + 1 + free
+        resource.prlimit(process, resource.RLIMIT_NOFILE, (most, hard))
+    before = held()
+    # the places below the limit are taken, but for as many as are to be free
+    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(10 if {whose!r} != "parent" else 0)]
+    if taken:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(before | set(taken)) + 1 + free, hard))
+    status = jobs.run({script!r}, 1, None, BenchmarkRecord())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for place in taken:
+        os.close(place)
+    left = held() - before - {{parent.control.fileno() for parent in jobs.parents.values()}}
+    seen.append([status, os.path.exists({began!r}), len(left)])
+jobs.end()
+print(json.dumps(seen))
+"""
+
+
+@pytest.mark.parametrize("whose", ["run", "run, without a parent", "parent"])
+def test_without_a_free_descriptor_a_job_is_left_to_snakemake(tmp_path, whose):
+    """It runs watched or does not begin at all, however many are left, and none stays open."""
+    began = str(tmp_path / "began")
+    text = SCARCE.format(
+        library=str(Path(warm.__file__).parents[1]),
+        whose=whose,
+        began=began,
+        script=script(tmp_path, f"open({began!r}, 'w')\nraise SystemExit(4)"),
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert {tuple(one) for one in seen} == {(None, False, 0), (4, True, 0)}
+    assert seen[0][0] is None and seen[-1][0] == 4
 
 
 def test_the_parent_ends_with_a_killed_run(tmp_path):

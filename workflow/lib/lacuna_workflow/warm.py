@@ -21,13 +21,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 from lacuna_workflow import is_own, warm_parent
 from lacuna_workflow.internals import Patch
-from lacuna_workflow.warm_parent import INTERRUPTED
+from lacuna_workflow.warm_parent import BEGIN, INTERRUPTED
 
 import snakemake.script
 from snakemake.benchmark import benchmarked
@@ -42,20 +41,24 @@ class Warm:
     """One process that jobs are forked from, as long as it lives. environment: of its jobs, in which it is started."""
 
     def __init__(self, environment: dict[str, str]):
-        self.control, theirs = _pair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        control, theirs = _pair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-P", str(Path(warm_parent.__file__)), str(theirs.fileno())]
-        with theirs:
+        with contextlib.ExitStack() as undo, theirs:
+            undo.enter_context(control)
             self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment)
+            undo.pop_all()
+        self.control = control
 
     def start(self, request: bytes) -> socket.socket | None:
-        """The socket of a new job; None where the process is gone."""
+        """The socket of a new job; None where the process is gone. Raises OSError where no socket could be had."""
         ours, theirs = _pair()
-        with theirs:
+        with contextlib.ExitStack() as undo, theirs:
+            undo.enter_context(ours)
             try:
                 socket.send_fds(self.control, [request], [theirs.fileno()])
-            except OSError:
-                ours.close()
+            except (BrokenPipeError, ConnectionResetError):
                 return None
+            undo.pop_all()
         return ours
 
     def end(self) -> int:
@@ -82,11 +85,11 @@ class WarmJobs:
         if job is None:
             return None
         with job, job.makefile() as answers:
-            if first := answers.readline():
-                return _watched(int(first), answers, record)
+            if (first := answers.readline()) and (status := _watched(int(first), job, answers, record)) is not None:
+                return status
         # not begun: after an interrupt nothing is to begin
         with contextlib.suppress(subprocess.TimeoutExpired):
-            if self.parents[str(threads)].process.wait(1) == INTERRUPTED:
+            if (parent := self.parents.get(str(threads))) and parent.process.wait(1) == INTERRUPTED:
                 return INTERRUPTED
         return None
 
@@ -96,61 +99,58 @@ class WarmJobs:
             parent.end()
 
     def _started(self, threads: str, environment: dict[str, str], request: bytes) -> socket.socket | None:
-        """A job's socket, from the process that is there or from a new one."""
+        """A job's socket, from the process that is there or from a new one; None where none could be had."""
         if len(request) > warm_parent.LARGEST:
             return None
-        with self.lock:
-            parent = self.parents.get(threads)
-            job = parent.start(request) if parent is not None else None
-            if job is None:
-                if parent is not None:
-                    parent.end()
-                self.parents[threads] = Warm(environment)
-                job = self.parents[threads].start(request)
-            return job
+        # no descriptor, process or memory may be left
+        with self.lock, contextlib.suppress(OSError):
+            if (parent := self.parents.get(threads)) is not None:
+                if (job := parent.start(request)) is not None:
+                    return job
+                self.parents.pop(threads).end()
+            self.parents[threads] = Warm(environment)
+            return self.parents[threads].start(request)
+        return None
 
 
-def _watched(pid: int, answers: Any, record: Any) -> int:
-    """The exit status of a job's process. It does not outlive the one that would report it."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except OSError:  # it has ended, and that is on its way; or no descriptor is left
-        descriptor = -1
-    try:
-        with benchmarked(pid, record) if record is not None and descriptor >= 0 else contextlib.nullcontext():
-            last = answers.readline()
-            if not last:
-                _end(pid, descriptor)
-    finally:
-        if descriptor >= 0:
-            os.close(descriptor)
-    return int(last) if last else 128 + signal.SIGKILL
+def _watched(pid: int, job: socket.socket, answers: Any, record: Any) -> int | None:
+    """Let a job's process begin, and wait for its exit status: it does not outlive the one that would report it.
 
-
-def _end(pid: int, descriptor: int) -> None:
-    """End a job's process that nobody watches any more, and wait until it is gone; descriptor: its own, or -1."""
-    with contextlib.suppress(ProcessLookupError):
-        if descriptor >= 0:
+    None where it cannot be watched, or is gone already: it has not begun, and ends when its socket closes.
+    """
+    with contextlib.ExitStack() as watch:
+        try:
+            descriptor = os.pidfd_open(pid)
+            watch.callback(os.close, descriptor)
+            if record is not None:
+                watch.enter_context(benchmarked(pid, record))
+            job.sendall(BEGIN)
+        except Exception:  # OSError, or what measures for Snakemake has of its own
+            return None
+        if last := answers.readline():
+            return int(last)
+        # nobody reports its end any more
+        with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-            select.select([descriptor], [], [])
-            return
-        os.kill(pid, signal.SIGTERM)
-        while True:
-            time.sleep(0.1)
-            os.kill(pid, 0)
+        # not `select`, which takes no descriptor above 1,023
+        gone = select.poll()
+        gone.register(descriptor, select.POLLIN)
+        gone.poll()
+        return 128 + signal.SIGKILL
 
 
 def _pair(*kind: socket.SocketKind | socket.AddressFamily) -> tuple[socket.socket, socket.socket]:
     """Two sockets, none on the place of a closed standard stream: jobs would print into it."""
     ours, theirs = socket.socketpair(*kind)
-    return _above(ours), _above(theirs)
+    with ours, theirs:
+        return _above(ours), _above(theirs)
 
 
 def _above(end: socket.socket) -> socket.socket:
+    """The same socket, taken over, on a place above those of the standard streams."""
     if end.fileno() > 2:
-        return end
-    with end:
-        return socket.socket(fileno=fcntl.fcntl(end.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
+        return socket.socket(fileno=end.detach())
+    return socket.socket(fileno=fcntl.fcntl(end.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
 
 
 def environment_of(threads: int, temporary: str | None) -> dict[str, str]:

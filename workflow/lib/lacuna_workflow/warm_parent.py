@@ -1,7 +1,8 @@
 """The process that warm jobs are forked from: it has imported what they need of other packages, and nothing of lacuna.
 
 Started by `warm`, which alone holds the other end of its socket; when that closes, it ends. A request is JSON, with the
-socket of its job: it is told the job's process, and its exit status when it ends.
+socket of its job: over it the run is told the job's process, lets it begin once it watches it, and is told its exit
+status when it ends.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 import threading
 import traceback
 import types
-from typing import Any
+from typing import Any, NoReturn
 
 # what jobs import of other packages, the dearest first; lacuna itself is read anew by each job, for it may change
 PACKAGES = (
@@ -38,9 +39,9 @@ PACKAGES = (
 )
 # bytes of a request, with all of its environment: what a socket takes at once
 LARGEST = 1 << 17
-
-
 INTERRUPTED = 128 + signal.SIGINT
+# by which a job hears that its end will be noticed
+BEGIN = b"\n"
 
 
 def import_packages() -> None:
@@ -76,9 +77,16 @@ def status_of(script: str) -> int:
     return 0
 
 
-def become(request: dict[str, Any], interrupts: Any) -> None:
+def begins(ready: int, job: socket.socket) -> bool:
+    """Wait until the parent and the run both watch this process; no where one of them is gone or cannot."""
+    begin = os.read(ready, 1) and job.recv(1)
+    os.close(ready)
+    job.close()
+    return bool(begin)
+
+
+def become(request: dict[str, Any]) -> NoReturn:
     """Be the job of a request, in a process of its own, to its end."""
-    signal.signal(signal.SIGINT, interrupts)
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
@@ -130,29 +138,55 @@ class Parent:
             return True
         job = socket.socket(fileno=sockets[0])
         try:
+            self.begin(job, text)
+        except OSError:  # no process or descriptor is left
+            job.close()
+        return True
+
+    def begin(self, job: socket.socket, text: bytes) -> None:
+        """Fork a job. Raises OSError, and leaves no process, where it cannot be or its end could not be noticed."""
+        ready, go = os.pipe()
+        try:
             pid = os.fork()
         except OSError:
-            job.close()
-            return True
+            os.close(go)
+            os.close(ready)
+            raise
         if pid == 0:
-            # what the job holds open would hide the end of this process, and of the run
-            for other in (self.control, job, *(held for _, held in self.jobs.values())):
-                other.close()
-            for descriptor in self.jobs:
-                os.close(descriptor)
-            self.selector.close()
-            become(json.loads(text), self.interrupts)
+            self.be_job(ready, go, job, text)
+        os.close(ready)  # which leaves a place for the next one
         try:
             descriptor = os.pidfd_open(pid)
-        except OSError:  # no descriptor is left: nobody could tell when it ends
-            os.kill(pid, signal.SIGKILL)
+        except OSError:
+            os.close(go)  # by which it ends
             os.waitpid(pid, 0)
-            job.close()
-            return True
+            raise
         self.jobs[descriptor] = pid, job
         self.selector.register(descriptor, selectors.EVENT_READ)
         self.tell(job, pid)
-        return True
+        with contextlib.suppress(BrokenPipeError):  # killed already
+            os.write(go, BEGIN)
+        os.close(go)
+
+    def be_job(self, ready: int, go: int, job: socket.socket, text: bytes) -> NoReturn:
+        """In a new process: be the job of a request, once it may begin."""
+        status = 1
+        try:
+            # what the job holds open would hide the end of the parent, and of the run
+            for other in (self.control, *(held for _, held in self.jobs.values())):
+                other.close()
+            for descriptor in (go, *self.jobs):
+                os.close(descriptor)
+            self.selector.close()
+            signal.signal(signal.SIGINT, self.interrupts)
+            if begins(ready, job):
+                become(json.loads(text))
+        except KeyboardInterrupt:
+            status = INTERRUPTED
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
 
     def report(self, descriptor: int) -> None:
         """The exit status of a job that has ended, as a shell has it."""
