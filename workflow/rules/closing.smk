@@ -1,16 +1,16 @@
 # What a run says: before its first job, and last.
-from lacuna_workflow.telling import Telling
+from lacuna_workflow.run_messages import RunMessages
 
-TELLING = Telling(workflow, STUDY, TARGETS)
+MESSAGES = RunMessages(workflow, STUDY, TARGETS)
 
 
 onstart:
-    TELLING.begin()
+    MESSAGES.begin()
 
 
 onsuccess:
-    TELLING.succeed()
+    MESSAGES.succeed()
 
 
 onerror:
-    TELLING.fail()
+    MESSAGES.fail()

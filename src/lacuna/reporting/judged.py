@@ -15,6 +15,7 @@ from lacuna.artifacts.coordinates import DENSE, WILDCARDS, State
 from lacuna.artifacts.files import read_json
 from lacuna.errors import LacunaError, unknown
 from lacuna.evaluation import METRICS
+from lacuna.evaluation.notes import FEW_FORGOTTEN, ONE_CLASS
 from lacuna.evaluation.population import POPULATION_METRICS
 from lacuna.reporting.columns import GROUP, PLACE
 from lacuna.reporting.tables.files import read_table
@@ -30,7 +31,7 @@ FILTERS = {"method": "unlearner", "scenario": "scenario"}
 # coordinate → axis of the grid
 _AXES = {"dataset": "datasets", "model": "models", "recipe": "recipes", "scenario": "scenarios", "pruner": "pruners"}
 # notes of cells that, of the untouched model, are about the experiment
-_OF_EXPERIMENT = ("no better than always naming one class", "D_f has ")
+_OF_EXPERIMENT = (ONE_CLASS, FEW_FORGOTTEN)
 _OF_CHANGES = ("change", "change_low", "change_high", "p", "least", "floor_of_mean", "verdict")
 
 

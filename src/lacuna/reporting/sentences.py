@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from lacuna.artifacts.coordinates import DENSE, State
+from lacuna.evaluation.notes import DRAW_OF_MEMBERS
 from lacuna.evaluation.statistics import LEVEL, MIN_SEEDS
 from lacuna.reporting.columns import GROUP, PLACE
 from lacuna.reporting.judged import MEANS, Judged, unit_of
@@ -17,8 +18,6 @@ from lacuna.reporting.words import LISTED, between, capital, joined, number, rec
 
 # how many places are listed with their doubts
 _DOUBTS = 12
-# the note of `evaluation.metrics.gap` where other draws of members give another MIA
-_OF_THE_DRAW = "MIA hangs on the draw of members"
 Row = Mapping[str, Any]
 
 
@@ -349,7 +348,7 @@ def _like_an_oracle(judged: Judged) -> Iterator[str]:
 def draw_of_members(summary: pd.DataFrame) -> Iterator[str]:
     """In how many rows of methods the average gap is, by its note, no measure: once per state and method."""
     rows = summary[(summary["metric"].str.partition("/")[0] == "avg_gap") & (summary["role"] == "method")]
-    hangs = rows[rows["note"].astype(str).str.contains(_OF_THE_DRAW, regex=False)]
+    hangs = rows[rows["note"].astype(str).str.contains(DRAW_OF_MEMBERS, regex=False)]
     drawn, every = (len(of.drop_duplicates(list(GROUP))) for of in (hangs, rows))
     if drawn:
         where = f"in {drawn} of {_count(every, 'row')} the average gap hangs on which members the attack drew"

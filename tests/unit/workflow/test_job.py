@@ -312,7 +312,8 @@ def begun():
 
 
 def test_log_begins_with_cell_config_and_device_and_ends_with_the_result(snakemake):
-    snakemake.params = {"unlearner": {"method": "ga", "lr": 0.001}, "compact": False, "code": "0123", "start": None}
+    unlearner = {"method": "ga", "lr": 0.001, "milestones": []}
+    snakemake.params = {"unlearner": unlearner, "compact": False, "code": "0123", "start": None}
     snakemake.output = Outputs(metrics="results/ga.json")
     with job(snakemake) as log:
         log("1.5 points")

@@ -12,8 +12,8 @@ from typing import Any
 import lacuna_workflow.progress as progress_module
 from lacuna_workflow import log_lines
 from lacuna_workflow.progress import Progress, follow, speak_for_snakemake
+from lacuna_workflow.run_messages import RunMessages
 from lacuna_workflow.study import Study
-from lacuna_workflow.telling import Telling
 
 import pytest
 from places import ROOT
@@ -210,10 +210,10 @@ def test_a_run_warns_once_of_tables_of_others_that_it_makes_stale(
     workflow.is_main_process, workflow.dryrun = True, False
     workflow.dag = SimpleNamespace(needrun_jobs=lambda **_: jobs, jobs=jobs, reason=lambda _: reason)
     study = Study(experiment, known, SimpleNamespace(there="results"))
-    telling = Telling(workflow, study, SimpleNamespace())
-    telling.begin()
-    assert telling._progress is not None
-    telling._progress.end(DONE)
+    messages = RunMessages(workflow, study, SimpleNamespace())
+    messages.begin()
+    assert messages._progress is not None
+    messages._progress.end(DONE)
     logger.handlers = [handler for handler in logger.handlers if type(handler).__name__ != "_AtEnd"]
     said = capsys.readouterr().err
     (warning,) = (line for line in said.splitlines() if "warning" in line)

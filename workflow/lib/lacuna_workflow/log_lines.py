@@ -24,6 +24,7 @@ _WIDTH = 300
 _PARTS = {"forget": "UA", "retain": "RA", "test": "TA"}
 # metrics that the line of a cell begins with; those with an oracle stand for each
 _FIRST = ("UA", "RA", "TA", "MIA", "avg_gap")
+_EMPTY: tuple[Any, ...] = ([], {}, ())
 _began: dict[str, float] = {}
 
 
@@ -34,7 +35,7 @@ def begin(snakemake: Any, log: Callable[[str], None]) -> None:
         place = " ".join([snakemake.rule, *(f"{k}={v}" for k, v in snakemake.wildcards.items())])
         log(f"{place}, {time.strftime('%Y-%m-%d %H:%M:%S %Z')}")
         for name, value in snakemake.params.items():
-            if name != "code" and value not in (None, [], {}):
+            if name != "code" and value is not None and value not in _EMPTY:
                 log(f"{name}: {_short(_words(value))}")
         log(f"device: {_device(snakemake)}")
 
@@ -56,9 +57,9 @@ def _device(snakemake: Any) -> str:
 
 
 def _words(value: Any) -> str:
-    """A param as words: "method ga, epochs 2, lr 0.001"."""
+    """A param as words: "method ga, epochs 2, lr 0.001", without lists that are empty."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_words(each)}" for key, each in value.items())
+        return ", ".join(f"{key} {_words(each)}" for key, each in value.items() if each not in _EMPTY)
     if isinstance(value, list | tuple):
         return " ".join(map(_words, value))
     return str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lacuna.evaluation.cell import Cell, Noted
+from lacuna.evaluation.notes import FEW_FORGOTTEN, ONE_CLASS
 from lacuna.registry import register
 
 # a D_f with fewer samples: each of them is 5 points of UA or more
@@ -16,7 +17,7 @@ _PERCENT = {"unit": "%", "low": 0.0, "high": 100.0, "oracle": False}
 def unlearning_accuracy(cell: Cell) -> float:
     """Unlearning accuracy: 100 − accuracy on D_f."""
     n = len(cell["forget"].labels)
-    note = f"D_f has {n} sample{'s' if n > 1 else ''}: one is {100 / n:.3g} points"
+    note = f"{FEW_FORGOTTEN}{n} sample{'s' if n > 1 else ''}: one is {100 / n:.3g} points"
     return Noted(100.0 - cell["forget"].accuracy, note if n < FEW_SAMPLES else "")
 
 
@@ -32,7 +33,7 @@ def test_accuracy(cell: Cell) -> float:
     part = cell["test"]
     # an answer that is always the same is as often right as its class is there
     chance = 100.0 * float(np.bincount(part.labels).max()) / len(part.labels)
-    note = f"no better than always naming one class ({chance:.0f} %)"
+    note = f"{ONE_CLASS} ({chance:.0f} %)"
     return Noted(part.accuracy, note if part.accuracy <= chance < 100.0 else "")
 
 

@@ -7,6 +7,7 @@ import math
 from lacuna.evaluation.cell import Cell, Noted, note_of
 from lacuna.evaluation.metrics.accuracy import retain_accuracy, test_accuracy, unlearning_accuracy
 from lacuna.evaluation.metrics.membership import mia_confidence
+from lacuna.evaluation.notes import DRAW_OF_MEMBERS
 from lacuna.registry import register
 
 GAP_METRICS = (unlearning_accuracy, retain_accuracy, test_accuracy, mia_confidence)
@@ -44,4 +45,4 @@ def tug_of_war_membership(cell: Cell, oracle: Cell) -> float:
 def _noted(value: float, cell: Cell, oracle: Cell) -> Noted:
     """The value, with a note where the MIA on either side has one; its numbers stand there, not here."""
     whose = [who for who, of in (("its", cell), ("the oracle's", oracle)) if note_of(mia_confidence(of))]
-    return Noted(value, f"{' and '.join(whose)} MIA hangs on the draw of members" if whose else "")
+    return Noted(value, f"{' and '.join(whose)} {DRAW_OF_MEMBERS}" if whose else "")

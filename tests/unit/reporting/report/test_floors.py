@@ -1,13 +1,16 @@
 """Noise floors on the page: where they end, and that no chart speaks of one that it does not draw."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from lacuna.reporting.answer import answer_of
+from lacuna.reporting.palette import FLOOR
 from lacuna.reporting.panels import with_dense
 from lacuna.reporting.report.chart import Chart
 from lacuna.reporting.report.charts import attacks, gap, pareto, topology
+from lacuna.reporting.report.looks import FLOOR_BAND, swatch
 from lacuna.reporting.report.sheets import main_sheet
 from lacuna.reporting.report.study import Study
 from tests.report.fabricated import experiment_of, fabricate
@@ -88,3 +91,27 @@ def test_each_panel_of_the_front_has_gaps_of_its_own_size(study: Study) -> None:
     (chart,) = pareto.charts_of(study)
     for panel in chart.variants[0].panels:
         assert panel.params["high"] == pytest.approx(1.12 * max(row["v"] for row in panel.rows))
+
+
+def contrast_to_white(colour: str) -> float:
+    """That of WCAG 2.2, for #RRGGBB."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05)
+
+
+def test_a_floor_is_told_by_its_form_and_not_by_its_colour_alone(study: Study) -> None:
+    """A band is too pale to be seen without its edge, and no text sends a reader to a colour for its meaning."""
+    pale, bands = contrast_to_white(FLOOR_BAND), 0
+    assert pale < 3 <= contrast_to_white(FLOOR)
+    for chart in charts(study):
+        assert not re.search(r"\b(orange|red|blue|green)\b", chart.caption, re.IGNORECASE), chart.key
+        marks = [layer["mark"] for variant in chart.variants for layer in variant.spec["layer"]]
+        for mark in marks:
+            if isinstance(mark, dict) and mark.get("color") == FLOOR_BAND:
+                bands += 1
+                assert contrast_to_white(mark["stroke"]) >= 3 and mark["strokeWidth"] > 0 and "opacity" not in mark
+        for key in chart.legend:
+            if key.look.colour == FLOOR_BAND:
+                assert f'stroke="{FLOOR}"' in swatch(key.look, key.kind)
+    assert bands >= 2

@@ -56,9 +56,9 @@ def charts_of(study: Study) -> list[Chart]:
     variants += [_view(study, named(m), [m], looks, oracles) for m in there if m not in study.costs and m not in first]
     caption = (
         "Means over seeds, with 95 % t intervals where there are three seeds or more, small dots for single seeds "
-        "where there are two. Oracles are the grey lines; a method has forgotten well where it meets them. Methods "
-        "stand a little beside their sparsity so that equal values do not hide each other. Hollow markers: the "
-        "method returned the model unchanged on some seed. An axis never shows less than 5 percentage points."
+        "where there are two. Oracles are the grey lines without markers; a method has forgotten well where it meets "
+        "them. Methods stand a little beside their sparsity so that equal values do not hide each other. Hollow "
+        "markers: the method returned the model unchanged on some seed. An axis shows at least 5 percentage points."
     )
     keys = [Key(label, look, pick=True) for label, look in looks.items()]
     keys += [Key(f"{label} (oracle)", look) for label, look in oracles.items()]

@@ -36,9 +36,9 @@ def charts_of(study: Study) -> list[Chart]:
             variants.append(found)
     caption = (
         "Spearman's rank correlation between the orders that two metrics put the methods in: 1 the same order, −1 the "
-        "reverse. Metrics that agree stand next to each other (average linkage on 1 − ρ), so that blocks of blue are "
-        "families of metrics, and orange between two blocks is where the choice of the metric decides which method "
-        "wins. With few methods a correlation is coarse. Grey: one of the two has no order."
+        "reverse. Metrics that agree stand next to each other (average linkage on 1 − ρ), so that blocks near 1 are "
+        "families of metrics, and numbers below 0 between two blocks are where the choice of the metric decides which "
+        "method wins. With few methods a correlation is coarse. A field without a number: one of the two has no order."
     )
     keys = [Key("ρ = 1", Look(POSITIVE), "bar"), Key("ρ = −1", Look(NEGATIVE), "bar"), Key("none", Look(ABSENT), "bar")]
     return [Chart("disagreement", "Agreement of metrics", caption, _COLUMNS, variants, keys, wide=True)]

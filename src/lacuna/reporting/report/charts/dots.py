@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lacuna.reporting.palette import FLOOR, Look
+from lacuna.reporting.panels import sparsity_label
 from lacuna.reporting.report.chart import (
     NUMBERS,
     Key,
@@ -23,7 +24,7 @@ from lacuna.reporting.report.chart import (
     said,
     tips,
 )
-from lacuna.reporting.report.looks import FLOOR_BAND
+from lacuna.reporting.report.looks import BAND_EDGE, FLOOR_BAND
 
 # pixels of a row, and between the methods
 _ROW, _GAP = 13, 7
@@ -80,7 +81,8 @@ class Dots:
         if self.centred:
             layers.append(_mark("rule", [], {"x": {"datum": 0}}, color="#777", strokeDash=[3, 3]))
             band = {"x": self._value("flow"), "x2": {"field": "f"}, **place}
-            layers.append(_mark("bar", floors, band, color=FLOOR_BAND, height={"band": 0.95}))
+            edge = {"stroke": FLOOR, "strokeWidth": BAND_EDGE}
+            layers.append(_mark("bar", floors, band, color=FLOOR_BAND, height={"band": 0.95}, **edge))
         if self.bars:
             bar = {**place, "x": value, "color": looking(look, "colour", "s"), "opacity": picked(), "tooltip": told}
             # pale where the method returned the model unchanged
@@ -184,6 +186,28 @@ def even(low: float, high: float, about: int = 5) -> list[float]:
 
 def _mark(kind: str, transform: Sequence[Spec], encoding: Spec, **look: object) -> Spec:
     return {"mark": {"type": kind, **look}, "transform": list(transform), "encoding": encoding}
+
+
+def row_of(
+    row: Mapping[str, Any],
+    value: str = "mean",
+    ends: tuple[str, str] = ("ci_low", "ci_high"),
+    floor: str = "",
+    verdict: str = "",
+) -> Row:
+    """A row of dots from a row of a table. value, ends, floor, verdict: its columns; nothing where it has none."""
+    low, high = ends
+    return {
+        "m": row["unlearner"],
+        "s": sparsity_label(str(row["sparsity"])),
+        "v": float(row[value]),
+        "low": row[low],
+        "high": row[high],
+        "f": row.get(floor),
+        "mark": row.get(verdict),
+        "n": row["n"],
+        "note": row.get("note"),
+    }
 
 
 def number(value: object) -> bool:

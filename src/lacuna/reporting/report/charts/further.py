@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from lacuna.reporting.palette import FLOOR, Look
-from lacuna.reporting.panels import panels, sparsity_label, with_dense
-from lacuna.reporting.report.chart import Chart, Key, Row, Variant
-from lacuna.reporting.report.charts.dots import Dots, legend_of
+from lacuna.reporting.panels import panels, with_dense
+from lacuna.reporting.report.chart import Chart, Key, Variant
+from lacuna.reporting.report.charts.dots import Dots, legend_of, row_of
 from lacuna.reporting.report.charts.gap import gap_rows
 from lacuna.reporting.report.study import Study, named
 from lacuna.reporting.words import records
 
 _COLUMNS = (("m", "method"), ("s", "sparsity"), ("v", "value"), ("low", "95 % from"), ("high", "to"), ("n", "seeds"))
+# columns of backdoor.csv, as `row_of` takes them; the tick of a floor stands where the untouched model was
+_AFTER = ("after", ("after_low", "after_high"), "before")
 
 
 def charts_of(study: Study) -> list[Chart]:
@@ -28,31 +30,18 @@ def _backdoor(study: Study) -> Chart | None:
         if rows.empty:
             continue
         dots = Dots(study.palette.ordered(rows["unlearner"]), study.states(rows["sparsity"]), f"{metric} after (%)")
-        parts = [(title, [_after(row) for row in records(part)]) for title, part in panels(rows)]
+        parts = [(title, [row_of(row, *_AFTER) for row in records(part)]) for title, part in panels(rows)]
         variants.append(Variant(named(str(metric)), dots.spec(), dots.panels(parts)))
     if not variants:
         return None
     caption = (
         "ASR: attack success rate, the share of triggered test images that are classified as the target; SA: "
-        "accuracy on clean test images. Points are after unlearning, with 95 % t intervals; the orange tick is "
+        "accuracy on clean test images. Points are after unlearning, with 95 % t intervals; the upright tick is "
         "before, of the untouched model. A closed backdoor has a low ASR and keeps its SA."
     )
     keys = legend_of(study.states(table["sparsity"]), Key("before unlearning", Look(FLOOR), "tick"))
     columns = (*_COLUMNS, ("f", "before"))
     return Chart("backdoor", "Backdoor before and after", caption, columns, variants, keys)
-
-
-def _after(row: dict[str, object]) -> Row:
-    return {
-        "m": row["unlearner"],
-        "s": sparsity_label(str(row["sparsity"])),
-        "v": row["after"],
-        "low": row["after_low"],
-        "high": row["after_high"],
-        "f": row["before"],
-        "n": row["n"],
-        "note": row["note"],
-    }
 
 
 def _transfer(study: Study) -> Chart | None:

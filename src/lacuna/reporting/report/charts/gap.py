@@ -8,9 +8,9 @@ import pandas as pd
 
 from lacuna.artifacts.coordinates import DENSE
 from lacuna.reporting.palette import FLOOR, Look
-from lacuna.reporting.panels import panels, sparsity_label, unchanged, with_dense
+from lacuna.reporting.panels import panels, unchanged, with_dense
 from lacuna.reporting.report.chart import Chart, Key, Row, Variant
-from lacuna.reporting.report.charts.dots import Dots, legend_of, number
+from lacuna.reporting.report.charts.dots import Dots, legend_of, number, row_of
 from lacuna.reporting.report.looks import FLOOR_BAND
 from lacuna.reporting.report.study import Study, named
 from lacuna.reporting.words import records
@@ -53,9 +53,9 @@ def _gaps(study: Study) -> Chart | None:
     keys = legend_of(sparsities, kind="bar")
     if draws_floors(variants):
         caption += (
-            "The orange tick is the noise floor: how far a second run of the oracle is from the first. ▲ marks a "
-            "method that is farther from the oracle than that second run, ▼ one that is closer; a bar without a mark "
-            "is not shown to be either. "
+            "The upright tick across a bar is the noise floor: how far a second run of the oracle is from the first. "
+            "▲ marks a method that is farther from the oracle than that second run, ▼ one that is closer; one without "
+            "a mark is not shown to be either. "
         )
         keys.append(Key("noise floor", Look(FLOOR), "tick"))
     caption += "Pale bars: the method returned the model unchanged on some seed."
@@ -69,28 +69,17 @@ def draws_floors(variants: Iterable[Variant]) -> bool:
 
 def gap_rows(part: pd.DataFrame, oracle: str) -> list[Row]:
     """Rows of dots from rows of summary.csv (or transfer.csv) of one metric: the mean, and the floor of an oracle."""
-    still = unchanged(part)
     floor, verdict = f"gap_{oracle}_floor", f"gap_{oracle}_verdict"
     return [
-        {
-            "m": row["unlearner"],
-            "s": sparsity_label(row["sparsity"]),
-            "v": float(row["mean"]),
-            "low": row["ci_low"],
-            "high": row["ci_high"],
-            "f": row.get(floor),
-            "mark": row.get(verdict),
-            "n": row["n"],
-            "note": row.get("note"),
-            "still": bool(still[i]),
-        }
-        for i, row in enumerate(records(part))
+        {**row_of(row, floor=floor, verdict=verdict), "still": bool(still)}
+        for row, still in zip(records(part), unchanged(part), strict=True)
     ]
 
 
 def _changes(study: Study) -> Chart | None:
     table = study.table("sparsity")
     variants = []
+    of_change = ("change", ("change_low", "change_high"), "floor_of_mean", "verdict")
     for oracle in study.oracles if len(table) else []:
         rows = table[(table["metric"] == f"avg_gap/{oracle}") & (table["oracle"] == oracle)].dropna(subset="change")
         rows = rows[rows["pruner"] != DENSE]
@@ -99,7 +88,7 @@ def _changes(study: Study) -> Chart | None:
         sparsities = study.states(rows["sparsity"])
         axis = f"change of the gap to {oracle}, sparse − dense (points)"
         dots = Dots(_ordered(study, rows), sparsities, axis, centred=True)
-        parts = [(title, [_change(row) for row in records(part)]) for title, part in panels(rows)]
+        parts = [(title, [row_of(row, *of_change) for row in records(part)]) for title, part in panels(rows)]
         variants.append((sparsities, Variant(f"to {oracle}", dots.spec(), dots.panels(parts))))
     if not variants:
         return None
@@ -121,20 +110,6 @@ def _changes(study: Study) -> Chart | None:
         "and the method did no better."
     )
     return Chart("change", "What sparsity changes", caption, _COLUMNS, drawn, keys)
-
-
-def _change(row: dict[str, object]) -> Row:
-    return {
-        "m": row["unlearner"],
-        "s": sparsity_label(str(row["sparsity"])),
-        "v": row["change"],
-        "low": row["change_low"],
-        "high": row["change_high"],
-        "f": row["floor_of_mean"],
-        "mark": row["verdict"],
-        "n": row["n"],
-        "note": row["note"],
-    }
 
 
 def _ordered(study: Study, rows: pd.DataFrame) -> list[str]:

@@ -69,7 +69,7 @@ def _overlap(study: Study) -> Chart | None:
     )
     keys = legend_of(sparsities)
     if draws_floors(variants):
-        caption += " The orange tick is the overlap of the oracle's second run, the most that can be expected."
+        caption += " The upright tick is the overlap of the oracle's second run, the most that can be expected."
         keys.append(Key("second run of the oracle", Look(FLOOR), "tick"))
     return Chart("overlap", "Overlap of masks", caption, _OVERLAP, variants, keys)
 

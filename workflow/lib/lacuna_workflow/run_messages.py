@@ -24,8 +24,8 @@ from lacuna.commands.launch import JSON, VIEW
 from lacuna.commands.planned import as_json, lines_of
 
 
-class Telling:
-    """Speaks for one run of an experiment."""
+class RunMessages:
+    """The messages of one run of an experiment."""
 
     def __init__(self, workflow: Any, study: Study, targets: RunTargets):
         self.workflow, self.study, self.targets = workflow, study, targets
@@ -116,13 +116,13 @@ class _Any(dict[str, str]):
 class _AtEnd(logging.Handler):
     """Lets a dry run tell its plan when the process ends, if Snakemake has told what it would run by then."""
 
-    def __init__(self, telling: Telling):
+    def __init__(self, messages: RunMessages):
         super().__init__()
-        self._telling, self._waits = telling, False
+        self._messages, self._waits = messages, False
 
     def emit(self, record: logging.LogRecord) -> None:
         told = str(getattr(record, "event", "") or "") == "run_info" or record.msg == NOTHING_TO_BE_DONE_MSG
         # not known while the workflow is read
-        if told and not self._waits and self._telling.workflow.dryrun:
+        if told and not self._waits and self._messages.workflow.dryrun:
             self._waits = True
-            atexit.register(self._telling.plan)
+            atexit.register(self._messages.plan)
