@@ -2,13 +2,17 @@
 
     python bench/by_place.py search FILE [--cores 2]            # `snakemake tune` at every place
     python bench/by_place.py run FILE --seeds 0 1 [--cores 2]   # cells and tables of these seeds at every place
-    python bench/by_place.py tables FILE                        # docs/results/<name>/*.csv and the tables of its page
+    python bench/by_place.py tables FILE [--results results]    # docs/results/<name>/*.csv and the tables of its page
 
 A grid has one set of values for all its scenarios and sparsities. Here FILE, an experiment with `tuning`, is run as one
 experiment for each place, `<name>_class_0.90`, so that every place gets its own values. They share every model that is
 the same. `search` leaves all values that were tried in docs/results/<name>/values.json; `run` takes the best from there
 and calls the methods `ft_tuned`, as `snakemake tune` does. Where a place has no values yet `run` makes the untouched
 model and the oracles alone. Each goes on after an interruption, and `run` needs no search where values.json is there.
+
+A study may be made seed by seed, each where no results of the others are left: `tables` adds the cells of results/ to
+those that docs/results/<name>/ has of other seeds, and computes everything else from all of them. It first compares
+both experiments (docs/results/<name>/experiment.json): images, recipe, values, metrics.
 """
 
 from __future__ import annotations
@@ -27,18 +31,26 @@ from typing import Any
 
 import pandas as pd
 
+from lacuna.artifacts.coordinates import State
+from lacuna.experiment import catalogue
 from lacuna.experiment.overlay import SUFFIX, as_yaml
 from lacuna.experiment.yaml_files import read_yaml
+from lacuna.reporting.columns import PLACE
+from lacuna.reporting.tables.configs import with_config_of
 from lacuna.reporting.tables.contest import Contest
 from lacuna.reporting.tables.files import read_table, write_table
 from lacuna.reporting.tables.record import told_of
 from lacuna.reporting.tables.sparsity import sparsity_table
+from lacuna.reporting.tables.summary import summary_table
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs/results"
 # of these the values follow from the recipe, or there are none
 UNTUNED = ("original", "retrain", "retrain_exact")
-JOINED = ("cells", "summary", "missing", "provenance")
+# what seeds are added up by; the other tables follow from the cells
+JOINED = ("cells", "missing", "provenance")
+# one seed of a place is of one run: its gaps are to that run's own oracles
+UNIT = (*PLACE, "seed")
 # what a page has of a cell, and what lies between the lines that it gives to these tables
 ACCURACIES = ("UA", "RA", "TA", "MIA")
 MARKS = ("<!-- tables: by_place.py -->", "<!-- end of tables -->")
@@ -150,8 +162,8 @@ def searched(study: Mapping[str, Any]) -> dict[str, Any]:
     return {"space": study["space"], "best": study["best"], "trials": trials}
 
 
-def read_values(experiment: Experiment) -> dict[str, Any]:
-    file = PAGES / experiment["name"] / "values.json"
+def read_values(experiment: Experiment, pages: Path = PAGES) -> dict[str, Any]:
+    file = pages / experiment["name"] / "values.json"
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
@@ -163,19 +175,155 @@ def run(experiment: Experiment, runs: Runs, seeds: Sequence[int]) -> None:
             runs(made, "tables", "--config", "missing=allow")
 
 
+# ---- seeds of several runs ------------------------------------------------------------------------------------------
+
+
+def definition(experiment: Experiment, results: Path) -> dict[str, Any]:
+    """What all seeds of an experiment must have in common, as the tables below `results` were made; empty without any.
+
+    datasets: by label the checksum of its images. metrics: of each what it is, its unit, range and direction. places:
+    by name the grid and who is who in it.
+    """
+    records = {
+        name: json.loads((results / "tables" / name / "experiment.json").read_text(encoding="utf-8"))
+        for name in places(experiment)
+        if (results / "tables" / name / "experiment.json").exists()
+    }
+    known = catalogue.describe()["metrics"]
+    return {
+        "datasets": {
+            label: json.loads((results / "data" / label / "meta.json").read_text(encoding="utf-8"))["sha256"]
+            for label in sorted({label for record in records.values() for label in record["grid"]["datasets"]})
+        },
+        "metrics": {
+            name: {"text": known[name]["doc"]["text"], **known[name]["doc"]["facts"]}
+            for name in sorted({name for record in records.values() for name in record["metrics"]})
+        },
+        "places": {name: {"grid": record["grid"], "judging": record["judging"]} for name, record in records.items()},
+    }
+
+
+def difference(old: Any, new: Any, at: tuple[str, ...] = ()) -> tuple[str, Any, Any] | None:
+    """Where two definitions differ first, and both values; None where they are of one experiment.
+
+    A place, a method, a metric or an option that only one of them knows makes no difference: it was added later.
+    """
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        return None if old == new else (".".join(at), old, new)
+    # places/<name>/grid/<axis>: other images, another network or recipe are another experiment
+    if len(at) == 4 and at[2] == "grid" and at[3] != "unlearners" and set(old) != set(new):
+        return ".".join(at), ", ".join(old), ", ".join(new)
+    common = (difference(old[key], new[key], (*at, key)) for key in old if key in new)
+    return next((found for found in common if found), None)
+
+
+def together(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Both definitions; where both know something, as the new one has it."""
+    both = {key: together(old[key], new[key]) for key in old if isinstance(new.get(key), Mapping)}
+    return {**old, **new, **both}
+
+
+def added(
+    old: Mapping[str, pd.DataFrame], new: Mapping[str, pd.DataFrame], order: Sequence[tuple[str, str]]
+) -> dict[str, pd.DataFrame]:
+    """The `JOINED` tables of both. Of a seed at a place that both have, those with more cells; of equals the new ones.
+
+    order: scenario and sparsity of each place. Of seeds without any cell nothing is missing.
+    """
+    counts = [_units(tables["cells"]).value_counts() for tables in (old, new)]
+    begun = [set().union(*(_units(tables[table]) for table in JOINED)) for tables in (old, new)]
+    newer = {unit for unit in begun[1] if counts[1].get(unit, 0) >= counts[0].get(unit, 0)}
+    rank = {place: number for number, place in enumerate(order)}
+    both = {}
+    for table in JOINED:
+        parts = [old[table][~_units(old[table]).isin(newer)], new[table][_units(new[table]).isin(newer)]]
+        parts = [part for part in parts if len(part)] or [new[table][:0]]
+        rows = pd.concat(parts, ignore_index=True)
+        units = _units(rows)
+        keys = [(rank[unit[PLACE.index("scenario")], unit[PLACE.index("sparsity")]], unit[-1]) for unit in units]
+        both[table] = rows.iloc[sorted(range(len(rows)), key=keys.__getitem__)].reset_index(drop=True)
+    missing = both["missing"]
+    return both | {"missing": missing[missing["seed"].isin(both["cells"]["seed"])].reset_index(drop=True)}
+
+
+def _units(rows: pd.DataFrame) -> pd.Series:
+    """The place and seed of each row, in the order of `UNIT`."""
+    if "state" in rows:
+        states = [State.parse(state) for state in rows["state"]]
+        rows = rows.assign(pruner=[s.pruner for s in states], sparsity=[s.sparsity for s in states])
+    return pd.Series(list(rows[list(UNIT)].itertuples(index=False, name=None)), rows.index, dtype=object)
+
+
+def seeds_told(cells: pd.DataFrame, missing: pd.DataFrame, expected: Mapping[tuple[str, str], int]) -> str:
+    """Which seeds are finished, in one paragraph. expected: the cells of a seed at each scenario and sparsity.
+
+    A method that diverged is a finding: its cell counts as made.
+    """
+    failed = missing[missing["reason"].str.contains(": diverged ", regex=False)]
+    there = cells.drop_duplicates([*UNIT, "unlearner"]).groupby("seed").size()
+    diverged = failed.groupby("seed").size().reindex(there.index, fill_value=0)
+    whole = sum(expected.values())
+    finished = [str(seed) for seed in there.index if there[seed] + diverged[seed] >= whole]
+    told = [f"Finished seeds: {', '.join(finished) or 'none'} ({whole} cells each)."]
+    told += [
+        f"Seed {seed} is **unfinished**: {there[seed]} of {whole} cells, which count in the means that they belong to."
+        for seed in there.index
+        if str(seed) not in finished
+    ]
+    told += [f"{len(failed)} cells have no value because the method diverged (missing.csv)."] if len(failed) else []
+    return " ".join(told)
+
+
+def expected_cells(experiment: Experiment, values: Values) -> dict[tuple[str, str], int]:
+    """By scenario and sparsity, as tables name it, the cells of one seed."""
+    return {
+        _place(place): len(at_place(experiment, name, [0], values)["grid"]["unlearners"])
+        for name, place in places(experiment).items()
+    }
+
+
+def _place(place: tuple[str, str]) -> tuple[str, str]:
+    return place[0], "0.00" if place[1] == "dense" else place[1]
+
+
 # ---- tables ---------------------------------------------------------------------------------------------------------
 
 
-def joined(experiment: Experiment, results: Path) -> dict[str, pd.DataFrame]:
-    """The tables of all places that there are, one below the other, and what sparsity changes, over them."""
-    folders = [results / name for name in places(experiment) if (results / name / "experiment.json").exists()]
-    if not folders:
-        sys.exit(f"by_place.py: {results}: no table of {experiment['name']} is there; allowed: after a run")
-    made = {table: pd.concat([read_table(f / f"{table}.csv") for f in folders]) for table in JOINED}
-    told = told_of(json.loads((folders[0] / "experiment.json").read_text()))
-    contest = Contest(made["cells"], told["oracles"], told["twins"], told["original"])
-    made["sparsity"] = sparsity_table(contest, told["judged"])
-    return {table: shorter(rows.reset_index(drop=True)) for table, rows in made.items()}
+def joined(experiment: Experiment, results: Path, committed: Path) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
+    """The definition and the tables of all places and seeds, of `results` and of `committed`."""
+    new = definition(experiment, results)
+    file = committed / "experiment.json"
+    old = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if not new["places"] and not old:
+        sys.exit(f"by_place.py: {results}/tables: no table of {experiment['name']} exists; allowed: after a run")
+    if found := difference(old, new):
+        where, *both = found
+        sys.exit(
+            f"by_place.py: {results}: {where} is {both[1]!r}, but {both[0]!r} in {file}, so their seeds do not add up; "
+            "allowed: the same experiment (where only words of a metric have changed, change them in that file)"
+        )
+    folders = [results / "tables" / name for name in new["places"]]
+    fresh = {
+        table: pd.concat([shorter(read_table(folder / f"{table}.csv")) for folder in folders], ignore_index=True)
+        for table in (JOINED if folders else ())
+    }
+    kept = {table: read_table(committed / f"{table}.csv") for table in (JOINED if old else ())}
+    kept = kept or {table: rows[:0] for table, rows in fresh.items()}
+    fresh = fresh or {table: rows[:0] for table, rows in kept.items()}
+    all_of = added(kept, fresh, [_place(place) for place in places(experiment).values()])
+    whole = together(old, new)
+    return whole, all_of | followed(all_of["cells"], whole)
+
+
+def followed(cells: pd.DataFrame, whole: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """The tables over seeds, of all cells together. whole: their definition."""
+    told = told_of(next(iter(whole["places"].values())))
+    contest = Contest(cells, told["oracles"], told["twins"], told["original"])
+    tables = {
+        "summary": with_config_of(summary_table(contest), cells),
+        "sparsity": sparsity_table(contest, told["judged"]),
+    }
+    return {table: shorter(rows.reset_index(drop=True)) for table, rows in tables.items()}
 
 
 def shorter(table: pd.DataFrame) -> pd.DataFrame:
@@ -184,27 +332,38 @@ def shorter(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{c: table[c].map(lambda value: float(f"{value:.6g}")) for c in numbers})
 
 
-def tables(experiment: Experiment) -> None:
-    folder = PAGES / experiment["name"]
-    folder.mkdir(exist_ok=True)
-    for table, rows in joined(experiment, ROOT / "results/tables").items():
-        write_table(folder / f"{table}.csv", rows)
+def tables(experiment: Experiment, results: Path, pages: Path = PAGES) -> None:
+    """Write the tables of all seeds, and the page's; nothing where they do not add up."""
+    folder = pages / experiment["name"]
+    whole, made = joined(experiment, results, folder)
+    expected = expected_cells(experiment, read_values(experiment, pages))
+    state = seeds_told(made["cells"], made["missing"], expected)
     page = folder.with_suffix(".md")
-    if page.exists():
-        page.write_text(with_tables(page.read_text(encoding="utf-8"), folder), encoding="utf-8")
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    needed = len(experiment["grid"]["seeds"])
+    text = text and with_tables(text, page, state, page_tables(made["summary"], made["sparsity"], needed))
+    folder.mkdir(exist_ok=True)
+    for table, rows in made.items():
+        write_table(folder / f"{table}.csv", rows)
+    (folder / "experiment.json").write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    if text:
+        page.write_text(text, encoding="utf-8")
+    print(state)
 
 
-def with_tables(page: str, folder: Path) -> str:
-    """The page with its tables as the CSV files in `folder` have them."""
+def with_tables(text: str, page: Path, state: str, tables: str) -> str:
+    """The text of a page with these tables, and above them which seeds they are of."""
     begin, end = MARKS
-    if page.count(begin) != 1 or page.count(end) != 1:
-        sys.exit(f"by_place.py: {folder}.md: no place for tables; allowed: one between {begin} and {end}")
-    tables = page_tables(read_table(folder / "summary.csv"), read_table(folder / "sparsity.csv"))
-    return re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n\n{tables}\n{end}", page, flags=re.DOTALL)
+    if text.count(begin) != 1 or text.count(end) != 1:
+        sys.exit(f"by_place.py: {page}: no place for tables; allowed: one between {begin} and {end}")
+    return re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n\n{state}\n\n{tables}\n{end}", text, flags=re.DOTALL)
 
 
-def page_tables(summary: pd.DataFrame, sparsity: pd.DataFrame) -> str:
-    """Markdown: of each scenario the accuracies, the average gap to each oracle, and what sparsity changes of it."""
+def page_tables(summary: pd.DataFrame, sparsity: pd.DataFrame, needed: int) -> str:
+    """Markdown: of each scenario the accuracies, the average gap to each oracle, and what sparsity changes of it.
+
+    needed: seeds from which on a change has its verdict.
+    """
     oracles = [column.removesuffix("_floor").removeprefix("gap_") for column in summary if column.endswith("_floor")]
     texts = []
     for scenario, rows in summary.groupby("scenario", sort=False):
@@ -232,7 +391,7 @@ def page_tables(summary: pd.DataFrame, sparsity: pd.DataFrame) -> str:
                     [
                         f"`{label.removesuffix(SUFFIX)}`",
                         *(mean_of(values, (label, state, metric)) for state in states),
-                        *(_change(changes, (label, state)) for state in states[1:]),
+                        *(_change(changes, (label, state), needed) for state in states[1:]),
                     ]
                     for label in there
                 ],
@@ -259,12 +418,12 @@ def mean_of(values: pd.DataFrame, key: tuple[str, str, str]) -> str:
     return f"{row['mean']:.1f}{half}"
 
 
-def _change(changes: pd.DataFrame, key: tuple[str, str]) -> str:
+def _change(changes: pd.DataFrame, key: tuple[str, str], needed: int) -> str:
     if key not in changes.index:
         return ""
     row = changes.loc[key]
     interval = "" if pd.isna(row["change_low"]) else f" [{row['change_low']:+.1f}, {row['change_high']:+.1f}]"
-    verdict = row["verdict"] if row["verdict"] in ("closer", "farther") else ""
+    verdict = row["verdict"] if row["verdict"] in ("closer", "farther") and row["n"] >= needed else ""
     return f"{row['change']:+.1f}{interval} {verdict}".rstrip()
 
 
@@ -274,10 +433,11 @@ def main() -> None:
     arguments.add_argument("file", type=Path)
     arguments.add_argument("--seeds", type=int, nargs="+", help="default: those of FILE")
     arguments.add_argument("--cores", type=int, default=1)
+    arguments.add_argument("--results", type=Path, default=ROOT / "results", help="of `tables`: where a run left them")
     chosen = arguments.parse_args()
     experiment = read_yaml(chosen.file)
     if chosen.what == "tables":
-        tables(experiment)
+        tables(experiment, chosen.results)
     elif chosen.what == "search":
         search(experiment, Runs(chosen.cores))
     else:

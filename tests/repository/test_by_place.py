@@ -98,12 +98,12 @@ def cells(seeds, labels):
     return pd.DataFrame(rows, columns=columns)
 
 
-def page_of(seeds):
+def page_of(seeds, needed=3):
     contest = Contest(
         cells(seeds, ["original", "retrain", "retrain_b", "ft_tuned"]), ["retrain"], {"retrain_b": "retrain"}
     )
     better = dict.fromkeys(by_place.ACCURACIES, "oracle") | {"avg_gap": "lower"}
-    return by_place.page_tables(summary_table(contest), sparsity_table(contest, better))
+    return by_place.page_tables(summary_table(contest), sparsity_table(contest, better), needed)
 
 
 def test_a_page_without_intervals_has_means_alone():
@@ -116,6 +116,236 @@ def test_a_page_without_intervals_has_means_alone():
 def test_a_page_with_three_seeds_has_intervals():
     # deviations 0.4 and 0.8 around seed 1; t of two degrees of freedom is 4.303; / √3
     assert "| `ft` | 43.4 ± 1.0 | 44.1 ± 2.0 | +0.7 [-0.3, +1.7] |" in page_of([0, 1, 2])
+
+
+def test_a_page_has_no_verdict_before_its_last_seed():
+    row = {"change": -2.0, "change_low": -3.0, "change_high": -1.0, "verdict": "closer", "n": 4}
+    changes = pd.DataFrame([row], index=pd.MultiIndex.from_tuples([("ft", "0.90")]))
+    assert by_place._change(changes, ("ft", "0.90"), 5) == "-2.0 [-3.0, -1.0]"
+    assert by_place._change(changes, ("ft", "0.90"), 4) == "-2.0 [-3.0, -1.0] closer"
+
+
+# ---- seeds of several runs
+
+
+LABELS = ["original", "retrain", "retrain_b", "ft_tuned"]
+STUDY = {
+    "name": "study",
+    "tuning": {},
+    "grid": {
+        **{"datasets": {"d": {}}, "models": {"m": {}}, "recipes": {"r": {}}, "pruners": {"omp": {}}},
+        "scenarios": {"class": {"forget_class": 3}},
+        "sparsities": ["dense", 0.90],
+        "seeds": [0, 1, 2],
+        "unlearners": {"original": {}, "retrain": {}, "retrain_b": {"method": "retrain"}, "ft": {"lr": 0.1}},
+    },
+}
+VALUES = {
+    f"study_class_{state}": {"ft": {"best": 0, "trials": [{"values": {"lr": 0.1}}]}} for state in ("dense", "0.90")
+}
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A page and its values, and `made(seeds)`: the results of a run of these seeds, where no other results are."""
+    pages = tmp_path / "pages"
+    (pages / "study").mkdir(parents=True)
+    (pages / "study.md").write_text("# Study\n\n" + "\n".join(by_place.MARKS) + "\n\nEnd.\n", encoding="utf-8")
+
+    def made(seeds, labels=LABELS, lr=0.1, sha256="aa", version="0.2.0", failed=(), at=("dense", "0.90"), shift=0.0):
+        results = tmp_path / f"results{len(list(tmp_path.iterdir()))}"
+        (results / "data/d").mkdir(parents=True)
+        (results / "data/d/meta.json").write_text(json.dumps({"sha256": sha256}))
+        every = cells(seeds, labels).assign(config_hash="h", unchanged=0, note=None)
+        every["value"] += shift
+        for state in at:
+            folder = results / f"tables/study_class_{state}"
+            folder.mkdir(parents=True)
+            grid = {**STUDY["grid"], "unlearners": {label: {"method": "x", "lr": lr} for label in LABELS}}
+            grid = {axis: entries for axis, entries in grid.items() if axis not in ("seeds", "sparsities")}
+            grid["unlearners"]["original"] = {"method": "original"}
+            better = dict.fromkeys(by_place.ACCURACIES, "oracle") | {"avg_gap": "lower"}
+            judging = {"oracles": ["retrain"], "twins": {"retrain_b": "retrain"}, "better": better, "costs": []}
+            record = {"metrics": list(better), "grid": grid, "judging": judging, "seeds": seeds}
+            (folder / "experiment.json").write_text(json.dumps(record))
+            rows = every[every["sparsity"] == state.replace("dense", "0.00")]
+            rows.to_csv(folder / "cells.csv", index=False)
+            rows.drop_duplicates((*by_place.UNIT, "unlearner")).drop(columns=["metric", "value", "note"]).assign(
+                lacuna=version
+            ).to_csv(folder / "provenance.csv", index=False)
+            of = {"dataset": "d", "model": "m", "recipe": "r", "scenario": "class"}
+            of["state"] = state if state == "dense" else f"omp-{state}"
+            gone = [{**of, "seed": seed, "unlearner": label, "reason": reason} for seed, label, reason in failed]
+            columns = ["dataset", "model", "recipe", "seed", "scenario", "state", "unlearner", "reason"]
+            pd.DataFrame(gone, columns=columns).to_csv(folder / "missing.csv", index=False)
+        return results
+
+    def add(results):
+        by_place.tables(STUDY, results, pages)
+
+    (pages / "study/values.json").write_text(json.dumps(VALUES), encoding="utf-8")
+    return made, add, pages
+
+
+def content(pages):
+    return {path.name: path.read_bytes() for path in sorted(pages.rglob("*")) if path.is_file()}
+
+
+def test_seeds_made_one_by_one_are_the_study_that_one_run_makes(study):
+    """Seed 1 is made where the results of seeds 0 and 2 are lost; every file and the page are those of one run."""
+    made, add, pages = study
+    add(made([0, 1, 2]))
+    whole = content(pages)
+    for path in pages.glob("study/*.csv"):
+        path.unlink()
+    (pages / "study/experiment.json").unlink()
+    for seeds in ([2], [0], [1]):
+        add(made(seeds))
+    assert content(pages) == whole
+    assert "Finished seeds: 0, 1, 2 (8 cells each)." in (pages / "study.md").read_text()
+    assert set(read_table(pages / "study/summary.csv")["n"]) == {3}
+
+
+def test_a_seed_that_is_made_anew_takes_the_place_of_the_old_one_alone(study):
+    made, add, pages = study
+    add(made([0, 1], version="0.2.0"))
+    before = read_table(pages / "study/cells.csv")
+    add(made([1], version="0.3.0", shift=5.0))
+    after = read_table(pages / "study/cells.csv")
+    assert after["value"].tolist() == [
+        pytest.approx(v + 5.0 * (s == 1)) for s, v in zip(before["seed"], before["value"], strict=True)
+    ]
+    provenance = read_table(pages / "study/provenance.csv")
+    assert set(zip(provenance["seed"], provenance["lacuna"], strict=True)) == {(0, "0.2.0"), (1, "0.3.0")}
+    assert len(provenance) == 2 * 2 * len(LABELS)
+
+
+def test_a_seed_with_fewer_cells_does_not_take_the_place_of_a_whole_one(study):
+    made, add, pages = study
+    add(made([0]))
+    whole = content(pages)
+    add(made([0], labels=LABELS[:2], shift=5.0))
+    assert content(pages) == whole
+    before = read_table(pages / "study/cells.csv")
+    # as many do, at their place alone
+    add(made([0], at=["0.90"], shift=5.0))
+    after = read_table(pages / "study/cells.csv")
+    assert (after["value"] - before["value"]).tolist() == pytest.approx(
+        [5.0 * (s == "0.90") for s in before["sparsity"]]
+    )
+
+
+def test_a_part_of_a_seed_is_told_as_such(study):
+    made, add, pages = study
+    add(made([0]))
+    add(made([1], labels=LABELS[:3], at=["dense"]))
+    page = (pages / "study.md").read_text()
+    assert "Finished seeds: 0 (8 cells each). Seed 1 is **unfinished**: 3 of 8 cells, which count" in page
+    summary = read_table(pages / "study/summary.csv").set_index(["unlearner", "sparsity", "metric"])
+    assert summary.loc[("retrain", "0.00", "UA"), "n"] == 2 and summary.loc[("retrain", "0.90", "UA"), "n"] == 1
+    assert "no value for seed 1" in summary.loc[("ft_tuned", "0.00", "UA"), "note"]
+    # the rest of it, from another run, where the first part is lost
+    add(made([1]))
+    assert "Finished seeds: 0, 1 (8 cells each)." in (pages / "study.md").read_text()
+
+
+def test_what_is_missing_is_told_of_seeds_that_are_there(study):
+    made, add, pages = study
+    lost = "results/x/predictions.npz is missing; its log ends: ft on dense: diverged in epoch 2 (the loss is nan)"
+    add(made([0], labels=LABELS[:3], failed=[(0, "ft_tuned", lost), (7, "ft_tuned", "x is missing; it was never run")]))
+    missing = read_table(pages / "study/missing.csv")
+    assert missing["seed"].tolist() == [0, 0] and missing["state"].tolist() == ["dense", "omp-0.90"]
+    page = (pages / "study.md").read_text()
+    assert "Finished seeds: 0 (8 cells each). 2 cells have no value because the method diverged" in page
+    # another seed adds to the list, and the same seed without the failure empties it
+    add(made([1], labels=LABELS[:3], failed=[(1, "ft_tuned", "x is missing; its log ends: stopped by SIGTERM")]))
+    assert read_table(pages / "study/missing.csv")["seed"].tolist() == [0, 1, 0, 1]
+    assert "Seed 1 is **unfinished**: 6 of 8 cells" in (pages / "study.md").read_text()
+    add(made([0]))
+    assert read_table(pages / "study/missing.csv")["seed"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"sha256": "bb"}, "datasets.d is 'bb', but 'aa' in"),
+        ({"lr": 0.2}, "places.study_class_0.90.grid.unlearners.ft_tuned.lr is 0.2, but 0.1 in"),
+    ],
+)
+def test_seeds_of_another_experiment_are_refused_and_nothing_is_written(study, changes, where):
+    made, add, pages = study
+    add(made([0]))
+    before = content(pages)
+    with pytest.raises(SystemExit) as error:
+        add(made([1], **changes))
+    assert where in str(error.value) and "experiment.json, so their seeds do not add up; allowed" in str(error.value)
+    assert content(pages) == before
+
+
+def test_seeds_whose_metrics_were_something_else_are_refused(study):
+    made, add, pages = study
+    add(made([0]))
+    file = pages / "study/experiment.json"
+    whole = json.loads(file.read_text())
+    whole["metrics"]["MIA"]["text"] = "of one draw"
+    file.write_text(json.dumps(whole))
+    with pytest.raises(SystemExit, match=r"metrics\.MIA\.text is .* but 'of one draw' in"):
+        add(made([1]))
+
+
+@pytest.mark.parametrize("axis", ["datasets", "models", "recipes", "scenarios", "pruners"])
+def test_another_network_or_recipe_is_another_experiment_and_a_new_method_or_option_is_not(axis):
+    def of(grid):
+        return {"places": {"p": {"grid": grid}}}
+
+    assert by_place.difference(of({axis: {"a": {}}}), of({axis: {"b": {}}})) == (f"places.p.grid.{axis}", "a", "b")
+    assert by_place.difference(of({axis: {"a": {"x": 1}}}), of({axis: {"a": {"x": 1, "y": 2}}})) is None
+    assert by_place.difference(of({"unlearners": {"a": {}}}), of({"unlearners": {"a": {}, "b": {}}})) is None
+    both = by_place.together(of({axis: {"a": {"x": 1}}}), of({axis: {"a": {"y": 2}}}))
+    assert both == of({axis: {"a": {"x": 1, "y": 2}}})
+
+
+def test_a_study_without_any_table_says_so(study, tmp_path):
+    _, add, pages = study
+    before = content(pages)
+    with pytest.raises(SystemExit, match=r"no table of study exists; allowed: after a run"):
+        add(tmp_path / "nothing")
+    assert content(pages) == before
+
+
+def test_a_page_without_a_place_for_tables_is_left_as_it_is(study):
+    made, add, pages = study
+    (pages / "study.md").write_text("# Study\n")
+    before = content(pages)
+    with pytest.raises(SystemExit, match="no place for tables"):
+        add(made([0]))
+    assert content(pages) == before
+
+
+def test_one_seed_is_run_without_the_others(experiment):
+    """Every place with the values of values.json, and only the seed that was asked for."""
+    ran = []
+    by_place.run(experiment, lambda made, *arguments: ran.append(made) or True, [3])
+    assert [made["name"] for made in ran] == list(by_place.places(experiment))
+    assert all(made["grid"]["seeds"] == [3] and len(made["grid"]["unlearners"]) == 13 for made in ran)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_tables_over_seeds_are_those_of_the_cells_next_to_them(page):
+    folder = page.with_suffix("")
+    if not (folder / "cells.csv").exists():
+        assert not (folder / "summary.csv").exists(), "means of no cells"
+        return
+    whole = json.loads((folder / "experiment.json").read_text(encoding="utf-8"))
+    made = by_place.followed(read_table(folder / "cells.csv"), whole)
+    for name, table in made.items():
+        found = read_table(folder / f"{name}.csv")
+        pd.testing.assert_frame_equal(table, found, check_dtype=False, rtol=1e-5, atol=1e-6)
+    file = ROOT / f"config/experiments/{page.stem}.yaml"
+    experiment = by_place.read_yaml(file)
+    expected = by_place.expected_cells(experiment, by_place.read_values(experiment))
+    state = by_place.seeds_told(read_table(folder / "cells.csv"), read_table(folder / "missing.csv"), expected)
+    assert state in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

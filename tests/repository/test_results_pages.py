@@ -135,10 +135,9 @@ def test_means_lie_in_their_intervals():
     for path in sorted(RESULTS.rglob("summary.csv")):
         table = pd.read_csv(path)
         known = table.dropna(subset=["mean", "ci_low", "ci_high"])
-        assert (
-            len(known)
-            and ((known["ci_low"] <= known["mean"] + 1e-9) & (known["mean"] <= known["ci_high"] + 1e-9)).all()
-        )
+        # a study with fewer seeds has no interval
+        assert len(known) or (table["n"] < 3).all(), path
+        assert ((known["ci_low"] <= known["mean"] + 1e-9) & (known["mean"] <= known["ci_high"] + 1e-9)).all()
         assert not known["mean"].map(math.isinf).any()
 
 
