@@ -6,6 +6,7 @@ no line; a file may also make it run code (`__use_yte__`) or never end (nested a
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lacuna.errors import LacunaError
+from lacuna.errors import LacunaError, meant
 from lacuna.experiment import catalogue
 from lacuna.experiment.config import load, results_of
 from lacuna.experiment.grid import Experiment
@@ -152,6 +153,62 @@ def _experiment_in(word: str, before: str, results: Path) -> Path | None:
     return None
 
 
+def _check_targets(arguments: Sequence[str]) -> None:
+    """Raise LacunaError for a word that is no file, experiment or rule: Snakemake tells the name of an exception.
+
+    Words with a folder are files that a rule may make, and other workflows have rules of their own.
+    """
+    snakefile = Path("Snakefile") if Path("Snakefile").exists() else ROOT / "Snakefile"
+    rules = _rules_of(snakefile)
+    results = Path(results_of([default_config()], {}) or "results").expanduser().absolute()
+
+    def is_strange(word: str) -> bool:
+        path = Path(word)
+        if word.startswith("-") or "=" in word or word in rules or path.exists():
+            return False
+        return path.name == word or (path.suffix in _SUFFIXES and not path.absolute().is_relative_to(results))
+
+    strange = [word for word in arguments if is_strange(word)]
+    if not rules or not strange or {"--snakefile", "-s"} & {word.partition("=")[0] for word in arguments}:
+        return
+    targets = _targets_of(arguments)
+    for word in strange:
+        if word in targets and Path(word).suffix in _SUFFIXES:
+            raise no_such_file(word)
+        if word in targets:
+            experiments = [path.stem for path in sorted((default_config().parent / "experiments").glob("*.yaml"))]
+            near = meant(word, [*experiments, *_TARGETS, *rules])
+            raise LacunaError(
+                f"{word}: no such file, experiment or rule{near}; allowed: {FILE}; {', '.join(_TARGETS)}; another "
+                "rule; a file of results"
+            )
+
+
+def _rules_of(snakefile: Path) -> set[str]:
+    """The rules of this workflow; none where a Snakefile is another, or takes rules from elsewhere."""
+    try:
+        files = [snakefile, *(snakefile.parent / "workflow/rules").glob("*.smk")]
+        text = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
+    except OSError:
+        return set()
+    if re.search(r"^\s*(module\s+\w|use rule \*)", text, re.MULTILINE):
+        return set()
+    found = re.findall(r"^\s*(?:(?:rule|checkpoint)\s+(\w+)\s*:|use rule \w+ as (\w+))", text, re.MULTILINE)
+    rules = {name for names in found for name in names if name}
+    return rules if set(_TARGETS) <= rules else set()
+
+
+def _targets_of(arguments: Sequence[str]) -> list[str]:
+    """The words that Snakemake takes for targets; none where it has words of its own for the arguments."""
+    from snakemake.cli import get_argument_parser  # takes a second
+
+    with contextlib.redirect_stdout(None), contextlib.redirect_stderr(None):
+        try:
+            return [str(word) for word in get_argument_parser().parse_known_args(list(arguments))[0].targets]
+        except SystemExit:
+            return []
+
+
 def own_words(arguments: Sequence[str]) -> bool:
     """Whether arguments ask for Snakemake's own output."""
     return any(word in ("-p", "-q") or word.partition("=")[0] in _OWN_WORDS for word in arguments)
@@ -194,6 +251,7 @@ def snakemake_command(arguments: Sequence[str]) -> list[str]:
         if not Path(file).exists():
             raise no_such_file(file)
         read_yaml(file)
+    _check_targets(arguments)
     given = {word.partition("=")[0] for word in arguments}
     added = []
     if not given & {"--profile", "--workflow-profile"}:

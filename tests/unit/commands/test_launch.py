@@ -160,6 +160,45 @@ def test_every_command_says_the_same_of_an_experiment_that_is_not_there(
         assert capsys.readouterr().err.startswith(said), words
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "mime",
+            "mime: no such file, experiment or rule (did you mean 'mine'?); allowed: an experiment's file, or its",
+        ),
+        ("-n tabels --cores 2", "tabels: no such file, experiment or rule (did you mean 'tables'?); allowed: "),
+        ("html_reprot", "html_reprot: no such file, experiment or rule (did you mean 'html_report'?); allowed: "),
+        ("--cores 2 zzz", "zzz: no such file, experiment or rule; allowed: an experiment's file"),
+        ("mime.yaml", f"mime.yaml: no such file (did you mean '{MINE}'?); allowed: "),
+    ],
+)
+def test_a_word_of_a_run_that_names_nothing_is_one_sentence(project: Path, words: str, said: str) -> None:
+    """Snakemake would tell the name of an exception."""
+    with pytest.raises(LacunaError) as error:
+        snakemake_command(words.split())
+    assert str(error.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("all", "tables -n", "--forcerun ga train", "--until mime", "results/tables/mime/cells.csv", "mine -n"),
+        *("results/tuning/mime.yaml", "mime --snakefile other.smk", "--config name=mime"),
+        *("--configfile mine --set-threads train=2 -n", "existing"),
+    ],
+)
+def test_words_that_snakemake_may_know_pass(project: Path, words: str) -> None:
+    (project / "existing").touch()
+    assert "snakemake" in snakemake_command(words.split())
+
+
+@pytest.mark.parametrize("line", ["module lacuna:\n    snakefile: 'x'", "use rule * from lacuna as l_*", "rule all:\n"])
+def test_a_workflow_of_another_has_names_of_its_own(project: Path, line: str) -> None:
+    (project / "Snakefile").write_text(line)
+    assert "mime" in snakemake_command(["mime"])
+
+
 def test_a_name_is_the_file_of_an_experiment(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert experiment_file("mine") == Path(MINE) == experiment_file(MINE)
     assert main(["check", "mine"]) == 0 == main(["check", "--configfile", MINE])
