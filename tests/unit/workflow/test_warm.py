@@ -297,6 +297,18 @@ def test_only_packages_of_others_are_imported_before():
     assert not [name for name in warm_parent.PACKAGES if name.startswith("lacuna")]
 
 
+@pytest.mark.parametrize("error", ["MemoryError", "ImportError('no such library')"])
+def test_where_a_package_cannot_be_imported_jobs_are_left_to_snakemake(tmp_path, monkeypatch, error):
+    """As under a limit of memory: each says so itself, and the run does not try again."""
+    (tmp_path / "torch.py").write_text(f"open({str(tmp_path / 'tried')!r}, 'a').write('x')\nraise {error}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    jobs = WarmJobs()
+    path = script(tmp_path, "pass")
+    assert [jobs.run(path, 1, None, None) for _ in range(3)] == [None] * 3
+    assert (tmp_path / "tried").read_text() == "x"
+    jobs.end()
+
+
 def test_an_interrupt_while_packages_are_imported_begins_no_job(tmp_path):
     """Started again as Snakemake starts it, it would run to its end."""
     jobs, found = WarmJobs(), []

@@ -26,7 +26,7 @@ from typing import Any
 
 from lacuna_workflow import is_own, warm_parent
 from lacuna_workflow.internals import Patch
-from lacuna_workflow.warm_parent import BEGIN, INTERRUPTED
+from lacuna_workflow.warm_parent import BEGIN, INTERRUPTED, UNABLE
 
 import snakemake.script
 from snakemake.benchmark import benchmarked
@@ -107,7 +107,9 @@ class WarmJobs:
             if (parent := self.parents.get(threads)) is not None:
                 if (job := parent.start(request)) is not None:
                     return job
-                self.parents.pop(threads).end()
+                if parent.end() == UNABLE:
+                    return None
+                del self.parents[threads]
             self.parents[threads] = Warm(environment)
             return self.parents[threads].start(request)
         return None

@@ -40,15 +40,22 @@ PACKAGES = (
 # bytes of a request, with all of its environment: what a socket takes at once
 LARGEST = 1 << 17
 INTERRUPTED = 128 + signal.SIGINT
+# its exit status where it is of no use, now and later
+UNABLE = 1
 # by which a job hears that its end will be noticed
 BEGIN = b"\n"
 
 
 def import_packages() -> None:
-    """Import them; a job that needs one which cannot be says so itself."""
+    """Import them; ends this process where one cannot be: a job that needs it says so itself, started cold.
+
+    What is imported by halves fails otherwise than by itself, and with too little memory the next one may never end.
+    """
     for package in PACKAGES:
-        with contextlib.suppress(Exception):
+        try:
             importlib.import_module(package)
+        except Exception:
+            os._exit(UNABLE)
     # what was imported is not looked through again, nor copied by that into every job
     gc.collect()
     gc.freeze()
