@@ -9,6 +9,7 @@ experiment for each place, `<name>_class_0.90`, so that every place gets its own
 the same. `search` leaves all values that were tried in docs/results/<name>/values.json; `run` takes the best from there
 and calls the methods `ft_tuned`, as `snakemake tune` does. Where a place has no values yet `run` makes the untouched
 model and the oracles alone. Each goes on after an interruption, and `run` needs no search where values.json is there.
+`{"of": "memorising"}` in values.json means: those of that study. A FILE with neither is run with its own values.
 
 A study may be made seed by seed, each where no results of the others are left: `tables` adds the cells of results/ to
 those that docs/results/<name>/ has of other seeds, and computes everything else from all of them. It first compares
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import os
 import re
 import signal
@@ -29,9 +31,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from lacuna.artifacts.coordinates import State
+from lacuna.artifacts.coordinates import DENSE, State
+from lacuna.evaluation.statistics import t_interval
 from lacuna.experiment import catalogue
 from lacuna.experiment.overlay import SUFFIX, as_yaml
 from lacuna.experiment.yaml_files import read_yaml
@@ -51,8 +55,8 @@ UNTUNED = ("original", "retrain", "retrain_exact")
 JOINED = ("cells", "missing", "provenance")
 # one seed of a place is of one run: its gaps are to that run's own oracles
 UNIT = (*PLACE, "seed")
-# what a page has of a cell, and what lies between the lines that it gives to these tables
-ACCURACIES = ("UA", "RA", "TA", "MIA")
+# what a page has of a cell, the first that there is, and what lies between the lines that it gives to these tables
+SHOWN = (("SA", "ASR"), ("UA", "RA", "TA", "MIA"))
 MARKS = ("<!-- tables: by_place.py -->", "<!-- end of tables -->")
 
 Experiment = Mapping[str, Any]
@@ -84,13 +88,18 @@ def at_place(experiment: Experiment, name: str, seeds: Sequence[int] | None, val
     made = {**experiment, "name": name, "figures": [], "grid": grid}
     if seeds is None:
         return made
-    del made["tuning"]
     grid["seeds"] = list(seeds)
+    if made.pop("tuning", None) is None and not values:
+        return made
     grid["unlearners"] = {label: entry for label, entry in entries.items() if not is_tuned(label, entry)}
-    for label, study in values.get(name, {}).items():
+    found = {label: study for label, study in values.get(name, {}).items() if label in entries}
+    for label, study in found.items():
         entry = entries[label] or {}
         best = study["trials"][study["best"]]["values"]
         grid["unlearners"][label + SUFFIX] = {"method": label, **entry, **best}
+    if "unprune" in grid:
+        around = [entry for entry in grid["unprune"] if entry["unlearner"] in found]
+        grid["unprune"] = [{**entry, "unlearner": entry["unlearner"] + SUFFIX} for entry in around]
     return made
 
 
@@ -164,7 +173,11 @@ def searched(study: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_values(experiment: Experiment, pages: Path = PAGES) -> dict[str, Any]:
     file = pages / experiment["name"] / "values.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    values = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if "of" not in values:
+        return values
+    theirs = read_values({"name": values["of"]}, pages)
+    return {experiment["name"] + name.removeprefix(values["of"]): found for name, found in theirs.items()}
 
 
 def run(experiment: Experiment, runs: Runs, seeds: Sequence[int]) -> None:
@@ -276,10 +289,17 @@ def seeds_told(cells: pd.DataFrame, missing: pd.DataFrame, expected: Mapping[tup
 
 def expected_cells(experiment: Experiment, values: Values) -> dict[tuple[str, str], int]:
     """By scenario and sparsity, as tables name it, the cells of one seed."""
+    grids = {place: at_place(experiment, name, [0], values)["grid"] for name, place in places(experiment).items()}
+    trained = math.prod(len(experiment["grid"][axis]) for axis in ("datasets", "models", "recipes"))
     return {
-        _place(place): len(at_place(experiment, name, [0], values)["grid"]["unlearners"])
-        for name, place in places(experiment).items()
+        _place(place): trained * (len(grid["unlearners"]) + sum(map(_sweep, grid.get("unprune", []))))
+        for place, grid in grids.items()
     }
+
+
+def _sweep(entry: Mapping[str, Any]) -> int:
+    """How many cells an entry of `unprune` is: one of each combination of its lists."""
+    return math.prod(len(value) for value in entry.values() if isinstance(value, list))
 
 
 def _place(place: tuple[str, str]) -> tuple[str, str]:
@@ -322,8 +342,35 @@ def followed(cells: pd.DataFrame, whole: Mapping[str, Any]) -> dict[str, pd.Data
     tables = {
         "summary": with_config_of(summary_table(contest), cells),
         "sparsity": sparsity_table(contest, told["judged"]),
+        "moves": moves_table(cells, told["oracles"]),
     }
     return {table: shorter(rows.reset_index(drop=True)) for table, rows in tables.items()}
+
+
+def moves_table(cells: pd.DataFrame, oracles: Sequence[str]) -> pd.DataFrame:
+    """What moves from dense to sparse, the method or its oracle: of each accuracy both changes, paired by seed.
+
+    method, of_oracle: mean of sparse − dense over the `n` seeds that have all four, each with its 95 % t interval.
+    """
+    names = ["dataset", "model", "recipe", "scenario", "pruner", "sparsity", "unlearner", "metric"]
+    accuracies = cells[cells["metric"].isin(shown_of(cells))]
+    by_seed = accuracies.pivot(index="seed", columns=names, values="value")
+    none = pd.Series(np.nan, by_seed.index)
+    rows = []
+    for *where, pruner, sparsity, label, metric in by_seed:
+        for oracle in oracles if pruner != DENSE and label not in oracles else ():
+            change = {
+                who: by_seed[(*where, pruner, sparsity, who, metric)]
+                - by_seed.get((*where, *State(), who, metric), none)
+                for who in (label, oracle)
+                if (*where, pruner, sparsity, who, metric) in by_seed
+            }
+            paired = pd.DataFrame(change).dropna()
+            if len(change) == 2 and len(paired):
+                spans = [number for who in (label, oracle) for number in t_interval(paired[who].to_numpy())]
+                rows.append((*where, pruner, sparsity, label, metric, oracle, *spans, len(paired)))
+    told = [f"{who}{end}" for who in ("method", "of_oracle") for end in ("", "_low", "_high")]
+    return pd.DataFrame(rows, columns=[*names, "oracle", *told, "n"])
 
 
 def shorter(table: pd.DataFrame) -> pd.DataFrame:
@@ -359,37 +406,42 @@ def with_tables(text: str, page: Path, state: str, tables: str) -> str:
     return re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n\n{state}\n\n{tables}\n{end}", text, flags=re.DOTALL)
 
 
+def shown_of(summary: pd.DataFrame) -> tuple[str, ...]:
+    """The metrics that a page has of a cell."""
+    return next(metrics for metrics in SHOWN if set(metrics) <= set(summary["metric"]))
+
+
 def page_tables(summary: pd.DataFrame, sparsity: pd.DataFrame, needed: int) -> str:
     """Markdown: of each scenario the accuracies, the average gap to each oracle, and what sparsity changes of it.
 
-    needed: seeds from which on a change has its verdict.
+    Of several recipes one after the other. needed: seeds from which on a change has its verdict.
     """
     oracles = [column.removesuffix("_floor").removeprefix("gap_") for column in summary if column.endswith("_floor")]
-    texts = []
-    for scenario, rows in summary.groupby("scenario", sort=False):
+    metrics, texts = shown_of(summary), []
+    for (scenario, recipe), rows in summary.groupby(["scenario", "recipe"], sort=False):
         states = list(dict.fromkeys(rows["sparsity"]))
         values = rows.set_index(["unlearner", "sparsity", "metric"])
         heads = ["dense" if state == "0.00" else state for state in states]
         labels = list(dict.fromkeys(rows["unlearner"]))
-        texts += [f"### {scenario}: {' / '.join(ACCURACIES)}", ""]
+        where = scenario if summary["recipe"].nunique() == 1 else f"{scenario}, {recipe}"
+        texts += [f"### {where}: {' / '.join(metrics)}", ""]
         texts += _markdown(
             ["", *heads],
-            [
-                [f"`{label.removesuffix(SUFFIX)}`", *(_accuracies(values, label, state) for state in states)]
-                for label in labels
-            ],
+            [[f"`{_name(label)}`", *(_means(values, label, state, metrics) for state in states)] for label in labels],
         )
         for oracle in oracles:
             metric = f"avg_gap/{oracle}"
-            changes = sparsity[(sparsity["scenario"] == scenario) & (sparsity["metric"] == metric)]
-            changes = changes.set_index(["unlearner", "sparsity"])
+            of = (sparsity["scenario"] == scenario) & (sparsity["recipe"] == recipe) & (sparsity["metric"] == metric)
+            changes = sparsity[of].set_index(["unlearner", "sparsity"])
             there = [label for label in labels if label != oracle and (label, states[0], metric) in values.index]
-            texts += [f"### {scenario}: average gap to `{oracle}`", ""]
+            if not there:
+                continue
+            texts += [f"### {where}: average gap to `{oracle}`", ""]
             texts += _markdown(
                 ["", *heads, *(f"{head} − dense" for head in heads[1:])],
                 [
                     [
-                        f"`{label.removesuffix(SUFFIX)}`",
+                        f"`{_name(label)}`",
                         *(mean_of(values, (label, state, metric)) for state in states),
                         *(_change(changes, (label, state), needed) for state in states[1:]),
                     ]
@@ -399,13 +451,18 @@ def page_tables(summary: pd.DataFrame, sparsity: pd.DataFrame, needed: int) -> s
     return "\n".join(texts)
 
 
+def _name(label: str) -> str:
+    """The label that the method was searched under, also in the name of an un-pruning."""
+    return ".".join(part.removesuffix(SUFFIX) for part in label.split("."))
+
+
 def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     lines = [heads, ["---"] * len(heads), *rows]
     return ["| " + " | ".join(line) + " |" for line in lines] + [""]
 
 
-def _accuracies(values: pd.DataFrame, label: str, state: str) -> str:
-    keys = [(label, state, metric) for metric in ACCURACIES]
+def _means(values: pd.DataFrame, label: str, state: str, metrics: Sequence[str]) -> str:
+    keys = [(label, state, metric) for metric in metrics]
     return " / ".join(f"{values.loc[key, 'mean']:.1f}" if key in values.index else "" for key in keys).strip(" /")
 
 

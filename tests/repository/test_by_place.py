@@ -54,6 +54,22 @@ def test_each_place_is_an_experiment_with_its_own_values(experiment, tmp_path):
     assert tuned.values["epochs"] == experiment["grid"]["unlearners"]["ft"]["epochs"]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_place_of_a_study_is_in_order_and_has_the_cells_that_are_expected(page, tmp_path):
+    study = by_place.read_yaml(ROOT / f"config/experiments/{page.stem}.yaml")
+    values = by_place.read_values(study)
+    expected = by_place.expected_cells(study, values)
+    known = json.loads(json.dumps(catalogue.describe()))
+    for name, place in by_place.places(study).items():
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(by_place.as_yaml(by_place.at_place(study, name, [7], values), ""), encoding="utf-8")
+        files = [ROOT / "config/config.yaml", file]
+        loaded = load(files, {}, ROOT / "workflow/schemas/config.schema.yaml", known)
+        assert (loaded.name, loaded.seeds) == (name, (7,))
+        assert sum(1 for _ in loaded.cells()) == expected[by_place._place(place)]
+    assert by_place.MARKS[1] in page.read_text(encoding="utf-8").split(by_place.MARKS[0])[1]
+
+
 def test_the_search_of_a_place_is_of_its_scenario_and_sparsity_alone(experiment):
     made = by_place.at_place(experiment, "memorising_class_0.95", None, {})
     assert made["tuning"] == experiment["tuning"]
@@ -84,6 +100,9 @@ def test_a_signal_ends_the_run_and_its_jobs_before_this_process(kind, tmp_path):
     assert (tmp_path / "noted").read_text() == "told"
 
 
+LABELS = ["original", "retrain", "retrain_b", "ft_tuned"]
+
+
 def cells(seeds, labels):
     """Values that differ in every coordinate, of one scenario, dense and 0.90."""
     rows = []
@@ -91,7 +110,7 @@ def cells(seeds, labels):
         enumerate([("dense", "0.00"), ("omp", "0.90")]), seeds, enumerate(labels)
     ):
         where = ("d", "m", "r", seed, "class", *state, label)
-        for m, metric in enumerate([*by_place.ACCURACIES, "avg_gap/retrain"]):
+        for m, metric in enumerate([*by_place.SHOWN[-1], "avg_gap/retrain"]):
             value = 10 * m + u + 0.3 * s + (0.1 * u + 0.1) * seed * (1 + s)
             rows.append((*where, metric, 0.0 if metric == f"avg_gap/{label}" else value))
     columns = ["dataset", "model", "recipe", "seed", "scenario", "pruner", "sparsity", "unlearner", "metric", "value"]
@@ -99,10 +118,8 @@ def cells(seeds, labels):
 
 
 def page_of(seeds, needed=3):
-    contest = Contest(
-        cells(seeds, ["original", "retrain", "retrain_b", "ft_tuned"]), ["retrain"], {"retrain_b": "retrain"}
-    )
-    better = dict.fromkeys(by_place.ACCURACIES, "oracle") | {"avg_gap": "lower"}
+    contest = Contest(cells(seeds, LABELS), ["retrain"], {"retrain_b": "retrain"})
+    better = dict.fromkeys(by_place.SHOWN[-1], "oracle") | {"avg_gap": "lower"}
     return by_place.page_tables(summary_table(contest), sparsity_table(contest, better), needed)
 
 
@@ -118,6 +135,55 @@ def test_a_page_with_three_seeds_has_intervals():
     assert "| `ft` | 43.4 ± 1.0 | 44.1 ± 2.0 | +0.7 [-0.3, +1.7] |" in page_of([0, 1, 2])
 
 
+def test_a_page_of_two_recipes_has_the_tables_of_each():
+    every = pd.concat([cells([0, 1], LABELS), cells([0, 1], LABELS).assign(recipe="q", value=lambda t: t["value"] + 7)])
+    every.loc[every["metric"] == "avg_gap/retrain", "value"] %= 40
+    contest = Contest(every, ["retrain"], {"retrain_b": "retrain"})
+    page = by_place.page_tables(summary_table(contest), sparsity_table(contest, {"avg_gap": "lower"}), 3)
+    heads = [f"### class, {recipe}: {what}" for recipe in "rq" for what in ("UA / RA / TA / MIA", "average gap")]
+    assert [line for line in page.split("\n") if line.startswith("###")] == [
+        head + (" to `retrain`" if "gap" in head else "") for head in heads
+    ]
+    assert "| `ft` | 3.2 / 13.2" in page.split("###")[1] and "| `ft` | 10.2 / 20.2" in page.split("###")[3]
+
+
+def test_what_moves_is_the_method_or_its_oracle():
+    """By hand: from dense to 0.90 UA changes by 0.3 + (0.1 u + 0.1) seed, u the number of the label."""
+    (row,) = [
+        row
+        for row in by_place.moves_table(cells([0, 1, 2], LABELS), ["retrain"]).to_dict("records")
+        if (row["unlearner"], row["metric"]) == ("ft_tuned", "UA")
+    ]
+    assert (row["method"], row["of_oracle"], row["n"]) == (pytest.approx(0.7), pytest.approx(0.5), 3)
+    # deviations of 0.4 and 0.2 around the middle seed; t of two degrees of freedom is 4.303
+    assert row["method_high"] - row["method"] == pytest.approx(4.303 * 0.4 / 3**0.5, abs=1e-3)
+    assert row["of_oracle"] - row["of_oracle_low"] == pytest.approx(4.303 * 0.2 / 3**0.5, abs=1e-3)
+    lost = cells([0, 1], LABELS)
+    lost = lost[~((lost["seed"] == 1) & (lost["unlearner"] == "retrain") & (lost["pruner"] == "dense"))]
+    assert set(by_place.moves_table(lost, ["retrain"])["n"]) == {1}
+
+
+def test_a_study_takes_the_values_of_another_and_names_un_prunings_by_them(tmp_path):
+    study = {"best": 0, "trials": [{"values": {"lr": 0.2}}]}
+    for name, values in (
+        ("memorising", {"memorising_class_0.95": {"ft": study, "iu": study}}),
+        ("mine", {"of": "memorising"}),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "values.json").write_text(json.dumps(values))
+    grid = {"scenarios": {"class": {}}, "sparsities": [0.95], "unlearners": {"original": None, "ft": {"epochs": 4}}}
+    grid |= {"unprune": [{"unlearner": "ft", "p": [10, 30], "rounds": [1, 3]}, {"unlearner": "l1", "p": 0}]}
+    mine = {"name": "mine", "grid": {axis: {"x": {}} for axis in ("datasets", "models", "recipes")} | grid}
+    values = by_place.read_values(mine, tmp_path)
+    made = by_place.at_place(mine, "mine_class_0.95", [4], values)["grid"]
+    assert made["unlearners"] == {"original": None, "ft_tuned": {"method": "ft", "epochs": 4, "lr": 0.2}}
+    assert made["unprune"] == [{"unlearner": "ft_tuned", "p": [10, 30], "rounds": [1, 3]}]
+    assert by_place.expected_cells(mine, values) == {("class", "0.95"): 2 + 4}
+    # without values and without a search: as the file has it
+    own = by_place.at_place(mine, "mine_class_0.95", [4], {})["grid"]
+    assert own == {**mine["grid"], "sparsities": ["0.95"], "seeds": [4]}
+
+
 def test_a_page_has_no_verdict_before_its_last_seed():
     row = {"change": -2.0, "change_low": -3.0, "change_high": -1.0, "verdict": "closer", "n": 4}
     changes = pd.DataFrame([row], index=pd.MultiIndex.from_tuples([("ft", "0.90")]))
@@ -128,7 +194,6 @@ def test_a_page_has_no_verdict_before_its_last_seed():
 # ---- seeds of several runs
 
 
-LABELS = ["original", "retrain", "retrain_b", "ft_tuned"]
 STUDY = {
     "name": "study",
     "tuning": {},
@@ -164,7 +229,7 @@ def study(tmp_path):
             grid = {**STUDY["grid"], "unlearners": {label: {"method": "x", "lr": lr} for label in LABELS}}
             grid = {axis: entries for axis, entries in grid.items() if axis not in ("seeds", "sparsities")}
             grid["unlearners"]["original"] = {"method": "original"}
-            better = dict.fromkeys(by_place.ACCURACIES, "oracle") | {"avg_gap": "lower"}
+            better = dict.fromkeys(by_place.SHOWN[-1], "oracle") | {"avg_gap": "lower"}
             judging = {"oracles": ["retrain"], "twins": {"retrain_b": "retrain"}, "better": better, "costs": []}
             record = {"metrics": list(better), "grid": grid, "judging": judging, "seeds": seeds}
             (folder / "experiment.json").write_text(json.dumps(record))
@@ -361,16 +426,17 @@ def test_the_tables_of_a_page_are_those_of_its_csv(page):
     read = 0
     for part in text.split("### ")[1:]:
         head, _, table = part.partition("\n")
-        scenario, what = re.fullmatch(r"(\w+): (.*)", head).groups()
+        scenario, recipe, what = re.fullmatch(r"(\w+)(?:, (\w+))?: (.*)", head).groups()
         lines = [[field.strip() for field in line.strip("|").split("|")] for line in table.strip().split("\n")]
         oracle = re.search("`(.*)`", what)
-        metrics = [f"avg_gap/{oracle[1]}"] if oracle else by_place.ACCURACIES
+        metrics = [f"avg_gap/{oracle[1]}"] if oracle else what.split(" / ")
         for label, *fields in lines[2:]:
             for state, field in zip(lines[0][1:], fields, strict=True):
                 sparsity = state.split(" ")[0].replace("dense", "0.00")
                 rows = changes if "−" in state else summary
-                method = rows["unlearner"].str.removesuffix("_tuned") == label.strip("`")
+                method = rows["unlearner"].str.replace("_tuned", "") == label.strip("`")
                 rows = rows[method & (rows["scenario"] == scenario) & (rows["sparsity"] == sparsity)]
+                rows = rows[rows["recipe"] == recipe] if recipe else rows
                 rows = rows.set_index("metric").loc[[m for m in metrics if m in set(rows["metric"])]]
                 if "−" in state:
                     names = ["change", "change_low", "change_high"]
@@ -383,7 +449,7 @@ def test_the_tables_of_a_page_are_those_of_its_csv(page):
                 found = [float(number) for number in re.findall(r"[+-]?\d+\.\d+", field)]
                 assert found == pytest.approx(expected, abs=0.0501), (head, label, state)
                 read += len(found)
-    assert read >= 2 * len(by_place.ACCURACIES)
+    assert read >= 2 * len(by_place.shown_of(summary))
 
 
 def test_the_sizes_that_were_tried_are_those_of_the_csv():

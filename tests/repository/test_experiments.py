@@ -47,7 +47,7 @@ def plan(known, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     images = {f"x_{part}": rng.integers(0, 256, (20, 32, 32, 3), np.uint8) for part in ("train", "test")}
     (tmp_path / "data").mkdir()
-    for name in ("cifar10_small", "cifar10", "cifar10_full", "memorising"):
+    for name in ("cifar10_small", "cifar10", "cifar10_full", "memorising", "backdoor"):
         np.savez(tmp_path / f"data/{name}.npz", **images, y_train=np.arange(20) % 10, y_test=np.arange(20) % 10)
     for part, label in itertools.product(("train", "val"), range(12)):
         (tmp_path / f"imagenet/{part}/class{label:02}").mkdir(parents=True)
@@ -61,7 +61,28 @@ def test_experiment_plans_without_a_download(plan, path, tmp_path):
     experiment = plan(path)
     assert experiment.name == path.stem, "its tables bear the file's name"
     assert sum(1 for _ in experiment.cells())
-    assert not (tmp_path / "results").exists() and len(list((tmp_path / "data").iterdir())) == 4
+    assert not (tmp_path / "results").exists() and len(list((tmp_path / "data").iterdir())) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "shared"), [("memorising_unprune", "models and oracles"), ("memorising_unprune_filters", "dense models")]
+)
+def test_a_study_after_memorising_shares_its_models(plan, name, shared):
+    """Same labels, same entries: a seed whose results still exist costs the new cells alone."""
+    base, study = (plan(ROOT / f"config/experiments/{n}.yaml") for n in ("memorising", name))
+    for axis in ("datasets", "models", "recipes", "scenarios", "unlearners"):
+        assert all(base.axes[axis][label] == entry for label, entry in study.axes[axis].items()), axis
+    assert set(study.seeds) <= set(base.seeds)
+    assert (set(study.states) <= set(base.states)) == (shared == "models and oracles")
+
+
+def test_the_dense_networks_of_why_differ_in_epochs_alone(plan):
+    base, why = (plan(ROOT / f"config/experiments/{name}.yaml") for name in ("memorising", "memorising_why"))
+    recipe = base.entry("recipes", "by_heart")
+    for label, entry in why.axes["recipes"].items():
+        epochs = int(label.removeprefix("by_heart_"))
+        assert (entry.method, dict(entry.values)) == (recipe.method, {**recipe.values, "epochs": epochs})
+        assert epochs < recipe.values["epochs"]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -108,6 +108,16 @@ def test_cifar10_small():
     assert read > 2 * (7 * 2 * 3 - 2) + 9 * 3 * 4
 
 
+def test_backdoor_wide():
+    """The steps that were timed."""
+    timed = pd.read_csv(RESULTS / "backdoor_wide/steps.csv")
+    (rows,) = [rows for before, header, rows in tables_of("backdoor_wide.md") if header[0] == "network"]
+    for row, (name, *cells) in zip(timed.itertuples(index=False), rows, strict=True):
+        assert name == f"`{row.model}`, width {row.width}"
+        shown = [float(cell.replace(",", "")) for cell in cells]
+        assert shown == [row.parameters, row.bf16_s, row.fp32_s]
+
+
 @pytest.mark.parametrize("row", read_findings(RESULTS / "findings.csv"), ids=lambda row: row["question"][:60])
 def test_a_finding_has_its_page_and_its_experiment(row):
     page = RESULTS / f"{row['study']}.md"
