@@ -4,7 +4,7 @@
 
 FILE has `shadows`, one dataset, model, recipe, seed and scenario. Writes docs/results/<name>/cells.csv and
 population.csv, one row for each cell and metric: the AUC of U-LiRA and RMIA, mean over the pairs of complementary
-models with its 95 % t interval; KLOM to each oracle, with the interval of a jackknife that leaves out one pair each time.
+models with its 95 % t interval; KLOM to each oracle, with the interval of a jackknife over the pairs.
 more: the difference from the oracle's twin on the same pairs, which is what a perfect unlearner would get.
 """
 
