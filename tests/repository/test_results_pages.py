@@ -3,11 +3,15 @@
 import json
 import math
 import re
+import sys
 
 import pandas as pd
 import pytest
 from places import ROOT
 
+sys.path.insert(0, str(ROOT))
+
+from bench.by_recipe import differences
 from lacuna.commands.findings import read_findings
 from lacuna.errors import LacunaError
 from lacuna.experiment import catalogue
@@ -106,6 +110,34 @@ def test_cifar10_small():
                     for metric, shown in zip(("UA", "RA", "TA", "MIA"), numbers(cell), strict=True):
                         read += same(shown, one(summary, sparsity=STATES[state], metric=metric, **who)["mean"], 0)
     assert read > 2 * (7 * 2 * 3 - 2) + 9 * 3 * 4
+
+
+def test_memorising_precision():
+    """Both tables of bfloat16 against float32, from the differences and the CPU seconds; these from the cells."""
+    folder = RESULTS / "memorising_precision"
+    changes, cells = read_table(folder / "differences.csv"), read_table(folder / "cells.csv")
+    pd.testing.assert_frame_equal(
+        differences(cells, "by_heart", "by_heart_fp32"), changes, check_dtype=False, atol=2e-4, rtol=0
+    )
+    seconds = pd.read_csv(folder / "cpu.csv", dtype={"state": str})
+    seconds = seconds.pivot(index=["state", "what", "seed"], columns="recipe", values="cpu_seconds").dropna()
+    read = 0
+    for _, header, rows in tables_of("memorising.md"):
+        for label, *found in rows:
+            who, _, state = label.replace("`", "").partition(", ")
+            if header[1:] == ["UA", "RA", "TA", "MIA"]:
+                for metric, cell in zip(header[1:], found, strict=True):
+                    row = one(changes, unlearner=who, sparsity=STATES[state], metric=metric)
+                    expected = [row["change"], row["change_low"], row["change_high"]]
+                    read += sum(same(*pair) for pair in zip(numbers(cell), expected, strict=True))
+            elif header[1] == "trainings":
+                place = (state.replace("0.95", "omp-0.95"), who.replace("retrain", "oracle"))
+                both = seconds.loc[place]
+                ours, theirs = both["by_heart"].mean(), both["by_heart_fp32"].mean()
+                assert numbers(found[0]) == [len(both)]
+                read += same(*numbers(found[1]), ours) + same(*numbers(found[2]), theirs)
+                read += same(*numbers(found[3]), ours / theirs, decimals=2)
+    assert read == 4 * 4 * 3 + 4 * 3
 
 
 def test_backdoor_wide():

@@ -23,8 +23,8 @@ COLUMNS = (
     *("cpu_hours", "gpu_hours", "version", "state", "first_page", "note", "command"),
 )
 STATES = ("stands", "planned", "withdrawn")
-# what a test has shown; every other verdict claims nothing
-SHOWN = ("closer", "farther")
+# what a test has shown, `differs` of two recipes; every other verdict claims nothing
+SHOWN = ("closer", "farther", "differs")
 _NUMBERS = ("seeds", "effect", "low", "high", "floor", "verdict")
 
 
@@ -163,7 +163,7 @@ def as_answers(rows: Sequence[Finding]) -> list[str]:
         if row["state"] == "planned":
             lines.append(f"* {row['question']} **Planned** ({row['setting']}; {link}).")
             continue
-        numbers = [f"{_effect(row)} {_interval(row)}"] if row["kind"] in ("change", "gap", "reported") else []
+        numbers = [f"{_effect(row)} {_interval(row)}".rstrip()] if row["kind"] in ("change", "gap", "reported") else []
         numbers += [f"floor {_shown(row['floor'])}"] if row["floor"] else []
         seeds = f"{row['seeds']} seed{'' if row['seeds'] == '1' else 's'}"
         lines.append(

@@ -245,7 +245,8 @@ class _Run:
         if not self.hinted and left > LONG and could_autocast(self.objective.precision, self.work.device):
             self.hinted = True
             self._say(
-                f"about {left / 60:.0f} minutes to go; 'precision: bf16' takes about 0.6 times as long on this CPU"
+                f"about {left / 60:.0f} minutes to go; 'precision: bf16' takes about 0.7 times as long on this CPU, "
+                "with other rounding (docs/results/memorising.md compares the results)"
             )
 
     def _row(self, epoch: int, loss: float, seconds: float) -> dict[str, float]:

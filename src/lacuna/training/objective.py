@@ -37,7 +37,8 @@ class Objective:
     peak: share of all steps after which triangular has reached lr.
     warmup_epochs: linear rise of lr from 0, step by step.
     precision: fp32 computes in single precision, on a GPU that has TF32 with convolutions in it, as PyTorch does;
-    fp32_strict without; bf16 runs the forward pass in bfloat16 autocast; auto does so on a GPU that has it.
+    fp32_strict without; bf16 runs the forward pass in bfloat16 autocast (docs/results/memorising.md compares three
+    seeds of either on a CPU); auto does so on a GPU that has it.
     execution: how a step runs on a GPU. captured: as one CUDA graph, where the loss reads the streams alone and the
     method has no hook per step; compiled: the forward pass by torch.compile; eager: kernel by kernel, as on a CPU
     always. auto is captured for runs of 50 steps or more. Whatever cannot run so is eager, with one line in the log.

@@ -27,6 +27,10 @@ CHANGES = [
     | {"floor_of_mean": 0.5, "verdict": "closer"},
     {"unlearner": "ga", "metric": "gap", "n": 3, "change": 1, "change_low": -1, "change_high": 3}
     | {"floor_of_mean": 0.5, "verdict": "not shown"},
+    {"unlearner": "retrain", "metric": "UA", "n": 4, "change": 1, "change_low": 0.5, "change_high": 3}
+    | {"floor_of_mean": "", "verdict": "differs"},
+    {"unlearner": "iu", "metric": "gap1", "n": 1, "change": -7, "change_low": "", "change_high": ""}
+    | {"floor_of_mean": "", "verdict": ""},
 ]
 
 
@@ -52,6 +56,7 @@ def numbers_of(row):
     [
         ("change", "sparsity", "unlearner=ft", ["5", "-2.345", "-3", "-1.5", "0.5", "closer", "stands"]),
         ("count", "sparsity", "metric=gap", ["3", "1", "", "", "", "1 of 2 shown", "stands"]),
+        ("count", "sparsity", "metric=UA", ["4", "1", "", "", "", "1 of 1 shown", "stands"]),
         ("gap", "summary", "metric=avg_gap/r", ["3", "4.2", "3", "5.4", "0.25", "farther", "stands"]),
         ("value", "summary", "unlearner=ft metric=UA|RA", ["3", "90", "88", "92", "", "measured", "stands"]),
     ],
@@ -117,6 +122,12 @@ def test_another_header_is_refused(tmp_path):
     (tmp_path / "f.csv").write_text("study,effect\n")
     with pytest.raises(LacunaError, match=r"columns study, effect; allowed: study, setting"):
         read_findings(tmp_path / "f.csv")
+
+
+def test_a_first_seed_without_an_interval_is_told_without_one(folder):
+    asked = finding(kind="change", source="sparsity.csv", row="unlearner=iu", unit="points", first_page="yes")
+    lines = as_answers(filled([asked | {"seeds_needed": "5"}], folder))
+    assert lines == ["* Q? **No verdict: 1 of 5 seeds** (−7.0 points; 1 seed; digits; [s](docs/results/s.md))."]
 
 
 def test_the_table_shows_numbers_and_state(folder):
