@@ -35,6 +35,8 @@ import numpy as np
 import pandas as pd
 
 from lacuna.artifacts.coordinates import DENSE, State
+from lacuna.artifacts.files import read_json
+from lacuna.errors import LacunaError
 from lacuna.evaluation.statistics import t_interval
 from lacuna.experiment import catalogue
 from lacuna.experiment.overlay import SUFFIX, as_yaml
@@ -198,14 +200,14 @@ def definition(experiment: Experiment, results: Path) -> dict[str, Any]:
     by name the grid and who is who in it.
     """
     records = {
-        name: json.loads((results / "tables" / name / "experiment.json").read_text(encoding="utf-8"))
+        name: read_json(results / "tables" / name / "experiment.json")
         for name in places(experiment)
         if (results / "tables" / name / "experiment.json").exists()
     }
     known = catalogue.describe()["metrics"]
     return {
         "datasets": {
-            label: json.loads((results / "data" / label / "meta.json").read_text(encoding="utf-8"))["sha256"]
+            label: read_json(results / "data" / label / "meta.json")["sha256"]
             for label in sorted({label for record in records.values() for label in record["grid"]["datasets"]})
         },
         "metrics": {
@@ -494,7 +496,10 @@ def main() -> None:
     chosen = arguments.parse_args()
     experiment = read_yaml(chosen.file)
     if chosen.what == "tables":
-        tables(experiment, chosen.results)
+        try:
+            tables(experiment, chosen.results)
+        except (LacunaError, json.JSONDecodeError) as error:
+            sys.exit(f"by_place.py: {error}")
     elif chosen.what == "search":
         search(experiment, Runs(chosen.cores))
     else:

@@ -5,7 +5,8 @@
 FILE has `shadows`, one dataset, model, recipe, seed and scenario. Writes docs/results/<name>/cells.csv and
 population.csv, one row for each cell and metric: the AUC of U-LiRA and RMIA, mean over the pairs of complementary
 models with its 95 % t interval; KLOM to each oracle, with the interval of a jackknife over the pairs.
-more: the difference from the oracle's twin on the same pairs, which is what a perfect unlearner would get.
+more: the difference from the oracle's twin on the same pairs, which is what a perfect unlearner would get. The page
+docs/results/<name>.md gets both as tables.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from scipy.special import stdtrit
 
 from lacuna.artifacts.coordinates import State
 from lacuna.artifacts.files import read_json, read_npz
+from lacuna.commands.findings import splice
 from lacuna.evaluation.population import Pool
 from lacuna.evaluation.population.attacks import attack_scores, auc, roc
 from lacuna.evaluation.population.distance import klom
@@ -29,6 +31,7 @@ from lacuna.experiment.yaml_files import read_yaml
 from lacuna.reporting.tables.files import read_table, write_table
 
 PAGES = Path(__file__).resolve().parents[1] / "docs/results"
+MARK = "tables: population.py"
 ATTACKS = ("u_lira", "rmia")
 COLUMNS = ["sparsity", "unlearner", "metric", "value", "low", "high", "more", "more_low", "more_high", "pairs"]
 
@@ -86,6 +89,28 @@ def rows_of(pools: dict[str, Pool], sparsity: str, oracles: dict[str, list[str]]
     return rows
 
 
+def page_tables(table: pd.DataFrame) -> list[str]:
+    """Markdown: the values with their intervals, and how much more they are than the twin's."""
+    states = [(state, "dense" if state == "0.00" else state) for state in table["sparsity"].unique()]
+    heads = [(state, metric, f"{metric}, {name}") for state, name in states for metric in table["metric"].unique()]
+    values = table.set_index(["unlearner", "sparsity", "metric"])
+    lines = []
+    for what, names in (("value", ("value", "low", "high")), ("more than the twin", ("more", "more_low", "more_high"))):
+        lines += ["", f"| {what} | " + " | ".join(head for *_, head in heads) + " |", "|---" * (len(heads) + 1) + "|"]
+        for label in table["unlearner"].unique():
+            cells = [_cell(values, (label, state, metric), names) for state, metric, _ in heads]
+            lines += [f"| `{label}` | " + " | ".join(cells) + " |"] if any(cells) else []
+    return [*lines[1:]]
+
+
+def _cell(values: pd.DataFrame, key: tuple[str, str, str], names: tuple[str, ...]) -> str:
+    if key not in values.index or pd.isna(values.loc[key, names[0]]):
+        return ""
+    digits, sign = 2 if key[-1].startswith("klom") else 3, "+" if names[0] == "more" else ""
+    value, low, high = (f"{values.loc[key, name]:{sign}.{digits}f}".replace("-", "−") for name in names)
+    return f"{value} [{low}, {high}]"
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("file", type=Path)
@@ -108,10 +133,15 @@ def main() -> None:
                 {str(f): read_npz(f, "shadows") for f in sorted(folder.glob("*.npz"))}
             )
         rows += rows_of(pools, sparsity, oracles)
+    table = pd.DataFrame(rows, columns=COLUMNS).round(4)
+    page = chosen.pages / f"{name}.md"
+    text = splice(page.read_text(encoding="utf-8"), MARK, page_tables(table)) if page.exists() else ""
     (chosen.pages / name).mkdir(parents=True, exist_ok=True)
-    write_table(chosen.pages / name / "population.csv", pd.DataFrame(rows, columns=COLUMNS).round(4))
+    write_table(chosen.pages / name / "population.csv", table)
     short = cells.assign(value=[float(f"{value:.6g}") for value in cells["value"]])
     write_table(chosen.pages / name / "cells.csv", short)
+    if text:
+        page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

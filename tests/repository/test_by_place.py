@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from places import ROOT
 
+from lacuna.artifacts.files import write_json
 from lacuna.experiment import catalogue
 from lacuna.experiment.config import load
 from lacuna.reporting.tables.contest import Contest
@@ -220,7 +221,7 @@ def study(tmp_path):
     def made(seeds, labels=LABELS, lr=0.1, sha256="aa", version="0.2.0", failed=(), at=("dense", "0.90"), shift=0.0):
         results = tmp_path / f"results{len(list(tmp_path.iterdir()))}"
         (results / "data/d").mkdir(parents=True)
-        (results / "data/d/meta.json").write_text(json.dumps({"sha256": sha256}))
+        write_json(results / "data/d/meta.json", {"sha256": sha256})
         every = cells(seeds, labels).assign(config_hash="h", unchanged=0, note=None)
         every["value"] += shift
         for state in at:
@@ -232,7 +233,7 @@ def study(tmp_path):
             better = dict.fromkeys(by_place.SHOWN[-1], "oracle") | {"avg_gap": "lower"}
             judging = {"oracles": ["retrain"], "twins": {"retrain_b": "retrain"}, "better": better, "costs": []}
             record = {"metrics": list(better), "grid": grid, "judging": judging, "seeds": seeds}
-            (folder / "experiment.json").write_text(json.dumps(record))
+            write_json(folder / "experiment.json", record)
             rows = every[every["sparsity"] == state.replace("dense", "0.00")]
             rows.to_csv(folder / "cells.csv", index=False)
             rows.drop_duplicates((*by_place.UNIT, "unlearner")).drop(columns=["metric", "value", "note"]).assign(

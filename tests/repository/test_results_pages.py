@@ -140,6 +140,26 @@ def test_memorising_precision():
     assert read == 4 * 4 * 3 + 4 * 3
 
 
+def test_population_digits():
+    """Values and differences from the twin, number by number; what the CSV has no value of is an empty field."""
+    table = read_table(RESULTS / "population_digits/population.csv").set_index(["unlearner", "sparsity", "metric"])
+    read = 0
+    for _, header, rows in tables_of("population_digits.md"):
+        if header[0] not in ("value", "more than the twin"):
+            continue
+        names = ["value", "low", "high"] if header[0] == "value" else ["more", "more_low", "more_high"]
+        for label, *cells in rows:
+            for head, cell in zip(header[1:], cells, strict=True):
+                metric, _, state = head.partition(", ")
+                key = (label.strip("`"), STATES[state], metric)
+                row = table.loc[key] if key in table.index else dict.fromkeys(names, math.nan)
+                assert bool(cell) != math.isnan(row[names[0]]), key
+                decimals = 2 if metric.startswith("klom") else 3
+                for name, shown in zip(names, numbers(cell), strict=False):
+                    read += same(shown, row[name], decimals)
+    assert read == 3 * table[["value", "more"]].notna().sum().sum() > 0
+
+
 def test_backdoor_wide():
     """The steps that were timed."""
     timed = pd.read_csv(RESULTS / "backdoor_wide/steps.csv")

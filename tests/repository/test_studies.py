@@ -45,6 +45,12 @@ def test_a_method_that_kept_its_samples_is_told_from_the_twin_and_a_perfect_one_
         assert perfect["more_low"] < 0 < perfect["more_high"], metric
         assert np.isnan(table.loc[("retrain_b", metric), "more"])
         assert set(table["pairs"]) == {8}
+    values, more = "\n".join(population.page_tables(table.reset_index().round(4))).split("\n\n")
+    head = "u_lira_auc, dense | rmia_auc, dense | klom/retrain, dense |"
+    assert (values.split("\n")[0], more.split("\n")[0]) == (f"| value | {head}", f"| more than the twin | {head}")
+    assert [line.split("|")[1].strip(" `") for line in more.split("\n")[2:]] == ["retrain", "perfect", "original"]
+    row = table.loc[("original", "klom/retrain")]
+    assert f"| {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}] |" in values
     # an oracle has no distance from itself
     assert ("retrain", "klom/retrain") not in table.index and ("retrain", "u_lira_auc") in table.index
     assert table.loc[("original", "u_lira_auc"), "value"] > 0.8
