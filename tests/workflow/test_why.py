@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import yaml
 from lacuna.commands.launch import SCHEMA
 from lacuna.commands.why import Reruns
 from lacuna.experiment.config import load
-from lacuna.experiment.jobs import RULES, Jobs
+from lacuna.experiment.jobs import RULES, Job, Jobs, traces_of
 
 from .project import Project, changed
 
@@ -36,6 +37,18 @@ EXPERIMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+# appended to the Snakefile: the jobs of a plan by their logs, each with those whose files it reads
+LINKS = """
+import atexit, json
+
+def _links(reads):
+    jobs = {job for job in reads if job.log}
+    return {str(job.log[0]): sorted({str(other.log[0]) for other in reads[job] if other in jobs}) for job in jobs}
+
+atexit.register(lambda: open("links.json", "w").write(json.dumps(_links(workflow.dag.dependencies))))
+"""
+
+
 def test_between_them_they_have_every_rule(known: dict[str, Any], tmp_path: Path) -> None:
     rules = set()
     for name, experiment in EXPERIMENTS.items():
@@ -49,13 +62,22 @@ def test_between_them_they_have_every_rule(known: dict[str, Any], tmp_path: Path
 def test_jobs_are_those_of_a_plan(
     name: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many of every rule, of a grid of which nothing was made."""
+    """As many of every rule, of a grid of which nothing was made; each reads from those that it reads from there."""
     project = Project.new(tmp_path_factory.mktemp("why") / "clone")
     project.choose(EXPERIMENTS[name])
+    with open(project / "Snakefile", "a", encoding="utf-8") as file:
+        file.write(LINKS)
     plan = project.plan()
     assert plan.code == 0, plan.output
     monkeypatch.chdir(project.folder)
-    jobs = Reruns(["experiment.yaml"]).jobs
+    reruns = Reruns(["experiment.yaml"])
+    jobs = reruns.jobs
     assert dict(collections.Counter(job.rule for job in jobs)) == plan.counts
     # each is known by its log
     assert f"cells are finished; {len(jobs)} of {len(jobs)} jobs would run" in plan.output
+    there = json.loads((project / "links.json").read_text())
+
+    def log_of(job: Job) -> str:
+        return f"results/{traces_of(job, reruns.experiment.name).log}"
+
+    assert {log_of(job): sorted(map(log_of, reads)) for job, reads in jobs.items()} == there

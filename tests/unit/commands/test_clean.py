@@ -327,3 +327,47 @@ def test_sizes_are_readable():
     assert [clean._size(n) for n in (0, 999, 1500, 2.5e6, 3e9, 4e12)] == [
         *("0 B", "999 B", "1.5 kB", "2.5 MB", "3 GB", "4 TB")
     ]
+
+
+@pytest.mark.parametrize(
+    ("place", "group"),
+    [
+        ("models/d/m/r/seed0/dense/.job.json.x1.tmp", "left by killed jobs"),
+        ("models/d/m/r/seed0/dense/.job.json.x1.tmp.json", "left by killed jobs"),
+        ("cells/d/m/r/seed0/class/dense/ga/metrics.damaged12", "*.damaged"),
+        ("models/d/m/r/seed0/dense/.checkpoint.safetensors", "checkpoints of jobs that no experiment has"),
+        ("shadows/d/m/r/seed0/dense/.shadow0.safetensors", "checkpoints of jobs that no experiment has"),
+        ("tuning/old/d/m/r/.trials.ga.json", "left by killed jobs"),
+        ("cells/d/m/r/seed0/class/dense/ga/metrics/old.json", "cells/.../metrics/old.json"),
+        ("cells/d/m/r/seed0/class/dense/ga/job.json", "cells/d/m/r/..."),
+        ("logs/cells/d/m/r/seed0/class/dense/ga.log", "logs"),
+        ("tables/old/cells.csv", "tables/old"),
+    ],
+)
+def test_every_file_that_goes_is_in_a_group_that_says_why(place, group):
+    assert clean._group(PurePosixPath(place)) == group
+
+
+@pytest.mark.parametrize(
+    ("name", "debris"),
+    [
+        (".job.json.x1.tmp", True),
+        (".job.json.x1.tmp.json", True),
+        ("model.safetensors.damaged", True),
+        ("model.safetensors.damaged12", True),
+        ("job.json.tmp", False),  # of a user's: ours begin with a dot
+        (".checkpoint.safetensors.x1.tmp", False),
+        (".checkpoint.safetensors", False),
+        ("damaged.txt", False),
+        (".damaged", False),
+    ],
+)
+def test_debris_is_what_was_set_aside_or_left_half_written(name, debris):
+    assert clean._is_debris(name) is debris
+
+
+def test_a_group_has_the_sizes_of_its_files_together():
+    files = {PurePosixPath(f"tables/old/{name}.csv"): size for name, size in (("a", 700), ("b", 800))}
+    lines = list(clean.report(clean.Unused(files), clean.Used(Path("config"), {"mine"})))
+    assert ["1.5", "kB", "2", "files", "tables/old"] in [line.split() for line in lines]
+    assert lines[-1] == "1.5 kB in 2 files that none of 1 experiments of the project uses"

@@ -121,3 +121,24 @@ def test_tables_that_cannot_be_read_are_nobodys(tmp_path: Path, text: str) -> No
     path.parent.mkdir(parents=True)
     path.write_text(text)
     assert "also used by" not in told(plan(tmp_path, JOBS, Planned(JOBS[0], CHANGED, ("code",), True)))
+
+
+def test_jobs_at_a_time_are_told_of_a_time_alone(tmp_path: Path) -> None:
+    assert "at a time" not in told(
+        plan(tmp_path, JOBS, Planned(JOBS[0], NEW), left=Estimate(0.0, 0.0, 2, {"train": 1}))
+    )
+
+
+def test_the_difference_of_most_jobs_comes_first_and_many_are_counted(tmp_path: Path) -> None:
+    planned = [
+        Planned(train(str(seed)), CHANGED, (f"lr {seed}", *(("all",) if seed else ())), True) for seed in range(14)
+    ]
+    lines = told(plan(tmp_path, [each.job for each in planned], *planned)).splitlines()
+    changed = [line for line in lines if line.startswith("changed: ")]
+    assert changed[0] == "changed: all: 13 train" and len(changed) == 13
+    assert changed[-1] == "changed: 3 more differences"
+
+
+def test_json_tells_which_jobs_have_no_estimate(tmp_path: Path) -> None:
+    some = plan(tmp_path, JOBS, Planned(JOBS[0], NEW), left=Estimate(7.04, 9.0, 2, {"relearn": 1}))
+    assert json.loads(as_json(some))["time"] == {"seconds": 7.0, "at_once": 2, "without_estimate": {"relearn": 1}}

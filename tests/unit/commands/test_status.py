@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -13,10 +14,20 @@ import pytest
 from places import ROOT
 
 from lacuna.__main__ import main
-from lacuna.artifacts.journal import DONE, FAILED, STARTED, STOPPED, Journal, journal_at
+from lacuna.artifacts.journal import DONE, FAILED, STARTED, STOPPED, Journal, Run, journal_at
 from lacuna.commands import status
-from lacuna.commands.standing import STAGES, Grid, name_of, stage_of, standing_of
-from lacuna.commands.status import bar, headline, lines_of
+from lacuna.commands.standing import (
+    STAGES,
+    Estimate,
+    Grid,
+    Standing,
+    at_once_in,
+    name_of,
+    share_of,
+    stage_of,
+    standing_of,
+)
+from lacuna.commands.status import bar, headline, lines_of, percent
 from lacuna.experiment import catalogue
 from lacuna.experiment.catalogue import Catalogue
 from lacuna.experiment.config import load
@@ -361,3 +372,81 @@ def test_a_job_that_says_done_is_not_running_and_a_long_word_is_cut(grid: Grid) 
     (line,) = (line for line in lines_of(standing, grid) if "xxx" in line)
     assert line.endswith("x...") and len(line) < 300
     journal.close(DONE)
+
+
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [(0, "0 %"), (1e-6, "1 %"), (0.004, "1 %"), (0.5, "50 %"), (0.996, "99 %"), (1 - 1e-9, "99 %"), (1, "100 %")],
+)
+def test_percents_are_whole_and_neither_nothing_nor_all_before_it_is(share: float, told: str) -> None:
+    assert percent(share) == told
+
+
+def standing(left: Estimate | None, alive: bool, states: tuple[str, ...] = ("done", "to do"), share: float = 0.25):
+    of = {Job("train", (("seed", str(seed)),)): state for seed, state in enumerate(states)}
+    return Standing("x", of, {"done": 1, "to do": 1}, (), (), share, None, alive, left)
+
+
+def test_headline_tells_the_share_and_how_the_time_was_reckoned() -> None:
+    left = Estimate(60.0, 60.0, 1, {})
+    assert headline(standing(left, False)) == (
+        "x: 1 of 2 cells done, 1 to do; 1 of 2 jobs, 25 % of the work; about 60 s left, one job at a time"
+    )
+    # a run that is on shares the work out
+    assert headline(standing(left, True)).endswith("25 % of the work; about 60 s left")
+    assert headline(standing(Estimate(0.0, 0.0, 1, {"train": 1}), False)).endswith("are left has finished")
+    assert headline(standing(None, False, ("done", "done"), 1.0)) == "x: 1 of 2 cells done, 1 to do; 2 of 2 jobs"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "unknown", "told"),
+    [
+        (60.0, {}, "about 60 s left"),
+        (60.0, {"train": 1}, "at least 60 s left"),
+        (0.0, {"train": 1}, "no estimate yet"),
+        (0.0, {}, "about 1 s left"),
+    ],
+)
+def test_time_left_in_short(seconds: float, unknown: dict[str, int], told: str) -> None:
+    assert Estimate(seconds, seconds, 1, unknown).short() == told
+
+
+def test_what_a_running_job_has_run_is_no_more_left(grid: Grid) -> None:
+    first, second = only(grid, "train", seed="0"), only(grid, "train", seed="1")
+    left = grid.left({first: 4.0, second: 30.0}, dict.fromkeys((first, second), 10.0))
+    assert (left.seconds, left.work) == (6.0, 6.0), "one that runs for longer than expected is about to end"
+
+
+def test_evaluations_do_not_wait_for_a_gpu(grid: Grid) -> None:
+    for rule, seconds in (("evaluate", 10.0), ("unlearn", 40.0)):
+        jobs = [job for job in grid.reads if job.rule == rule][:4]
+        left = grid.left(dict.fromkeys(jobs, 0.0), dict.fromkeys(jobs, 10.0), at_once=4, gpus=1)
+        assert left.seconds == seconds, rule
+
+
+def test_jobs_at_once_are_those_of_the_cores_or_of_the_cluster_now() -> None:
+    run = Run(0.0, 1, "n", None, None, 3, {}, ())
+    run.started.update(dict.fromkeys("abcd", 0.0))
+    assert at_once_in(run) == (4, 3)
+    assert at_once_in(dataclasses.replace(run, cores=2, gpus=None)) == (2, None)
+    assert at_once_in(dataclasses.replace(run, started={})) == (1, 3)
+
+
+def test_a_job_that_nothing_is_known_of_is_a_middling_one() -> None:
+    short, long, unknown = (Job("train", (("seed", name),)) for name in "abc")
+    expected = {short: 10.0, long: 30.0, unknown: None}
+    assert share_of([unknown], expected, expected) == pytest.approx(20 / 60)
+    assert share_of([short], [short, unknown], {short: None, unknown: None}) == 0.5
+    assert share_of([], [], {}) == 1.0
+
+
+def test_a_log_from_before_a_job_began_says_nothing_of_it(grid: Grid) -> None:
+    job = only(grid, "train", seed="0")
+    fail(grid, job, "train resnet8: epoch 1/2, loss 2.3")
+    log = grid.results / grid.traces[job].log
+    writer = journal(grid)
+    writer.note(grid.traces[job].log, STARTED)
+    for age, says in ((60, "has not begun"), (0, "train resnet8: epoch 1/2, loss 2.3")):
+        os.utime(log, (time.time() - age,) * 2)
+        ((_, _, told),) = standing_of(grid, writer.run).running
+        assert told == says
