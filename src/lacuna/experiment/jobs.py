@@ -299,6 +299,8 @@ class Jobs:
             found.append(
                 self._job("relearn", place, names, [*self._data(place)[:1], self._forget_set(place), model, cell])
             )
+        if "meta" in self.needs:
+            found += self._data(place)[:1]
         if "curvature" in self.needs:
             reads = [*self._data(place), model, self._model(place, str(State()))]
             found.append(self._job("curvature", place, f"{training} state", reads))
@@ -365,9 +367,13 @@ class Jobs:
 
         record = self._job("record", {}, "", [of(name) for name in self.experiment.tables])
         self._job("answer", {}, "", [record, *map(of, ("cells", "summary", "sparsity", "missing"))])
+        # for the names of classes
+        metas = [self._job("ingest", {"dataset": label}, "dataset", ()) for label in self.experiment.axes["datasets"]]
         for figure in self.experiment.figures:
-            self._job("figure", {"figure": figure}, "figure", [of(name) for name in known["figures"][figure]["reads"]])
-        self._job("html_report", {}, "", [record, *map(of, self.experiment.tables)])
+            reads = [of(name) for name in known["figures"][figure]["reads"]]
+            self._job("figure", {"figure": figure}, "figure", [*reads, *metas])
+        models = [self._cell(cell) for cell in self.experiment.cells()]
+        self._job("html_report", {}, "", [record, *map(of, self.experiment.tables), *models, *metas])
 
     def _tuning(self) -> None:
         axes, tuning = self.experiment.axes, self.experiment.tuning or {}

@@ -160,6 +160,8 @@ def test_debris_goes_and_what_a_job_resumes_from_stays(project, capsys):
         f"{used}/model.safetensors.damaged",
         f"{used}/metrics.damaged1/mine.json",
         f"{used}/.job.json.abc123.tmp.json",
+        # of a cell that no experiment has, though an experiment has its name
+        f"logs/{unused}/metrics/mine.log",
     }
     for file in kept | strange | gone:
         path = root / "results" / file

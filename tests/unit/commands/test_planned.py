@@ -139,6 +139,11 @@ def test_the_difference_of_most_jobs_comes_first_and_many_are_counted(tmp_path: 
     assert changed[-1] == "changed: 3 more differences"
 
 
+def test_stages_of_a_difference_stand_in_the_order_of_the_pipeline(tmp_path: Path) -> None:
+    planned = [Planned(job, CHANGED, ("code",), True) for job in (JOBS[3], JOBS[1], JOBS[0])]
+    assert "changed: code: 1 train, 1 unlearn, 1 evaluate" in told(plan(tmp_path, JOBS, *planned))
+
+
 def test_json_tells_which_jobs_have_no_estimate(tmp_path: Path) -> None:
     some = plan(tmp_path, JOBS, Planned(JOBS[0], NEW), left=Estimate(7.04, 9.0, 2, {"relearn": 1}))
     assert json.loads(as_json(some))["time"] == {"seconds": 7.0, "at_once": 2, "without_estimate": {"relearn": 1}}

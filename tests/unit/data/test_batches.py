@@ -193,6 +193,15 @@ def test_normalisation_is_per_channel_and_for_bytes_only():
     assert torch.equal(source.normalised(floats, F32), floats)
 
 
+def test_normalisation_of_one_kind_of_batch_is_not_that_of_another():
+    """Mean and std are kept by type and size."""
+    source = UnlearningData(torch.zeros(1, 1, 1, 1), torch.zeros(1), {}, 2, mean=(0.5,), std=(0.25,))
+    for channels, side, dtype in ((1, 1, F32), (1, 2, F32), (3, 2, F32), (3, 2, torch.float64), (1, 1, F32)):
+        x = torch.full((2, channels, side, side), 255, dtype=torch.uint8)
+        found = source.normalised(x, dtype)
+        assert found.dtype == dtype and torch.equal(found, torch.full(x.shape, 2.0, dtype=dtype))
+
+
 def test_missing_part_is_named():
     source = pictures(n=4)
     with pytest.raises(LacunaError, match=r"^the data has no 'forget' samples; it has: retain$"):

@@ -104,6 +104,16 @@ def test_ingested_names_need_no_files(plan, tmp_path):
     }
 
 
+@pytest.mark.parametrize("older", [{}, {"class_names": None}, {"class_names": ["x"], "content": "of other files"}])
+def test_a_dataset_that_an_older_version_ingested_is_asked_itself(plan, tmp_path, older):
+    """It stored no names, or those of other files."""
+    values = plan(0, {"cifar10": {}}).axes["datasets"]["cifar10"].values
+    (tmp_path / "data/cifar10").mkdir(parents=True)
+    write_json(tmp_path / "data/cifar10/meta.json", {"entry": {"method": "cifar10", **values}, **older})
+    experiment = plan("deer", {"cifar10": {}}, ingested=tmp_path / "data")
+    assert experiment.entry("scenarios", "one").values == {"forget_class": 4}
+
+
 @pytest.mark.parametrize(
     ("names", "told"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from places import ROOT
 
@@ -64,6 +66,37 @@ def test_further_kinds_are_scaled_by_epochs(experiment: Experiment) -> None:
     assert costs.seconds(train(recipe="long")) == pytest.approx(100.0), "20 epochs instead of 2"
     retrain = Job("retrain", unlearn("retrain", recipe="long").wildcards)
     assert costs.seconds(retrain) == pytest.approx(100.0), "an oracle is a training of the recipe"
+
+
+def test_shadow_jobs_are_scaled_by_their_models_and_by_epochs(experiment: Experiment) -> None:
+    def shadow(rule: str, like: Job, models: str) -> Job:
+        return Job(rule, (*like.wildcards, ("shadows", models)))
+
+    costs = Costs(experiment)
+    costs.learn(shadow("shadow_train", train(), "0-3"), 40.0)
+    assert costs.seconds(shadow("shadow_train", train(1), "4-4")) == pytest.approx(10.0), "one model instead of four"
+    costs.learn(shadow("shadow_unlearn", unlearn("ga"), "0-3"), 8.0)
+    assert costs.seconds(shadow("shadow_unlearn", unlearn("ga_long"), "0-1")) == pytest.approx(12.0), (
+        "two models instead of four, 6 epochs instead of 2"
+    )
+
+
+def test_held_out_models_are_as_many_as_folds(experiment: Experiment) -> None:
+    def held_out(folds: int) -> Job:
+        return Job("difficulty_held_out", (*train().wildcards, ("folds", str(folds))))
+
+    costs = Costs(experiment)
+    costs.learn(held_out(5), 50.0)
+    assert costs.seconds(held_out(2)) == pytest.approx(20.0)
+
+
+def test_another_network_is_scaled_by_what_it_costs(experiment: Experiment) -> None:
+    sizes = {("digits", name): {"multiplications_per_pixel": n} for name, n in (("resnet8", 100), ("wide", 400))}
+    costs = Costs(dataclasses.replace(experiment, sizes=sizes))
+    costs.learn(train(), 10.0)
+    place = dict(train().wildcards)
+    assert costs.seconds(Job("train", tuple({**place, "model": "wide"}.items()))) == pytest.approx(40.0)
+    assert costs.seconds(Job("train", tuple({**place, "model": "unknown"}.items()))) is None
 
 
 def test_every_job_of_a_grid_is_estimated_once_each_kind_has_finished(experiment: Experiment, known: Catalogue) -> None:

@@ -8,6 +8,7 @@ import re
 import signal
 import threading
 from dataclasses import dataclass, fields, replace
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -313,6 +314,27 @@ def test_bf16_runs_the_forward_pass_in_bfloat16():
     assert all(p.dtype == torch.float32 for p in bf16.parameters())
     assert not same(state(fp32), state(bf16))
     assert all(torch.allclose(a, b, atol=0.05) for a, b in zip(state(fp32).values(), state(bf16).values(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "epoch", "possible", "said"),
+    [
+        (120.0, 0, True, ["about 20 minutes to go; 'precision: bf16' takes about 0.6 times as long on this CPU"]),
+        (120.0, 0, False, []),
+        (120.0, 5, True, []),  # ten minutes, which is not long
+        (121.0, 5, True, ["about 10 minutes to go; 'precision: bf16' takes about 0.6 times as long on this CPU"]),
+        (1e6, 10, True, []),  # the last epoch
+    ],
+)
+def test_a_long_training_hints_once_at_faster_numbers(monkeypatch, seconds, epoch, possible, said):
+    monkeypatch.setattr(loop, "could_autocast", lambda precision, device: possible)
+    lines = []
+    run = SimpleNamespace(
+        hinted=False, objective=recipe(epochs=11), work=SimpleNamespace(device="cpu"), _say=lines.append
+    )
+    for _ in range(2):
+        loop._Run._hint(run, seconds, epoch)
+    assert lines == said
 
 
 def test_auto_is_full_precision_where_the_device_has_no_bfloat16(monkeypatch):

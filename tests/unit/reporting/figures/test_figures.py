@@ -5,10 +5,12 @@ import inspect
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from lacuna.experiment.catalogue import describe
 from lacuna.reporting import FIGURES
 from lacuna.reporting.columns import COORDINATES
+from lacuna.reporting.figures import metric_vs_sparsity
 from lacuna.reporting.figures.metric_disagreement import _both_halves
 from lacuna.reporting.palette import Palette
 from lacuna.reporting.tables.backdoor import backdoor_table
@@ -241,3 +243,22 @@ def test_four_oracles_are_told_apart():
     )
     drawn = {line.get_label(): line for line in figure.axes[0].lines if line.get_label().endswith("(oracle)")}
     assert len({(line.get_color(), line.get_linestyle(), line.get_linewidth()) for line in drawn.values()}) == 4
+
+
+@pytest.mark.parametrize(
+    ("metric", "alike", "limits", "told"),
+    [
+        ("UA", False, [(40.0, 41.0), (0.0, 90.0)], [(38.0, 43.0), (0.0, 90.0)]),  # 5 points are the least
+        ("UA", True, [(40.0, 41.0), (0.0, 90.0)], [(0.0, 90.0), (0.0, 90.0)]),
+        ("UA", False, [(-30.0, 130.0)], [(-5.0, 105.0)]),
+        ("klom", False, [(40.0, 41.0), (-30.0, 130.0)], [(40.0, 41.0), (-30.0, 130.0)]),
+        ("klom", True, [(40.0, 41.0), (-30.0, 130.0)], [(-30.0, 130.0), (-30.0, 130.0)]),
+        ("UA", True, [], []),
+    ],
+)
+def test_axes_of_percents_stretch_no_small_difference_and_panels_of_a_place_are_alike(metric, alike, limits, told):
+    row = [Figure().add_subplot() for _ in limits]
+    for ax, ends in zip(row, limits, strict=True):
+        ax.set_ylim(*ends)
+    metric_vs_sparsity._scale(row, metric, alike)
+    assert [ax.get_ylim() for ax in row] == pytest.approx(told)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lacuna.artifacts.files import write_json
 from lacuna.artifacts.layout import cell_at
 from lacuna.evaluation.cell import Part
 from lacuna.reporting.report import drilldown
@@ -57,6 +58,23 @@ def test_a_histogram_counts_the_confidence_in_the_label() -> None:
     logits = np.log(np.array([[0.99, 0.01], [0.52, 0.48], [0.01, 0.99], [0.01, 0.99]], dtype=np.float32))
     bins = drilldown._histogram(Part(logits, np.array([0, 0, 0, 1])))
     assert bins[0] == 25.0 and bins[10] == 25.0 and bins[-1] == 50.0 and sum(bins) == 100.0
+
+
+def test_a_confidence_of_exactly_1_is_in_the_last_bin_and_of_0_in_the_first() -> None:
+    logits = np.array([[0.0, -1e9], [0.0, -1e9]], dtype=np.float32)
+    bins = drilldown._histogram(Part(logits, np.array([0, 1])))
+    assert len(bins) == drilldown.BINS and (bins[0], bins[-1]) == (50.0, 50.0)
+
+
+def test_names_of_classes_are_those_of_the_datasets_that_have_some(study: Study) -> None:
+    """One that an older version ingested has none."""
+    meta = study.results / "data/digits/meta.json"
+    meta.parent.mkdir(parents=True, exist_ok=True)
+    for stored, found in (({"classes": 2}, {}), ({"class_names": ["a", "b"]}, {"digits": ["a", "b"]})):
+        write_json(meta, stored)
+        assert drilldown.class_names(study) == found
+    meta.unlink()
+    assert drilldown.class_names(study) == {}
 
 
 def test_of_many_classes_the_commonest_confusions_are_listed() -> None:
