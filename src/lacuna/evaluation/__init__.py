@@ -102,29 +102,6 @@ def evaluate(
     return values
 
 
-def evaluate_seeds(
-    cells: Mapping[int, Cell],
-    oracles: Mapping[str, Mapping[int, Cell]],
-    metrics: Iterable[str] | None = None,
-) -> dict[int, Values]:
-    """`evaluate` for the cells of several seeds, each beside the oracles of its own seed.
-
-    Raises LacunaError if an oracle lacks a seed that the cells have: a gap is paired by seed or it is none.
-    """
-    for label, runs in oracles.items():
-        lacking = [seed for seed in cells if seed not in runs]
-        if lacking:
-            raise LacunaError(
-                f"oracle '{label}' has no run of seed {', '.join(map(str, lacking))}; "
-                f"allowed: one for each of the seeds {', '.join(map(str, cells))}"
-            )
-    chosen = None if metrics is None else list(metrics)
-    return {
-        seed: evaluate(cell, {label: runs[seed] for label, runs in oracles.items()}, chosen)
-        for seed, cell in cells.items()
-    }
-
-
 def evaluate_layers(
     cell: Cell, oracles: Mapping[str, Cell] | None = None, metrics: Iterable[str] | None = None
 ) -> dict[str, dict[str, float]]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import lacuna
 from lacuna import evaluation
 from lacuna.errors import LacunaError
-from lacuna.evaluation import METRICS, Cell, default_metrics, evaluate, evaluate_seeds, svm
+from lacuna.evaluation import METRICS, Cell, default_metrics, evaluate, svm
 from lacuna.evaluation.cell import Part
 from lacuna.evaluation.metrics import membership
 
@@ -490,16 +490,6 @@ def test_one_oracle_needs_no_label():
     named = evaluate(cell, {"oracle": oracle}, ["UA", "KL_test"])
     assert evaluate(cell, oracle, ["UA", "KL_test"]) == named
     assert set(named) == {"UA", "KL_test/oracle"}
-
-
-def test_every_seed_needs_its_own_oracle():
-    cells = {seed: a_cell(seed) for seed in (0, 1, 2)}
-    oracles = {"retrain": {seed: a_cell(10 + seed) for seed in (0, 1, 2)}}
-    found = evaluate_seeds(cells, oracles, iter(["UA", "avg_gap"]))
-    assert found == {s: evaluate(cells[s], {"retrain": oracles["retrain"][s]}, ["UA", "avg_gap"]) for s in cells}
-    del oracles["retrain"][1]
-    with pytest.raises(LacunaError, match=r"^oracle 'retrain' has no run of seed 1; allowed: one for each of the seed"):
-        evaluate_seeds(cells, oracles, ["UA"])
 
 
 @pytest.mark.parametrize("key", ["dataset", "split"])

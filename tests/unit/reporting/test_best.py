@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lacuna.reporting.best import best_of
+from lacuna.reporting.best import best_methods, best_of
+from lacuna.reporting.columns import PLACE
+from unit.reporting.tables.contests import HERE, contest
 
 METHODS = ["a", "b", "c", "d", "e"]
 
@@ -54,3 +56,17 @@ def test_no_method_is_left_out_for_one_that_is_worse():
     given["c"] += 2 - given["c"].mean()
     assert best_of(given) == {"a", "b", "c"}
     assert best_of(given[["a", "b", "c"]]) == frozenset(), "all of them is none"
+
+
+def test_candidates_are_methods_that_forget_and_have_every_seed():
+    """The untouched model, an oracle and a method without one of its seeds may have the lowest value: none is best."""
+    rng = np.random.default_rng(4)
+    levels = {"original": 0, "retrain": 0, "lacking": 0, "a": 5, "b": 90, "c": 90}
+    values = {label: list(level + rng.normal(0, 1, 6)) for label, level in levels.items()}
+    values["lacking"][2] = None
+    of = contest(values, metric="KL", oracles=("retrain",))
+    place = tuple(HERE[name] for name in PLACE)
+    assert best_methods(of, {"KL": "lower"}) == {(*place, "KL", ""): {"a"}}
+    # the farther from the oracle, the worse; the higher, the better
+    assert best_methods(of, {"KL": "oracle"}) == {(*place, "KL", "retrain"): {"a"}}
+    assert best_methods(of, {"KL": "higher"}) == {(*place, "KL", ""): {"b", "c"}}

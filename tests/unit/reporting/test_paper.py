@@ -3,13 +3,25 @@
 import csv
 import math
 import re
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lacuna.errors import LacunaError
 from lacuna.reporting.answer import answer_of
-from lacuna.reporting.paper import answer_in_markdown, blocks_of, paper_tables, reading_of
+from lacuna.reporting.columns import PLACE
+from lacuna.reporting.paper import (
+    _ARROWS,
+    _Layout,
+    _rules,
+    _seeds,
+    answer_in_markdown,
+    blocks_of,
+    paper_tables,
+    reading_of,
+)
 from lacuna.reporting.tables.files import read_table
 from lacuna.reporting.typeset import Value, latex, plain
 from unit.reporting.fabricated import near_retraining, results, retold, tables, with_gaps
@@ -200,3 +212,46 @@ def test_daggers_begin_with_three_seeds(tmp_path, seeds):
     answer = answer_of(folder)
     assert ("†" in answer_in_markdown(answer)) == (seeds >= 3)
     assert ("†" in str(paper_tables(folder)[0].block) or "†" in paper_tables(folder)[0].caption) == (seeds >= 3)
+
+
+@pytest.mark.parametrize("verdict", ["farther", "closer"])
+def test_the_words_of_an_arrow_are_those_of_its_verdict(verdict):
+    assert re.search(rf"{Value(1.0, verdict=verdict).marks}: {verdict}\b", _ARROWS)
+
+
+def layout(best=None):
+    return _Layout(SimpleNamespace(oracles=("a", "b")), None, [], best, None)
+
+
+def row(metric, role="method", **more):
+    place = dict.fromkeys(PLACE, "x")
+    near = {"gap_a_distance": 1.0, "gap_a_floor": 9.0, "gap_a_verdict": "closer"}
+    far = {"gap_b_distance": 5.0, "gap_b_floor": 1.0, "gap_b_verdict": "farther"}
+    told = {"metric": metric, "mean": 5.0, "ci_low": 4.0, "ci_high": 8.0, "n": 3, "role": role, "unlearner": "ft"}
+    return {**place, **told, **near, **far, **more}
+
+
+@pytest.mark.parametrize(
+    ("metric", "marks"), [("avg_gap/a", "†↓"), ("avg_gap/b", "↑"), ("UA", "†"), ("avg_gap/other", "†")]
+)
+def test_a_column_is_read_against_its_own_oracle_or_the_first(metric, marks):
+    """And has a verdict of its own oracle alone."""
+    value = layout()._ours(row(metric), 2)
+    assert value.marks == marks and value.number == "5.00 ± 2.00"
+
+
+def test_bold_and_daggers_are_of_methods_with_seeds_enough():
+    best = {(*("x" for _ in PLACE), "UA", "a"): frozenset({"ft"})}
+    bold = {role: layout(best)._ours(row("UA", role), 2).bold for role in ("method", "oracle")}
+    assert bold == {"method": True, "oracle": False}
+    assert not layout(best)._ours(row("RA"), 2).bold and not layout()._ours(row("UA"), 2).bold
+    assert layout()._ours(row("UA", "oracle"), 2).marks == "" == layout()._ours(row("UA", n=2), 2).marks
+    assert layout()._ours(row("UA", gap_a_floor=math.nan), 2).marks == ""
+
+
+def test_lines_between_states_and_words_of_seeds():
+    states = pd.DataFrame(
+        {"pruner": [*("dense", "dense", "omp", "snip")], "sparsity": [*("0.00", "0.00", "0.90", "0.90")]}
+    )
+    assert _rules(states) == {2, 3}
+    assert [_seeds(of) for of in ([1, 1], [3, 3.0], [2, 3])] == ["1 seed", "3 seeds", "2 to 3 seeds"]

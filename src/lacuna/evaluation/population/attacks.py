@@ -119,15 +119,6 @@ def _log_mean(logs: np.ndarray) -> np.ndarray:
     return mean
 
 
-def nomus(test_accuracy: float, attack_accuracy: float, weight: float = 0.5) -> float:
-    """NoMUS: λ·TA + (1−λ)·(1 − 2·|attack − ½|), in [0, 1]; both accuracies in [0, 1], `weight` is λ.
-
-    1 for a model that is always right and whose attacker can only guess.
-    Source: Choi & Na, 2023 (machine unlearning benchmarks on personal identities).
-    """
-    return weight * test_accuracy + (1 - weight) * (1 - 2 * abs(attack_accuracy - 0.5))
-
-
 # ---- on a pool: each forgotten sample, each model --------------------------------------------------------------------
 
 

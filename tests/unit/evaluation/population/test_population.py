@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lacuna.errors import LacunaError
 from lacuna.evaluation.population import POPULATION_METRICS, Pool, attacks, evaluate_population
-from lacuna.evaluation.population.attacks import auc, nomus, rmia, roc, thinned, tpr_at, u_lira
+from lacuna.evaluation.population.attacks import auc, rmia, roc, thinned, tpr_at, u_lira
 from lacuna.evaluation.population.distance import epsilon, epsilon_score, forget_score, klom
 from lacuna.predictions import margin
 
@@ -254,14 +254,6 @@ def test_attacks_refuse_what_they_cannot_do():
     for z, held_out in ((phi[:, :0], np.arange(4)), (phi, np.zeros(4))):
         with pytest.raises(LacunaError, match="rmia: no population sample or no reference model"):
             rmia(phi, z, held_out)
-
-
-@pytest.mark.parametrize(
-    ("accuracy", "attack", "weight", "value"),
-    [(1.0, 0.5, 0.5, 1.0), (1.0, 1.0, 0.5, 0.5), (0.0, 0.0, 0.5, 0.0), (0.9, 0.6, 0.5, 0.85), (0.8, 0.25, 0.25, 0.575)],
-)
-def test_nomus_by_hand(accuracy, attack, weight, value):
-    assert nomus(accuracy, attack, weight) == pytest.approx(value)
 
 
 # ---- distances -------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ def charts_of(study: Study) -> list[Chart]:
         log = bool(rows["mean"].max() > 20 * rows["mean"].min())
         dots = Dots(labels, study.states(study.sparsities), named(metric), log=log)
         parts = [(title, gap_rows(part, "")) for title, part in panels(rows)]
-        variants.append(Variant(named(metric), dots.spec(), dots.panels(parts)))
+        variants.append(dots.variant(named(metric), parts))
     for oracle in study.oracles:
         speed = f"speedup/{oracle}"
         if speed in set(study.summary["metric"]):
@@ -44,4 +44,4 @@ def _speedup(study: Study, metric: str) -> Variant:
     rows = with_dense(study.summary[(study.summary["metric"] == metric) & (study.summary["mean"] > 0)])
     labels = study.palette.ordered(rows["unlearner"])
     dots = Dots(labels, study.states(study.sparsities), named(metric), log=True)
-    return Variant(named(metric), dots.spec(), dots.panels([(t, gap_rows(part, "")) for t, part in panels(rows)]))
+    return dots.variant(named(metric), [(t, gap_rows(part, "")) for t, part in panels(rows)])

@@ -15,6 +15,7 @@ from lacuna.reporting.report.chart import (
     Panel,
     Row,
     Spec,
+    Variant,
     domain,
     extent,
     layered,
@@ -151,6 +152,10 @@ class Dots:
             )
             for (title, _), rows in zip(parts, drawn, strict=True)
         ]
+
+    def variant(self, label: str, parts: Sequence[tuple[str, Sequence[Row]]]) -> Variant:
+        """A view of a chart: its panels, each with its title and rows."""
+        return Variant(label, self.spec(), self.panels(parts))
 
     def _complete(self, row: Row) -> Row:
         """A row with the place and the words of its label."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lacuna.reporting.palette import FLOOR, Look
 from lacuna.reporting.panels import panels, with_dense
-from lacuna.reporting.report.chart import Chart, Key, Variant
+from lacuna.reporting.report.chart import Chart, Key
 from lacuna.reporting.report.charts.dots import Dots, legend_of, row_of
 from lacuna.reporting.report.charts.gap import gap_rows
 from lacuna.reporting.report.study import Study, named
@@ -31,7 +31,7 @@ def _backdoor(study: Study) -> Chart | None:
             continue
         dots = Dots(study.palette.ordered(rows["unlearner"]), study.states(rows["sparsity"]), f"{metric} after (%)")
         parts = [(title, [row_of(row, *_AFTER) for row in records(part)]) for title, part in panels(rows)]
-        variants.append(Variant(named(str(metric)), dots.spec(), dots.panels(parts)))
+        variants.append(dots.variant(named(str(metric)), parts))
     if not variants:
         return None
     caption = (
@@ -56,7 +56,7 @@ def _transfer(study: Study) -> Chart | None:
             study.palette.ordered(rows["unlearner"]), study.states(rows["sparsity"]), f"accuracy on {target} (%)"
         )
         parts = [(title, gap_rows(part, "")) for title, part in panels(rows)]
-        variants.append(Variant(f"on {target}", dots.spec(), dots.panels(parts)))
+        variants.append(dots.variant(f"on {target}", parts))
     if not variants:
         return None
     caption = (

@@ -43,7 +43,7 @@ def _gaps(study: Study) -> Chart | None:
             continue
         dots = Dots(_ordered(study, rows), sparsities, f"average gap to {oracle} (points)", bars=True)
         parts = [(title, gap_rows(part, oracle)) for title, part in panels(rows)]
-        variants.append(Variant(f"to {oracle}", dots.spec(), dots.panels(parts)))
+        variants.append(dots.variant(f"to {oracle}", parts))
     if not variants:
         return None
     caption = (
@@ -89,7 +89,7 @@ def _changes(study: Study) -> Chart | None:
         axis = f"change of the gap to {oracle}, sparse − dense (points)"
         dots = Dots(_ordered(study, rows), sparsities, axis, centred=True)
         parts = [(title, [row_of(row, *of_change) for row in records(part)]) for title, part in panels(rows)]
-        variants.append((sparsities, Variant(f"to {oracle}", dots.spec(), dots.panels(parts))))
+        variants.append((sparsities, dots.variant(f"to {oracle}", parts)))
     if not variants:
         return None
     caption = (
@@ -126,4 +126,4 @@ def of_metric(study: Study, metric: str, caption_axis: str = "") -> tuple[Dots, 
     oracle = metric.partition("/")[2] or next(iter(study.oracles), "")
     dots = Dots(labels, sparsities, caption_axis or named(metric))
     parts = [(title, gap_rows(part, oracle if "/" in metric else "")) for title, part in panels(rows)]
-    return dots, Variant(named(metric), dots.spec(), dots.panels(parts))
+    return dots, dots.variant(named(metric), parts)

@@ -58,7 +58,7 @@ def _overlap(study: Study) -> Chart | None:
         # an overlap is in 0 to 1, its interval need not be
         rows = rows.assign(ci_low=rows["ci_low"].clip(lower=0), ci_high=rows["ci_high"].clip(upper=1))
         parts = [(title, gap_rows(part, oracle)) for title, part in panels(rows)]
-        variants.append(Variant(f"{name} with {oracle}", dots.spec(), dots.panels(parts)))
+        variants.append(dots.variant(f"{name} with {oracle}", parts))
     if not variants:
         return None
     sparsities = study.states(sparse["sparsity"])
