@@ -25,7 +25,7 @@ from lacuna.reporting.report.chart import (
     said,
     tips,
 )
-from lacuna.reporting.report.looks import BAND_EDGE, FLOOR_BAND
+from lacuna.reporting.report.looks import BAND
 
 # pixels of a row, and between the methods
 _ROW, _GAP = 13, 7
@@ -82,8 +82,7 @@ class Dots:
         if self.centred:
             layers.append(_mark("rule", [], {"x": {"datum": 0}}, color="#777", strokeDash=[3, 3]))
             band = {"x": self._value("flow"), "x2": {"field": "f"}, **place}
-            edge = {"stroke": FLOOR, "strokeWidth": BAND_EDGE}
-            layers.append(_mark("bar", floors, band, color=FLOOR_BAND, height={"band": 0.95}, **edge))
+            layers.append(_mark("bar", floors, band, height={"band": 0.95}, **BAND))
         if self.bars:
             bar = {**place, "x": value, "color": looking(look, "colour", "s"), "opacity": picked(), "tooltip": told}
             # pale where the method returned the model unchanged
