@@ -195,11 +195,12 @@ def test_normalisation_is_per_channel_and_for_bytes_only():
 
 def test_normalisation_of_one_kind_of_batch_is_not_that_of_another():
     """Mean and std are kept by type and size."""
-    source = UnlearningData(torch.zeros(1, 1, 1, 1), torch.zeros(1), {}, 2, mean=(0.5,), std=(0.25,))
-    for channels, side, dtype in ((1, 1, F32), (1, 2, F32), (3, 2, F32), (3, 2, torch.float64), (1, 1, F32)):
+    source = UnlearningData(torch.zeros(1, 1, 1, 1), torch.zeros(1), {}, 2, mean=(0.1,), std=(0.3,))
+    for channels, side, dtype in ((1, 2, F32), (1, 3, F32), (3, 3, F32), (3, 3, torch.float64), (1, 2, F32)):
         x = torch.full((2, channels, side, side), 255, dtype=torch.uint8)
         found = source.normalised(x, dtype)
-        assert found.dtype == dtype and torch.equal(found, torch.full(x.shape, 2.0, dtype=dtype))
+        value = (torch.tensor(1.0, dtype=dtype) - torch.tensor(0.1, dtype=dtype)) / torch.tensor(0.3, dtype=dtype)
+        assert found.dtype == dtype and torch.equal(found, value.expand(x.shape))
 
 
 def test_missing_part_is_named():

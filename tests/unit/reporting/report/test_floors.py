@@ -1,5 +1,6 @@
 """Noise floors on the page: where they end, and that no chart speaks of one that it does not draw."""
 
+import math
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from lacuna.reporting.report.chart import Chart
 from lacuna.reporting.report.charts import attacks, gap, pareto, topology
 from lacuna.reporting.report.looks import FLOOR_BAND, swatch
 from lacuna.reporting.report.sheets import main_sheet
-from lacuna.reporting.report.study import Study
+from lacuna.reporting.report.study import Study, named
 from tests.report.fabricated import experiment_of, fabricate
 
 
@@ -115,3 +116,44 @@ def test_a_floor_is_told_by_its_form_and_not_by_its_colour_alone(study: Study) -
             if key.look.colour == FLOOR_BAND:
                 assert f'stroke="{FLOOR}"' in swatch(key.look, key.kind)
     assert bands >= 2
+
+
+def test_the_chart_of_changes_draws_every_field_of_its_table(study: Study) -> None:
+    table = study.tables["sparsity"]
+    (chart,) = (chart for chart in gap.charts_of(study) if chart.key == "change")
+    assert [variant.label for variant in chart.variants] == ["to retrain", "to retrain_exact"]
+    for variant, oracle in zip(chart.variants, ("retrain", "retrain_exact"), strict=True):
+        rows = table[(table["metric"] == f"avg_gap/{oracle}") & (table["oracle"] == oracle)]
+        for panel, scenario in zip(variant.panels, ("class", "random"), strict=True):
+            of = rows[rows["scenario"] == scenario].set_index(["unlearner", "sparsity"])
+            assert scenario in panel.title and len(panel.rows) == len(of) > 0
+            for row in panel.rows:
+                told = of.loc[row["m"], row["s"].replace("90 %", "0.90").replace("95 %", "0.95")]
+                names = ("change", "change_low", "change_high", "floor_of_mean", "n")
+                drawn = [row[name] for name in ("v", "low", "high", "f", "n")]
+                assert drawn == pytest.approx([told[name] for name in names], nan_ok=True)
+                assert (row["mark"], row["note"]) == (told["verdict"], told["note"])
+                assert row["flow"] == (-told["floor_of_mean"] if math.isfinite(told["floor_of_mean"]) else None)
+
+
+def test_the_front_draws_cost_and_gap_of_every_method_that_did_something(study: Study) -> None:
+    (chart,) = pareto.charts_of(study)
+    summary = with_dense(study.summary).set_index(["scenario", "unlearner", "sparsity", "metric"])
+    for variant in chart.variants:
+        cost = next(cost for cost in pareto.COSTS if variant.label.startswith(named(cost)))
+        oracle = variant.label.rpartition(" ")[2]
+        ends = {(panel.params["left"], panel.params["right"]) for panel in variant.panels}
+        (left, right), *others = ends
+        assert not others, "costs of all panels have one axis"
+        for panel, scenario in zip(variant.panels, ("class", "random"), strict=True):
+            points = [row for row in panel.rows if not row.get("line")]
+            assert {row["m"] for row in points} == {"ft", "ga"}, "nor the untouched model, nor oracles"
+            for row in points:
+                at = (scenario, row["m"], {"dense": "0.00", "90 %": "0.90", "95 %": "0.95"}[row["s"]])
+                told, paid = summary.loc[(*at, f"avg_gap/{oracle}")], summary.loc[(*at, cost)]
+                assert (row["v"], row["c"]) == (told["mean"], paid["mean"])
+                assert (row["low"], row["high"]) == (told["ci_low"], told["ci_high"])
+                assert left < row["c"] < right and row["z"] == 26 + 26 * row["o"]
+            best = pareto.front((row["c"], row["v"]) for row in points)
+            assert {(row["c"], row["v"]) for row in points if row["front"] == "yes"} == best
+            assert sorted(best) == [(row["c"], row["v"]) for row in panel.rows if row.get("line")]

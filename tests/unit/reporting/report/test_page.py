@@ -113,6 +113,7 @@ def test_hostile_labels_are_texts(study: Study, monkeypatch: pytest.MonkeyPatch)
     tables = {}
     for name, table in study.tables.items():
         tables[name] = table.replace({"ft": HOSTILE}) if len(table) else table
+        tables[name] = tables[name].assign(**{c: HOSTILE for c in ("note", "reason") if c in table and len(table)})
     grid = {**study.grid, "unlearners": {**study.grid["unlearners"], HOSTILE: {"method": HOSTILE}}}
     folder = study.folder.parent / "hostile"
     for name, table in tables.items():
