@@ -7,6 +7,7 @@ Stages, each in a process of its own with a share of the time, so that a crash o
   steps         images per second of a training step: eager, captured in a CUDA graph, compiled; fp32, TF32, bf16
   data          batches alone; gradients of single samples against a loop; prediction
   packing       1, 2, 4, 8 processes on one GPU, with and without MPS
+  cells         small cells unforked, forked and in a worker (needs snakemake); four at once, with and without MPS
   fast          recipe `fast`, resnet18, all images: seconds and test accuracy
   table         what time is left: config/experiments/jia2023_table3_fast.yaml through snakemake, one seed more
 
@@ -28,6 +29,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.gpu.cells import cells
 from bench.gpu.correctness import correctness
 from bench.gpu.data import data
 from bench.gpu.facts import facts
@@ -46,6 +48,7 @@ STAGES: dict[str, Callable[[Stage], None]] = {
     "steps": steps,
     "data": data,
     "packing": packing,
+    "cells": cells,
     "fast": fast,
     "table": table,
 }

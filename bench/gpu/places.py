@@ -14,11 +14,21 @@ SHARES = {
     "steps": 0.14,
     "data": 0.08,
     "packing": 0.1,
+    "cells": 0.1,
     "fast": 0.1,
     "table": 1.0,
 }
 SHARDS = 8
-REHEARSAL = {"facts": 30, "correctness": 150, "steps": 40, "data": 60, "packing": 40, "fast": 30, "table": 150}
+REHEARSAL = {
+    "facts": 30,
+    "correctness": 150,
+    "steps": 40,
+    "data": 60,
+    "packing": 40,
+    "cells": 90,
+    "fast": 30,
+    "table": 150,
+}
 # a stage, a shard or a worker is a process of its own
 COMMAND = (sys.executable, "-m", "bench.gpu")
 COMMITTED = ROOT / "docs" / "results" / "gpu"

@@ -63,7 +63,13 @@ def test_a_snakemake_without_what_it_changes_is_left_as_it_is(patch, capsys):
 
 def test_a_snakemake_whose_modules_moved_is_left_as_it_is(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "lacuna_workflow.memory", None)
-    assert [patch.name for patch in patches_of(True)] == ["stale_runs", "scheduler", "python_path", "warm_jobs"]
+    assert [patch.name for patch in patches_of(True)] == [
+        "stale_runs",
+        "scheduler",
+        "python_path",
+        "warm_jobs",
+        "gpu_workers",
+    ]
     said = capsys.readouterr().err
     assert said.startswith("lacuna: Snakemake ") and " is left as it is (records: " in said and said.count("\n") == 1
     assert [patch.name for patch in patches_of(True, ["records", "scheduler"])] == ["scheduler"]
@@ -76,6 +82,7 @@ def test_the_installed_snakemake_has_all_that_is_changed():
         ("records", ""),
         ("python_path", ""),
         ("warm_jobs", ""),
+        ("gpu_workers", ""),
     ]
     assert [patch.name for patch in patches_of(False)] == ["python_path"]
 

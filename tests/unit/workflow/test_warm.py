@@ -1,6 +1,7 @@
 """A job that is forked from a process which has imported torch is the job that Python would have started."""
 
 import contextlib
+import functools
 import json
 import os
 import resource
@@ -13,8 +14,9 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-from lacuna_workflow import ROOT, warm, warm_parent
-from lacuna_workflow.warm import WarmJobs, environment_of, is_plain
+from lacuna_workflow import ROOT, warm, warm_parent, warm_patch
+from lacuna_workflow.warm import WarmJobs, environment_of
+from lacuna_workflow.warm_patch import is_plain
 
 import pytest
 
@@ -134,18 +136,18 @@ def test_jobs_draw_apart(jobs, tmp_path):
 
 def test_the_benchmark_is_of_the_job(jobs, tmp_path, monkeypatch):
     measured = []
-    real = warm.benchmarked
+    real = warm_patch.benchmarked
 
     def benchmarked(pid, record):
         measured.append((pid, record))
         return real(pid, record)
 
-    monkeypatch.setattr(warm, "benchmarked", benchmarked)
+    monkeypatch.setattr(warm_patch, "benchmarked", benchmarked)
     path = script(
         tmp_path, f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(0.2)"
     )
-    record = warm.snakemake.benchmark.BenchmarkRecord()
-    assert jobs.run(path, 1, None, record) == 0
+    record = warm_patch.snakemake.benchmark.BenchmarkRecord()
+    assert jobs.run(path, 1, None, functools.partial(warm_patch.measured, record)) == 0
     assert measured == [(int((tmp_path / "pid").read_text()), record)]
     assert record.running_time > 0.1
 
@@ -191,13 +193,15 @@ def test_a_job_does_not_outlive_a_killed_parent_and_the_next_one_runs(tmp_path, 
 SCARCE = """
 import json, os, resource, sys
 sys.path[:0] = [{library!r}]
+from functools import partial
 from lacuna_workflow.warm import WarmJobs
+from lacuna_workflow.warm_patch import measured
 from snakemake.benchmark import BenchmarkRecord
 
 held = lambda: set(map(int, os.listdir("/proc/self/fd")))
 jobs, seen = WarmJobs(), []
 if {whose!r} != "run, without a parent":
-    assert jobs.run({script!r}, 1, None, BenchmarkRecord()) == 4
+    assert jobs.run({script!r}, 1, None, partial(measured, BenchmarkRecord())) == 4
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 for free in range(10):
     if os.path.exists({began!r}):
@@ -211,7 +215,7 @@ for free in range(10):
     taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(10 if {whose!r} != "parent" else 0)]
     if taken:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(before | set(taken)) + 1 + free, hard))
-    status = jobs.run({script!r}, 1, None, BenchmarkRecord())
+    status = jobs.run({script!r}, 1, None, partial(measured, BenchmarkRecord()))
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     for place in taken:
         os.close(place)
@@ -289,7 +293,7 @@ def test_its_environment_is_that_of_snakemakes_shell(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **options: seen.append(options["env"]) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        warm.snakemake.script.shell("true", threads=3, resources={"tmpdir": str(tmp_path)})
+        warm_patch.snakemake.script.shell("true", threads=3, resources={"tmpdir": str(tmp_path)})
     assert environment_of(3, str(tmp_path)) == seen[0]
 
 

@@ -22,7 +22,8 @@ PATCHES = {
     "scheduler": ("scheduler", "SCHEDULER"),
     "records": ("memory", "MEMORY"),
     "python_path": ("quoting", "QUOTING"),
-    "warm_jobs": ("warm", "WARM"),
+    "warm_jobs": ("warm_patch", "WARM"),
+    "gpu_workers": ("warm_patch", "WORKERS"),
 }
 # a job's own process plans and begins nothing
 _OF_JOBS = ("python_path",)

@@ -3,14 +3,15 @@
 Snakemake starts Python anew for every job, and `import torch` alone takes longer than many of them. Here a job is a
 child of one process that the run starts when its first job comes, and that ends with the run (`warm_parent`); one for
 each number of threads, which libraries read when they are loaded. The two speak over a pair of sockets without a name,
-so nobody else can reach them. A job has its own process, exit status, signals and benchmark as ever. Whatever has an
-environment, a container or a shadow folder of its own starts as Snakemake starts it, as does all where Linux lacks
-what is used.
+so nobody else can reach them. A job has its own process, exit status, signals and benchmark as ever.
+
+A CUDA context does not survive a fork. So the process of a job that holds a GPU may stay: then called a worker, it runs
+further such jobs one after the other, as long as each leaves nothing that the next could see (`leftovers`). There are
+never more workers than such jobs at once. Knows nothing of Snakemake (`warm_patch` does).
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import fcntl
 import json
@@ -21,20 +22,24 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from lacuna_workflow import is_own, warm_parent
-from lacuna_workflow.internals import Patch
-from lacuna_workflow.warm_parent import BEGIN, INTERRUPTED, UNABLE
-
-import snakemake.script
-from snakemake.benchmark import benchmarked
-from snakemake.script import PythonScript
+from lacuna_workflow import warm_parent
+from lacuna_workflow.warm_parent import BEGAN, BEGIN, DONE, INTERRUPTED, LEFT, UNABLE
 
 # as Snakemake's own shell sets them for a job
 THREADS = ("OMP", "GOTO", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "NUMEXPR")
 TEMPORARY = ("TMPDIR", "TMP", "TEMPDIR", "TEMP")
+# the process that jobs are forked from; arguments: where this package lies, the number of its socket
+BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from lacuna_workflow.warm_parent import main; main()"
+
+# the end of a process that nobody reported
+KILLED = f"{128 + signal.SIGKILL}\n"
+# measures a process for as long as it is open
+Measure = Callable[[int], AbstractContextManager[Any]]
 
 
 class Warm:
@@ -42,7 +47,8 @@ class Warm:
 
     def __init__(self, environment: dict[str, str]):
         control, theirs = _pair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-P", str(Path(warm_parent.__file__)), str(theirs.fileno())]
+        library = str(Path(warm_parent.__file__).parents[1])
+        command = [sys.executable, "-P", "-c", BOOT, library, str(theirs.fileno())]
         with contextlib.ExitStack() as undo, theirs:
             undo.enter_context(control)
             self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment)
@@ -67,34 +73,106 @@ class Warm:
         return self.process.wait()
 
 
+class Worker:
+    """A process that runs jobs one after the other. kind: the environment that its jobs have in common."""
+
+    def __init__(self, pid: int, job: socket.socket, answers: Any, kind: dict[str, str]):
+        self.pid, self.job, self.answers, self.kind = pid, job, answers, kind
+        # whether it waits for another job, and if not, what the last one left
+        self.waits, self.left = True, ""
+
+    def run(self, request: bytes, measure: Measure | None) -> int | None:
+        """The exit status of a job; None where it has not begun."""
+        last = _watched(self.pid, self.job, self.answers, measure, request + b"\n")
+        if last.startswith(LEFT):
+            self.left, last = last.removeprefix(LEFT).strip(), self.answers.readline() or KILLED
+        self.waits = last == f"{DONE}\n"
+        return 0 if self.waits else _status(last)
+
+    def end(self) -> None:
+        """Let it end, and wait until it is gone."""
+        with self.job, self.answers, contextlib.suppress(OSError):
+            self.job.shutdown(socket.SHUT_WR)
+            while self.answers.readline():
+                pass
+
+
 class WarmJobs:
-    """The processes of a run, by the number of threads of their jobs."""
+    """The processes of a run, by the number of threads of their jobs.
 
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
+    keeps: when a process that may stay does so, "cuda": once it holds a CUDA context, without which a fork serves as
+    well; "always": in any case, for a rehearsal without a GPU.
+    """
+
+    def __init__(self, keeps: str = "cuda") -> None:
+        self.lock, self.keeps = threading.Lock(), keeps
         self.parents: dict[str, Warm] = {}
+        self.idle: list[Worker] = []
+        # why workers ended, but for jobs that failed
+        self.left: list[str] = []
 
-    def run(self, script: str, threads: int, temporary: str | None, record: Any) -> int | None:
+    def run(
+        self, script: str, threads: int, temporary: str | None, measure: Measure | None = None, stays: bool = False
+    ) -> int | None:
         """Run a script to its end; its exit status, None where no process could be had that starts it.
 
-        temporary: the folder for temporary files, if the job has one; record: of Snakemake's benchmark, or None.
+        temporary: the folder for temporary files, if the job has one; stays: its process may be that of other jobs.
         """
         environment = environment_of(threads, temporary)
         request = {"script": script, "folder": os.getcwd(), "environment": environment}
-        job = self._started(str(threads), environment, json.dumps(request).encode())
+        text = json.dumps(request).encode()
+        kind = {name: value for name, value in environment.items() if name not in TEMPORARY}
+        while stays and (worker := self._idle(kind)):
+            if (status := self._run_in(worker, text, measure)) is not None:
+                return status
+        job = self._started(str(threads), environment, json.dumps({"stays": self.keeps}).encode() if stays else text)
         if job is None:
             return None
-        with job, job.makefile() as answers:
-            if (first := answers.readline()) and (status := _watched(int(first), job, answers, record)) is not None:
-                return status
+        answers = job.makefile()
+        with contextlib.ExitStack() as undo:
+            undo.enter_context(job)
+            undo.enter_context(answers)
+            if first := answers.readline():
+                if stays:
+                    undo.pop_all()
+                    status = self._run_in(Worker(int(first), job, answers, kind), text, measure)
+                else:
+                    status = _status(_watched(int(first), job, answers, measure, BEGIN))
+                if status is not None:
+                    return status
         # not begun: after an interrupt nothing is to begin
         with contextlib.suppress(subprocess.TimeoutExpired):
             if (parent := self.parents.get(str(threads))) and parent.process.wait(1) == INTERRUPTED:
                 return INTERRUPTED
         return None
 
+    def _idle(self, kind: dict[str, str]) -> Worker | None:
+        """A worker of a kind that waits; without one, those of other kinds end: what they hold a new one will need."""
+        with self.lock:
+            for worker in self.idle:
+                if worker.kind == kind:
+                    self.idle.remove(worker)
+                    return worker
+            others, self.idle = self.idle, []
+        for worker in others:
+            worker.end()
+        return None
+
+    def _run_in(self, worker: Worker, request: bytes, measure: Measure | None) -> int | None:
+        """The exit status of a job in a worker, which then waits for another one or is gone; None where none began."""
+        status = worker.run(request, measure)
+        if worker.waits:
+            with self.lock:
+                self.idle.append(worker)
+        else:
+            self.left += [worker.left] if worker.left else []
+            worker.end()
+        return status
+
     def end(self) -> None:
         """End them, and wait until they are gone."""
+        while self.idle:
+            self.idle.pop().end()
         for parent in self.parents.values():
             parent.end()
 
@@ -115,22 +193,25 @@ class WarmJobs:
         return None
 
 
-def _watched(pid: int, job: socket.socket, answers: Any, record: Any) -> int | None:
-    """Let a job's process begin, and wait for its exit status: it does not outlive the one that would report it.
+def _watched(pid: int, job: socket.socket, answers: Any, measure: Measure | None, begin: bytes) -> str:
+    """Let a process begin a job, and wait for the line at its end: it does not outlive the one that would report it.
 
-    None where it cannot be watched, or is gone already: it has not begun, and ends when its socket closes.
+    Empty where it cannot be watched, or is gone already: it has not begun, and ends when its socket closes.
     """
     with contextlib.ExitStack() as watch:
         try:
             descriptor = os.pidfd_open(pid)
             watch.callback(os.close, descriptor)
-            if record is not None:
-                watch.enter_context(benchmarked(pid, record))
-            job.sendall(BEGIN)
+            if measure is not None:
+                watch.enter_context(measure(pid))
+            job.sendall(begin)
         except Exception:  # OSError, or what measures for Snakemake has of its own
-            return None
-        if last := answers.readline():
-            return int(last)
+            return ""
+        line: str = answers.readline()
+        if line and line != f"{BEGAN}\n":
+            return ""  # the end of one that had not begun
+        if line and (last := answers.readline()):
+            return str(last)
         # nobody reports its end any more
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(descriptor, signal.SIGTERM)
@@ -138,7 +219,12 @@ def _watched(pid: int, job: socket.socket, answers: Any, record: Any) -> int | N
         gone = select.poll()
         gone.register(descriptor, select.POLLIN)
         gone.poll()
-        return 128 + signal.SIGKILL
+        return KILLED
+
+
+def _status(last: str) -> int | None:
+    """The exit status in the line at the end of a job; None where it has not begun."""
+    return int(last) if last else None
 
 
 def _pair(*kind: socket.SocketKind | socket.AddressFamily) -> tuple[socket.socket, socket.socket]:
@@ -161,40 +247,3 @@ def environment_of(threads: int, temporary: str | None) -> dict[str, str]:
     for name in THREADS:
         environment[f"{name}_THREADS" if name.endswith("MAXIMUM") else f"{name}_NUM_THREADS"] = str(threads)
     return environment | (dict.fromkeys(TEMPORARY, temporary) if temporary else {})
-
-
-def is_plain(script: PythonScript) -> bool:
-    """Whether it is one of this workflow's that runs in this Python, on this machine, in this folder.
-
-    A script of a workflow that imports this one may set up what torch reads when it is imported.
-    """
-    other = (script.conda_env, script.container_img, script.env_modules, script.shadow_dir)
-    plain = all(value is None for value in other) and script.resources.get("shell_exec") is None
-    return plain and is_own(script.path.get_path_or_uri(secret_free=True))
-
-
-def warm() -> None:
-    """Let Snakemake run its Python scripts so."""
-    if not (sys.platform == "linux" and hasattr(os, "pidfd_open")):
-        return
-    cold, jobs = PythonScript.execute_script, WarmJobs()
-    atexit.register(jobs.end)
-
-    def execute_script(self: PythonScript, fname: str, edit: bool = False) -> None:
-        if edit or not is_plain(self):
-            cold(self, fname, edit)
-            return
-        status = jobs.run(fname, self.threads, self.resources.get("tmpdir"), self.bench_record)
-        if status is None:
-            cold(self, fname, edit)
-        elif status:
-            raise subprocess.CalledProcessError(status, f"{sys.executable} {fname}")
-
-    PythonScript.execute_script = execute_script
-
-
-WARM = Patch(
-    "warm_jobs",
-    ((PythonScript, "execute_script"), (PythonScript, "_execute_cmd"), (snakemake.script, "PythonScript")),
-    warm,
-)

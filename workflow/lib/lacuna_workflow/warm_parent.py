@@ -3,16 +3,21 @@
 Started by `warm`, which alone holds the other end of its socket; when that closes, it ends. A request is JSON, with the
 socket of its job: over it the run is told the job's process, lets it begin once it watches it, and is told its exit
 status when it ends.
+
+A request that only says "stays" makes a worker: over its socket it gets the requests of jobs, one a line. At the end of
+each it says that it is done and waits for another one; else it ends, and its exit status follows as that of any job.
 """
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import contextlib
 import gc
 import importlib
 import json
 import os
+import select
 import selectors
 import signal
 import socket
@@ -21,6 +26,8 @@ import threading
 import traceback
 import types
 from typing import Any, NoReturn
+
+from lacuna_workflow.leftovers import OWN, Clean
 
 # what jobs import of other packages, the dearest first; lacuna itself is read anew by each job, for it may change
 PACKAGES = (
@@ -44,6 +51,10 @@ INTERRUPTED = 128 + signal.SIGINT
 UNABLE = 1
 # by which a job hears that its end will be noticed
 BEGIN = b"\n"
+# what it answers; at the end of a job, what a worker says that waits for another one, or before it ends, with a reason
+BEGAN, DONE, LEFT = "began", "done", "left "
+# by this a job notices the end of its run (lacuna.artifacts.processes), which a worker does for its jobs
+RUN = "LACUNA_RUN"
 
 
 def import_packages() -> None:
@@ -84,24 +95,84 @@ def status_of(script: str) -> int:
     return 0
 
 
-def begins(ready: int, job: socket.socket) -> bool:
-    """Wait until the parent and the run both watch this process; no where one of them is gone or cannot."""
-    begin = os.read(ready, 1) and job.recv(1)
-    os.close(ready)
+def tell(job: socket.socket, line: object) -> None:
+    """Say a line to the run."""
+    with contextlib.suppress(OSError):  # it no longer listens
+        job.sendall(f"{line}\n".encode())
+
+
+def become(request: dict[str, Any], job: socket.socket) -> NoReturn:
+    """Be the job of a request, in a process of its own, to its end, once the run watches this process."""
+    begins = job.recv(1)
+    if begins:
+        tell(job, BEGAN)
     job.close()
-    return bool(begin)
+    if not begins:
+        os._exit(1)
+    begin(request)
+    end(status_of(request["script"]))
 
 
-def become(request: dict[str, Any]) -> NoReturn:
-    """Be the job of a request, in a process of its own, to its end."""
+def stay(job: socket.socket, interrupts: Any, keeps: str) -> NoReturn:
+    """Be the jobs that come over a socket, one after the other, until one fails or leaves what the next could see.
+
+    keeps: "always", or "cuda": a process without a CUDA context ends after its job. It does not outlive the run: as a
+    job of its own does, it gets SIGTERM then.
+    """
+    begun = _thread.allocate_lock()
+    begun.acquire()
+    _thread.start_new_thread(_end_with, (job.fileno(), begun))
+    begun.acquire()
+    requests, clean = job.makefile(), Clean()
+    while True:
+        # between jobs the run alone ends it
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        line = requests.readline()
+        if not line:
+            os._exit(0)
+        signal.signal(signal.SIGINT, interrupts)
+        tell(job, BEGAN)
+        request = json.loads(line)
+        request["environment"].pop(RUN, None)
+        clean.begin()
+        begin(request)
+        if status := clean.run(status_of, request["script"]):
+            end(status)
+        torch = sys.modules.get("torch")
+        if keeps == "cuda" and not (torch and torch.cuda.is_initialized()):
+            end(0)
+        try:
+            left = clean.left()
+        except BaseException as error:
+            left = repr(error)
+        if left:
+            tell(job, LEFT + " ".join(left.split()))
+            end(0)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        tell(job, DONE)
+
+
+def _end_with(run: int, begun: _thread.LockType) -> None:
+    """Send this process SIGTERM once nobody holds the other end of a socket."""
+    begun.release()
+    poll = select.poll()
+    poll.register(run, select.POLLRDHUP)
+    poll.poll()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def begin(request: dict[str, Any]) -> None:
+    """Take the environment and folder of a job, and a stream of random numbers of its own."""
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
     if numpy := sys.modules.get("numpy"):
         # a job of its own would not draw as the one before did
         numpy.random.seed()
-    status = status_of(request["script"])
-    # as at the end of an interpreter
+
+
+def end(status: int) -> NoReturn:
+    """End this process as an interpreter ends."""
     with contextlib.suppress(BaseException):
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
@@ -170,7 +241,7 @@ class Parent:
             raise
         self.jobs[descriptor] = pid, job
         self.selector.register(descriptor, selectors.EVENT_READ)
-        self.tell(job, pid)
+        tell(job, pid)
         with contextlib.suppress(BrokenPipeError):  # killed already
             os.write(go, BEGIN)
         os.close(go)
@@ -186,8 +257,14 @@ class Parent:
                 os.close(descriptor)
             self.selector.close()
             signal.signal(signal.SIGINT, self.interrupts)
-            if begins(ready, job):
-                become(json.loads(text))
+            # until the parent watches this process too; not where it is gone or cannot
+            watched = os.read(ready, 1)
+            os.close(ready)
+            request = json.loads(text)
+            if watched and (keeps := request.get("stays")):
+                stay(job, self.interrupts, keeps)
+            elif watched:
+                become(request, job)
         except KeyboardInterrupt:
             status = INTERRUPTED
         except BaseException:
@@ -201,26 +278,27 @@ class Parent:
         self.selector.unregister(descriptor)
         os.close(descriptor)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        self.tell(job, status if status >= 0 else 128 - status)
+        tell(job, status if status >= 0 else 128 - status)
         job.close()
 
-    def tell(self, job: socket.socket, number: int) -> None:
-        with contextlib.suppress(OSError):  # the run no longer listens
-            job.sendall(f"{number}\n".encode())
 
-
-if __name__ == "__main__":
+def main() -> NoReturn:
+    """Serve the run; arguments are where this package lies and the number of the socket. Jobs find nothing of it."""
+    library, control = sys.argv[1], int(sys.argv[2])
     for stream in range(3):
         try:
             os.fstat(stream)
         except OSError:
             # closed: what is opened next would take its place, and jobs print into it
             os.open(os.devnull, os.O_RDWR)
+    for name in [name for name in sys.modules if name.partition(".")[0] in OWN]:
+        del sys.modules[name]
+    del sys.path[: sys.path.index(library) + 1]
     try:
         import_packages()
     except KeyboardInterrupt:
         # the run hears of it too, and starts nothing in its place
         os._exit(INTERRUPTED)
-    Parent(socket.socket(fileno=int(sys.argv[1]))).serve()
+    Parent(socket.socket(fileno=control)).serve()
     # nothing is left to do, and taking down what was imported takes time
     os._exit(0)
