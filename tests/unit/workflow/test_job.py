@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -357,6 +358,22 @@ def test_job_without_the_facts_of_a_log_ends_as_well_without_them(snakemake):
     with job(snakemake) as log:
         log("nothing was written")
     assert "nothing was written" in Path("results/logs/ga.log").read_text()
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_a_job_that_is_started_without_streams_has_some_that_lead_nowhere(tmp_path, closed):
+    """A progress bar asks standard error whether it is a screen; what a library prints must go into no result."""
+    text = f"""
+import sys
+sys.path[:0] = {[str(ROOT / "workflow/lib"), str(ROOT / "src")]!r}
+from lacuna_workflow import log_lines
+log_lines.begin(None, print)
+file = open("file", "w")
+file.write(f"{{file.fileno() > 2}} {{sys.stderr.isatty()}} {{sys.stdout.isatty()}}")
+"""
+    (tmp_path / "job.py").write_text(text)
+    subprocess.run(["sh", "-c", f'exec "$0" job.py {closed}', sys.executable], cwd=tmp_path, check=True)
+    assert (tmp_path / "file").read_text() == "True False False"
 
 
 def test_what_writes_logs_alone_gives_no_answer_to_anyone():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +30,8 @@ _began: dict[str, float] = {}
 
 
 def begin(snakemake: Any, log: Callable[[str], None]) -> None:
-    """Log the job and its cell, the values of its config, and its device."""
+    """Log the job and its cell, the values of its config, and its device; a job without standard streams gets some."""
+    _open_streams()
     with contextlib.suppress(Exception):  # whatever is wrong is the job's to find
         _began[str(snakemake.log[0])] = time.monotonic()
         place = " ".join([snakemake.rule, *(f"{k}={v}" for k, v in snakemake.wildcards.items())])
@@ -38,6 +40,18 @@ def begin(snakemake: Any, log: Callable[[str], None]) -> None:
             if name != "code" and value is not None and value not in _EMPTY:
                 log(f"{name}: {_short(_words(value))}")
         log(f"device: {_device(snakemake)}")
+
+
+def _open_streams() -> None:
+    """Let closed standard streams lead nowhere: a progress bar asks for one, and a file in its place would be printed
+    into."""
+    with contextlib.suppress(OSError):
+        while (place := os.open(os.devnull, os.O_RDWR)) <= 2:
+            os.set_inheritable(place, True)
+        os.close(place)
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:
+                setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the job's end
 
 
 def end(snakemake: Any, log: Callable[[str], None]) -> None:
