@@ -22,6 +22,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -115,14 +116,32 @@ def processes(project: Project) -> list[psutil.Process]:
     return found
 
 
+def warm(process: psutil.Process | None) -> bool:
+    """Whether it is the process that warm jobs are forked from, or one of them."""
+    try:
+        return process is not None and any(word.endswith("/warm_parent.py") for word in process.cmdline()[1:3])
+    except psutil.Error:
+        return False
+
+
 def scripts(project: Project) -> list[psutil.Process]:
-    """The jobs' own processes."""
+    """The jobs' own processes, started cold or forked."""
     found = []
     for process in processes(project):
         with contextlib.suppress(psutil.Error):
-            if any(".snakemake/scripts/" in word for word in process.cmdline()[1:2]):
+            cold = any(".snakemake/scripts/" in word for word in process.cmdline()[1:2])
+            if cold or (warm(process) and warm(process.parent())):
                 found.append(process)
     return found
+
+
+def warm_parent(project: Project) -> psutil.Process | None:
+    """The process that the run forks its jobs from, if there is one."""
+    for process in processes(project):
+        with contextlib.suppress(psutil.Error):
+            if warm(process) and not warm(process.parent()):
+                return process
+    return None
 
 
 def queue(*options: str) -> list[str]:
@@ -189,6 +208,35 @@ class Trial:
             time.sleep(0.05)
         raise Lost("no job to meet: " + "".join(self.output)[-300:])
 
+    def under_a_job(self) -> tuple[psutil.Process, psutil.Process]:
+        """Start the run and wait for a random moment of a job; the warm parent and the job, which may end meanwhile."""
+        job = self.in_a_job()
+        parent = warm_parent(self.project)
+        if parent is None:
+            raise Lost("no warm parent")
+        return parent, job
+
+    def without_a_job(self, had: bool) -> psutil.Process:
+        """Start the run and wait until its warm parent has no job; the parent, stopped. had: it had one before."""
+        run, parent = self.start(), None
+        while run.poll() is None:
+            time.sleep(0.02 if parent else 0.1)
+            parent = parent or warm_parent(self.project)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if parent is not None:
+                    if not had and self.rng.random() < 0.9:  # while it imports
+                        continue
+                    parent.suspend()
+                    jobs = [job for job in parent.children() if job.status() != psutil.STATUS_ZOMBIE]
+                    if had and not jobs:
+                        return parent
+                    if not had:
+                        if jobs:
+                            raise Lost("its first job came sooner")
+                        return parent
+                    parent.resume()
+        raise Lost("no warm parent without a job: " + "".join(self.output)[-300:])
+
     def file(self, pattern: str) -> Path:
         """One of the result files that match."""
         return self.rng.choice(list(self.project.made(pattern).values()))
@@ -227,6 +275,155 @@ def signal_to_job(number: signal.Signals) -> Fault:
 fault("kill -9 of a job", 6)(signal_to_job(signal.SIGKILL))
 fault("SIGTERM to a job", 2)(signal_to_job(signal.SIGTERM))
 fault("SIGUSR1 to a job", 1)(signal_to_job(signal.SIGUSR1))
+
+
+@fault("kill -9 of the warm parent under a job", 3)
+def kill_parent(trial: Trial) -> None:
+    """The job ends with it, before the run does."""
+    parent, _ = trial.under_a_job()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parent.kill()
+    trial.end()
+
+
+@fault("SIGTERM to the warm parent", 2)
+def terminate_parent(trial: Trial) -> None:
+    parent, _ = trial.under_a_job()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parent.terminate()
+    trial.end()
+
+
+def kill_without_a_job(had: bool) -> Fault:
+    """No job is lost: the next one starts cold, or from another parent."""
+
+    def inject(trial: Trial) -> None:
+        trial.without_a_job(had).kill()
+        if trial.end() != 0:
+            raise Lost("a job failed, though none ran: " + trial.output[-1][-600:])
+
+    return inject
+
+
+fault("kill -9 of the warm parent between jobs", 3)(kill_without_a_job(True))
+fault("kill -9 of the warm parent before its first job", 2)(kill_without_a_job(False))
+
+
+@fault("warm parent stopped for seconds", 2)
+def stop_parent(trial: Trial) -> None:
+    """The run waits for it, as for a job that is stopped."""
+    parent, _ = trial.under_a_job()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parent.suspend()
+        trial.pause(1, 8)
+        parent.resume()
+    if trial.end() != 0:
+        raise Lost("a job failed, though nothing ended: " + trial.output[-1][-600:])
+
+
+def leave(with_parent: bool) -> Fault:
+    """Kill Snakemake, or all but the job: what is left ends by itself, and no run is needed for it."""
+
+    def inject(trial: Trial) -> None:
+        parent, _ = trial.under_a_job()
+        assert trial.run is not None
+        trial.run.kill()
+        if with_parent:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                parent.kill()
+        trial.run.wait()
+        until("warm parent and job gone", lambda: not processes(trial.project), 0.2)
+
+    return inject
+
+
+fault("kill -9 of Snakemake, its job and parent left over", 3)(leave(False))
+fault("kill -9 of Snakemake and the warm parent, a job left over", 2)(leave(True))
+
+
+@fault("code changed between jobs", 2)
+def change_code(trial: Trial) -> None:
+    """The next job imports what lies there when it begins; of scripts Snakemake keeps its own copy for a run."""
+    trial.in_a_job()
+    code = [trial.project / "src/lacuna/errors.py", trial.project / "workflow/lib/lacuna_workflow/job.py"]
+    before = {path: (path.read_bytes(), path.stat()) for path in code}
+    mark = 'open(".snakemake/read", "a").write({!r} + "\\n")\n'
+    for path in code:
+        with path.open("a", encoding="utf-8") as file:
+            file.write("\n" + mark.format(path.parent.name))
+    if trial.end() != 0:
+        raise Lost("a job fails after a change of code: " + trial.output[-1][-600:])
+    read = trial.project / ".snakemake/read"
+    names = set(read.read_text().split()) if read.exists() else set()
+    if names != {"lacuna", "lacuna_workflow"}:
+        raise Lost(f"the next jobs did not read the new code, but that of {sorted(names)}")
+    for path, (content, stamp) in before.items():
+        path.write_bytes(content)
+        os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+
+@fault("memory limit of a job", 2)
+def limit_job(trial: Trial) -> None:
+    """It may take no more than it has."""
+    job = trial.in_a_job()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        job.rlimit(psutil.RLIMIT_AS, (job.memory_info().vms,) * 2)
+    if trial.end() != 0 and "Traceback" in trial.output[-1].split("lacuna: ")[0]:
+        raise Lost("no sentence, but a traceback: " + trial.output[-1][-600:])
+
+
+@fault("memory limit of a run", 1)
+def limit_run(trial: Trial) -> None:
+    """Neither the warm parent nor a job can load torch."""
+    run = trial.start()
+    psutil.Process(run.pid).rlimit(psutil.RLIMIT_AS, (2**31 + 2**30,) * 2)
+    trial.end()
+
+
+@fault("no file descriptor left", 1)
+def few_descriptors(trial: Trial) -> None:
+    """Of the run and of its warm parent, for a while."""
+    parent, _ = trial.under_a_job()
+    assert trial.run is not None
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in (psutil.Process(trial.run.pid), parent):
+            _, most = process.rlimit(psutil.RLIMIT_NOFILE)
+            process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + trial.rng.randrange(4), most))
+    trial.end()
+
+
+def without_streams(closed: str) -> Fault:
+    def inject(trial: Trial) -> None:
+        trial.runs += 1
+        trial.run = subprocess.Popen(
+            ["sh", "-c", f'exec "$@" {closed}', "sh", *trial.project.command(*trial.command)],
+            cwd=trial.project.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        if trial.end() != 0:
+            raise Lost(f"it fails with {closed}: " + trial.output[-1][-600:])
+
+    return inject
+
+
+fault("standard output closed", 1)(without_streams(">&-"))
+fault("all standard streams closed", 1)(without_streams("<&- >&- 2>&-"))
+
+
+@fault("reader of the output gone", 1)
+def broken_pipe(trial: Trial) -> None:
+    """As of `| head -1`."""
+    trial.in_a_job()
+    assert trial.run is not None and trial.run.stdout is not None
+    trial.run.stdout.close()
+    try:
+        trial.run.wait(BOUND)
+    except subprocess.TimeoutExpired:
+        raise Lost(f"the run hangs: no end in {BOUND:.0f} s") from None
 
 
 @fault("kill -9 of Snakemake", 6)
@@ -320,8 +517,10 @@ def half_written(trial: Trial) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "job.json").exists():  # what is finished, nobody writes again
             (folder / "model.safetensors").write_bytes(b"half a mod")
-        if not (folder / "metrics.json").exists() and "cells" in folder.parts:
-            (folder / "metrics.json").write_bytes(b'{"cell"')
+        metrics = folder / "metrics" / f"{EXPERIMENT['name']}.json"
+        if not metrics.exists() and "cells" in folder.parts:
+            metrics.parent.mkdir(exist_ok=True)
+            metrics.write_bytes(b'{"cell"')
 
 
 def kinds_of_file(results: Path) -> dict[str, list[str]]:
@@ -730,8 +929,9 @@ def another(experiment: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--where", choices=["machine", "files", "cluster", "both"], default="machine")
-    parser.add_argument("--only", default="", help="faults whose name has this text")
+    parser.add_argument("--only", default="", help="faults whose name matches this regular expression")
     parser.add_argument("--rounds", type=int, default=1, help="how often the whole list is gone through")
+    parser.add_argument("--most", type=int, default=10**9, help="how often a round injects a fault at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--share", default="0/1", help="of the kinds of files: 0/2 and 1/2 make two processes")
     parser.add_argument("--minutes", type=float, default=1e9, help="no harm to another file begins later")
@@ -740,14 +940,11 @@ def main() -> None:
     given = parser.parse_args()
 
     global BOUND
+    named = re.compile(given.only).search
     folder = given.folder or Path(tempfile.mkdtemp(prefix="faults-"))
-    faults = {
-        name: (*f, True) for name, f in ON_CLUSTER.items() if given.where in ("cluster", "both") and given.only in name
-    }
-    faults |= {
-        name: (*f, False) for name, f in FAULTS.items() if given.where in ("machine", "both") and given.only in name
-    }
-    harms = {name: f for name, f in HARMS.items() if given.where != "cluster" and given.only in name}
+    faults = {name: (*f, True) for name, f in ON_CLUSTER.items() if given.where in ("cluster", "both") and named(name)}
+    faults |= {name: (*f, False) for name, f in FAULTS.items() if given.where in ("machine", "both") and named(name)}
+    harms = {name: f for name, f in HARMS.items() if given.where != "cluster" and named(name)}
     told: dict[str, list[str]] = {name: [] for name in (*faults, *harms)}
     kinds: dict[str, list[str]] = {}
     began, count, alike = time.monotonic(), 0, 0
@@ -760,7 +957,7 @@ def main() -> None:
     print(f"a run may take {BOUND:.0f} s", flush=True)
     for turn in range(given.rounds):
         for name, (times, inject, slurm) in faults.items():
-            for i in range(times):
+            for i in range(min(times, given.most)):
                 count += 1
                 clean = cluster if slurm else local
                 trial = in_part(clean, folder / f"{count:03}", random.Random(f"{given.seed} {turn} {name} {i}"))
