@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,24 @@ def test_hostile_labels_are_texts(study: Study, monkeypatch: pytest.MonkeyPatch)
     # the label is there, as a text
     assert any(HOSTILE in said for said in reader.texts)
     assert HOSTILE in json.dumps(data_of(text, "tables"), ensure_ascii=False).replace('\\"', '"').replace("\\\\", "\\")
+
+
+def test_whatever_the_tables_say_is_a_text(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sentences, notes and doubts hold labels and words of tables, which somebody may have edited."""
+    answer = replace(made.answer_of(study.folder), question=HOSTILE, sentences=(HOSTILE,), notes=(HOSTILE,))
+    monkeypatch.setattr(made, "inconsistent_provenance", lambda table: [HOSTILE])
+    monkeypatch.setattr(made.sheets, "main_sheet", lambda *_: ({"columns": [], "rows": []}, HOSTILE))
+    changed = replace(study, experiment={**study.experiment, "name": HOSTILE, "tables": {HOSTILE: HOSTILE}})
+    contents = made.Contents(left_out=[HOSTILE])
+    for section, count in (
+        (made._answer(answer), 2),
+        (made._main(study, answer, contents), 2),
+        (made._provenance(changed, contents), 3),
+        (made._missing(changed, contents, []), 1),
+    ):
+        reader = read(f"<div>{section.body}</div>")
+        assert "img" not in reader.tags and "script" not in reader.tags
+        assert sum(HOSTILE in said for said in reader.texts) >= count, section.key
 
 
 def _with(folder: Path, study: Study) -> Any:
