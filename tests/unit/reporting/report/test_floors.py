@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,3 +158,11 @@ def test_the_front_draws_cost_and_gap_of_every_method_that_did_something(study: 
             best = pareto.front((row["c"], row["v"]) for row in points)
             assert {(row["c"], row["v"]) for row in points if row["front"] == "yes"} == best
             assert sorted(best) == [(row["c"], row["v"]) for row in panel.rows if row.get("line")]
+
+
+def test_the_front_is_of_methods_that_changed_the_model(study: Study) -> None:
+    """A method that did nothing is cheap and no answer; the untouched model is none by its label."""
+    summary = study.tables["summary"]
+    idle = summary.assign(unchanged=(summary["unlearner"] == "ft").astype(int))
+    (chart,) = pareto.charts_of(replace(study, tables={**study.tables, "summary": idle}))
+    assert {row["m"] for v in chart.variants for panel in v.panels for row in panel.rows} == {"ga", ""}
