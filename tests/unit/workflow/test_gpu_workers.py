@@ -259,6 +259,47 @@ def test_jobs_at_once_have_a_worker_each_and_no_more(jobs, value, tmp_path, monk
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()], "they are waited for"
 
 
+GPU = """
+import sys; sys.path[:0] = [{library!r}, {sources!r}]
+import torch
+from lacuna_workflow.leftovers import Clean
+
+calls, held = [], {held}
+torch.cuda.is_initialized = lambda: bool(calls)
+torch.cuda.device_count = lambda: 1
+torch.cuda.current_device = lambda: 0
+torch.cuda.current_stream = torch.cuda.default_stream = lambda: "the default one"
+torch.cuda.get_sync_debug_mode = lambda: 0
+torch.cuda.memory_allocated = lambda device: held
+for name in ("synchronize", "empty_cache", "reset_peak_memory_stats", "manual_seed_all"):
+    setattr(torch.cuda, name, lambda *told, name=name: calls.append((name, *told)))
+
+clean = Clean()
+seed = torch.initial_seed()
+clean.begin()
+calls.append("a context")
+from lacuna.models.modes import arithmetic
+for precision in ("fp32", "fp32_strict", "bf16"):
+    with arithmetic(precision, torch.device("cuda")):
+        torch.backends.cudnn.benchmark = True
+torch.manual_seed(3)
+del calls[1:]
+left = clean.left()
+assert left == {left!r}, left
+if not left:
+    assert calls[1:] == [("synchronize",), ("empty_cache",), ("reset_peak_memory_stats", 0)], calls
+    clean.begin()
+    assert calls[4:] == [("manual_seed_all", seed)], calls
+"""
+
+
+@pytest.mark.parametrize(("held", "left"), [(1 << 20, ""), (1 << 30, "1024 MB on GPU 0")])
+def test_a_job_of_a_gpu_leaves_nothing_but_what_is_to_stay(run, held, left):
+    """As far as it can be seen without one: a context, and the switches of precision, are no leftovers."""
+    library, sources = str(Path(warm.__file__).parents[1]), str(ROOT / "src")
+    assert run(GPU.format(library=library, sources=sources, held=held, left=left), stays=False) == 0
+
+
 def test_only_a_process_that_holds_a_gpu_stays(jobs, run, monkeypatch):
     """Without a context a fork serves as well."""
     monkeypatch.setattr(jobs, "keeps", "cuda")

@@ -38,7 +38,14 @@ from typing import Any
 # read anew by each job, for they may change
 OWN = ("lacuna", "lacuna_workflow")
 # packages of others that a job may import beside those that are there: they stay
-_KNOWN = ("torch_pruning", "torchvision", "PIL", "triton")
+_KNOWN = (
+    *("torch_pruning", "torchvision", "PIL", "triton", "nvidia", "cuda", "pynvml"),
+    *("sympy", "mpmath", "networkx", "jinja2", "markupsafe", "fsspec", "filelock", "packaging"),
+)
+# places of files that a GPU's driver and libraries may open and keep
+_OF_THE_SYSTEM = ("/dev/", "/proc/", "/sys/", "/memfd:", "/usr/", "/opt/", "/etc/", "/run/", "/var/lib/")
+# where torch keeps the precision of products in float32
+_PRECISIONS = tuple(itertools.product(("generic", "cuda", "mkldnn"), ("all", "matmul", "conv", "rnn")))
 # a function or class of these that is another afterwards was replaced
 _LOOKED_AT = re.compile(
     r"(builtins|random|math|os|json|time|pathlib|numpy(\.random|\.linalg)?|torch(\.(nn|autograd|optim|cuda|backends)\b.*"
@@ -68,6 +75,7 @@ class Clean:
         self.stream = self.torch.default_generator.get_state() if self.torch else None
         self.exits: list[str] = []
         self.resident = 0.0
+        self.precisions = _precisions(self.torch) if self.torch else {}
         self.state = dict(_state())
 
     def begin(self) -> None:
@@ -109,6 +117,9 @@ class Clean:
         sys.path[:] = self.path
         tempfile.tempdir = None
         linecache.clearcache()
+        for place, precision in self.precisions.items():
+            # a switch that was turned to and fro says so, though nothing computes otherwise
+            self.torch._C._set_fp32_precision_setter(*place, precision)  # type: ignore[union-attr]
         gc.collect()
         for stream in (sys.stdout, sys.stderr):
             if stream is not None and not stream.closed:
@@ -250,28 +261,27 @@ def _of_torch(torch: Any) -> Iterator[tuple[str, Any]]:
         for device in ("cpu", "cuda"):
             for name in ("is_autocast_enabled", "get_autocast_dtype"):
                 yield f"torch.{name}({device!r})", getattr(torch, name)(device)
-        for backend, operation in itertools.product(("generic", "cuda", "mkldnn"), ("all", "matmul", "conv", "rnn")):
-            try:
-                value = torch._C._get_fp32_precision_getter(backend, operation)
-            except Exception as error:  # not every backend has every operation, nor every torch this function
-                value = type(error).__name__
-            yield f"precision of {backend} {operation}", value
     yield "torch.get_default_device", torch.get_default_device()
+    yield "precisions", _precisions(torch)
     yield "torch's form of numbers", vars(torch._tensor_str.PRINT_OPTS) | {}
     yield (
         "hooks of all modules",
         [(name, len(value)) for name, value in sorted(vars(torch.nn.modules.module).items()) if _is_hooks(name, value)],
     )
     yield "sharing", torch.multiprocessing.get_sharing_strategy()
-    yield "current device", torch.cuda.is_initialized() and torch.cuda.current_device()
-    yield (
-        "current stream",
-        torch.cuda.is_initialized()
-        and (
-            torch.cuda.current_stream() != torch.cuda.default_stream(),
-            torch.cuda.get_sync_debug_mode(),
-        ),
-    )
+    cuda = torch.cuda if torch.cuda.is_initialized() else None
+    yield "current device", cuda.current_device() if cuda else 0
+    yield "current stream", bool(cuda) and torch.cuda.current_stream() != torch.cuda.default_stream()
+    yield "waits that are told", cuda.get_sync_debug_mode() if cuda else 0
+
+
+def _precisions(torch: Any) -> dict[tuple[str, str], str]:
+    """Those of products in float32, by backend and operation; none where torch has no such switches."""
+    precisions = {}
+    for place in _PRECISIONS:
+        with contextlib.suppress(AttributeError, RuntimeError):  # not every backend has every operation
+            precisions[place] = torch._C._get_fp32_precision_getter(*place)
+    return precisions
 
 
 def _is_hooks(name: str, value: Any) -> bool:
@@ -285,9 +295,9 @@ def _children() -> Iterator[str]:
 
 
 def _files() -> Iterator[str]:
-    """Files that are open, by their names; pipes, sockets and devices belong to a GPU's driver, which keeps its own."""
+    """Files that are open, by their names; not pipes and sockets, of which a GPU's driver keeps its own."""
     for descriptor in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             place = os.readlink(f"/proc/self/fd/{descriptor}")
-            if place.startswith("/") and not place.startswith(("/dev/", "/proc/", "/memfd:")):
+            if place.startswith("/") and not place.startswith(_OF_THE_SYSTEM) and "/.nv/" not in place:
                 yield place
