@@ -17,7 +17,7 @@ from lacuna.artifacts.files import write_json
 from lacuna.experiment import catalogue
 from lacuna.experiment.config import load
 from lacuna.reporting.tables.contest import Contest
-from lacuna.reporting.tables.files import read_table
+from lacuna.reporting.tables.files import read_table, write_table
 from lacuna.reporting.tables.sparsity import sparsity_table
 from lacuna.reporting.tables.summary import summary_table
 
@@ -397,7 +397,7 @@ def test_one_seed_is_run_without_the_others(experiment):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_tables_over_seeds_are_those_of_the_cells_next_to_them(page):
+def test_tables_over_seeds_are_those_of_the_cells_next_to_them(page, tmp_path):
     folder = page.with_suffix("")
     if not (folder / "cells.csv").exists():
         assert not (folder / "summary.csv").exists(), "means of no cells"
@@ -405,8 +405,9 @@ def test_tables_over_seeds_are_those_of_the_cells_next_to_them(page):
     whole = json.loads((folder / "experiment.json").read_text(encoding="utf-8"))
     made = by_place.followed(read_table(folder / "cells.csv"), whole)
     for name, table in made.items():
-        found = read_table(folder / f"{name}.csv")
-        pd.testing.assert_frame_equal(table, found, check_dtype=False, rtol=1e-5, atol=1e-6)
+        write_table(tmp_path / f"{name}.csv", table)
+        expected, found = (read_table(where / f"{name}.csv") for where in (tmp_path, folder))
+        pd.testing.assert_frame_equal(expected, found, check_dtype=False, rtol=1e-5, atol=1e-6)
     file = ROOT / f"config/experiments/{page.stem}.yaml"
     experiment = by_place.read_yaml(file)
     expected = by_place.expected_cells(experiment, by_place.read_values(experiment))

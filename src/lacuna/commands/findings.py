@@ -58,7 +58,7 @@ def _check(row: Finding, where: str) -> None:
 
 
 def filled(rows: Sequence[Finding], folder: Path) -> list[Finding]:
-    """The rows with the numbers of the studies' tables below `folder`; a study without its table yet is planned.
+    """The rows with the numbers of the studies' tables below `folder`; a planned one without them stays planned.
 
     Raises LacunaError where a table has not exactly the rows that are asked for.
     """
@@ -66,10 +66,13 @@ def filled(rows: Sequence[Finding], folder: Path) -> list[Finding]:
 
 
 def _numbers(row: Finding, path: Path) -> Finding:
-    if not path.exists():
+    found: list[dict[str, str]] = []
+    if path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            found = [each for each in csv.DictReader(file) if _fits(each, row["row"])]
+    # of an unfinished study some places have no rows yet
+    if not path.exists() or (not found and row["state"] == "planned"):
         return dict.fromkeys(_NUMBERS, "") | {"state": "planned", "verdict": "no verdict: not run yet"}
-    with path.open(encoding="utf-8", newline="") as file:
-        found = [each for each in csv.DictReader(file) if _fits(each, row["row"])]
     if not found or (len(found) > 1 and row["kind"] != "count"):
         raise LacunaError(f"{path}: {len(found)} rows with {row['row']}; allowed: one (or a kind 'count')")
     numbers = _READERS[row["kind"]](found)

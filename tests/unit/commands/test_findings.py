@@ -74,6 +74,11 @@ def test_a_study_without_a_table_is_planned(folder):
     assert as_answers([row]) == ["* Q? **Planned** (digits; [s](docs/results/s.md))."]
 
 
+def test_a_place_of_a_study_that_has_not_run_yet_is_planned(folder):
+    asked = finding(kind="change", source="sparsity.csv", row="metric=nothing", state="planned")
+    assert numbers_of(filled([asked], folder)[0]) == ["", "", "", "", "", "no verdict: not run yet", "planned"]
+
+
 def test_too_few_seeds_have_no_verdict(folder):
     asked = finding(kind="change", source="sparsity.csv", row="unlearner=ft")
     assert filled([asked | {"seeds_needed": "5"}], folder)[0]["verdict"] == "closer"
