@@ -244,7 +244,14 @@ def dots(ax: Axes, x: Any, y: Any, color: str) -> None:
 
 
 def save(figure: Figure, *paths: str | Path) -> None:
-    """Write the figure to each path, atomically, in the format of its suffix, with what `artifacts.drawings` checks."""
+    """Write the figure to each path, atomically, in the format of its suffix, with what `artifacts.drawings` checks.
+
+    Its panels are laid out once, and stay where they are in every format.
+    """
+    # else each format would lay them out again and draw twice
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
     for path in paths:
         suffix, place = Path(path).suffix.removeprefix("."), place_of(path)
         # no date inside: an unchanged figure stays the same file
