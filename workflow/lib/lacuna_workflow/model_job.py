@@ -15,7 +15,7 @@ import torch
 from lacuna import __version__
 from lacuna.artifacts.files import content_digest, read_npz, read_tensors, write_json
 from lacuna.artifacts.layout import checkpoint_beside
-from lacuna.artifacts.machine import processor, switches
+from lacuna.artifacts.machine import keep_freed_memory, processor, switches
 from lacuna.artifacts.meta import read_meta
 from lacuna.artifacts.writing import atomic
 from lacuna.data.backdoor import backdoor_of
@@ -31,8 +31,12 @@ if TYPE_CHECKING:
 
 
 def use_device(name: str, threads: int) -> torch.device:
-    """The torch device that the config names, with the job's threads; results on the CPU depend on their number."""
+    """The torch device that the config names, with the job's threads; results on the CPU depend on their number.
+
+    The process keeps the memory that it frees.
+    """
     torch.set_num_threads(threads)
+    keep_freed_memory()
     if name == "cuda" and not torch.cuda.is_available():
         raise LacunaError("device: 'cuda' is not available in this job; allowed: cpu or auto, or a node with a GPU")
     cuda = name == "cuda" or (name == "auto" and torch.cuda.is_available())
