@@ -14,7 +14,7 @@ SHARES = {
     "steps": 0.14,
     "data": 0.08,
     "packing": 0.1,
-    "cells": 0.1,
+    "cells": 0.12,
     "fast": 0.1,
     "table": 1.0,
 }

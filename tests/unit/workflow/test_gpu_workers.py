@@ -307,6 +307,13 @@ def test_only_a_process_that_holds_a_gpu_stays(jobs, run, monkeypatch):
     assert run("import torch; assert not torch.cuda.is_initialized()") == 0 and jobs.idle == []
 
 
+def test_after_an_end_processes_begin_anew(jobs, value):
+    _, worker = value("0")
+    jobs.end()
+    assert jobs.idle == [] and jobs.parents == {}
+    assert value("0")[1] != worker
+
+
 WAITS = """
 import os, signal, sys, time
 caught = []

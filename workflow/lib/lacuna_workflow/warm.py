@@ -173,8 +173,8 @@ class WarmJobs:
         """End them, and wait until they are gone."""
         while self.idle:
             self.idle.pop().end()
-        for parent in self.parents.values():
-            parent.end()
+        while self.parents:
+            self.parents.popitem()[1].end()
 
     def _started(self, threads: str, environment: dict[str, str], request: bytes) -> socket.socket | None:
         """A job's socket, from the process that is there or from a new one; None where none could be had."""
