@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,23 @@ def test_what_is_known_of_the_run_comes_along(result):
     assert cell.extra["job"]["device"] == "cpu"
     # of a network alone the seconds are not known, and a metric says so
     assert "time_s" in lacuna.evaluate(oracle, metrics=["time_s", "samples"]).absent
+
+
+def test_a_mask_of_ones_own_and_the_network_that_ran_count(result):
+    own = lacuna.Mask({"0.weight": result.model[0].weight != result.model[0].weight.min()})
+    with torch.no_grad():
+        model = network()
+        model[0].weight.mul_(own["0.weight"])
+    of = replace(result, model=model, fit=replace(result.fit, network=network()[:1]))
+    cell = lacuna.predict(of, data(), mask=own)
+    assert [bits.sum() for bits in cell.mask.values()] == [35]
+    assert cell.extra["job"]["network"]["parameters"] == 40, "filters may have been taken out where it ran"
+
+
+def test_a_part_without_samples_is_left_out():
+    own = data()
+    own = replace(own, parts={**own.parts, "test": own.parts["test"][:0]})
+    assert list(lacuna.predict(network(), own).parts) == ["retain", "forget"]
 
 
 def test_the_cell_is_a_copy(result):

@@ -53,6 +53,28 @@ def test_magnitude_needs_no_data_and_keeps_the_largest_weights():
     assert repr(lacuna.prune(model, 0.75)) == "Pruned(Sequential, Mask(0.75 of 648 weights removed))"
 
 
+def test_a_random_mask_is_that_of_its_seed():
+    first, again, other = (lacuna.prune(network(), 0.5, pruner="random", seed=seed).mask for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_training_goes_on_with_a_constant_small_rate_and_by_its_seed():
+    """What is not given is lr 0.01 without a schedule; the model comes back in evaluation mode."""
+
+    def trained(**more):
+        sparse, _ = lacuna.prune(network(), 0.5, data=data(), epochs=2, batch_size=8, **more)
+        assert not sparse.training
+        return sparse.state_dict()
+
+    def same(a, b):
+        return all(torch.equal(value, b[name]) for name, value in a.items())
+
+    plain = trained()
+    assert same(plain, trained(lr=0.01, schedule="constant", seed=0))
+    for more in ({"lr": 0.1}, {"schedule": "cosine"}, {"seed": 1}):
+        assert not same(plain, trained(**more)), more
+
+
 def test_training_reads_all_of_the_data():
     """As the original model of the pipeline does, whose D_f is among its training data."""
     lines: list[str] = []
