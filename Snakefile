@@ -27,22 +27,18 @@ include: "workflow/rules/closing.smk"
 rule all:
     default_target: True
     input:
-        TARGETS.table_files(),
-        TARGETS.answer_files(),
-        TARGETS.figure_files(),
-        TARGETS.report_files(),
+        TARGETS.asked_for(TARGETS.table_files, TARGETS.answer_files, TARGETS.figure_files, TARGETS.report_files),
         files_to_make_again,
     localrule: True
 
 
 rule tables:
     input:
-        TARGETS.table_files(),
-        TARGETS.answer_files(),
+        TARGETS.asked_for(TARGETS.table_files, TARGETS.answer_files),
     localrule: True
 
 
 rule report:
     input:
-        TARGETS.report_files(),
+        TARGETS.asked_for(TARGETS.report_files),
     localrule: True

@@ -1,26 +1,41 @@
-"""How long Snakemake takes to plan a grid of a given size, and how much memory: the curve from 100 to 10,000 cells.
+"""How long Snakemake takes to plan a grid of a given size, and how much memory: from 100 cells to 100,000 in batches.
 
-    python bench/dag.py [--cells 100 1000 10000] [--batches 10] [--finished 2000]
+    python -m bench.dag [--cells 100 1000 10000] [--finished 2000] [--large 100000 [--of-large 1 11 22]] [--share 2000]
 
 Each plan is a dry run of the real Snakefile with profiles/local in a fresh directory. A cell is an unlearned model;
-its evaluation is a job too, and models, splits and tables come on top. --batches: the largest of these grids once more,
-the first of so many batches of it. --finished: how long a run over that many
+its evaluation is a job too, and models, splits and tables come on top. An option without values leaves its part out.
+--finished: how long a run over that many
 finished cells takes to say that there is nothing to do (their files are empty, only Snakemake takes them for whole).
-Prints JSON: for each size cells, jobs, seconds of CPU and of wall-clock time, peak memory in MB.
+--large: the process that counts the jobs of so many cells and decides for batches, then each batch of `lacuna plan`, or
+those that --of-large names; the last one plans the tables, for which the files that they are made of are put there,
+empty. --share: of a plan of so many cells, the share of lacuna's own code, by samples of the CPU's time.
+Prints JSON: for each size cells, jobs, seconds of CPU and of wall-clock time, peak memory in MB of the largest process.
 """
 
 from __future__ import annotations
 
 import argparse
+import collections
 import json
+import multiprocessing
 import os
 import platform
 import re
+import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from lacuna.commands.batches import Batches
+from lacuna.commands.launch import CACHE, SCHEMA
+from lacuna.experiment import catalogue
+from lacuna.experiment.config import load
+from lacuna.experiment.jobs import Job, traces_of
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -49,18 +64,15 @@ def experiment(cells: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def words(*arguments: str) -> list[str]:
+    """The arguments of Snakemake for the grid of the working directory."""
+    where = ["-s", str(ROOT / "Snakefile"), "--profile", str(ROOT / "profiles/local")]
+    return [*where, "--cores", "1", *arguments, "--configfile", "grid.yaml"]
+
+
 def snakemake(folder: Path, *arguments: str) -> tuple[str, dict[str, float]]:
     """One run of Snakemake there: what it says, and its CPU and wall-clock seconds and peak memory."""
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "-s",
-        str(ROOT / "Snakefile"),
-        "--profile",
-        str(ROOT / "profiles/local"),
-    ]
-    command += ["--cores", "1", "--configfile", "grid.yaml", *arguments]
+    command = [sys.executable, "-m", "snakemake", *words(*arguments)]
     with tempfile.TemporaryFile("w+") as told:
         start = time.perf_counter()
         process = subprocess.Popen(command, cwd=folder, stdout=told, stderr=subprocess.STDOUT)
@@ -111,13 +123,132 @@ def rerun(cells: int) -> dict[str, float]:
     }
 
 
+# ---- in batches ------------------------------------------------------------------------------------------------------
+
+
+def large(cells: int, numbers: list[int] | None) -> dict[str, Any]:
+    """The plan of a grid in batches, of which nothing exists but what the tables are made of."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        grid_in(folder, cells)
+        command = [sys.executable, "-m", "snakemake", *words("--dry-run", "--quiet", "rules", "progress")]
+        size, counted = counted_jobs(folder, command)
+        batches = Batches(command, name, "scale", "results", cells, size, True, True)
+        found: dict[str, Any] = {"cells": cells, "cells of a batch": size, "batches": batches.of, "counting": counted}
+        for number in numbers or range(1, batches.of + 1):
+            if number == batches.of:
+                put_inputs_of_tables(folder)
+            found[f"batch {number}"] = apart(batches, number)
+    return found
+
+
+def apart(batches: Batches, number: int) -> dict[str, float]:
+    """One batch, started by a process of its own: the kernel tells the largest of all that a process ever started."""
+    answers: Any = multiprocessing.get_context("fork").SimpleQueue()
+
+    def run() -> None:
+        start = time.perf_counter()
+        reports, status = batches.one(number)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        jobs = sum(len(report["plan"]["planned"]) for report in reports)
+        cost = {"cpu_s": used.ru_utime + used.ru_stime, "wall_s": time.perf_counter() - start}
+        cost["peak_mb"] = used.ru_maxrss / 1024
+        answers.put((status, {"jobs": jobs, **{name: round(value, 1) for name, value in cost.items()}}))
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    status, cost = answers.get()
+    process.join()
+    if status:
+        sys.exit(f"batch {number} ended with {status}")
+    return dict(cost)
+
+
+def counted_jobs(folder: Path, command: list[str]) -> tuple[int, dict[str, float]]:
+    """How many cells are put into a batch, and what it costs to find that out: Snakemake up to that decision."""
+    stop = (
+        "import json, resource, sys; from lacuna.commands import batches; from snakemake.cli import main\n"
+        "def become(self, name, results, cells, size, dry, refuses):\n"
+        "    used = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "    print(json.dumps([size, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]), flush=True)\n"
+        "    import os; os._exit(0)\n"
+        "batches.Request.become = become\n"
+        "batches.Request([], '.').leave()\n"
+        "main(sys.argv[1:])"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", stop, *command[3:]], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+    size, cpu, peak = json.loads(told.strip().splitlines()[-1])
+    return size, {"cpu_s": round(cpu, 1), "peak_mb": round(peak, 1)}
+
+
+def put_inputs_of_tables(folder: Path) -> None:
+    """The files that tables, figures and page read, empty."""
+    known = catalogue.load(folder / CACHE)
+    experiment = load([folder / "grid.yaml"], {}, SCHEMA, known, cache=folder / CACHE)
+    (folder / "results/data/digits").mkdir(parents=True, exist_ok=True)
+    (folder / "results/data/digits/meta.json").touch()
+    for cell in experiment.cells():
+        where = folder / "results" / traces_of(Job("evaluate", tuple(cell.items())), "scale").made
+        where.parent.mkdir(parents=True)
+        where.touch()
+        (where.parents[1] / "job.json").touch()
+
+
+# ---- whose time it is ------------------------------------------------------------------------------------------------
+
+
+def share(cells: int) -> dict[str, Any]:
+    """Of a dry run of a grid of which nothing exists, the share of each side."""
+    with tempfile.TemporaryDirectory() as name:
+        grid_in(Path(name), cells)
+        for _ in range(2):  # the first one fills the caches that are kept between plans
+            command = [sys.executable, "-m", "bench.dag", "--sampled", *words("--dry-run", "--quiet", "rules")]
+            environment = os.environ | {"PYTHONPATH": str(ROOT)}
+            told = subprocess.run(command, cwd=name, env=environment, check=True, capture_output=True, text=True).stdout
+    samples = json.loads(told.strip().splitlines()[-1])
+    total = sum(samples.values())
+    return {"cells": cells, "samples": total, **{whose: round(n / total, 4) for whose, n in samples.items()}}
+
+
+def sampled(arguments: list[str]) -> None:
+    """Run Snakemake in this process and print how many samples of its time, 5 ms each, are whose."""
+    samples: collections.Counter[str] = collections.Counter()
+    signal.signal(signal.SIGPROF, lambda _, frame: samples.update([whose(frame)]))
+    from snakemake.cli import main as run
+
+    signal.setitimer(signal.ITIMER_PROF, 0.005, 0.005)
+    try:
+        run(arguments)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        print(json.dumps(samples), flush=True)
+        os._exit(0)
+
+
+def whose(frame: FrameType | None) -> str:
+    """Whose code it is that works: the innermost that is not the standard library's or another package's."""
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if "/snakemake/" in file:
+            return "snakemake"
+        if file.startswith(str(ROOT)) and "site-packages" not in file and "bench" not in file:
+            return "lacuna"
+        frame = frame.f_back
+    return "other"
+
+
 def main() -> None:
+    if sys.argv[1:2] == ["--sampled"]:
+        sampled(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, nargs="*", default=[100, 300, 1000, 3000, 10000])
     parser.add_argument("--finished", type=int, nargs="*", default=[2000])
-    parser.add_argument("--batches", type=int, default=10)
+    parser.add_argument("--large", type=int, nargs="*", default=[])
+    parser.add_argument("--of-large", type=int, nargs="*", metavar="BATCH")
+    parser.add_argument("--share", type=int, nargs="*", default=[])
     given = parser.parse_args()
-    curve = [plan(cells) for cells in given.cells]
     version = subprocess.run(
         [sys.executable, "-m", "snakemake", "--version"], capture_output=True, text=True, check=True
     )
@@ -125,13 +256,13 @@ def main() -> None:
         json.dumps(
             {
                 "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+                "load": os.getloadavg()[0],
                 "python": platform.python_version(),
                 "snakemake": version.stdout.strip(),
-                "plan": curve,
-                f"one of {given.batches} batches": plan(max(given.cells), "--batch", f"aggregate=1/{given.batches}")
-                if given.cells
-                else None,
+                "plan": [plan(cells) for cells in given.cells],
+                "in_batches": [large(cells, given.of_large) for cells in given.large],
                 "nothing_to_do": [rerun(cells) for cells in given.finished],
+                "share": [share(cells) for cells in given.share],
             },
             indent=1,
         )

@@ -5,8 +5,9 @@
 # what lists the cells one by one
 rule aggregate:
     input:
-        metrics=TARGETS.metrics,
-        population=TARGETS.populations,
+        # functions: only the plan of this job has to list all cells
+        metrics=lambda wildcards: TARGETS.parts.metrics,
+        population=lambda wildcards: TARGETS.parts.populations,
     output:
         **{
             table: report(
@@ -25,7 +26,7 @@ rule aggregate:
     resources:
         **small(megabytes=2000, minutes=30),
     params:
-        told=TARGETS.told(*TARGETS.collected),
+        told=lambda wildcards: TARGETS.told(*TARGETS.collected),
         code=code_of("aggregate"),
     message:
         "tables of all cells of {wildcards.experiment}"

@@ -1,6 +1,7 @@
 # The experiment, what rules ask of it, and what a wildcard may be.
 import gc
 
+from lacuna_workflow.batches import in_batches
 from lacuna_workflow.inputs import JobInputs
 from lacuna_workflow.params import JobParams, one_of
 from lacuna_workflow.resources import JobResources, reading, small
@@ -16,11 +17,11 @@ gc.set_threshold(100_000, 50, 1000)
 STUDY = read_study(workflow, config)
 # another dict: a workflow that imports this one keeps its own
 config = STUDY.config_of_jobs(config)
-EXPERIMENT, KNOWN, PATHS = STUDY
+EXPERIMENT, KNOWN, PATHS = STUDY[:3]
 results_in(PATHS.there)
 PARAMS = JobParams(EXPERIMENT, KNOWN)
 INPUTS = JobInputs(PARAMS, PATHS)
-TARGETS = RunTargets(INPUTS, PATHS)
+TARGETS = RunTargets(INPUTS, PATHS, STUDY.batch, begin=lambda: in_batches(workflow, STUDY))
 RESOURCES = JobResources(EXPERIMENT)
 
 ENVIRONMENT = "../envs/lacuna.yaml"

@@ -5,7 +5,7 @@ rule html_report:
     input:
         tables=TARGETS.table_files(),
         # of each cell the file that is written last: history, predictions and log lie next to it
-        jobs=TARGETS.job_files(),
+        jobs=lambda wildcards: TARGETS.job_files(),
         metas=METAS,
     output:
         page=report(
@@ -23,7 +23,7 @@ rule html_report:
         ENVIRONMENT
     threads: 1
     resources:
-        **reading(len(TARGETS.job_files())),
+        **reading(lambda: len(TARGETS.parts.metrics)),
     params:
         # libraries, script and style of the page, which no import shows
         assets=digest_of_assets(),

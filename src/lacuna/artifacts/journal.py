@@ -41,6 +41,8 @@ class Run:
     began, ended: of the run; ended None while it runs or if it was killed. end: DONE, FAILED or STOPPED. process, node:
     where it runs. born: when that process started, in the kernel's own unit. cores, gpus: jobs that it runs at once,
     and those that want a GPU; None where a cluster decides. config: the experiment as its files have it.
+    batch: of a run in batches the number of the latest one, and how many there are; the rest is told of that one, but
+    for process and born, which are those of the whole run.
     planned: the jobs that it set out to run. started, finished, failed: when; one that is tried
     again is in `started`. seconds: from the start of a finished job to its end.
     """
@@ -53,6 +55,7 @@ class Run:
     gpus: int | None
     config: Mapping[str, Any]
     planned: tuple[str, ...]
+    batch: tuple[int, int] | None = None
     ended: float | None = None
     end: str | None = None
     last: float = 0.0
@@ -78,7 +81,8 @@ class Run:
 
     def alive(self) -> bool | None:
         """Whether the run still runs; None where it cannot be known: it is another machine's."""
-        if self.end is not None:
+        last = self.batch is None or self.batch[0] == self.batch[1]
+        if self.end is not None and (last or self.end == STOPPED):
             return False
         if self.node != platform.node():
             return None
@@ -128,7 +132,8 @@ def _begun(head: Any) -> Run:
     born = head.get("born")
     config = head["config"] if isinstance(head.get("config"), Mapping) else {}
     place = (int(head["process"]), str(head["node"]), None if born is None else str(born))
-    return Run(began, *place, numbers["cores"], numbers["gpus"], config, planned, last=began)
+    batch = None if head.get("batch") is None else (int(head["batch"][0]), int(head["batch"][1]))
+    return Run(began, *place, numbers["cores"], numbers["gpus"], config, planned, batch, last=began)
 
 
 def _values(path: str | Path) -> Iterator[Any]:
@@ -151,11 +156,13 @@ class Journal:
         config: Mapping[str, Any],
         cores: int | None = None,
         gpus: int | None = None,
+        batch: tuple[int, int] | None = None,
+        process: int | None = None,
     ):
         """path: of `journal_at`, whose earlier journal is replaced. The rest as in `Run`."""
-        process = os.getpid()
+        process = os.getpid() if process is None else process
         where = {"process": process, "node": platform.node(), "born": _born(process), "cores": cores, "gpus": gpus}
-        head = {"began": time.time(), **where, "config": config, "jobs": list(jobs)}
+        head = {"began": time.time(), **where, "batch": batch, "config": config, "jobs": list(jobs)}
         self.run, self._file = _begun(head), -1
         self._number = {job: number for number, job in enumerate(jobs)}
         with contextlib.suppress(OSError):

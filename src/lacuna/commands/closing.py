@@ -67,6 +67,11 @@ def stopped(finished: int, left: int, seconds: float | None = None) -> str:
     return f"stopped; {done(finished, seconds)}, {left} to do; run the same command to continue"
 
 
+def stopped_in(place: str, finished: int, seconds: float) -> str:
+    """The end of a run in batches that was told to stop in one of them."""
+    return f"stopped in {place}; {done(finished, seconds)}; run the same command to continue"
+
+
 def made(name: str, folders: set[str], overlays: Sequence[str], missing: int, results: str = "results") -> str:
     """The end of a run without failures: where its results are, and what they answer.
 

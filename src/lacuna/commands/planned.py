@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import collections
 import csv
+import dataclasses
 import functools
 import json
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lacuna.artifacts.coordinates import COORDINATES, State
 from lacuna.commands.standing import STAGES, Estimate, stage_of
@@ -60,6 +63,48 @@ class Plan:
                 if tuple(place.values()) in projections[names]:
                     found.setdefault(name, set()).add(planned)
         return found
+
+
+def as_report(plan: Plan, later: Mapping[Job, bool]) -> dict[str, Any]:
+    """The plan of a batch as JSON values, for `merged`. later: the jobs that wait for all batches, and whether each has
+    its files already."""
+    numbers = {job: number for number, job in enumerate(plan.jobs)}
+    left = plan.left
+    return {
+        "jobs": [[job.rule, dict(job.wildcards)] for job in plan.jobs],
+        "planned": [[numbers[p.job], p.kind, list(p.why), p.overwrites] for p in plan.planned],
+        "left": [left.seconds, left.work, left.at_once, dict(left.unknown)],
+        "later": [[job.rule, dict(job.wildcards), there] for job, there in later.items()],
+    }
+
+
+def merged(name: str, reports: Sequence[Mapping[str, Any]], results: Path) -> Plan:
+    """The plan of an experiment from those of its batches. A job of several batches would run once; what waits for all
+    batches, if anything would run."""
+    jobs: dict[Job, None] = {}
+    planned: dict[Job, Planned] = {}
+    left, unknown = Estimate(0.0, 0.0, 1, {}), collections.Counter[str]()
+    for report in reports:
+        its = [_job(*each) for each in report["jobs"]]
+        jobs |= dict.fromkeys(its)
+        for number, kind, why, overwrites in report["planned"]:
+            planned.setdefault(its[number], Planned(its[number], kind, tuple(why), overwrites))
+        seconds, work, at_once, without = report["left"]
+        unknown.update(without)
+        left = Estimate(left.seconds + seconds, left.work + work, at_once, {})
+    later = {_job(rule, place): there for rule, place, there in (reports[-1]["later"] if reports else ())}
+    if planned:
+        jobs |= dict.fromkeys(later)
+        for job, there in later.items():
+            planned.setdefault(job, Planned(job, FOLLOWS if there else NEW, overwrites=there))
+    would = collections.Counter(job.rule for job in planned)
+    left = dataclasses.replace(left, unknown={rule: min(n, would[rule]) for rule, n in unknown.items()})
+    return Plan(name, list(jobs), list(planned.values()), left, results)
+
+
+def _job(rule: str, place: Mapping[str, str]) -> Job:
+    # there are many, of few values
+    return Job(rule, tuple((sys.intern(name), sys.intern(value)) for name, value in place.items()))
 
 
 def _is_shared(job: Job) -> bool:

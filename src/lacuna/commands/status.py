@@ -216,7 +216,8 @@ def _of_run(run: Run | None, alive: bool | None) -> Iterator[str]:
         return
     began = time.strftime("%d %b %H:%M", time.localtime(run.began))
     if alive:
-        yield f"a run is on since {began} (process {run.process})"
+        place = f", batch {run.batch[0]} of {run.batch[1]}" if run.batch is not None else ""
+        yield f"a run is on since {began} (process {run.process}){place}"
     elif alive is None:
         last = time.strftime("%d %b %H:%M", time.localtime(run.last))
         yield f"a run began {began} on {run.node} (process {run.process}), whose last word is of {last}"

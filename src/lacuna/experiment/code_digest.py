@@ -11,6 +11,8 @@ and with its type hints: what may read them (`torch.jit`, say) is not known.
 from __future__ import annotations
 
 import ast
+import atexit
+import contextlib
 import functools
 import hashlib
 import re
@@ -22,7 +24,13 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TypeGuard
 
+from lacuna.artifacts.cache import read_cache, write_cache
+
 _SOURCES = Path(__file__).resolve().parents[2]
+# of files, by their content: the digest, and the names that they import
+_FILES: dict[str, tuple[str, list[str]]] = {}
+# what a cache holds of earlier states of the sources is dropped beyond so many files
+_KEPT = 2000
 
 
 def code_digest(script: str | Path, *modules: str) -> str:
@@ -39,6 +47,28 @@ def code_digest(script: str | Path, *modules: str) -> str:
 def files_of(script: str | Path, *modules: str) -> set[Path]:
     """The files that `code_digest` covers, resolved."""
     return {source.path for source in _reached(script, *modules)}
+
+
+def remember(folder: str | Path, write: bool = True) -> None:
+    """Take what is known of files from a folder, by their content, and keep there what this process finds out.
+
+    Parsing the sources takes half a second of CPU, as long as the rest of reading an experiment. write: False takes
+    alone.
+    """
+    path = Path(folder) / "sources.json"
+    # another Python may parse otherwise
+    made_from = hashlib.sha256(Path(__file__).read_bytes() + str(sys.version_info).encode()).hexdigest()
+    stored = read_cache(path, made_from) or {}
+    _FILES.update({key: (digest, names) for key, (digest, names) in stored.items()})
+
+    def keep() -> None:
+        new = {key: value for key, value in _FILES.items() if key not in stored}
+        if new:
+            with contextlib.suppress(OSError):  # a read-only working directory only costs the next start its time
+                write_cache(path, made_from, _FILES if len(_FILES) <= _KEPT else new)
+
+    if write:
+        atexit.register(keep)
 
 
 def _reached(script: str | Path, *modules: str) -> set[_Source]:
@@ -78,18 +108,27 @@ def _read(source: _Source) -> tuple[str, tuple[_Source, ...]]:
 
     Whoever imports such a file says what is wrong with it, and it may be one that nobody needs.
     """
-    path = source.path
-    try:
-        with tokenize.open(path) as file:  # as Python reads it: a byte order mark, a coding in its first lines
-            tree = ast.parse(file.read(), str(path))
-    except (SyntaxError, ValueError):
-        return hashlib.sha256(path.read_bytes()).hexdigest(), ()
-    imported = tuple(
+    content = source.path.read_bytes()
+    key = hashlib.sha256(f"{source.package} {source.hinted} ".encode() + content).hexdigest()
+    if key not in _FILES:
+        _FILES[key] = _parsed(source, content)
+    digest, names = _FILES[key]
+    imported = (
         neighbour
-        for name in _imports(tree, source.package)
+        for name in names
         for neighbour in (_of_lacuna(name) if _is_lacuna(name) else _neighbours(name, source.roots, source.hinted))
     )
-    return hashlib.sha256("\n".join(_Words(source.hinted).of(tree)).encode()).hexdigest(), imported
+    return digest, tuple(dict.fromkeys(imported))
+
+
+def _parsed(source: _Source, content: bytes) -> tuple[str, list[str]]:
+    try:
+        with tokenize.open(source.path) as file:  # as Python reads it: a byte order mark, a coding in its first lines
+            tree = ast.parse(file.read(), str(source.path))
+    except (SyntaxError, ValueError):
+        return hashlib.sha256(content).hexdigest(), []
+    names = list(dict.fromkeys(_imports(tree, source.package)))
+    return hashlib.sha256("\n".join(_Words(source.hinted).of(tree)).encode()).hexdigest(), names
 
 
 # modules of ../lib that write logs alone: statements that call them and use no answer
@@ -203,8 +242,13 @@ def _is_lacuna(name: str) -> bool:
     return name.partition(".")[0] == "lacuna"
 
 
-def _of_lacuna(name: str) -> Iterator[_Source]:
-    return (_Source(path) for path in _files(name, _SOURCES))
+def _of_lacuna(name: str) -> tuple[_Source, ...]:
+    return _below(name, _SOURCES)
+
+
+@functools.cache
+def _below(name: str, root: Path) -> tuple[_Source, ...]:
+    return tuple(_Source(path) for path in _files(name, root))
 
 
 def _neighbours(name: str, roots: tuple[Path, ...], hinted: bool) -> Iterator[_Source]:

@@ -39,7 +39,7 @@ class Experiment:
     tuning: how hyper-parameters are searched; None if the experiment does not say. warnings:
     sentences of which a plan should warn, once the data is known. left_out: figures that the choices of the grid and of
     metrics leave out, with what they lack. config: the merged files as they were read; tuning makes an overlay
-    of it.
+    of it. part: of a batch of a large run the numbers of its first cell and of the one behind its last.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Experiment:
     tables: tuple[str, ...] = ()
     warnings: list[str] = field(default_factory=list, compare=False)
     sizes: dict[tuple[str, str], Answer] = dataclasses.field(default_factory=dict)
+    part: tuple[int, int | None] | None = field(default=None, compare=False)
 
     def entry(self, axis: str, label: str) -> Entry:
         """The entry of a label; of a dataset also where only a probe looks at it."""
@@ -78,7 +79,10 @@ class Experiment:
         return [label for label in self.axes["targets"] if label != cell["dataset"]]
 
     def cells(self) -> Iterator[dict[str, str]]:
-        """Every cell of the grid, as wildcard values."""
+        """Every cell of the grid, or of its part, as wildcard values."""
+        return itertools.islice(self._all_cells(), *(self.part or (None,)))
+
+    def _all_cells(self) -> Iterator[dict[str, str]]:
         a = self.axes
         for dataset, model, recipe, seed, scenario, state in itertools.product(
             a["datasets"], a["models"], a["recipes"], self.seeds, a["scenarios"], self.states

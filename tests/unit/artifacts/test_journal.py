@@ -34,6 +34,22 @@ def test_reader_knows_what_the_run_knows(tmp_path: Path) -> None:
     assert journals_in(tmp_path) == [path]
 
 
+def test_run_in_batches_lives_between_two_of_them(tmp_path: Path) -> None:
+    path = journal_at(tmp_path, "x")
+    for batch, end, alive in (
+        ((1, 3), DONE, True),
+        ((2, 3), FAILED, True),
+        ((2, 3), STOPPED, False),
+        ((3, 3), DONE, False),
+    ):
+        Journal(path, [], {}, batch=batch, process=os.getpid()).close(end)
+        run = read_run(path)
+        assert run is not None and run.batch == batch and run.alive() is alive
+    Journal(path, [], {}, batch=(1, 3), process=2**22 + 1).close(DONE)  # no such process: its number is beyond all
+    run = read_run(path)
+    assert run is not None and not run.alive()
+
+
 def test_new_run_takes_the_place_of_the_last(tmp_path: Path) -> None:
     _, first = written(tmp_path)
     first.note("logs/a.log", STARTED)

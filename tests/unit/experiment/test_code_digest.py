@@ -366,3 +366,20 @@ def test_type_hints_of_the_users_own_modules_count(tree, tmp_path, monkeypatch):
     (tmp_path / "my_network.py").write_text('"""More."""\ndef net(x: int):\n    return x  # why\n')
     codedigest._read.cache_clear()
     assert tree.digest("my_network") == before
+
+
+def test_what_is_kept_of_files_is_what_parsing_them_says(tree, tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(codedigest.atexit, "register", kept.append)
+    monkeypatch.setattr(codedigest, "_FILES", {})
+    codedigest.remember(tmp_path / "cache")
+    before = tree.digest()
+    kept[0]()
+    monkeypatch.setattr(codedigest, "_FILES", {})
+    monkeypatch.setattr(codedigest, "_parsed", lambda source, content: pytest.fail(f"{source.path} is parsed again"))
+    codedigest._read.cache_clear()
+    codedigest.remember(tmp_path / "cache")
+    assert tree.digest() == before
+    tree.edit("neighbour.py", tree.path("neighbour.py").read_text(), "LIMIT = 12345\n")
+    with pytest.raises(pytest.fail.Exception, match="is parsed again"):
+        tree.digest()

@@ -1,6 +1,7 @@
 """The experiment: what is accepted, and the one sentence for everything that is not."""
 
 import copy
+import dataclasses
 import itertools
 import json
 import os
@@ -133,6 +134,14 @@ def test_cells_are_the_product_of_the_axes(resolve):
     assert {c["state"] for c in cells} == {"dense", "omp-0.90"}
     assert {c["seed"] for c in cells} == {"0", "1"}
     assert list(cells[0]) == ["dataset", "model", "recipe", "seed", "scenario", "state", "unlearner"]
+
+
+def test_parts_of_an_experiment_have_its_cells_in_their_order(resolve):
+    experiment = resolve(BASE)
+    cells = list(experiment.cells())
+    parts = [dataclasses.replace(experiment, part=part) for part in ((0, 7), (7, 14), (14, None), (24, 24))]
+    assert [cell for part in parts for cell in part.cells()] == cells
+    assert parts[0] == experiment, "what is asked of a part's jobs is what is asked of all"
 
 
 def test_order_of_keys_in_an_entry_does_not_matter(resolve):

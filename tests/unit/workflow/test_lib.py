@@ -198,8 +198,8 @@ def test_a_file_that_is_not_made_yet_has_a_guess_for_its_size(tmp_path):
 
 
 def test_a_job_that_reads_cells_has_time_and_memory_for_each():
-    few, many = reading(9), reading(30_000)
-    assert few["runtime"] == 30 and many["runtime"] == 30 + 1000
+    few, many = reading(lambda: 9), reading(lambda: 30_000)
+    assert few["runtime"](None) == 30 and many["runtime"](None) == 30 + 1000
     assert few["mem_mb"](None, 1) == 2009 and many["mem_mb"](None, 2) == 2 * 32_000
 
 
@@ -333,8 +333,8 @@ def test_what_nothing_that_runs_will_read_is_asked_for(study):
 def test_a_plan_of_what_is_there_asks_for_nothing_and_says_what_is_missing(study):
     _, _, targets = study(missing="allow")
     assert targets.files_to_make_again(outputs_of(Paths())) == []
-    assert targets.metrics == [] and len(targets.missing) == 3 * len(GRID["unlearners"])
-    assert targets.missing[0]["steps"][0] == (
+    assert targets.parts.metrics == [] and len(targets.parts.missing) == 3 * len(GRID["unlearners"])
+    assert targets.parts.missing[0]["steps"][0] == (
         f"results/models/{PLACE}/dense/model.safetensors",
         f"results/logs/models/{PLACE}/dense.log",
     )
@@ -344,7 +344,7 @@ def test_tables_of_what_is_there_do_not_hang_on_the_disk(study, monkeypatch):
     monkeypatch.setattr(files, "_ROOTS", set(files._ROOTS))
     files.use_results("/scratch/me")
     here, there = (study(paths, missing="allow")[2] for paths in (PLAIN, Paths("/scratch/me", "/scratch/me")))
-    assert here.missing and here.missing == there.missing
+    assert here.parts.missing and here.parts.missing == there.parts.missing
 
 
 def test_an_experiment_without_a_search_has_no_values_to_find(study):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,11 +23,13 @@ from snakemake.logging import logger
 
 from lacuna.artifacts.coordinates import COORDINATES
 from lacuna.artifacts.journal import DONE, journal_at, read_run
+from lacuna.commands.batches import Batch
 from lacuna.commands.launch import VIEW
 from lacuna.commands.standing import Grid
 from lacuna.experiment.catalogue import Catalogue
 from lacuna.experiment.config import load
 from lacuna.experiment.grid import Experiment
+from lacuna.experiment.jobs import traces_of
 
 GIVEN: dict[str, Any] = {
     "name": "small",
@@ -128,6 +132,32 @@ def test_failed_job_says_its_reason_and_what_waits_for_it_is_not_estimated(
     assert progress.headline().endswith(", about 30 s left")
     event(progress, "job_started", jobs=[number])  # a second attempt
     assert not progress.journal.run.failed
+
+
+def test_a_batch_tells_the_time_of_all(workflow: SimpleNamespace, experiment: Experiment, known: Catalogue) -> None:
+    part = dataclasses.replace(experiment, part=(0, 1))
+    batch = Batch(1, 3, 0, 1, 4711, 0)
+    followed = follow(workflow, part, known, "results", batch)
+    assert followed is not None and followed.journal.run.batch == (1, 3) and followed.journal.run.process == 4711
+    assert followed._to_come == 1, "the second cell"
+    assert followed.headline().startswith(f"batch 1 of 3: 0 of {len(followed._jobs)} jobs, 0 %, no estimate yet")
+    for job in followed._jobs.values():
+        followed.grid.costs.learn(job, 60.0)
+    followed._took = 0.0
+    left, both = re.search(r"about (\d+) min left, of all batches about (\d+) min", followed.headline()).groups()
+    assert int(both) == 2 * int(left), "as long as the first cell with all that it needs"
+    made = Path("results") / traces_of(evaluation_of(experiment, known), "small").made
+    made.parent.mkdir(parents=True)
+    made.touch()
+    followed.end(DONE)
+    again = follow(workflow, part, known, "results", batch)
+    assert again is not None and again._to_come == 0
+    again.end(DONE)
+
+
+def evaluation_of(experiment: Experiment, known: Catalogue) -> Any:
+    """The job that evaluates the last cell."""
+    return [job for job in Grid(experiment, known, Path("results")).reads if job.rule == "evaluate"][-1]
 
 
 def test_what_goes_wrong_does_not_end_the_run(progress: Progress, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,16 +24,21 @@ _ENTRIES = "the experiment's entries"
 _LABELS = {"unlearner": "unlearner", "unprune": "unlearner", "recipe": "recipe", "model": "model", "pruner": "pruner"}
 
 
-def plan_of(workflow: Any, study: Study) -> Plan:
+def plan_of(workflow: Any, study: Study, grid: Grid) -> Plan:
     """What Snakemake would run of an experiment."""
-    experiment, known, paths = study
-    grid = Grid(experiment, known, Path(paths.there))
+    experiment, paths = study.experiment, study.paths
     grid.learn(read_run(journal_at(paths.there, experiment.name)))
     jobs, planned = _jobs_of(workflow, grid, closely=True)
     cores, gpus = at_once_of(workflow)
     rest = {each.job: 0.0 for each in planned}
     left = grid.left(rest, grid.expected(), cores or workflow.nodes or 1, gpus)
     return Plan(experiment.name, jobs, planned, left, grid.results)
+
+
+def later_jobs(grid: Grid) -> dict[Job, bool]:
+    """The jobs that wait for all batches, with whether each has made its files before."""
+    last = (job for job in grid.reads if stage_of(job.rule) in ("tables", "figures", "report"))
+    return {job: (grid.results / grid.traces[job].made).exists() for job in last}
 
 
 def overwritten_by(workflow: Any, grid: Grid) -> list[str]:

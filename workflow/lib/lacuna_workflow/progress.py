@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import dataclasses
 import logging
 import os
 import re
@@ -23,13 +24,14 @@ from snakemake.logging import logger
 
 from lacuna.artifacts.journal import DONE, FAILED, STARTED, Journal, journal_at, read_run
 from lacuna.artifacts.logs import last_line
+from lacuna.commands.batches import Batch
 from lacuna.commands.closing import duration, reason_in, told_to_stop
 from lacuna.commands.launch import VIEW
-from lacuna.commands.standing import Grid, at_once_in, name_of, share_of
+from lacuna.commands.standing import Estimate, Grid, at_once_in, name_of, share_of
 from lacuna.commands.status import cut, percent
 from lacuna.experiment.catalogue import Catalogue
 from lacuna.experiment.grid import Experiment
-from lacuna.experiment.jobs import Job
+from lacuna.experiment.jobs import Job, patterns_of
 
 # seconds that a job takes at least to be worth a line when it begins
 _LONG = 20.0
@@ -64,12 +66,13 @@ def viewed() -> bool:
     return VIEW in os.environ
 
 
-def speak_for_snakemake() -> None:
-    """Let of Snakemake's own output only warnings and errors through that are not of one job."""
+def speak_for_snakemake(batch: Batch | None = None) -> None:
+    """Let of Snakemake's own output only warnings and errors through that are not of one job, and that there is nothing
+    to do, which of a batch is said by the run of all."""
 
     def passes(record: logging.LogRecord) -> bool:
         if record.levelno < logging.WARNING:
-            return str(record.msg) == str(NOTHING_TO_BE_DONE_MSG)
+            return batch is None and str(record.msg) == str(NOTHING_TO_BE_DONE_MSG)
         # a failed job is told in a line, and those that failed at the end
         event = str(getattr(record, "event", "") or "")
         return event not in _ERRORS and not _OF_ONE_JOB.match(str(record.msg))
@@ -82,8 +85,10 @@ def speak_for_snakemake() -> None:
 class Progress(logging.Handler):
     """Follows the jobs of a run."""
 
-    def __init__(self, workflow: Any, experiment: Experiment, known: Catalogue, results: str):
-        """results: the folder that files lie in."""
+    def __init__(
+        self, workflow: Any, experiment: Experiment, known: Catalogue, results: str, batch: Batch | None = None
+    ):
+        """results: the folder that files lie in. batch: of a run in batches the one that this is."""
         super().__init__()
         path = journal_at(results, experiment.name)
         self.grid, self._root = Grid(experiment, known, Path(results)), f"{results}/"
@@ -93,7 +98,10 @@ class Progress(logging.Handler):
             if (ours := self._ours(job)) is not None:
                 self._jobs[job.jobid] = ours
         self._names = {job: self.grid.traces[job].log for job in self._jobs.values()}
-        self.journal = Journal(path, [*self._names.values()], experiment.config, *at_once_of(workflow))
+        place, run = (None, None) if batch is None else ((batch.number, batch.of), batch.run)
+        self.journal = Journal(path, [*self._names.values()], experiment.config, *at_once_of(workflow), place, run)
+        self._batch = "" if batch is None else f"{batch}: "
+        self._to_come = self._cells_to_come()
         self._expected, self._took, self._looked = self.grid.expected(), 0.0, 0.0
         self._shows = viewed()
 
@@ -101,6 +109,16 @@ class Progress(logging.Handler):
         """The job of the experiment that one of Snakemake's is: in a workflow that imports this one it may be none."""
         log = str(job.log[0]) if job.log else ""
         return self.grid.by_log.get(log.removeprefix(self._root)) if log.startswith(self._root) else None
+
+    def _cells_to_come(self) -> int:
+        """How many cells of later batches have not been evaluated yet."""
+        experiment = self.grid.experiment
+        if experiment.part is None:
+            return 0
+        rest = dataclasses.replace(experiment, part=(experiment.part[1] or 0, None))
+        made = patterns_of("evaluate").made
+        files = (made.format_map({**cell, "experiment": experiment.name}) for cell in rest.cells())
+        return sum(not os.path.exists(f"{self._root}{file}") for file in files)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take in one of Snakemake's events. Nothing that goes wrong here ends the run."""
@@ -152,7 +170,7 @@ class Progress(logging.Handler):
         run, jobs = self.journal.run, self._names
         done = [job for job, log in jobs.items() if log in run.finished]
         if len(done) == len(jobs):
-            return f"{len(done)} of {len(jobs)} jobs"
+            return f"{self._batch}{len(done)} of {len(jobs)} jobs"
         began = time.monotonic()
         if began - self._looked > self._took / _SHARE:
             self._expected = {job: self.grid.costs.seconds(job) for job in jobs}
@@ -168,9 +186,18 @@ class Progress(logging.Handler):
             if log not in run.finished and job not in held
         }
         left = self.grid.left(rest, self._expected, *at_once_in(run))
+        in_all = self._in_all(left)
         self._took = max(time.monotonic() - began, self._took / 2)
-        told = f"{len(done)} of {len(jobs)} jobs, {percent(share_of(done, jobs, self._expected))}"
-        return f"{told}, {left.short()}" if rest else told
+        told = f"{self._batch}{len(done)} of {len(jobs)} jobs, {percent(share_of(done, jobs, self._expected))}"
+        return f"{told}, {left.short()}{in_all}" if rest else told
+
+    def _in_all(self, left: Estimate) -> str:
+        """The time of all batches that are left: each cell to come takes as long as one of this batch."""
+        cells = sum(job.rule == "evaluate" for job in self._names)
+        if not self._to_come or not cells or left.unknown:
+            return ""
+        whole = self.grid.left(dict.fromkeys(self._names, 0.0), self._expected, *at_once_in(self.journal.run))
+        return f", of all batches about {duration(left.seconds + self._to_come * whole.seconds / cells)}"
 
     def end(self, how: str) -> None:
         """Close the journal: DONE, FAILED or STOPPED."""
@@ -179,10 +206,12 @@ class Progress(logging.Handler):
             self.journal.close(how)
 
 
-def follow(workflow: Any, experiment: Experiment, known: Catalogue, results: str) -> Progress | None:
+def follow(
+    workflow: Any, experiment: Experiment, known: Catalogue, results: str, batch: Batch | None = None
+) -> Progress | None:
     """Begin the journal of a run, and its lines under `lacuna run`; None if there is no job to follow."""
     try:
-        progress = Progress(workflow, experiment, known, results)
+        progress = Progress(workflow, experiment, known, results, batch)
     except Exception as error:  # a run does not end for want of its journal
         print(f"lacuna: how far the run is, is not told ({error!r})", file=sys.stderr)
         return None

@@ -26,9 +26,12 @@ def small(megabytes: int = 1000, minutes: int = 10) -> dict[str, Any]:
     return {"mem_mb": memory(megabytes), "runtime": minutes, "gpu": 0}
 
 
-def reading(cells: int) -> dict[str, Any]:
+def reading(cells: Callable[[], int]) -> dict[str, Any]:
     """Those of a job that reads and checks the predictions of so many cells, one after the other: 2 s and 1 MB each."""
-    return small(megabytes=2000 + cells, minutes=30 + cells // 30)
+    return small() | {
+        "mem_mb": lambda wildcards, attempt: (2000 + cells()) * attempt,
+        "runtime": lambda wildcards: 30 + cells() // 30,
+    }
 
 
 def megabytes_of(path: str) -> float:

@@ -7,9 +7,11 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from lacuna_workflow.planned import overwritten_by, plan_of
+from lacuna_workflow.planned import later_jobs, overwritten_by, plan_of
 from lacuna_workflow.progress import Progress, follow, speak_for_snakemake, viewed, with_files
 from lacuna_workflow.study import Study
 from lacuna_workflow.targets import RunTargets
@@ -21,7 +23,8 @@ from lacuna.artifacts.journal import DONE, FAILED, STOPPED
 from lacuna.artifacts.layout import FOLDERS
 from lacuna.commands import closing
 from lacuna.commands.launch import JSON, VIEW
-from lacuna.commands.planned import as_json, lines_of
+from lacuna.commands.planned import as_json, as_report, lines_of
+from lacuna.commands.standing import Grid
 
 
 class RunMessages:
@@ -33,12 +36,13 @@ class RunMessages:
         if not workflow.is_main_process:
             return
         if viewed():
-            speak_for_snakemake()
+            speak_for_snakemake(study.batch)
         logger.addHandler(_AtEnd(self))
 
     def begin(self) -> None:
         """Before the first job."""
-        self._progress = follow(self.workflow, *self.study[:2], self.study.paths.there)
+        study = self.study
+        self._progress = follow(self.workflow, study.followed, study.known, study.paths.there, study.batch)
         if self._progress is None:
             return
         try:
@@ -56,8 +60,14 @@ class RunMessages:
         name, results = self.study.experiment.name, self.study.paths.there
         # of what was asked for: other tables may be those of an earlier run
         folders = {place for place in FOLDERS if any(self._lies_in(job, place) for job in ran)}
+        told = closing.made(
+            name, folders, overlays, len(self.targets.parts.missing) if "tables" in folders else 0, results
+        )
+        if self.study.batch is not None:
+            self._report(DONE, len(ran), made=told)
+            return
         print(closing.done(len(ran), self._elapsed()), file=sys.stderr)
-        if told := closing.made(name, folders, overlays, len(self.targets.missing), results):
+        if told:
             print(told, file=sys.stderr)
 
     def _lies_in(self, job: Any, place: str) -> bool:
@@ -73,20 +83,39 @@ class RunMessages:
         done = len(with_files(dag.needrun_jobs(exclude_finished=False))) - len(left)
         # jobs that end with a run which is told to stop did not fail
         if not getattr(scheduler, "_user_kill", None) and any(not closing.told_to_stop(log) for _, log in failed):
-            self._end(FAILED)
-            refused = self.study.experiment.missing == "refuse"
+            how, refused = FAILED, self.study.experiment.missing == "refuse"
             waiting, elapsed = len(left) - len(failed), self._elapsed()
             told = closing.failures(failed, waiting, refused, self.study.paths.there, done, elapsed)
         elif getattr(scheduler, "_executor_error", None):
             self._end(FAILED)
             return  # the queue refused: Snakemake says why
         else:
-            self._end(STOPPED)
+            how = STOPPED
             told = closing.stopped(done, len(left), self._elapsed())
+        self._end(how)
         self.workflow.logger_manager.logfile_hint()
-        print(told, file=sys.stderr)
+        if self.study.batch is not None:
+            self._report(how, done, len(left), failed if how == FAILED else [])
+        else:
+            print(told, file=sys.stderr)
         # nothing more to say: Snakemake would end with a WorkflowError that names no job
         sys.exit(1)
+
+    def _report(
+        self, how: str, done: int, left: int = 0, failed: Sequence[tuple[str, str]] = (), made: str = ""
+    ) -> None:
+        """Tell the run of all batches how this one ended: it says so once for all."""
+        if self.study.batch is not None:
+            goes_on = bool(self.workflow.execution_settings.keep_going)
+            facts = {
+                "how": how,
+                "done": done,
+                "left": left,
+                "failed": list(failed),
+                "keep_going": goes_on,
+                "made": made,
+            }
+            self.study.batch.report(facts)
 
     def _end(self, how: str) -> None:
         if self._progress is not None:
@@ -98,7 +127,12 @@ class RunMessages:
     def plan(self) -> None:
         """At the end of a dry run: the table of the grid, and what runs again and why."""
         try:
-            plan = plan_of(self.workflow, self.study)
+            study = self.study
+            grid = Grid(study.followed, study.known, Path(study.paths.there))
+            plan = plan_of(self.workflow, study, grid)
+            if study.batch is not None:
+                study.batch.report({"plan": as_report(plan, later_jobs(grid))})
+                return
             if not plan.jobs and not os.environ.get(VIEW):
                 return  # of targets that are no jobs of the experiment
             print(as_json(plan) if os.environ.get(VIEW) == JSON else "\n".join(lines_of(plan)), flush=True)

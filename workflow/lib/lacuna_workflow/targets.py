@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from lacuna_workflow.inputs import JobInputs
+from lacuna_workflow.inputs import Files, JobInputs
 from lacuna_workflow.paths import Paths
 
 from lacuna.artifacts.files import told_as
+from lacuna.commands.batches import Batch
 from lacuna.experiment.jobs import Job, Jobs, collected
 from lacuna.reporting.tables.record import told_of
 
@@ -25,17 +27,50 @@ Outputs = Callable[[str], Iterable[str]]
 Place = Mapping[str, Any]
 
 
-class RunTargets:
-    """What a run of an experiment is asked for; what is there is looked at once, when this is made."""
+class _Parts(NamedTuple):
+    """The metrics, of cells, of populations and of probes, that the tables are made of; the cells that they leave out,
+    as `missing: allow` permits."""
 
-    def __init__(self, inputs: JobInputs, paths: Paths):
+    metrics: list[str]
+    populations: list[str]
+    probes: list[str]
+    missing: list[dict[str, Any]]
+
+
+class RunTargets:
+    """What a run of an experiment is asked for."""
+
+    def __init__(
+        self, inputs: JobInputs, paths: Paths, batch: Batch | None = None, begin: Callable[[], None] = lambda: None
+    ):
+        """batch: the one that the run is about. begin: called before the first file of a target is named."""
+        self.begin = begin
         self.inputs, self.params, self.experiment, self.paths = inputs, inputs.params, inputs.experiment, paths
-        # once: what is there must not change between the inputs and the params of a rule
-        self.metrics, self.populations, self.probes, self.missing = self._split_cells()
+        self.batch = batch
         # the tables that one job makes, and those that have one each
         self.collected = collected(self.params.known)
         self.single = [name for name in self.experiment.tables if name not in self.collected]
-        self._told = {**told_of(self.params.record), "missing": self.missing}
+
+    @functools.cached_property
+    def parts(self) -> _Parts:
+        """What the tables are made of; looked at once, for what is there must not change between the inputs and the
+        params of a rule, and only where it is asked for, which a job's own process does not."""
+        return self._split_cells()
+
+    @functools.cached_property
+    def _told(self) -> dict[str, Any]:
+        return {**told_of(self.params.record), "missing": self.parts.missing}
+
+    def asked_for(self, *kinds: Callable[[], list[str]]) -> Files:
+        """An input of a target: the files of these kinds; of a batch of cells those that tables are made of."""
+
+        def files(wildcards: Any) -> list[str]:
+            self.begin()
+            if self.batch is not None and not self.batch.of_tables:
+                return [*self.parts.metrics, *self.parts.populations, *self.parts.probes]
+            return [file for kind in kinds for file in kind()]
+
+        return files
 
     def table_files(self) -> list[str]:
         """All tables of the experiment, and its record."""
@@ -52,7 +87,7 @@ class RunTargets:
     def table_inputs(self, wildcards: Any) -> dict[str, str | list[str]]:
         """What a table is made from, and what must be there before; to be unpacked."""
         facts = self.params.known["tables"][wildcards.table]
-        files = {"metrics": self.metrics, "population": self.populations, "probe": self.probes}
+        files = {"metrics": self.parts.metrics, "population": self.parts.populations, "probe": self.parts.probes}
         tables = self.tables()
         return {name: files[name] if name in files else tables[name] for name in (*facts["reads"], *facts["after"])}
 
@@ -76,7 +111,7 @@ class RunTargets:
     def job_files(self) -> list[str]:
         """The job.json of every cell that the tables are made of."""
         # <cell>/metrics/<experiment>.json
-        return [str(Path(file).parents[1] / "job.json") for file in self.metrics]
+        return [f"{file.rsplit('/', 2)[0]}/job.json" for file in self.parts.metrics]
 
     def tuned_files(self, wildcards: Any = None) -> list[str]:
         """An input: an overlay for each dataset, model and recipe.
@@ -116,9 +151,7 @@ class RunTargets:
             (at(folder, name).format(**values), log_at(folder, log).format(**values)) for folder, name, log in names
         ]
 
-    def _split_cells(self) -> tuple[list[str], list[str], list[str], list[dict[str, Any]]]:
-        """The metrics, of cells, of populations and of probes, that the tables are made of; the cells that they leave
-        out, as `missing: allow` permits."""
+    def _split_cells(self) -> _Parts:
         metrics, populations, probes, missing = [], [], [], []
         for cell in self.experiment.cells():
             steps = self.steps_of(cell)
@@ -132,7 +165,7 @@ class RunTargets:
             metrics.append(files[-1])
             populations += [file for file in files if Path(file).name == "population.json"]
             probes += [file for file in files if Path(file).parent.name == "probe"]
-        return metrics, populations, probes, missing
+        return _Parts(metrics, populations, probes, missing)
 
     # ---- what was deleted or set aside ------------------------------------------------------------------------------
 

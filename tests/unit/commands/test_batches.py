@@ -1,0 +1,167 @@
+"""The run of all batches: what it starts, what it makes of each end, and what it says; Snakemake is a stand-in."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lacuna.commands.batches import JOBS, Batch, Batches, Request, asked, batch_size
+from lacuna.commands.launch import VIEW
+from lacuna.errors import LacunaError
+
+# Stands in Snakemake's place: does for its batch what `acts` says, by number; notes what it was given.
+FAKE = """
+import json, os, sys, time
+from lacuna.commands.batches import asked
+batch = asked(True)[1]
+assert not os.get_inheritable(batch.channel) and "LACUNA_BATCH" not in os.environ
+with open("given.jsonl", "a") as file:
+    file.write(json.dumps([batch.number, batch.of, batch.first, batch.last, sys.argv[1:]]) + "\\n")
+act = json.load(open("acts.json")).get(str(batch.number), {})
+for report in act.get("reports", []):
+    batch.report(report)
+if "signal" in act:
+    os.kill(batch.run if act.get("of_run") else os.getpid(), act["signal"])
+    time.sleep(60)
+sys.exit(act.get("status", 0))
+"""
+
+
+def ended(done: int, **facts: object) -> dict[str, object]:
+    return {"how": "done", "done": done, "left": 0, "failed": [], "keep_going": True, "made": ""} | facts
+
+
+FAILED = ended(2, how="failed", left=3, failed=[["ga: class, dense", "results/logs/ga.log"]])
+
+
+@pytest.fixture
+def batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Makes a run of ten cells in batches of four, whose batches end as told."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(VIEW, "lines")
+    (tmp_path / "fake.py").write_text(FAKE)
+
+    def make(acts: dict[int, object], dry: bool = False, refuses: bool = True, words: tuple[str, ...] = ()) -> Batches:
+        (tmp_path / "acts.json").write_text(json.dumps(acts))
+        return Batches([sys.executable, "fake.py", *words], str(tmp_path), "mine", "results", 10, 4, dry, refuses)
+
+    return make
+
+
+def given() -> list[list[object]]:
+    return [json.loads(line) for line in Path("given.jsonl").read_text().splitlines()]
+
+
+def test_every_cell_is_in_one_batch_and_the_last_takes_files_as_they_are(batches, capfd):
+    last = ended(3, made="tables: results/tables/mine/")
+    assert batches({1: {"reports": [ended(5)]}, 4: {"reports": [last]}}, words=("-n", "--", "tables")).run() == 0
+    assert [each[:4] for each in given()] == [[1, 4, 0, 4], [2, 4, 4, 8], [3, 4, 8, 10], [4, 4, 10, 10]]
+    words = given()[-1][4]
+    assert given()[0][4] == ["-n", "--", "tables"]
+    assert words[:2] == ["-n", "--allowed-rules"] and words[-2:] == ["--", "tables"]
+    assert {"all", "aggregate", "html_report"} <= set(words) and not {"evaluate", "unlearn"} & set(words)
+    said = capfd.readouterr().err
+    assert "mine: 10 cells in 3 batches, then their tables" in said and "batch 2 of 4: nothing to do" in said
+    assert "8 jobs done in " in said and said.endswith("tables: results/tables/mine/\n")
+
+
+def test_where_a_job_failed_later_batches_run_and_tables_do_not(batches, capfd):
+    run = batches({1: {"reports": [FAILED], "status": 1}, 2: {"reports": [FAILED], "status": 1}})
+    assert run.run() == 1
+    assert [each[0] for each in given()] == [1, 2, 3]
+    said = capfd.readouterr().err
+    assert said.count("failed") == 1 and "1 job failed, 4 jobs waited for it:" in said, "one cell of two batches is one"
+
+
+def test_tables_of_what_is_there_are_made_after_a_failure_too(batches):
+    run = batches({1: {"reports": [FAILED], "status": 1}}, refuses=False)
+    assert run.run() == 1
+    assert [each[0] for each in given()] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("act", "status"),
+    [
+        ({"reports": [FAILED | {"keep_going": False}], "status": 1}, 1),
+        ({"status": 2}, 2),  # a sentence of its own: a locked folder, say
+        ({"reports": [ended(1, how="stopped", left=4)], "status": 1}, 1),
+        ({"signal": 9}, 137),
+    ],
+    ids=["no keep-going", "no plan", "stopped", "killed"],
+)
+def test_what_ends_the_run(batches, act, status):
+    assert batches({2: act}).run() == status
+    assert [each[0] for each in given()] == [1, 2]
+
+
+@pytest.mark.parametrize("number", [2, 15])
+def test_a_signal_to_the_run_is_passed_on_once(batches, number):
+    """To a process of its own, whose handlers are not those of the tests."""
+    batches({2: {"signal": number, "of_run": True}})
+    facts = json.dumps([[sys.executable, "fake.py"], str(Path.cwd()), "mine", "results", 10, 4, False, True])
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "lacuna.commands.batches", facts], capture_output=True, text=True, timeout=50
+    )
+    assert done.returncode == 1 and [each[0] for each in given()] == [1, 2]
+    assert "stopped in batch 2 of 4; 0 jobs done in " in done.stderr
+
+
+def test_plans_are_merged(batches, capfd):
+    dense = ["train", {"dataset": "digits", "model": "m", "recipe": "r", "seed": "0"}]
+    place = dense[1] | {"scenario": "class", "state": "dense"}
+    cells = [["evaluate", place | {"unlearner": label}] for label in ("a", "b")]
+    later = [["aggregate", {}, True], ["record", {}, False]]
+
+    def plan(cell: object, planned: list[object]) -> dict[str, object]:
+        left = [10.0, 20.0, 2, {"train": 1}]
+        return {"plan": {"jobs": [dense, cell], "planned": planned, "left": left, "later": later}}
+
+    train = [0, "changed", ["lr 1 → 2"], True]
+    acts = {
+        1: {"reports": [plan(cells[0], [train, [1, "follows", [], True]])]},
+        2: {"reports": [plan(cells[1], [train])]},
+    }
+    assert batches(acts, dry=True).run() == 0
+    assert [each[0] for each in given()] == [1, 2, 3], "tables of cells that are not there cannot be planned"
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0] == "mine: 1 of 2 cells are finished; 4 of 5 jobs would run"
+    assert [line.split() for line in lines[2:5]] == [
+        ["train", "0", "1", "1"],
+        ["evaluate", "1", "1", "1"],
+        ["tables", "0", "2", "1", "1"],
+    ]
+    assert "changed: lr 1 → 2: 1 train" in lines
+
+
+def test_size_is_that_of_the_jobs_that_a_plan_has_room_for():
+    request = Request([], ".")
+    assert request.size(5000, JOBS) is None and request.size(100_000, 20 * JOBS) == 5000
+    assert request.size(3, 10 * JOBS) == 1, "a cell of many shadow models is a batch of its own"
+    assert Request([], ".", 4).size(8, 30) == 4 and Request([], ".", 8).size(8, 30) is None
+
+
+def test_what_is_asked_for_is_asked_of_one_process(monkeypatch):
+    Request(["snakemake"], "/folder", 7).leave()
+    assert asked(False) == (None, None) and asked(True) == (None, None), "a job's own process takes it away"
+    Request(["snakemake"], "/folder", 7).leave()
+    assert asked(True) == (Request(["snakemake"], "/folder", 7), None)
+    assert not {name for name in os.environ if name.startswith("LACUNA_BATCH")}
+
+
+def test_batch_size_is_taken_out_of_the_words():
+    assert batch_size(["--batch-size", "5", "-n"]) == (["-n"], 5)
+    assert batch_size(["-n", "--batch-size=5", "--config", "a=b"]) == (["-n", "--config", "a=b"], 5)
+    assert batch_size(["-n"]) == (["-n"], None)
+    for words in (["--batch-size"], ["--batch-size", "0"], ["--batch-size", "x"], ["--batch-size=-1"]):
+        with pytest.raises(LacunaError, match=r"--batch-size: '.*' is not allowed; allowed: a number of cells"):
+            batch_size(words)
+
+
+def test_a_batch_says_which_it_is():
+    batch = Batch(3, 4, 8, 10, 1, 0)
+    assert str(batch) == "batch 3 of 4" and not batch.of_tables and Batch(4, 4, 10, 10, 1, 0).of_tables

@@ -1,0 +1,30 @@
+"""Whether an experiment is too large for one plan; if it is, `lacuna run` goes on in batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lacuna_workflow.study import Study
+
+from lacuna.commands.batches import TARGETS
+from lacuna.experiment.jobs import Jobs
+
+# settings of Snakemake's by which it chooses among jobs: what they ask for is not the same of each batch
+_CHOICES = ("batch", "forceall", "forcetargets", "forcerun", "until", "omit_from", "target_jobs", "allowed_rules")
+
+
+def in_batches(workflow: Any, study: Study) -> None:
+    """Let this process become the one that runs a large experiment in batches, if `lacuna run` or `lacuna plan` began
+    it, and it is a run or a dry run of the usual targets. Returns where one plan has room for all."""
+    request, experiment = study.request, study.experiment
+    # --summary, --lint and the like have no executor
+    if request is None or workflow.executor_plugin is None or workflow.touch:
+        return
+    settings = workflow.dag_settings
+    if not set(settings.targets) <= set(TARGETS) or any(getattr(settings, name) for name in _CHOICES):
+        return
+    cells = sum(1 for _ in experiment.cells())
+    size = request.size(cells, len(Jobs(experiment, study.known).reads))
+    if size is not None:
+        results, refuses = study.paths.there, experiment.missing == "refuse"
+        request.become(experiment.name, results, cells, size, workflow.dryrun, refuses)
