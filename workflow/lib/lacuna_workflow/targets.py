@@ -7,7 +7,6 @@ import itertools
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from lacuna_workflow.inputs import Files, JobInputs
@@ -138,34 +137,38 @@ class RunTargets:
         names = [("models", "{state}/model.safetensors", "{state}")]
         for label in (cell["unlearner"], *self.experiment.oracles):
             names.append(("cells", f"{{state}}/{label}/predictions.npz", f"{{state}}/{label}"))
-        if self.experiment.shadows is not None:
-            names.append(("cells", "{state}/{unlearner}/population.json", "{state}/{unlearner}/population"))
-        for target in self.experiment.targets(dict(cell)):
-            probe = f"{{state}}/{{unlearner}}/probe/{target}"
-            names.append(("cells", f"{probe}.json", probe))
-        metrics = "{state}/{unlearner}/metrics/{experiment}"
-        names.append(("cells", f"{metrics}.json", metrics))
+        for told in self._told_by(cell):
+            names += [("cells", f"{name}.json", name) for name in told]
         values = {**cell, "experiment": self.experiment.name}
         at, log_at = self.paths.at, self.paths.log_at
         return [
             (at(folder, name).format(**values), log_at(folder, log).format(**values)) for folder, name, log in names
         ]
 
+    def _told_by(self, cell: Place) -> tuple[list[str], list[str], list[str]]:
+        """Of a cell the populations, probes and metrics that tables are made of, as patterns without a suffix."""
+        own = "{state}/{unlearner}"
+        populations = [f"{own}/population"] if self.experiment.shadows is not None else []
+        probes = [f"{own}/probe/{target}" for target in self.experiment.targets(cell)]
+        return populations, probes, [f"{own}/metrics/{{experiment}}"]
+
     def _split_cells(self) -> _Parts:
-        metrics, populations, probes, missing = [], [], [], []
+        parts, allow = _Parts([], [], [], []), self.experiment.missing == "allow"
+        folder, name = self.paths.at("cells", ""), self.experiment.name
         for cell in self.experiment.cells():
-            steps = self.steps_of(cell)
-            if self.experiment.missing == "allow" and not all(self._there(file) for file, _ in steps):
+            # the steps of all cells are looked at only where one may be missing
+            steps = self.steps_of(cell) if allow else []
+            if not all(self._there(file) for file, _ in steps):
                 # a param: another disk makes no other tables
                 lying = self.paths.lying
                 told = [(told_as(lying(file)), told_as(lying(log))) for file, log in steps]
-                missing.append({**cell, "steps": told})
+                parts.missing.append({**cell, "steps": told})
                 continue
-            files = [file for file, _ in steps]
-            metrics.append(files[-1])
-            populations += [file for file in files if Path(file).name == "population.json"]
-            probes += [file for file in files if Path(file).parent.name == "probe"]
-        return _Parts(metrics, populations, probes, missing)
+            values = {**cell, "experiment": name}
+            files = (parts.populations, parts.probes, parts.metrics)
+            for kind, names in zip(files, self._told_by(cell), strict=True):
+                kind += [f"{folder}{each}.json".format_map(values) for each in names]
+        return parts
 
     # ---- what was deleted or set aside ------------------------------------------------------------------------------
 
