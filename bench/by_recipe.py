@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from lacuna.artifacts.coordinates import State
+from lacuna.errors import LacunaError
 from lacuna.evaluation.statistics import t_interval
 from lacuna.reporting.tables.files import read_table, write_table
 
@@ -87,4 +89,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except LacunaError as error:
+        sys.exit(f"by_recipe.py: {error}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from scipy.special import stdtrit
 from lacuna.artifacts.coordinates import State
 from lacuna.artifacts.files import read_json, read_npz
 from lacuna.commands.findings import splice
+from lacuna.errors import LacunaError
 from lacuna.evaluation.population import Pool
 from lacuna.evaluation.population.attacks import attack_scores, auc, roc
 from lacuna.evaluation.population.distance import klom
@@ -145,4 +147,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except LacunaError as error:
+        sys.exit(f"population.py: {error}")

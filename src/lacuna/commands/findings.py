@@ -111,7 +111,7 @@ def _value(found: list[dict[str, str]]) -> Finding:
     (row,) = found
     if "mean" in row:
         return _rounded(row["n"], row["mean"], row["ci_low"], row["ci_high"], "", "measured")
-    return _rounded("1", row["value"], "", "", "", "measured")
+    return _rounded("1", row["value"], row.get("low", ""), row.get("high", ""), "", "measured")
 
 
 def _count(found: list[dict[str, str]]) -> Finding:

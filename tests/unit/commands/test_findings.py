@@ -44,6 +44,7 @@ def folder(tmp_path):
         "unlearner,metric,n,mean,ci_low,ci_high,gap_r_floor,gap_r_verdict\nft,avg_gap/r,3,4.2,3,5.4,0.25,farther\n"
         "ft,UA,3,90,88,92,,\n"
     )
+    (tmp_path / "measured.csv").write_text("unlearner,value,low,high\nft,0.65,0.63,0.66\n")
     return tmp_path
 
 
@@ -58,6 +59,7 @@ def numbers_of(row):
         ("count", "sparsity", "metric=gap", ["3", "1", "", "", "", "1 of 2 shown", "stands"]),
         ("count", "sparsity", "metric=UA", ["4", "1", "", "", "", "1 of 1 shown", "stands"]),
         ("gap", "summary", "metric=avg_gap/r", ["3", "4.2", "3", "5.4", "0.25", "farther", "stands"]),
+        ("value", "measured", "unlearner=ft", ["1", "0.65", "0.63", "0.66", "", "measured", "stands"]),
         ("value", "summary", "unlearner=ft metric=UA|RA", ["3", "90", "88", "92", "", "measured", "stands"]),
     ],
 )
