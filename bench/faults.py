@@ -39,7 +39,10 @@ import psutil
 from safetensors.numpy import load_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/lib"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # whose modules name each other without it
+
+from lacuna_workflow.warm import BOOT
 
 from lacuna.commands.verify import _content, _Tree, mend, verify
 from lacuna.errors import LacunaError
@@ -119,7 +122,7 @@ def processes(project: Project) -> list[psutil.Process]:
 def warm(process: psutil.Process | None) -> bool:
     """Whether it is the process that warm jobs are forked from, or one of them."""
     try:
-        return process is not None and any(word.endswith("/warm_parent.py") for word in process.cmdline()[1:3])
+        return process is not None and BOOT in process.cmdline()
     except psutil.Error:
         return False
 

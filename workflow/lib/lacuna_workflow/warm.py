@@ -85,7 +85,7 @@ class Worker:
         """The exit status of a job; None where it has not begun."""
         last = _watched(self.pid, self.job, self.answers, measure, request + b"\n")
         if last.startswith(LEFT):
-            self.left, last = last.removeprefix(LEFT).strip(), self.answers.readline() or KILLED
+            self.left, last = last.removeprefix(LEFT).strip(), _line(self.answers) or KILLED
         self.waits = last == f"{DONE}\n"
         return 0 if self.waits else _status(last)
 
@@ -93,7 +93,7 @@ class Worker:
         """Let it end, and wait until it is gone."""
         with self.job, self.answers, contextlib.suppress(OSError):
             self.job.shutdown(socket.SHUT_WR)
-            while self.answers.readline():
+            while _line(self.answers):
                 pass
 
 
@@ -132,7 +132,7 @@ class WarmJobs:
         with contextlib.ExitStack() as undo:
             undo.enter_context(job)
             undo.enter_context(answers)
-            if first := answers.readline():
+            if first := _line(answers):
                 if stays:
                     undo.pop_all()
                     status = self._run_in(Worker(int(first), job, answers, kind), text, measure)
@@ -205,13 +205,15 @@ def _watched(pid: int, job: socket.socket, answers: Any, measure: Measure | None
             if measure is not None:
                 watch.enter_context(measure(pid))
             job.sendall(begin)
+        except BrokenPipeError:
+            return _not_begun(_line(answers))
         except Exception:  # OSError, or what measures for Snakemake has of its own
             return ""
-        line: str = answers.readline()
+        line = _line(answers)
         if line and line != f"{BEGAN}\n":
-            return ""  # the end of one that had not begun
-        if line and (last := answers.readline()):
-            return str(last)
+            return _not_begun(line)
+        if line and (last := _line(answers)):
+            return last
         # nobody reports its end any more
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(descriptor, signal.SIGTERM)
@@ -220,6 +222,19 @@ def _watched(pid: int, job: socket.socket, answers: Any, measure: Measure | None
         gone.register(descriptor, select.POLLIN)
         gone.poll()
         return KILLED
+
+
+def _line(answers: Any) -> str:
+    """The next line; empty where the other side is gone."""
+    try:
+        return str(answers.readline())
+    except ConnectionResetError:  # it had not read all that it was told
+        return ""
+
+
+def _not_begun(last: str) -> str:
+    """The line at the end of a job that had not begun, which starts cold; after an interrupt nothing is to begin."""
+    return last if last == f"{INTERRUPTED}\n" else ""
 
 
 def _status(last: str) -> int | None:
