@@ -34,17 +34,19 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {name: float(f"{value:.3g}") for name, value in kinds.items()}
 
 
-def taking_turns(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+def taking_turns(
+    ways: Mapping[str, Callable[[], Any]], repeats: int, seconds: Callable[[Callable[[], Any]], float] = cpu_seconds
+) -> dict[str, list[float]]:
     """CPU seconds of each way, `repeats` times; they take turns, so that a busy neighbour slows all alike.
 
-    One turn before them is not counted: it chooses algorithms and fills caches.
+    One turn before them is not counted: it chooses algorithms and fills caches. seconds: of one turn.
     """
     for work in ways.values():
         work()
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
         for name, work in ways.items():
-            taken[name].append(cpu_seconds(work))
+            taken[name].append(seconds(work))
     return taken
 
 

@@ -4,8 +4,9 @@
 
 Random images of CIFAR's size. Every way takes its turn, five times; a ratio is plain seconds by ours, the median of
 the turns. `bench/naive.py` is the plain code: Pillow image by image, PyTorch's default layout, a forward pass for every
-number, scikit-learn's SVC as it comes. Prints JSON: CPU seconds, ratios, and for training the share of the rate that a
-convolution of this machine reaches at most (`bench/limits.py`).
+number, scikit-learn's SVC as it comes. Each code has a process of its own: lacuna's keeps the memory that it frees, as
+its jobs do, the plain one is as Python starts it. Prints JSON: CPU seconds, ratios, and for training the share of the
+rate that a convolution of this machine reaches at most (`bench/limits.py`).
 
   train     one epoch with crops and flips: plain, lacuna in fp32 and in bf16
   evaluate  a cell: four accuracies and the attack by five features; lacuna's include all its default metrics
@@ -16,10 +17,14 @@ convolution of this machine reaches at most (`bench/limits.py`).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
+import functools
 import json
+import multiprocessing
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +35,8 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import limits, naive
-from bench.measure import machine, ratios, spread, taking_turns
+from bench.measure import cpu_seconds, machine, ratios, spread, taking_turns
+from lacuna.artifacts.machine import keep_freed_memory
 from lacuna.data.batches import Augment, UnlearningData
 from lacuna.evaluation import Cell, evaluate
 from lacuna.fields import build
@@ -121,11 +127,46 @@ def share(model: nn.Module, images: int, seconds: float, ceiling: float) -> floa
     return round(2 * 3 * macs(model, (3, 32, 32)) * images / seconds / 1e9 / ceiling, 2)
 
 
-def measured(subject: Subject, part: str, repeats: int) -> dict[str, Any]:
-    ways = PARTS[part](subject)
-    taken = taking_turns(ways, repeats)
+def serve(calls: Connection, name: str, images: int, keep: bool) -> None:
+    """Of each part and way that is asked for, take a turn and answer its CPU seconds; the names of a part's ways first.
+
+    keep: the memory that is freed, as jobs of lacuna do. None ends it.
+    """
+    torch.set_num_threads(1)
+    if keep:
+        keep_freed_memory()
+    subject = Subject(name, images)
+    ways: dict[str, Ways] = {}
+    while (asked := calls.recv()) is not None:
+        part, way = asked
+        ways.setdefault(part, PARTS[part](subject))
+        calls.send(list(ways[part]) if way is None else cpu_seconds(ways[part][way]))
+
+
+@contextlib.contextmanager
+def process(name: str, images: int, keep: bool) -> Iterator[Callable[[str, str | None], Any]]:
+    """A process that takes turns, as a function of part and way; see `serve`."""
+    fresh = multiprocessing.get_context("spawn")
+    ours, theirs = fresh.Pipe()
+    worker = fresh.Process(target=serve, args=(theirs, name, images, keep), daemon=True)
+    worker.start()
+    theirs.close()
+
+    def ask(part: str, way: str | None) -> Any:
+        ours.send((part, way))
+        return ours.recv()
+
+    yield ask
+    ours.send(None)
+    worker.join()
+
+
+def measured(plain: Callable[..., Any], ours: Callable[..., Any], part: str, repeats: int) -> dict[str, Any]:
+    names = ours(part, None)
+    ways = {way: functools.partial(plain if way == "plain" else ours, part, way) for way in names}
+    taken = taking_turns(ways, repeats, seconds=lambda turn: turn())
     told: dict[str, Any] = {"seconds": {name: spread(values) for name, values in taken.items()}}
-    told["times as fast"] = ratios(taken, next(iter(ways)))
+    told["times as fast"] = ratios(taken, names[0])
     return told
 
 
@@ -137,12 +178,14 @@ def main() -> None:
     arguments.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     chosen = arguments.parse_args()
     torch.set_num_threads(1)
-    subject = Subject(chosen.model, chosen.images)
-    found = {part: measured(subject, part, chosen.repeats) for part in chosen.only}
+    of = chosen.model, chosen.images
+    with process(*of, keep=False) as plain, process(*of, keep=True) as ours:
+        found = {part: measured(plain, ours, part, chosen.repeats) for part in chosen.only}
     ceilings = limits.limits()
     if "train" in found:
+        network = build(MODELS[chosen.model], {}).build(10, 3)
         found["train"]["share of the convolution's rate"] = {
-            name: share(subject.model, subject.n, values["median"], ceilings[f"convolution, {_kind(name)}, GFLOP/s"])
+            name: share(network, chosen.images, values["median"], ceilings[f"convolution, {_kind(name)}, GFLOP/s"])
             for name, values in found["train"]["seconds"].items()
         }
     about = {"machine": machine(), "limits": ceilings, "model": chosen.model, "images": chosen.images}

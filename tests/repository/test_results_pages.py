@@ -239,3 +239,42 @@ def test_the_tutorials_experiment_is_in_order(tmp_path):
     with pytest.raises(LacunaError) as error:
         load(*ask)
     assert str(error.value).partition("grid.")[2].partition("; allowed")[0] in page
+
+
+# rows of speed.md: the part and the two ways of speed.json
+SPEED = {
+    "epoch of training, fp32": ("train", "plain", "fp32"),
+    "epoch of training, bf16": ("train", "plain", "bf16"),
+    "evaluation of a cell": ("evaluate", "plain", "lacuna"),
+    "batches of an epoch": ("data", "plain", "lacuna"),
+    "logits: batches of 1,000": ("predict", "batches of 1,000", "lacuna"),
+}
+
+
+def test_speed():
+    """Every row of the comparison with plain code, the machine, and the shares of its limits are of one run."""
+    run = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))["speed"]
+    before, header, rows = tables_of("speed.md")[0]
+    assert header[1:] == ["plain, s", "lacuna, s", "times as fast (least to greatest of five)"] and run["repeats"] == 5
+    read = 0
+    for (label, *cells), (name, (part, plain, ours)) in zip(rows, SPEED.items(), strict=True):
+        assert label.startswith(name)
+        kinds, times = run["parts"][part]["seconds"], run["parts"][part]["times as fast"][ours]
+        for shown, way in zip(cells, (plain, ours), strict=False):
+            read += same(*numbers(shown), kinds[way]["median"], len(shown.partition(".")[2]))
+        decimals = len(cells[2].split()[0].partition(".")[2])
+        for shown, kind in zip(numbers(cells[2]), ("median", "min", "max"), strict=True):
+            read += same(shown, times[kind], decimals)
+    assert read == 5 * 5
+    text = (RESULTS / "speed.md").read_text(encoding="utf-8")
+    load, torch = re.search(r"load (\d+)", before), re.search(r"PyTorch ([\d.]+)", before)
+    assert load and float(load[1]) == round(run["machine"]["load"])
+    assert torch and run["machine"]["torch"].startswith(torch[1])
+    limits, share = run["limits"], run["parts"]["train"]["share of the convolution's rate"]
+    shown = re.search(
+        r"(\d+) GFLOP/s in fp32 and (\d+) in bf16.*?(\d+) % in fp32, (\d+) % in bf16.*?(\d+) %", text, re.S
+    )
+    assert shown
+    expected = [limits[f"convolution, {kind}, GFLOP/s"] for kind in ("fp32", "bf16")]
+    expected += [100 * share[way] for way in ("fp32", "bf16", "plain")]
+    assert sum(same(float(a), b, 0) for a, b in zip(shown.groups(), expected, strict=True)) == 5
