@@ -82,6 +82,12 @@ def test_marks_and_intervals_lie_inside_the_axis(log: bool) -> None:
     assert "ft dense 3" in panel.alt and "ga dense 0.5" in panel.alt
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_a_single_value_lies_inside_its_axis_with_room_for_its_label(log: bool) -> None:
+    (panel,) = Dots(["ft"], states(["dense"]), "x", log=log).panels([("one", [{"m": "ft", "s": "dense", "v": 3.0}])])
+    assert panel.params["low"] < 3.0 and panel.params["high"] >= 1.3 * 3.0
+
+
 def test_axes_of_percents_have_no_number_above_100() -> None:
     """Labels stand in room behind the last value, which is no place for a number of the axis."""
     rows = [{"m": "ft", "s": "dense", "v": v, "low": v - 8, "high": v + 8, "f": None} for v in (40.0, 97.0)]
