@@ -161,15 +161,18 @@ def search(experiment: Experiment, runs: Runs) -> None:
 
 
 def searched(study: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of a study: every value that was tried, with its score and its cost."""
-    trials = [
-        {
-            "values": trial["values"],
-            "score": round(trial["score"], 3),
-            "seconds": round(sum(part["seconds"] for part in trial["parts"]), 1),
-        }
-        for trial in study["trials"]
-    ]
+    """What is kept of a study: every value that was tried, with its score, its accuracies (means) and its cost."""
+    trials = []
+    for trial in study["trials"]:
+        parts = pd.DataFrame([part.get("accuracy", {}) for part in trial["parts"]])
+        trials.append(
+            {
+                "values": trial["values"],
+                "score": round(trial["score"], 3),
+                "accuracy": {name: round(value, 2) for name, value in parts.mean().dropna().items()},
+                "seconds": round(sum(part["seconds"] for part in trial["parts"]), 1),
+            }
+        )
     return {"space": study["space"], "best": study["best"], "trials": trials}
 
 

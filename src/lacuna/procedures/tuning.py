@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -70,24 +70,46 @@ class Start:
             raise ValueError(f"a trial sees {', '.join(self.data.parts)}, and must see {', '.join(VISIBLE)}")
 
 
-def score(start: Start, model: torch.nn.Module, before: float) -> float:
-    """How well a model forgot and kept, in 0..100, from forget and validation samples alone.
+@dataclass(frozen=True)
+class Accuracies:
+    """Of one model on what a trial sees, in percent.
 
-    before: the original model's validation accuracy in percent.
+    val: on the validation samples that are not of the forgotten part; gone: on those that are, None where none is.
+    """
+
+    retain: float
+    forget: float
+    val: float
+    gone: float | None
+
+    @staticmethod
+    def of(start: Start, model: torch.nn.Module) -> Accuracies:
+        labels = start.data.labels[start.data.parts["val"]].cpu().numpy()
+        right = logits(model, start.data, "val").argmax(1).cpu().numpy() == labels
+        retain, forget = (accuracy(model, start.data, part) for part in ("retain", "forget"))
+        gone = 100 * float(right[start.forgotten].mean()) if start.forgotten.any() else None
+        return Accuracies(retain, forget, 100 * float(right[~start.forgotten].mean()), gone)
+
+
+def score(judged: Judged, now: Accuracies, before: Accuracies) -> float:
+    """How well a model forgot and kept, in 0..100, from retained, forgotten and validation samples alone.
+
+    now: of the model; before: of the original one.
     forgotten part (of the label space): mean of the validation accuracy on the other samples and the validation
     error on those of the part. poisoned (D_f carries a trigger): mean of the validation accuracy and the error on D_f.
     like val (D_f is a sample like any other): 100 − |accuracy on D_f − validation accuracy| − what the validation
-    accuracy lost against `before`, since a model that never saw D_f treats it as it treats the validation set.
+    accuracy lost, since a model that never saw D_f treats it as it treats the validation set.
+    From each is taken what the accuracy on D_r lost: the same training without D_f fits D_r as well as before. A
+    network that has learnt by heart can lose D_r without a trace in its validation accuracy.
     """
-    labels = start.data.labels[start.data.parts["val"]].cpu().numpy()
-    right = logits(model, start.data, "val").argmax(1).cpu().numpy() == labels
-    retained = 100 * float(right[~start.forgotten].mean())
-    if start.judged == "forgotten part":
-        return (retained + 100 - 100 * float(right[start.forgotten].mean())) / 2
-    forget = accuracy(model, start.data, "forget")
-    if start.judged == "poisoned":
-        return (retained + 100 - forget) / 2
-    return max(0.0, 100 - abs(forget - retained) - max(0.0, before - retained))
+    if judged == "forgotten part":
+        assert now.gone is not None
+        reached = (now.val + 100 - now.gone) / 2
+    elif judged == "poisoned":
+        reached = (now.val + 100 - now.forget) / 2
+    else:
+        reached = 100 - abs(now.forget - now.val) - max(0.0, before.val - now.val)
+    return max(0.0, reached - max(0.0, before.retain - now.retain))
 
 
 # ---- the space ------------------------------------------------------------------------------------------------------
@@ -203,7 +225,7 @@ def tune(
     if not axes:
         raise LacunaError(f"{method}: nothing can be searched; allowed: a method with a number of its own, or a rate")
     trials = _stored(store, fingerprint)[: settings.trials]
-    before = [accuracy(start.model, start.data, "val") for start in starts]
+    before = [Accuracies.of(start, start.model) for start in starts]
     while len(trials) < settings.trials:
         chosen = proposed(axes, trials, seed)
         trials.append({"values": chosen} | _trial(method, {**values, **chosen}, starts, before))
@@ -225,14 +247,17 @@ def _stored(store: Path, fingerprint: str) -> list[dict[str, Any]]:
         return []  # nothing usable only costs time
 
 
-def _trial(method: str, values: Mapping[str, Any], starts: Sequence[Start], before: Sequence[float]) -> dict[str, Any]:
+def _trial(
+    method: str, values: Mapping[str, Any], starts: Sequence[Start], before: Sequence[Accuracies]
+) -> dict[str, Any]:
     parts: list[dict[str, Any]] = []
-    for start, accuracy_before in zip(starts, before, strict=True):
+    for start, original in zip(starts, before, strict=True):
         part = dict(start.place) | {"score": 0.0, "samples": 0, "seconds": 0.0}
         try:
             done = unlearn(method, start.model, start.data, seed=start.seed, **start.options, **values)
             part |= {"samples": done.fit.samples, "seconds": done.fit.seconds}
-            part["score"] = score(start, done.model, accuracy_before)
+            now = Accuracies.of(start, done.model)
+            part |= {"score": score(start.judged, now, original), "accuracy": asdict(now)}
         except LacunaError as error:
             part["failed"] = str(error)
         parts.append(part)

@@ -16,7 +16,7 @@ from lacuna.experiment.config import load
 from lacuna.experiment.overlay import HOW_TO_RUN, as_yaml, with_winning_values, without_how_to_run
 from lacuna.fields import resolve, schema_of
 from lacuna.procedures import tuning
-from lacuna.procedures.tuning import VISIBLE, Axis, Start, Tuning, proposed, score, space_of, tune
+from lacuna.procedures.tuning import VISIBLE, Accuracies, Axis, Start, Tuning, proposed, score, space_of, tune
 from lacuna.unlearning import UNLEARNERS
 
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -212,14 +212,18 @@ class Saying(torch.nn.Module):
         return torch.nn.functional.one_hot(self.answers[x.flatten(1)[:, 0].round().long()], 3).float() * self.scale
 
 
-def judged(answers, labels, judged, before=100.0, forgotten=None):
-    """The score of a model with these answers; the last four of ten samples are the forget set, the first six val."""
+def judged(answers, labels, judged, before=100.0, forgotten=None, retain=100.0):
+    """The score of a model with these answers; the last four of ten samples are the forget set, the first six val.
+
+    before, retain: accuracies of the original model on val and on D_r, which is sample 0 alone.
+    """
     x = torch.arange(10.0).reshape(10, 1, 1, 1)
-    parts = {"retain": torch.arange(6), "forget": torch.arange(6, 10), "val": torch.arange(6)}
+    parts = {"retain": torch.arange(1), "forget": torch.arange(6, 10), "val": torch.arange(6)}
     source = data()
     source = dataclasses.replace(source, images=x, labels=torch.as_tensor(labels), parts=parts, classes=3)
     gone = np.isin(labels[:6], [] if forgotten is None else [forgotten])
-    return score(start(source, judged=judged, forgotten=gone), Saying(answers), before)
+    now = Accuracies.of(start(source, judged=judged, forgotten=gone), Saying(answers))
+    return score(judged, now, Accuracies(retain, 100.0, before, None))
 
 
 def test_score_of_a_forgotten_part_of_the_label_space():
@@ -227,7 +231,7 @@ def test_score_of_a_forgotten_part_of_the_label_space():
     labels = [0, 0, 1, 1, 2, 2, 2, 2, 2, 2]
     assert judged([0, 0, 1, 1, 0, 1, 2, 2, 2, 2], labels, "forgotten part", forgotten=2) == 100
     assert judged([0, 0, 1, 1, 2, 2, 2, 2, 2, 2], labels, "forgotten part", forgotten=2) == 50
-    assert judged([1, 1, 0, 0, 2, 0, 2, 2, 2, 2], labels, "forgotten part", forgotten=2) == 25
+    assert judged([1, 1, 0, 0, 2, 0, 2, 2, 2, 2], labels, "forgotten part", forgotten=2, retain=0) == 25
 
 
 def test_score_of_a_sample_like_any_other():
@@ -238,13 +242,22 @@ def test_score_of_a_sample_like_any_other():
     assert judged(exact, labels, "like val", before=60) == pytest.approx(100 - 25 - 10)
     assert judged(exact, labels, "like val", before=10) == 75, "a gain is no merit"
     assert judged([0, 0, 1, 2, 0, 1, 0, 0, 0, 2], labels, "like val", before=50) == 100
-    assert judged([1, 1, 0, 0, 0, 0, 0, 0, 1, 1], labels, "like val") == 0, "at the least"
+    assert judged([1, 1, 0, 0, 0, 0, 0, 0, 1, 1], labels, "like val", retain=0) == 0, "at the least"
 
 
 def test_score_of_poisoned_samples():
     labels = [0, 0, 1, 1, 2, 2, 0, 0, 0, 0]
     assert judged([0, 0, 1, 1, 2, 2, 1, 1, 2, 2], labels, "poisoned") == 100
     assert judged([0, 0, 1, 1, 2, 2, 0, 0, 0, 0], labels, "poisoned") == 50
+
+
+@pytest.mark.parametrize("kind", ["forgotten part", "poisoned", "like val"])
+def test_accuracy_that_retained_samples_lost_is_taken_from_every_score(kind):
+    """A network that has learnt by heart can lose D_r and keep its validation accuracy: that is no unlearning."""
+    before = Accuracies(retain=100.0, forget=100.0, val=50.0, gone=50.0)
+    kept, lost, gained = (Accuracies(retain, 50.0, 50.0, 50.0) for retain in (100.0, 44.0, 100.0))
+    assert score(kind, kept, before) - score(kind, lost, before) == pytest.approx(min(56.0, score(kind, kept, before)))
+    assert score(kind, gained, dataclasses.replace(before, retain=90.0)) == score(kind, kept, before), "no merit"
 
 
 # ---- the config and the overlay -------------------------------------------------------------------------------------
