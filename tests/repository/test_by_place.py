@@ -79,6 +79,21 @@ def test_the_search_of_a_place_is_of_its_scenario_and_sparsity_alone(experiment)
     assert made["grid"]["unlearners"] == experiment["grid"]["unlearners"]
 
 
+def test_what_is_kept_of_a_search_can_be_scored_again():
+    """Of each trial the mean accuracies; one that diverged has none, and without a forgotten part none is `gone`."""
+    parts = [{"seconds": 1.04, "accuracy": {"retain": r, "forget": 1.0, "val": 50.0, "gone": None}} for r in (90, 100)]
+    trials = [
+        {"values": {"lr": 0.1}, "score": 50.12345, "parts": parts},
+        {"values": {"lr": 9.0}, "score": 0.0, "parts": [{"seconds": 0.0, "failed": "diverged"}]},
+    ]
+    kept = by_place.searched({"space": {}, "best": 0, "trials": trials})
+    accuracy = {"retain": 95.0, "forget": 1.0, "val": 50.0}
+    assert kept["trials"] == [
+        {"values": {"lr": 0.1}, "score": 50.123, "accuracy": accuracy, "seconds": 2.1},
+        {"values": {"lr": 9.0}, "score": 0.0, "accuracy": {}, "seconds": 0.0},
+    ]
+
+
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_run_and_its_jobs_before_this_process(kind, tmp_path):
     """The stand-in for Snakemake has a job that notes the signal; neither outlives the one who started them."""
