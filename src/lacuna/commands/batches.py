@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import signal
@@ -60,11 +61,11 @@ class Request:
         size = self.cells or (cells if jobs <= JOBS else max(1, cells * JOBS // jobs))
         return size if size < cells else None
 
-    def become(self, name: str, results: str, cells: int, size: int, dry: bool, refuses: bool) -> None:
+    def become(self, name: str, results: str, cells: int, size: int, dry: bool, refuses: bool, digest: str) -> None:
         """Go on as the process that runs an experiment in batches; does not return. Arguments: as of `Batches`."""
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        facts = json.dumps([self.command, self.folder, name, results, cells, size, dry, refuses])
+        facts = json.dumps([self.command, self.folder, name, results, cells, size, dry, refuses, digest])
         # -P: no module of the working directory takes the place of this one
         os.execv(sys.executable, [sys.executable, "-P", "-m", "lacuna.commands.batches", facts])
 
@@ -73,7 +74,7 @@ class Request:
 class Batch:
     """One batch, as its Snakemake knows it. first, last: the numbers of its first cell and of the one behind its last.
     The last batch has no cells: it makes the tables. run: the process that goes through the batches. channel: the
-    socket to it."""
+    socket to it. digest: of the experiment's values when the run began."""
 
     number: int
     of: int
@@ -81,6 +82,7 @@ class Batch:
     last: int
     run: int
     channel: int
+    digest: str
 
     @property
     def of_tables(self) -> bool:
@@ -89,6 +91,12 @@ class Batch:
 
     def __str__(self) -> str:
         return f"batch {self.number} of {self.of}"
+
+    def check(self, values: Mapping[str, Any]) -> None:
+        """Raise LacunaError if the experiment's values are others than when the run began: each batch reads its files
+        anew, and the numbers of its cells would be those of other cells."""
+        if digest_of(values) != self.digest:
+            raise LacunaError(f"the experiment was edited before {self} began; run the same command to go on with it")
 
     def report(self, facts: Mapping[str, Any]) -> None:
         """Tell the run something: how the batch ended, or what it would do."""
@@ -103,6 +111,11 @@ class Batch:
             os.kill(os.getpid(), signal.SIGKILL)
 
         threading.Thread(target=wait, name="batch", daemon=True).start()
+
+
+def digest_of(values: Mapping[str, Any]) -> str:
+    """A digest of an experiment's values, as its files have them."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def asked(main: bool) -> tuple[Request | None, Batch | None]:
@@ -146,7 +159,8 @@ class Batches:
     """Goes through the batches of one experiment.
 
     command, folder: as of `Request`. name: the experiment's; results: the folder that its files lie in. cells: how many
-    it has; size: how many at a time. dry: only plan. refuses: no tables are made while a cell is missing.
+    it has; size: how many at a time. dry: only plan. refuses: no tables are made while a cell is missing. digest: as of
+    `Batch`.
     """
 
     command: list[str]
@@ -157,6 +171,7 @@ class Batches:
     size: int
     dry: bool
     refuses: bool
+    digest: str
     plans: list[dict[str, Any]] = field(default_factory=list)
     # jobs that failed, by their logs
     failed: dict[str, str] = field(default_factory=dict)
@@ -166,6 +181,8 @@ class Batches:
     _began: float = field(default_factory=time.time)
     _child: subprocess.Popen[bytes] | None = None
     _told: int | None = None
+    # whether the tables' batch has begun
+    _of_tables: bool = False
 
     @property
     def of(self) -> int:
@@ -184,7 +201,12 @@ class Batches:
             reports, status = self.one(number)
             goes_on = self._take_in(number, reports, status)
             if self._told is not None or any(report.get("how") == STOPPED for report in reports):
-                self._say(closing.stopped_in(f"batch {number} of {self.of}", self.done, time.time() - self._began))
+                place = f"batch {number} of {self.of}"
+                self._say(
+                    f"stopped in {place}"
+                    if self.dry
+                    else closing.stopped_in(place, self.done, time.time() - self._began)
+                )
                 return status if status > 0 else 1
             if not goes_on:
                 return self._end(status)
@@ -225,7 +247,8 @@ class Batches:
         elif self.failed:
             failed = sorted((name, log) for log, name in self.failed.items())
             elapsed = time.time() - self._began
-            self._say(closing.failures(failed, self.waiting, self.refuses, self.results, self.done, elapsed))
+            waits = self.refuses and (self.waiting > 0 or not self._of_tables)
+            self._say(closing.failures(failed, self.waiting, waits, self.results, self.done, elapsed))
         elif status == 0 and self.done:
             self._say(closing.done(self.done, time.time() - self._began))
             if self.made:
@@ -239,12 +262,14 @@ class Batches:
 
     def one(self, number: int) -> tuple[list[dict[str, Any]], int]:
         """Run one batch; its reports, and Snakemake's exit status, that of a signal as a negative number."""
+        self._of_tables = number == self.of
         first = min((number - 1) * self.size, self.cells)
         command = self.command if number < self.of else _with(self.command, "--allowed-rules", *TARGETS, *_LAST)
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
-                batch = Batch(number, self.of, first, min(first + self.size, self.cells), os.getpid(), theirs.fileno())
+                last, ends = min(first + self.size, self.cells), theirs.fileno()
+                batch = Batch(number, self.of, first, last, os.getpid(), ends, self.digest)
                 # a group of its own: Ctrl-C reaches it through this process, once
                 self._child = subprocess.Popen(
                     command,
@@ -268,8 +293,11 @@ class Batches:
                 (os.kill if number == signal.SIGTERM else os.killpg)(self._child.pid, number)
 
     def _say(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):  # whoever looked on has gone
+        try:
             print(text, file=sys.stderr, flush=True)
+        except (OSError, ValueError):  # whoever looked on has gone: Python would make an exit status of its own of it
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _with(command: Sequence[str], *words: str) -> list[str]:

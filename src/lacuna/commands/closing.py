@@ -40,7 +40,8 @@ def failures(
 ) -> str:
     """The end of a run with failed jobs, given as (name, log): each with its reason, then what to do.
 
-    waiting: how many jobs could not start without them. missing_refused: tables are made of complete grids only.
+    waiting: how many jobs could not start without them. missing_refused: tables wait too, being made of complete grids
+    only.
     finished, seconds: how many jobs the run did, and its time.
     """
     them = "it" if len(failed) == 1 else "them"
@@ -52,7 +53,7 @@ def failures(
     if len(failed) > LISTED:
         lines.append(f"  and {len(failed) - LISTED} more: each has its log in {results}/logs")
     lines.append(f"run the same command to try {them} again and to continue")
-    if missing_refused and waiting:
+    if missing_refused:
         lines.append("for tables and figures of the other cells, add to the command: --config missing=allow")
     return "\n".join(lines)
 

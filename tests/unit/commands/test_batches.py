@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lacuna.commands.batches import JOBS, Batch, Batches, Request, asked, batch_size
+from lacuna.commands.batches import JOBS, Batch, Batches, Request, asked, batch_size, digest_of
 from lacuna.commands.launch import VIEW
 from lacuna.errors import LacunaError
 
@@ -19,6 +19,7 @@ FAKE = """
 import json, os, sys, time
 from lacuna.commands.batches import asked
 batch = asked(True)[1]
+batch.check({"seeds": [0, 1]})
 assert not os.get_inheritable(batch.channel) and "LACUNA_BATCH" not in os.environ
 with open("given.jsonl", "a") as file:
     file.write(json.dumps([batch.number, batch.of, batch.first, batch.last, sys.argv[1:]]) + "\\n")
@@ -30,6 +31,9 @@ if "signal" in act:
     time.sleep(60)
 sys.exit(act.get("status", 0))
 """
+
+
+DIGEST = digest_of({"seeds": [0, 1]})
 
 
 def ended(done: int, **facts: object) -> dict[str, object]:
@@ -48,7 +52,8 @@ def batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def make(acts: dict[int, object], dry: bool = False, refuses: bool = True, words: tuple[str, ...] = ()) -> Batches:
         (tmp_path / "acts.json").write_text(json.dumps(acts))
-        return Batches([sys.executable, "fake.py", *words], str(tmp_path), "mine", "results", 10, 4, dry, refuses)
+        command = [sys.executable, "fake.py", *words]
+        return Batches(command, str(tmp_path), "mine", "results", 10, 4, dry, refuses, DIGEST)
 
     return make
 
@@ -99,11 +104,45 @@ def test_what_ends_the_run(batches, act, status):
     assert [each[0] for each in given()] == [1, 2]
 
 
+def test_a_cell_that_is_not_evaluated_keeps_tables_waiting_though_no_job_of_its_batch_does(batches, capfd):
+    alone = ended(2, how="failed", left=1, failed=[["metrics of ga: class, dense", "results/logs/ga.log"]])
+    assert batches({1: {"reports": [alone], "status": 1}}).run() == 1
+    assert "--config missing=allow" in capfd.readouterr().err
+    page = ended(2, how="failed", left=1, failed=[["report of mine", "results/logs/report.log"]])
+    assert batches({4: {"reports": [page], "status": 1}}).run() == 1
+    assert "--config missing=allow" not in capfd.readouterr().err, "the tables are there"
+
+
+def test_a_plan_that_is_stopped_counts_no_jobs(batches, capfd):
+    assert batches({2: {"reports": [ended(0, how="stopped")], "status": 1}}, dry=True).run() == 1
+    assert capfd.readouterr().err.endswith("\nstopped in batch 2 of 4\n")
+
+
+def test_whoever_stops_listening_changes_no_exit_status(batches):
+    batches({1: {"reports": [ended(5)]}})
+    facts = json.dumps([[sys.executable, "fake.py"], str(Path.cwd()), "mine", "results", 10, 4, False, True, DIGEST])
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-P", "-m", "lacuna.commands.batches", facts]
+    assert subprocess.run(command, stderr=writing, timeout=50).returncode == 0
+    os.close(writing)
+    assert [each[0] for each in given()] == [1, 2, 3, 4]
+
+
+def test_an_experiment_that_was_edited_meanwhile_is_refused():
+    batch = Batch(2, 4, 4, 8, 1, 0, digest_of({"grid": {"seeds": [0]}, "name": "mine"}))
+    batch.check({"name": "mine", "grid": {"seeds": [0]}})
+    with pytest.raises(
+        LacunaError, match=r"^the experiment was edited before batch 2 of 4 began; run the same command"
+    ):
+        batch.check({"name": "mine", "grid": {"seeds": [0, 1]}})
+
+
 @pytest.mark.parametrize("number", [2, 15])
 def test_a_signal_to_the_run_is_passed_on_once(batches, number):
     """To a process of its own, whose handlers are not those of the tests."""
     batches({2: {"signal": number, "of_run": True}})
-    facts = json.dumps([[sys.executable, "fake.py"], str(Path.cwd()), "mine", "results", 10, 4, False, True])
+    facts = json.dumps([[sys.executable, "fake.py"], str(Path.cwd()), "mine", "results", 10, 4, False, True, DIGEST])
     done = subprocess.run(
         [sys.executable, "-P", "-m", "lacuna.commands.batches", facts], capture_output=True, text=True, timeout=50
     )
@@ -163,5 +202,6 @@ def test_batch_size_is_taken_out_of_the_words():
 
 
 def test_a_batch_says_which_it_is():
-    batch = Batch(3, 4, 8, 10, 1, 0)
-    assert str(batch) == "batch 3 of 4" and not batch.of_tables and Batch(4, 4, 10, 10, 1, 0).of_tables
+    batch = Batch(3, 4, 8, 10, 1, 0, DIGEST)
+    assert str(batch) == "batch 3 of 4" and not batch.of_tables
+    assert Batch(4, 4, 10, 10, 1, 0, DIGEST).of_tables

@@ -136,7 +136,7 @@ def test_failed_job_says_its_reason_and_what_waits_for_it_is_not_estimated(
 
 def test_a_batch_tells_the_time_of_all(workflow: SimpleNamespace, experiment: Experiment, known: Catalogue) -> None:
     part = dataclasses.replace(experiment, part=(0, 1))
-    batch = Batch(1, 3, 0, 1, 4711, 0)
+    batch = Batch(1, 3, 0, 1, 4711, 0, "")
     followed = follow(workflow, part, known, "results", batch)
     assert followed is not None and followed.journal.run.batch == (1, 3) and followed.journal.run.process == 4711
     assert followed._to_come == 1, "the second cell"

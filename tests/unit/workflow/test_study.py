@@ -10,6 +10,7 @@ from lacuna_workflow.study import read_study
 import pytest
 import yaml
 
+from lacuna.commands.batches import Batch, digest_of
 from lacuna.experiment import catalogue
 
 GRID = {
@@ -102,3 +103,14 @@ def test_interrupted_while_it_is_read_ends_in_a_line(workflow, monkeypatch, caps
     with pytest.raises(SystemExit) as end:
         read_study(workflow(), {})
     assert (end.value.code, capsys.readouterr().err) == (130, "lacuna: interrupted\n")
+
+
+def test_a_batch_of_an_experiment_that_was_edited_meanwhile_ends_with_a_sentence(workflow, monkeypatch):
+    Path("mine.yaml").write_text(yaml.safe_dump(MINE))
+    begun = read_study(workflow(files=["mine.yaml"]), {}).experiment
+    batch = Batch(2, 3, 1, 2, 1, 0, digest_of(begun.config))
+    monkeypatch.setattr("lacuna_workflow.study.asked", lambda main: (None, batch))
+    assert read_study(workflow(files=["mine.yaml"]), {}).experiment.part == (1, 2)
+    Path("mine.yaml").write_text(yaml.safe_dump(MINE | {"grid": GRID | {"sparsities": ["dense", 0.9]}}))
+    with pytest.raises(SystemExit, match=r"^lacuna: the experiment was edited before batch 2 of 3 began; run the same"):
+        read_study(workflow(files=["mine.yaml"]), {})

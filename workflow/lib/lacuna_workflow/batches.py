@@ -6,7 +6,7 @@ from typing import Any
 
 from lacuna_workflow.study import Study
 
-from lacuna.commands.batches import TARGETS
+from lacuna.commands.batches import TARGETS, digest_of
 from lacuna.experiment.jobs import Jobs
 
 # settings of Snakemake's by which it chooses among jobs: what they ask for is not the same of each batch
@@ -27,4 +27,5 @@ def in_batches(workflow: Any, study: Study) -> None:
     size = request.size(cells, len(Jobs(experiment, study.known).reads))
     if size is not None:
         results, refuses = study.paths.there, experiment.missing == "refuse"
-        request.become(experiment.name, results, cells, size, workflow.dryrun, refuses)
+        digest = digest_of(experiment.config)
+        request.become(experiment.name, results, cells, size, workflow.dryrun, refuses, digest)

@@ -83,8 +83,8 @@ class RunMessages:
         done = len(with_files(dag.needrun_jobs(exclude_finished=False))) - len(left)
         # jobs that end with a run which is told to stop did not fail
         if not getattr(scheduler, "_user_kill", None) and any(not closing.told_to_stop(log) for _, log in failed):
-            how, refused = FAILED, self.study.experiment.missing == "refuse"
-            waiting, elapsed = len(left) - len(failed), self._elapsed()
+            how, waiting, elapsed = FAILED, len(left) - len(failed), self._elapsed()
+            refused = waiting > 0 and self.study.experiment.missing == "refuse"
             told = closing.failures(failed, waiting, refused, self.study.paths.there, done, elapsed)
         elif getattr(scheduler, "_executor_error", None):
             self._end(FAILED)

@@ -87,13 +87,15 @@ def read_study(workflow: Any, config: Mapping[str, Any]) -> Study:
         experiment = load(
             files, overrides, SCHEMA, known, data_folder=data, cache=CACHE, ingested=f"{paths.there}/data"
         )
+        request, batch = asked(workflow.is_main_process and not _imported(workflow))
+        if batch is not None:
+            batch.check(experiment.config)
     except LacunaError as error:
         # the sentence alone: a WorkflowError would come with lines of the rules
         sys.exit(f"lacuna: {located(str(error), files, overrides)}")
     except KeyboardInterrupt:
         print("lacuna: interrupted", file=sys.stderr)
         sys.exit(130)
-    request, batch = asked(workflow.is_main_process and not _imported(workflow))
     if batch is not None and not batch.of_tables:
         experiment = _with_cells(experiment, batch)
     # a batch's have been said by the process that began the run
