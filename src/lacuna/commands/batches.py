@@ -293,11 +293,8 @@ class Batches:
                 (os.kill if number == signal.SIGTERM else os.killpg)(self._child.pid, number)
 
     def _say(self, text: str) -> None:
-        try:
+        with contextlib.suppress(OSError, ValueError):  # whoever looked on has gone
             print(text, file=sys.stderr, flush=True)
-        except (OSError, ValueError):  # whoever looked on has gone: Python would make an exit status of its own of it
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _with(command: Sequence[str], *words: str) -> list[str]:

@@ -16,7 +16,7 @@ from lacuna.errors import LacunaError
 
 # Stands in Snakemake's place: does for its batch what `acts` says, by number; notes what it was given.
 FAKE = """
-import json, os, sys, time
+import json, os, signal, subprocess, sys, time
 from lacuna.commands.batches import asked
 batch = asked(True)[1]
 batch.check({"seeds": [0, 1]})
@@ -26,9 +26,21 @@ with open("given.jsonl", "a") as file:
 act = json.load(open("acts.json")).get(str(batch.number), {})
 for report in act.get("reports", []):
     batch.report(report)
-if "signal" in act:
-    os.kill(batch.run if act.get("of_run") else os.getpid(), act["signal"])
-    time.sleep(60)
+if "signal" in act and not act.get("of_run"):
+    os.kill(os.getpid(), act["signal"])
+elif "signal" in act:
+    job = subprocess.Popen(["sleep", "60"])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        os.kill(batch.run, act["signal"])
+        time.sleep(act.get("sleep", 60))
+    finally:
+        try:
+            told = job.wait(3)
+        except subprocess.TimeoutExpired:
+            told = "not told"
+            job.kill()
+        open("job.txt", "w").write(str(told))
 sys.exit(act.get("status", 0))
 """
 
@@ -148,6 +160,16 @@ def test_a_signal_to_the_run_is_passed_on_once(batches, number):
     )
     assert done.returncode == 1 and [each[0] for each in given()] == [1, 2]
     assert "stopped in batch 2 of 4; 0 jobs done in " in done.stderr
+    # as a terminal does it, and as kill does
+    assert Path("job.txt").read_text() == ("not told" if number == 15 else str(-number))
+
+
+def test_a_run_under_nohup_outlives_its_terminal(batches):
+    batches({2: {"signal": 1, "of_run": True, "sleep": 0}})
+    facts = json.dumps([[sys.executable, "fake.py"], str(Path.cwd()), "mine", "results", 10, 4, False, True, DIGEST])
+    command = ["nohup", sys.executable, "-P", "-m", "lacuna.commands.batches", facts]
+    assert subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=50).returncode == 0
+    assert [each[0] for each in given()] == [1, 2, 3, 4] and Path("job.txt").read_text() == "not told"
 
 
 def test_plans_are_merged(batches, capfd):
