@@ -126,15 +126,19 @@ def rerun(cells: int) -> dict[str, float]:
 # ---- in batches ------------------------------------------------------------------------------------------------------
 
 
-def large(cells: int, numbers: list[int] | None) -> dict[str, Any]:
-    """The plan of a grid in batches, of which nothing exists but what the tables are made of."""
+def large(cells: int, numbers: list[int] | None, size: int | None = None) -> dict[str, Any]:
+    """The plan of a grid in batches, of which nothing exists but what the tables are made of.
+
+    numbers: of the batches that are planned, None for all; size: cells of a batch, None for as `lacuna plan` has it.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         grid_in(folder, cells)
         command = [sys.executable, "-m", "snakemake", *words("--dry-run", "--quiet", "rules", "progress")]
-        size, counted = counted_jobs(folder, command)
-        batches = Batches(command, name, "scale", "results", cells, size, True, True)
-        found: dict[str, Any] = {"cells": cells, "cells of a batch": size, "batches": batches.of, "counting": counted}
+        facts, counted = counted_jobs(folder, command, size)
+        batches = Batches(command, name, *facts)
+        found: dict[str, Any] = {"cells": batches.cells, "cells of a batch": batches.size}
+        found |= {"batches": batches.of, "counting": counted}
         for number in numbers or range(1, batches.of + 1):
             if number == batches.of:
                 put_inputs_of_tables(folder)
@@ -144,7 +148,7 @@ def large(cells: int, numbers: list[int] | None) -> dict[str, Any]:
 
 def apart(batches: Batches, number: int) -> dict[str, float]:
     """One batch, started by a process of its own: the kernel tells the largest of all that a process ever started."""
-    answers: Any = multiprocessing.get_context("fork").SimpleQueue()
+    ours, theirs = multiprocessing.Pipe(duplex=False)
 
     def run() -> None:
         start = time.perf_counter()
@@ -153,34 +157,38 @@ def apart(batches: Batches, number: int) -> dict[str, float]:
         jobs = sum(len(report["plan"]["planned"]) for report in reports)
         cost = {"cpu_s": used.ru_utime + used.ru_stime, "wall_s": time.perf_counter() - start}
         cost["peak_mb"] = used.ru_maxrss / 1024
-        answers.put((status, {"jobs": jobs, **{name: round(value, 1) for name, value in cost.items()}}))
+        theirs.send((status, {"jobs": jobs, **{name: round(value, 1) for name, value in cost.items()}}))
 
     process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
-    status, cost = answers.get()
+    theirs.close()
+    try:
+        status, cost = ours.recv()
+    except EOFError:  # its own words stand above
+        sys.exit(f"batch {number}: its process ended before the batch had")
     process.join()
     if status:
         sys.exit(f"batch {number} ended with {status}")
     return dict(cost)
 
 
-def counted_jobs(folder: Path, command: list[str]) -> tuple[int, dict[str, float]]:
-    """How many cells are put into a batch, and what it costs to find that out: Snakemake up to that decision."""
+def counted_jobs(folder: Path, command: list[str], size: int | None) -> tuple[list[Any], dict[str, float]]:
+    """What `Batches` is told of the grid, and what it costs to find that out: Snakemake up to that decision."""
     stop = (
         "import json, resource, sys; from lacuna.commands import batches; from snakemake.cli import main\n"
-        "def become(self, name, results, cells, size, dry, refuses):\n"
+        "def become(self, *facts):\n"
         "    used = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "    print(json.dumps([size, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]), flush=True)\n"
+        "    print(json.dumps([facts, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]), flush=True)\n"
         "    import os; os._exit(0)\n"
         "batches.Request.become = become\n"
-        "batches.Request([], '.').leave()\n"
+        f"batches.Request([], '.', {size}).leave()\n"
         "main(sys.argv[1:])"
     )
     told = subprocess.run(
         [sys.executable, "-c", stop, *command[3:]], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
     ).stdout
-    size, cpu, peak = json.loads(told.strip().splitlines()[-1])
-    return size, {"cpu_s": round(cpu, 1), "peak_mb": round(peak, 1)}
+    facts, cpu, peak = json.loads(told.strip().splitlines()[-1])
+    return facts, {"cpu_s": round(cpu, 1), "peak_mb": round(peak, 1)}
 
 
 def put_inputs_of_tables(folder: Path) -> None:

@@ -1,8 +1,10 @@
 """bench/: what is compared does the same work, and one command lists and runs the measurements."""
 
 import json
+import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from places import ROOT
 sys.path.insert(0, str(ROOT))
 
 from bench import __main__ as suite
-from bench import measure, naive, speed
+from bench import dag, measure, naive, speed
 from lacuna.evaluation import Cell, evaluate
 from lacuna.models.inference import logits
 
@@ -76,3 +78,18 @@ def test_results_of_a_run_lie_in_one_file_by_name(tmp_path, monkeypatch, capsys)
     suite.main()
     assert json.loads((tmp_path / "all.json").read_text()) == {"limits": {"of": "limits"}, "speed": {"of": "speed"}}
     assert capsys.readouterr().out == ""
+
+
+def test_the_plan_of_a_large_grid_is_measured_batch_by_batch():
+    """Ten cells in batches of five: the first, and that of the tables, for which the files it reads are put there."""
+    told = dag.large(10, [1, 3], 5)
+    assert (told["cells"], told["cells of a batch"], told["batches"]) == (10, 5, 3)
+    first, last = told["batch 1"], told["batch 3"]
+    # five cells at their states, each unlearned and evaluated, with split, forget set and models
+    assert first["jobs"] > 15 > last["jobs"] > 5
+    assert first["peak_mb"] > 50 < last["peak_mb"] and told["counting"]["peak_mb"] > 50
+
+
+def test_a_batch_whose_process_dies_ends_the_measurement():
+    with pytest.raises(SystemExit, match="batch 1: its process ended before the batch had"):
+        dag.apart(SimpleNamespace(one=lambda number: os._exit(1)), 1)
