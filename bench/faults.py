@@ -280,21 +280,20 @@ fault("SIGTERM to a job", 2)(signal_to_job(signal.SIGTERM))
 fault("SIGUSR1 to a job", 1)(signal_to_job(signal.SIGUSR1))
 
 
-@fault("kill -9 of the warm parent under a job", 3)
-def kill_parent(trial: Trial) -> None:
+def signal_to_parent(number: int) -> Fault:
     """The job ends with it, before the run does."""
-    parent, _ = trial.under_a_job()
-    with contextlib.suppress(psutil.NoSuchProcess):
-        parent.kill()
-    trial.end()
+
+    def inject(trial: Trial) -> None:
+        parent, _ = trial.under_a_job()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            parent.send_signal(number)
+        trial.end()
+
+    return inject
 
 
-@fault("SIGTERM to the warm parent", 2)
-def terminate_parent(trial: Trial) -> None:
-    parent, _ = trial.under_a_job()
-    with contextlib.suppress(psutil.NoSuchProcess):
-        parent.terminate()
-    trial.end()
+fault("kill -9 of the warm parent under a job", 3)(signal_to_parent(signal.SIGKILL))
+fault("SIGTERM to the warm parent", 2)(signal_to_parent(signal.SIGTERM))
 
 
 def kill_without_a_job(had: bool) -> Fault:

@@ -165,8 +165,12 @@ class Project:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a run in a process group of its own."""
+        return self.started(self.command(*arguments))
+
+    def started(self, command: list[str]) -> subprocess.Popen[str]:
+        """The process of a command in the project's folder, in a process group of its own."""
         return subprocess.Popen(
-            self.command(*arguments),
+            command,
             cwd=self.folder,
             env={k: v for k, v in os.environ.items() if k not in NOT_PASSED_ON},
             stdin=subprocess.DEVNULL,
@@ -178,7 +182,11 @@ class Project:
 
     def run(self, *arguments: str) -> Done:
         """Run to the end."""
-        process = self.start(*arguments)
+        return self.ended(self.start(*arguments))
+
+    @staticmethod
+    def ended(process: subprocess.Popen[str]) -> Done:
+        """How a process ends; it does not outlive this."""
         try:
             output, _ = process.communicate(timeout=PATIENCE)
         finally:

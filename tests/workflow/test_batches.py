@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -18,7 +17,7 @@ import pytest
 
 from lacuna.artifacts.journal import journal_at, read_run
 
-from .project import EXPERIMENT, NOT_PASSED_ON, PATIENCE, Done, Project
+from .project import EXPERIMENT, PATIENCE, Done, Project
 from .test_results import TIMES, table
 
 # of the eight cells of the tiny experiment: two batches, and that of the tables
@@ -34,30 +33,16 @@ class Story:
     survivors: list[int] = field(default_factory=list)
 
 
-def lacuna(project: Project, *words: str) -> list[str]:
+def lacuna(*words: str) -> list[str]:
     return [sys.executable, "-m", "lacuna", *words, "--configfile", "experiment.yaml", "--cores", "1"]
 
 
 def start(project: Project, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        lacuna(project, *words),
-        cwd=project.folder,
-        env={k: v for k, v in os.environ.items() if k not in NOT_PASSED_ON},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    return project.started(lacuna(*words))
 
 
 def run(project: Project, *words: str) -> Done:
-    process = start(project, *words)
-    try:
-        output, _ = process.communicate(timeout=PATIENCE)
-    finally:
-        process.kill()
-    return Done(process.returncode, output)
+    return project.ended(start(project, *words))
 
 
 def wait_for(process: subprocess.Popen[str], file: Path) -> None:
