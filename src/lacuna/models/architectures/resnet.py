@@ -1,4 +1,8 @@
-"""Residual networks (He et al., CVPR 2016; 1×1 convolution shortcuts)."""
+"""Residual networks (He et al., CVPR 2016; 1×1 convolution shortcuts).
+
+ReLU and addition write into the output of the batch norm before them, which no backward pass reads: no bit differs, and
+an epoch takes less time and memory.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import relu
+from torch import Tensor, nn, relu_
 
 from lacuna.fields import Count
 from lacuna.models.init import he_initialisation
@@ -37,8 +40,8 @@ class BasicBlock(nn.Module):
         self.shortcut = _shortcut(channels_in, channels_out, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = relu(self.bn1(self.conv1(x)))
-        return relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+        y = relu_(self.bn1(self.conv1(x)))
+        return relu_(self.bn2(self.conv2(y)).add_(self.shortcut(x)))
 
 
 class Bottleneck(nn.Module):
@@ -61,9 +64,9 @@ class Bottleneck(nn.Module):
         self.shortcut = _shortcut(channels_in, channels_out, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = relu(self.bn1(self.conv1(x)))
-        y = relu(self.bn2(self.conv2(y)))
-        return relu(self.bn3(self.conv3(y)) + self.shortcut(x))
+        y = relu_(self.bn1(self.conv1(x)))
+        y = relu_(self.bn2(self.conv2(y)))
+        return relu_(self.bn3(self.conv3(y)).add_(self.shortcut(x)))
 
 
 class ResNet(nn.Module):
@@ -85,7 +88,9 @@ class ResNet(nn.Module):
         super().__init__()
         kernel, stride, padding = (3, 1, 1) if stem == "cifar" else (7, 2, 3)
         self.stem = nn.Sequential(
-            nn.Conv2d(channels, widths[0], kernel, stride, padding, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
+            nn.Conv2d(channels, widths[0], kernel, stride, padding, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(inplace=True),
         )
         if stem == "imagenet":
             self.stem.append(nn.MaxPool2d(3, 2, 1))

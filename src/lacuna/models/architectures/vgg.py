@@ -31,7 +31,7 @@ class Vgg(nn.Module):
             # batch norm takes away what a bias adds
             self.features.append(nn.Conv2d(channels, width * times, 3, 1, 1, bias=False))
             channels = width * times
-            self.features.extend([nn.BatchNorm2d(channels), nn.ReLU()])
+            self.features.extend([nn.BatchNorm2d(channels), nn.ReLU(inplace=True)])
         self.classifier = nn.Linear(channels, classes)
 
     def reset_parameters(self) -> None:

@@ -1,5 +1,6 @@
 """Architectures have the shapes and sizes they claim; initialisation is a function of the seed."""
 
+import contextlib
 import inspect
 import math
 import random
@@ -11,10 +12,13 @@ import torchvision
 from tiny import network, same, state
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
+from torch.overrides import TorchFunctionMode
 from torchvision.models.vgg import cfgs, make_layers
 
 from lacuna.errors import LacunaError
 from lacuna.fields import build
+from lacuna.gradients.by_layer import by_layer
+from lacuna.gradients.per_sample import _by_sample
 from lacuna.models import MODELS
 from lacuna.models.architectures import vit
 from lacuna.models.architectures.vit import Attention, positions
@@ -195,6 +199,65 @@ def test_shortcut_is_added_before_the_last_relu():
         block.conv2.weight.zero_()
         x = torch.randn(3, 2, 5, 5)
         assert torch.equal(block(x), x.relu())
+
+
+class OutOfPlace(TorchFunctionMode):
+    """ReLU and addition give new tensors while this is open. replaced: how many would have written into theirs."""
+
+    replaced = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        # batch norm counts its batches in place
+        if args and torch.is_tensor(args[0]) and args[0].is_floating_point():
+            other = {torch.relu_: torch.relu, torch.Tensor.add_: torch.Tensor.add}.get(func, func)
+            self.replaced += other is not func or (kwargs or {}).pop("inplace", False)
+            func = other
+        return func(*args, **(kwargs or {}))
+
+
+WRITING = {
+    "resnet8": ("resnet8", {}),
+    "resnet20": ("resnet20", {}),
+    "large images": ("resnet18", {"stem": "imagenet"}),
+    "resnet50": ("resnet50", {}),
+    "vgg16_bn": ("vgg16_bn", {}),
+}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("case", WRITING)
+def test_writing_into_the_output_of_batch_norm_changes_no_bit(case, precision):
+    """A step of training: logits, gradients, also of the images, and statistics; then logits in evaluation mode."""
+    name, options = WRITING[case]
+    model = build(MODELS[name], {"width": 4} | options).build(5, 3)
+    reinitialise(model, 0)
+    images, found = torch.rand(8, 3, 32, 32), []
+    for mode in (contextlib.nullcontext(), OutOfPlace()):
+        one, x = copy_of(model), images.clone().requires_grad_()
+        with mode, torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            logits = one(x)
+            with torch.no_grad():
+                answers = one.eval()(images)
+        logits.float().square().sum().backward()
+        found.append([logits, answers, x.grad, *(p.grad for p in one.parameters()), *one.buffers()])
+    assert mode.replaced > 0
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("way", [by_layer, _by_sample])
+@pytest.mark.parametrize("case", WRITING)
+def test_writing_into_the_output_of_batch_norm_changes_no_gradient_of_a_sample(case, way):
+    name, options = WRITING[case]
+    model = build(MODELS[name], {"width": 4} | options).build(5, 3).eval()
+    reinitialise(model, 0)
+    x, found = torch.rand(3, 3, 32, 32), []
+    for mode in (contextlib.nullcontext(), OutOfPlace()):
+        of = {}
+        with mode:
+            way(model, dict(model.named_parameters()), x, lambda logits: [logits.square().sum(1)], of.__setitem__)
+        found.append(of)
+    assert found[0].keys() == dict(model.named_parameters()).keys()
+    assert same(*found)
 
 
 # ---- initialisation --------------------------------------------------------------------------------------------------
