@@ -116,6 +116,17 @@ def test_proposal_hangs_on_the_trials_before_and_the_seed_alone():
     assert proposed(axes, trials[:-1], seed=1) != first
 
 
+@pytest.mark.parametrize(("finished", "hangs"), [(7, False), (12, True)])
+def test_the_first_eight_values_hang_on_no_score(finished, hangs):
+    """So a search of at most eight trials that is scored anew needs no trial anew."""
+    axes = {"lr": Axis(0.02, width=math.log(100))}
+    values = [{"lr": 0.02 * 1.3**k} for k in range(finished)]
+    rising, falling = (
+        proposed(axes, [{"values": v, "score": sign * k} for k, v in enumerate(values)], seed=1) for sign in (1.0, -1.0)
+    )
+    assert (rising != falling) == hangs
+
+
 # ---- the search -----------------------------------------------------------------------------------------------------
 
 
@@ -229,9 +240,17 @@ def judged(answers, labels, judged, before=100.0, forgotten=None, retain=100.0):
 def test_score_of_a_forgotten_part_of_the_label_space():
     """Full marks for the kept classes known and the forgotten one never answered; half for either alone."""
     labels = [0, 0, 1, 1, 2, 2, 2, 2, 2, 2]
-    assert judged([0, 0, 1, 1, 0, 1, 2, 2, 2, 2], labels, "forgotten part", forgotten=2) == 100
+    assert judged([0, 0, 1, 1, 0, 1, 0, 1, 0, 1], labels, "forgotten part", forgotten=2) == 100
     assert judged([0, 0, 1, 1, 2, 2, 2, 2, 2, 2], labels, "forgotten part", forgotten=2) == 50
-    assert judged([1, 1, 0, 0, 2, 0, 2, 2, 2, 2], labels, "forgotten part", forgotten=2, retain=0) == 25
+    assert judged([1, 1, 0, 0, 2, 0, 0, 1, 1, 2], labels, "forgotten part", forgotten=2, retain=0) == 25
+
+
+def test_a_class_that_is_still_known_by_heart_is_not_forgotten():
+    """Neither D_f alone nor the other samples of its class alone: retraining is wrong about both."""
+    labels = [0, 0, 1, 1, 2, 2, 2, 2, 2, 2]
+    assert judged([0, 0, 1, 1, 0, 1, 2, 2, 2, 2], labels, "forgotten part", forgotten=2) == 50
+    assert judged([0, 0, 1, 1, 2, 2, 0, 1, 0, 1], labels, "forgotten part", forgotten=2) == 50
+    assert judged([0, 0, 1, 1, 0, 1, 2, 1, 0, 1], labels, "forgotten part", forgotten=2) == 87.5
 
 
 def test_score_of_a_sample_like_any_other():
