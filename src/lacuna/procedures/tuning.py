@@ -97,7 +97,8 @@ def score(judged: Judged, now: Accuracies, before: Accuracies) -> float:
     now: of the model; before: of the original one.
     forgotten part (of the label space): mean of the validation accuracy on the other samples and the error on the
     part, the lower of that on D_f and on its validation samples: a network that has learnt D_f by heart can be right
-    about D_f and wrong about every other sample of its class, and retraining is wrong about both. poisoned (D_f carries a trigger): mean of the validation accuracy and the error on D_f.
+    about D_f and wrong about every other sample of its class, and retraining is wrong about both.
+    poisoned (D_f carries a trigger): mean of the validation accuracy and the error on D_f.
     like val (D_f is a sample like any other): 100 − |accuracy on D_f − validation accuracy| − what the validation
     accuracy lost, since a model that never saw D_f treats it as it treats the validation set.
     From each is taken what the accuracy on D_r lost: the same training without D_f fits D_r as well as before. A
