@@ -129,6 +129,14 @@ def test_the_order_of_options_in_a_file_makes_no_other_entry(study):
     assert list(one.options["recipes"]["brief"]) == list(other.options["recipes"]["brief"])
 
 
+def test_a_target_of_probes_has_its_own_entry_and_not_that_of_the_grid_s_dataset(study):
+    targets = {"other": {"method": "digits", "only": [5, 6]}}
+    for datasets in ({"digits": {}}, {"digits": {}, "more": {"method": "digits", "only": [7, 8]}}):
+        params, *_ = study(grid=GRID | {"datasets": datasets}, transfer={"targets": targets})
+        entry = params.entry_of("datasets", "dataset")
+        assert [entry(wildcards(dataset=label))["only"] for label in ("digits", "other")] == [[*range(10)], [5, 6]]
+
+
 def test_unlearners_by_method(study):
     params, *_ = study()
     assert params.unlearners_by(None) == ["original", "ga"]
@@ -257,6 +265,8 @@ def outputs_of(paths: Paths):
         "answer": [at("tables", "answer.md")],
         "html_report": [at("report", "{experiment}.html")],
         "figure": [at("figures", f"{{figure}}.{suffix}") for suffix in ("svg", "png")],
+        "tune_unlearner": [at("tuning", "{unlearner}.json")],
+        "collect_winners": [at("tuning", "tuned.yaml")],
     }
     for rule in ("unlearn", "retrain", "unprune", "retrain_exact", "retrain_exact_dense"):
         made[rule] = list(paths.cell_at("{state}/{unlearner}").values())
@@ -285,6 +295,16 @@ def test_a_first_plan_asks_for_tables_and_figures_alone(study):
     """All else is asked for by what reads it: each file more takes its time."""
     _, _, targets = study(**RICH)
     assert targets.files_to_make_again(outputs_of(Paths())) == []
+
+
+def test_what_only_a_search_reads_is_not_asked_for(study):
+    _, _, targets = study(tuning={"trials": 2, "seeds": [7]})
+    assert targets.files_to_make_again(outputs_of(Paths())) == []
+    all_made(targets, Paths())
+    (Path(f"results/models/{PLACE}") / "dense/job.json").unlink()
+    (Path(f"results/models/{PLACE.replace('seed0', 'seed7')}") / "dense/job.json").unlink()
+    asked = study(tuning={"trials": 2, "seeds": [7]})[2].files_to_make_again(outputs_of(Paths()))
+    assert asked == [f"results/models/{PLACE}/dense/job.json"], "the grid's own"
 
 
 @pytest.mark.parametrize("paths", [Paths(), Paths("results", "p/results"), Paths("scratch", "scratch")])

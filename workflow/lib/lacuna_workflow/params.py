@@ -94,7 +94,7 @@ class JobParams:
 
     def entry_of(self, axis: str, wildcard: str) -> dict[str, Any] | Param:
         """A param: the entry of one axis that a wildcard names."""
-        entries = {label: options(entry) for label, entry in self.experiment.axes[axis].items()}
+        entries = self.options[axis]
         # a function is called for every job; where there is one label, all have the same entry
         if len(entries) == 1:
             return next(iter(entries.values()))

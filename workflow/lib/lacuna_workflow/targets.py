@@ -19,8 +19,6 @@ from lacuna.reporting.tables.record import told_of
 
 # rules whose files the default target names
 _ASKED_FOR = ("aggregate", "table", "record", "answer", "figure", "html_report")
-# rules of another target
-_SEARCH = ("tune_unlearner", "collect_winners")
 # the patterns of what a rule makes, by its name
 Outputs = Callable[[str], Iterable[str]]
 Place = Mapping[str, Any]
@@ -177,7 +175,8 @@ class RunTargets:
 
         Snakemake by itself makes nothing that no later file is waiting for. What a plan asks for anyway is left out,
         for each file more takes its time: tables and figures, and jobs of which nothing is there while one that reads
-        from them runs. With `missing: allow` tables are made of what is there, and nothing else is asked for.
+        from them runs; and what only a search of hyper-parameters reads, which is a target of its own. With `missing:
+        allow` tables are made of what is there, and nothing else is asked for.
         """
         if self.experiment.missing == "allow":
             return []
@@ -185,9 +184,11 @@ class RunTargets:
         patterns: dict[str, list[str]] = {}
         reads = Jobs(self.experiment, self.params.known).reads
         read_by_running: set[Job] = set()
+        wanted: set[Job] = set()
         for job, read in reversed(reads.items()):  # a job stands behind those that it reads from
-            if job.rule in _SEARCH:
+            if job.rule not in _ASKED_FOR and job not in wanted:
                 continue
+            wanted.update(read)
             if job.rule not in patterns:
                 patterns[job.rule] = [self.paths.written(str(pattern)) for pattern in outputs(job.rule)]
             missing, whole = self._missing_of(job, patterns[job.rule])
