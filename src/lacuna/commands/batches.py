@@ -26,8 +26,9 @@ from types import FrameType
 from typing import Any
 
 from lacuna.artifacts.journal import STOPPED
+from lacuna.artifacts.processes import exclusive
 from lacuna.commands import closing
-from lacuna.commands.launch import JSON, VIEW
+from lacuna.commands.launch import CACHE, JSON, VIEW
 from lacuna.errors import LacunaError
 from lacuna.experiment.jobs import RULES
 
@@ -37,6 +38,8 @@ _REQUEST, _BATCH = "LACUNA_BATCHES", "LACUNA_BATCH"
 # what makes tables, figures and the page, and the targets that ask for them
 _LAST = [rule for rule, runs in RULES.items() if runs.at.folder in ("tables", "figures", "report")]
 TARGETS = ("all", "tables", "report")
+# what a batch reports before its first job
+_BEGINS = "begins"
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -102,6 +105,10 @@ class Batch:
         """Tell the run something: how the batch ended, or what it would do."""
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self.channel)) as channel:
             channel.sendall(f"{json.dumps(facts)}\n".encode())
+
+    def begin(self) -> None:
+        """Tell the run that the first job is about to begin: until then Snakemake has no word for being stopped."""
+        self.report({_BEGINS: True})
 
     def _die_with_run(self) -> None:
         # as if it had been killed itself: its jobs make checkpoints, and the same command goes on
@@ -181,8 +188,9 @@ class Batches:
     _began: float = field(default_factory=time.time)
     _child: subprocess.Popen[bytes] | None = None
     _told: int | None = None
-    # whether the tables' batch has begun
+    # whether the tables' batch has begun, and whether a job of the present one may have
     _of_tables: bool = False
+    _at_work: bool = False
 
     @property
     def of(self) -> int:
@@ -194,6 +202,19 @@ class Batches:
         for ending in _ENDINGS:
             if signal.getsignal(ending) is not signal.SIG_IGN:  # as nohup wants it
                 signal.signal(ending, self._pass_on)
+        if self.dry:
+            return self._run()
+        with contextlib.ExitStack() as held:
+            try:  # also between batches, when no Snakemake holds its lock
+                held.enter_context(exclusive(Path(CACHE, "batches", self.name), patience=0))
+            except LacunaError as error:
+                self._say(f"lacuna: {self.name}: {error}")
+                return 1
+            except OSError:  # a folder that cannot be written: Snakemake says so
+                pass
+            return self._run()
+
+    def _run(self) -> int:
         self._say(f"{self.name}: {self.cells} cells in {self.of - 1} batches, then their tables")
         for number in range(1, self.of + 1):
             if number == self.of and self._without_tables():
@@ -201,16 +222,19 @@ class Batches:
             reports, status = self.one(number)
             goes_on = self._take_in(number, reports, status)
             if self._told is not None or any(report.get("how") == STOPPED for report in reports):
-                place = f"batch {number} of {self.of}"
-                self._say(
-                    f"stopped in {place}"
-                    if self.dry
-                    else closing.stopped_in(place, self.done, time.time() - self._began)
-                )
+                self._say(self._stopped_in(number))
                 return status if status > 0 else 1
             if not goes_on:
+                if status > 0 and not reports:  # its own words stand above: a lock, an edited experiment
+                    self._say(self._stopped_in(number))
                 return self._end(status)
         return self._end(0)
+
+    def _stopped_in(self, number: int) -> str:
+        place = f"batch {number} of {self.of}"
+        if self.dry:
+            return f"stopped in {place}"
+        return closing.stopped_in(place, self.done, time.time() - self._began)
 
     def _without_tables(self) -> bool:
         """Whether the last batch has nothing to be planned from: its cells are not there."""
@@ -262,7 +286,7 @@ class Batches:
 
     def one(self, number: int) -> tuple[list[dict[str, Any]], int]:
         """Run one batch; its reports, and Snakemake's exit status, that of a signal as a negative number."""
-        self._of_tables = number == self.of
+        self._of_tables, self._at_work = number == self.of, False
         first = min((number - 1) * self.size, self.cells)
         command = self.command if number < self.of else _with(self.command, "--allowed-rules", *TARGETS, *_LAST)
         ours, theirs = socket.socketpair()
@@ -280,17 +304,28 @@ class Batches:
                 )
             if self._told is not None:  # meanwhile
                 self._pass_on(self._told)
-            reports = list(_values(ours))
+            reports = []
+            for report in _values(ours):
+                if _BEGINS in report:
+                    self._at_work = True
+                else:
+                    reports.append(report)
             status = self._child.wait()
         self._child = None
         return reports, status
 
     def _pass_on(self, number: int, _: FrameType | None = None) -> None:
-        """Tell the Snakemake of the present batch, and its jobs where a terminal would, that the run is to end."""
+        """Tell the Snakemake of the present batch, and its jobs where a terminal would, that the run is to end. One
+        that only plans is killed: it would end with a traceback."""
         self._told = number
         if self._child is not None:
             with contextlib.suppress(ProcessLookupError):
-                (os.kill if number == signal.SIGTERM else os.killpg)(self._child.pid, number)
+                if not self._at_work:
+                    os.kill(self._child.pid, signal.SIGKILL)
+                elif number == signal.SIGTERM:
+                    os.kill(self._child.pid, number)
+                else:
+                    os.killpg(self._child.pid, number)
 
     def _say(self, text: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # whoever looked on has gone

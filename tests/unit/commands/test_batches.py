@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lacuna.artifacts.processes import exclusive
 from lacuna.commands.batches import JOBS, Batch, Batches, Request, asked, batch_size, digest_of
 from lacuna.commands.launch import VIEW
 from lacuna.errors import LacunaError
@@ -24,10 +25,15 @@ assert not os.get_inheritable(batch.channel) and "LACUNA_BATCH" not in os.enviro
 with open("given.jsonl", "a") as file:
     file.write(json.dumps([batch.number, batch.of, batch.first, batch.last, sys.argv[1:]]) + "\\n")
 act = json.load(open("acts.json")).get(str(batch.number), {})
+if not act.get("only_plans"):
+    batch.begin()
 for report in act.get("reports", []):
     batch.report(report)
 if "signal" in act and not act.get("of_run"):
     os.kill(os.getpid(), act["signal"])
+elif act.get("only_plans"):
+    os.kill(batch.run, act["signal"])
+    time.sleep(60)
 elif "signal" in act:
     job = subprocess.Popen(["sleep", "60"])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -45,6 +51,8 @@ sys.exit(act.get("status", 0))
 """
 
 
+# a hang must end; no test looks at how long anything took
+PATIENCE = 300
 DIGEST = digest_of({"seeds": [0, 1]})
 
 
@@ -52,6 +60,7 @@ def ended(done: int, **facts: object) -> dict[str, object]:
     return {"how": "done", "done": done, "left": 0, "failed": [], "keep_going": True, "made": ""} | facts
 
 
+EMPTY = {"jobs": [], "planned": [], "left": [0.0, 0.0, 1, {}], "later": []}
 FAILED = ended(2, how="failed", left=3, failed=[["ga: class, dense", "results/logs/ga.log"]])
 
 
@@ -111,9 +120,10 @@ def test_tables_of_what_is_there_are_made_after_a_failure_too(batches):
     ],
     ids=["no keep-going", "no plan", "stopped", "killed"],
 )
-def test_what_ends_the_run(batches, act, status):
+def test_what_ends_the_run(batches, capfd, act, status):
     assert batches({2: act}).run() == status
     assert [each[0] for each in given()] == [1, 2]
+    assert "run the same command to " in capfd.readouterr().err
 
 
 def test_a_cell_that_is_not_evaluated_keeps_tables_waiting_though_no_job_of_its_batch_does(batches, capfd):
@@ -136,7 +146,7 @@ def test_whoever_stops_listening_changes_no_exit_status(batches):
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-P", "-m", "lacuna.commands.batches", facts]
-    assert subprocess.run(command, stderr=writing, timeout=50).returncode == 0
+    assert subprocess.run(command, stderr=writing, timeout=PATIENCE).returncode == 0
     os.close(writing)
     assert [each[0] for each in given()] == [1, 2, 3, 4]
 
@@ -156,7 +166,7 @@ def test_a_signal_to_the_run_is_passed_on_once(batches, number):
     batches({2: {"signal": number, "of_run": True}})
     facts = json.dumps([[sys.executable, "fake.py"], str(Path.cwd()), "mine", "results", 10, 4, False, True, DIGEST])
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "lacuna.commands.batches", facts], capture_output=True, text=True, timeout=50
+        [sys.executable, "-P", "-m", "lacuna.commands.batches", facts], capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode == 1 and [each[0] for each in given()] == [1, 2]
     assert "stopped in batch 2 of 4; 0 jobs done in " in done.stderr
@@ -164,11 +174,36 @@ def test_a_signal_to_the_run_is_passed_on_once(batches, number):
     assert Path("job.txt").read_text() == ("not told" if number == 15 else str(-number))
 
 
+def test_a_batch_that_is_stopped_before_its_first_job_has_no_time_for_a_traceback(batches):
+    batches({2: {"signal": 2, "of_run": True, "only_plans": True}})
+    facts = json.dumps([[sys.executable, "fake.py"], str(Path.cwd()), "mine", "results", 10, 4, False, True, DIGEST])
+    command = [sys.executable, "-P", "-m", "lacuna.commands.batches", facts]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 1 and [each[0] for each in given()] == [1, 2]
+    assert "Traceback" not in done.stderr and "stopped in batch 2 of 4; 0 jobs done in " in done.stderr
+
+
+def test_of_two_runs_of_an_experiment_the_second_ends_with_a_sentence(batches, tmp_path, capfd):
+    """Between two batches no Snakemake holds a lock."""
+    with exclusive(tmp_path / ".snakemake/lacuna/batches/mine"):
+        assert batches({}).run() == 1
+        said = capfd.readouterr().err
+        assert said.startswith(f"lacuna: mine: another process writes the same files (process {os.getpid()} on ")
+        assert said.count("\n") == 1 and not Path("given.jsonl").exists()
+        assert batches({1: {"reports": [{"plan": EMPTY}]}}, dry=True).run() == 0, "a plan is none"
+    assert batches({1: {"reports": [ended(5)]}}).run() == 0
+
+
+def test_where_the_disk_refuses_the_lock_snakemake_has_the_word(batches, monkeypatch):
+    Path(".snakemake").write_text("a file")
+    assert batches({1: {"reports": [ended(5)]}}).run() == 0
+
+
 def test_a_run_under_nohup_outlives_its_terminal(batches):
     batches({2: {"signal": 1, "of_run": True, "sleep": 0}})
     facts = json.dumps([[sys.executable, "fake.py"], str(Path.cwd()), "mine", "results", 10, 4, False, True, DIGEST])
     command = ["nohup", sys.executable, "-P", "-m", "lacuna.commands.batches", facts]
-    assert subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=50).returncode == 0
+    assert subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=PATIENCE).returncode == 0
     assert [each[0] for each in given()] == [1, 2, 3, 4] and Path("job.txt").read_text() == "not told"
 
 

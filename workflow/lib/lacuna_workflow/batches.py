@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from typing import Any
 
 from lacuna_workflow.study import Study
@@ -13,6 +15,11 @@ from lacuna.experiment.jobs import Jobs
 _CHOICES = ("batch", "forceall", "forcetargets", "forcerun", "until", "omit_from", "target_jobs", "allowed_rules")
 
 
+@functools.cache  # once, whatever number of targets
+def _say(note: str) -> None:
+    print(note, file=sys.stderr)
+
+
 def in_batches(workflow: Any, study: Study) -> None:
     """Let this process become the one that runs a large experiment in batches, if `lacuna run` or `lacuna plan` began
     it, and it is a run or a dry run of the usual targets. Returns where one plan has room for all."""
@@ -22,6 +29,8 @@ def in_batches(workflow: Any, study: Study) -> None:
         return
     settings = workflow.dag_settings
     if not set(settings.targets) <= set(TARGETS) or any(getattr(settings, name) for name in _CHOICES):
+        if request.cells is not None:
+            _say("note: --batch-size has no effect on a run that chooses among the jobs; all of it is planned at once")
         return
     cells = sum(1 for _ in experiment.cells())
     size = request.size(cells, len(Jobs(experiment, study.known).reads))

@@ -42,6 +42,8 @@ class RunMessages:
     def begin(self) -> None:
         """Before the first job."""
         study = self.study
+        if study.batch is not None:
+            study.batch.begin()
         self._progress = follow(self.workflow, study.followed, study.known, study.paths.there, study.batch)
         if self._progress is None:
             return
