@@ -19,6 +19,7 @@ from lacuna_workflow.warm import WarmJobs, environment_of
 from lacuna_workflow.warm_patch import is_plain
 
 import pytest
+from snakemake.benchmark import BenchmarkRecord
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux has what is used")
 
@@ -134,22 +135,28 @@ def test_jobs_draw_apart(jobs, tmp_path):
     assert first[0] != second[0] and first[1] != second[1]
 
 
-def test_the_benchmark_is_of_the_job(jobs, tmp_path, monkeypatch):
-    measured = []
-    real = warm_patch.benchmarked
-
-    def benchmarked(pid, record):
-        measured.append((pid, record))
-        return real(pid, record)
-
-    monkeypatch.setattr(warm_patch, "benchmarked", benchmarked)
-    path = script(
-        tmp_path, f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(0.2)"
-    )
-    record = warm_patch.snakemake.benchmark.BenchmarkRecord()
-    assert jobs.run(path, 1, None, functools.partial(warm_patch.measured, record)) == 0
-    assert measured == [(int((tmp_path / "pid").read_text()), record)]
-    assert record.running_time > 0.1
+def test_the_benchmark_is_what_the_kernel_counted_of_the_job(jobs, tmp_path):
+    """All of it: a job that has ended before Snakemake's own benchmark would have looked twice."""
+    said = tmp_path / "said"
+    text = "import json, os, resource, sys, time\nheld = bytearray(300 << 20)\ndel held\n"
+    text += "while time.process_time() < 0.3: pass\n"
+    text += f"with open({str(said)!r}, 'wb') as file: file.write(bytes(4 << 20)), os.fsync(file.fileno())\n"
+    # another process that it has waited for
+    text += "if not (child := os.fork()):\n    while time.process_time() < 0.2: pass\n    os._exit(0)\n"
+    text += "os.waitpid(child, 0)\nused = resource.getrusage(resource.RUSAGE_SELF)\n"
+    text += "said = [used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, used.ru_oublock / 2048]\n"
+    text += f"json.dump(said, open({str(said)!r} + '.json', 'w'))"
+    record, alone = BenchmarkRecord(), BenchmarkRecord()
+    assert jobs.run(script(tmp_path, "pass"), 1, None, functools.partial(warm_patch.measured, alone)) == 0
+    assert jobs.run(script(tmp_path, text), 1, None, functools.partial(warm_patch.measured, record)) == 0
+    seconds, peak, written = json.loads(Path(f"{said}.json").read_text())
+    assert seconds + 0.2 <= record.cpu_time < seconds + 1
+    assert peak <= record.max_rss < peak + 20 and record.max_rss > alone.max_rss + 290
+    # none in a folder that is held in memory
+    assert record.running_time >= 0.5 and written <= record.io_out < written + 1
+    line = dict(zip(record.get_header(), record.to_tsv(False).split("\t"), strict=True))
+    assert [line[name] for name in ("max_vms", "max_uss", "max_pss")] == ["-", "-", "-"], "nobody counted them"
+    assert float(line["mean_load"]) == pytest.approx(100 * record.cpu_time / record.running_time, abs=0.01)
 
 
 WAITS = "import os, time\nopen({}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
@@ -193,7 +200,7 @@ def test_a_job_does_not_outlive_a_killed_parent_and_the_next_one_runs(tmp_path, 
 
 
 SCARCE = """
-import json, os, resource, sys, threading
+import json, os, resource, sys
 sys.path[:0] = [{library!r}]
 from functools import partial
 from lacuna_workflow.warm import WarmJobs
@@ -221,9 +228,6 @@ for free in range(10):
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     for place in taken:
         os.close(place)
-    # what measures a job may be at it still
-    for thread in threading.enumerate()[1:]:
-        thread.join()
     left = held() - before - {{parent.control.fileno() for parent in jobs.parents.values()}}
     seen.append([status, os.path.exists({began!r}), [os.readlink(f"/proc/self/fd/{{place}}") for place in left]])
 jobs.end()
@@ -335,37 +339,50 @@ def test_an_interrupt_while_packages_are_imported_begins_no_job(tmp_path):
     jobs.end()
 
 
-def test_an_interrupt_before_a_job_begins_begins_none(jobs, tmp_path):
+@pytest.fixture
+def first(monkeypatch):
+    """Has a function do something to the process of a job before it is let begin."""
+
+    def first(act):
+        watched = warm._watched
+
+        def after(pid, *rest):
+            act(pid)
+            return watched(pid, *rest)
+
+        monkeypatch.setattr(warm, "_watched", after)
+
+    return first
+
+
+def test_an_interrupt_before_a_job_begins_begins_none(jobs, tmp_path, first):
     """Its process is there, and hears of it before the run has let it begin."""
 
-    @contextlib.contextmanager
     def interrupted(pid):
         gone = os.pidfd_open(pid)
         while not warm.select.select([gone], [], [], 0.05)[0]:
             os.kill(pid, signal.SIGINT)
         os.close(gone)
-        yield
 
+    first(interrupted)
     path = script(tmp_path, f"open({str(tmp_path / 'began')!r}, 'w')")
-    assert jobs.run(path, 1, None, interrupted) == 130
+    assert jobs.run(path, 1, None, None) == 130
     assert not (tmp_path / "began").exists()
 
 
-def test_a_parent_and_a_job_killed_before_the_job_heard_that_it_may_begin(tmp_path):
+def test_a_parent_and_a_job_killed_before_the_job_heard_that_it_may_begin(tmp_path, first, monkeypatch):
     """What it was told is lost with it, which a socket calls an error."""
     jobs = WarmJobs()
 
-    @contextlib.contextmanager
     def killed(pid):
         os.kill(pid, signal.SIGSTOP)
-        told = threading.Timer(0.5, lambda: [os.kill(each, 9) for each in (pid, jobs.parents["1"].process.pid)])
-        told.start()
-        yield
-        told.join()
+        threading.Timer(0.5, lambda: [os.kill(each, 9) for each in (pid, jobs.parents["1"].process.pid)]).start()
 
+    first(killed)
     path = script(tmp_path, f"open({str(tmp_path / 'began')!r}, 'w')")
-    assert jobs.run(path, 1, None, killed) in (None, 137)
+    assert jobs.run(path, 1, None, None) in (None, 137)
     assert not (tmp_path / "began").exists()
+    monkeypatch.undo()
     assert jobs.run(path, 1, None, None) == 0
     jobs.end()
 

@@ -3,7 +3,8 @@
 Snakemake starts Python anew for every job, and `import torch` alone takes longer than many of them. Here a job is a
 child of one process that the run starts when its first job comes, and that ends with the run (`warm_parent`); one for
 each number of threads, which libraries read when they are loaded. The two speak over a pair of sockets without a name,
-so nobody else can reach them. A job has its own process, exit status, signals and benchmark as ever.
+so nobody else can reach them. A job has its own process, exit status and signals as ever; what it has used is what the
+kernel has counted when it ends.
 
 A CUDA context does not survive a fork. So the process of a job that holds a GPU may stay: then called a worker, it runs
 further such jobs one after the other, as long as each leaves nothing that the next could see (`leftovers`). There are
@@ -22,13 +23,13 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lacuna_workflow import warm_parent
-from lacuna_workflow.warm_parent import BEGAN, BEGIN, DONE, INTERRUPTED, LEFT, UNABLE
+from lacuna_workflow.warm_parent import BEGAN, BEGIN, DONE, INTERRUPTED, LEFT, UNABLE, USED
 
 # as Snakemake's own shell sets them for a job
 THREADS = ("OMP", "GOTO", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "NUMEXPR")
@@ -38,8 +39,52 @@ BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from lacuna_workflow.warm_p
 
 # the end of a process that nobody reported
 KILLED = f"{128 + signal.SIGKILL}\n"
-# measures a process for as long as it is open
-Measure = Callable[[int], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a job has used: seconds by the clock, CPU seconds, megabytes of resident memory at the peak, megabytes read
+    from and written to storage.
+
+    Counted by the kernel; processes that the job started count for CPU and storage once it has waited for them.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    read_mb: float
+    written_mb: float
+
+
+# is told what a job has used
+Measure = Callable[[Used], None]
+
+
+class Answers:
+    """What the process of a job says, line by line. counted: what the kernel counted of the job, once that was said."""
+
+    def __init__(self, job: socket.socket):
+        self.file = job.makefile()
+        self.counted: str | None = None
+
+    def line(self) -> str:
+        """The next line; empty where the other side is gone."""
+        with contextlib.suppress(ConnectionResetError):  # it had not read all that it was told
+            while (line := self.file.readline()).startswith(USED):
+                # a worker tells of its job before it ends, which is told of all of its jobs
+                self.counted = self.counted or line
+            return line
+        return ""
+
+    def used(self, seconds: float) -> Used | None:
+        """What a job has used that took so many seconds; None where nobody counted."""
+        if not self.counted:
+            return None
+        cpu_seconds, peak_kb, read, written = map(float, self.counted.removeprefix(USED).split())
+        return Used(seconds, cpu_seconds, peak_kb / 2**10, read / 2**11, written / 2**11)
+
+    def close(self) -> None:
+        self.file.close()
 
 
 class Warm:
@@ -76,7 +121,7 @@ class Warm:
 class Worker:
     """A process that runs jobs one after the other. kind: the environment that its jobs have in common."""
 
-    def __init__(self, pid: int, job: socket.socket, answers: Any, kind: dict[str, str]):
+    def __init__(self, pid: int, job: socket.socket, answers: Answers, kind: dict[str, str]):
         self.pid, self.job, self.answers, self.kind = pid, job, answers, kind
         # whether it waits for another job, and if not, what the last one left
         self.waits, self.left = True, ""
@@ -85,15 +130,15 @@ class Worker:
         """The exit status of a job; None where it has not begun."""
         last = _watched(self.pid, self.job, self.answers, measure, request + b"\n")
         if last.startswith(LEFT):
-            self.left, last = last.removeprefix(LEFT).strip(), _line(self.answers) or KILLED
+            self.left, last = last.removeprefix(LEFT).strip(), self.answers.line() or KILLED
         self.waits = last == f"{DONE}\n"
         return 0 if self.waits else _status(last)
 
     def end(self) -> None:
         """Let it end, and wait until it is gone."""
-        with self.job, self.answers, contextlib.suppress(OSError):
+        with self.job, contextlib.closing(self.answers), contextlib.suppress(OSError):
             self.job.shutdown(socket.SHUT_WR)
-            while _line(self.answers):
+            while self.answers.line():
                 pass
 
 
@@ -128,11 +173,11 @@ class WarmJobs:
         job = self._started(str(threads), environment, json.dumps({"stays": self.keeps}).encode() if stays else text)
         if job is None:
             return None
-        answers = job.makefile()
+        answers = Answers(job)
         with contextlib.ExitStack() as undo:
             undo.enter_context(job)
-            undo.enter_context(answers)
-            if first := _line(answers):
+            undo.callback(answers.close)
+            if first := answers.line():
                 if stays:
                     undo.pop_all()
                     status = self._run_in(Worker(int(first), job, answers, kind), text, measure)
@@ -193,26 +238,27 @@ class WarmJobs:
         return None
 
 
-def _watched(pid: int, job: socket.socket, answers: Any, measure: Measure | None, begin: bytes) -> str:
+def _watched(pid: int, job: socket.socket, answers: Answers, measure: Measure | None, begin: bytes) -> str:
     """Let a process begin a job, and wait for the line at its end: it does not outlive the one that would report it.
 
     Empty where it cannot be watched, or is gone already: it has not begun, and ends when its socket closes.
     """
+    answers.counted, start = None, time.monotonic()
     with contextlib.ExitStack() as watch:
         try:
             descriptor = os.pidfd_open(pid)
             watch.callback(os.close, descriptor)
-            if measure is not None:
-                watch.enter_context(measure(pid))
             job.sendall(begin)
-        except BrokenPipeError:
-            return _not_begun(_line(answers))
-        except Exception:  # OSError, or what measures for Snakemake has of its own
+        except (BrokenPipeError, ProcessLookupError):
+            return _not_begun(answers.line())
+        except OSError:
             return ""
-        line = _line(answers)
+        line = answers.line()
         if line and line != f"{BEGAN}\n":
             return _not_begun(line)
-        if line and (last := _line(answers)):
+        if line and (last := answers.line()):
+            if measure is not None and (used := answers.used(time.monotonic() - start)):
+                measure(used)
             return last
         # nobody reports its end any more
         with contextlib.suppress(ProcessLookupError):
@@ -222,14 +268,6 @@ def _watched(pid: int, job: socket.socket, answers: Any, measure: Measure | None
         gone.register(descriptor, select.POLLIN)
         gone.poll()
         return KILLED
-
-
-def _line(answers: Any) -> str:
-    """The next line; empty where the other side is gone."""
-    try:
-        return str(answers.readline())
-    except ConnectionResetError:  # it had not read all that it was told
-        return ""
 
 
 def _not_begun(last: str) -> str:

@@ -6,6 +6,7 @@ status when it ends.
 
 A request that only says "stays" makes a worker: over its socket it gets the requests of jobs, one a line. At the end of
 each it says that it is done and waits for another one; else it ends, and its exit status follows as that of any job.
+Before the line at the end of a job comes one with what the kernel has counted of it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import gc
 import importlib
 import json
 import os
+import resource
 import select
 import selectors
 import signal
@@ -25,6 +27,7 @@ import sys
 import threading
 import traceback
 import types
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from lacuna_workflow.leftovers import OWN, Clean
@@ -55,6 +58,8 @@ UNABLE = 1
 BEGIN = b"\n"
 # what it answers; at the end of a job, what a worker says that waits for another one, or before it ends, with a reason
 BEGAN, DONE, LEFT = "began", "done", "left "
+# before what the kernel counted: CPU seconds, the peak of resident memory in KB, blocks of 512 bytes read and written
+USED = "used "
 # by this a job notices the end of its run (lacuna.artifacts.processes), which a worker does for its jobs
 RUN = "LACUNA_RUN"
 
@@ -103,6 +108,26 @@ def tell(job: socket.socket, line: object) -> None:
         job.sendall(f"{line}\n".encode())
 
 
+def tell_used(job: socket.socket, *counted: resource.struct_rusage, before: Sequence[float] = (0, 0, 0)) -> None:
+    """Say what the kernel has counted of a job: of its process first, then of others that it has waited for.
+
+    before: CPU seconds and blocks that are no part of it.
+    """
+    seconds, read, written = (now - then for now, then in zip(spent(*counted), before, strict=True))
+    tell(job, f"{USED}{seconds} {counted[0].ru_maxrss} {read} {written}")
+
+
+def spent(*counted: resource.struct_rusage) -> tuple[float, int, int]:
+    """CPU seconds, and blocks of 512 bytes read and written, of all together."""
+    seconds = sum(one.ru_utime + one.ru_stime for one in counted)
+    return seconds, sum(one.ru_inblock for one in counted), sum(one.ru_oublock for one in counted)
+
+
+def counted_here() -> tuple[resource.struct_rusage, resource.struct_rusage]:
+    """What the kernel has counted of this process so far, and of those that it has waited for."""
+    return resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+
+
 def become(request: dict[str, Any], job: socket.socket) -> NoReturn:
     """Be the job of a request, in a process of its own, to its end, once the run watches this process."""
     begins = job.recv(1)
@@ -138,7 +163,10 @@ def stay(job: socket.socket, interrupts: Any, keeps: str) -> NoReturn:
         request["environment"].pop(RUN, None)
         clean.begin()
         begin(request)
-        if status := clean.run(status_of, request["script"]):
+        before = spent(*counted_here())
+        status = clean.run(status_of, request["script"])
+        tell_used(job, *counted_here(), before=before)
+        if status:
             end(status)
         torch = sys.modules.get("torch")
         if keeps == "cuda" and not (torch and torch.cuda.is_initialized()):
@@ -275,11 +303,13 @@ class Parent:
             os._exit(status)
 
     def report(self, descriptor: int) -> None:
-        """The exit status of a job that has ended, as a shell has it."""
+        """What a job that has ended has used, and its exit status as a shell has it."""
         pid, job = self.jobs.pop(descriptor)
         self.selector.unregister(descriptor)
         os.close(descriptor)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        _, wait, counted = os.wait4(pid, 0)
+        status = os.waitstatus_to_exitcode(wait)
+        tell_used(job, counted)
         tell(job, status if status >= 0 else 128 - status)
         job.close()
 

@@ -7,21 +7,17 @@ Linux lacks what is used.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import functools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 from lacuna_workflow import is_own
 from lacuna_workflow.internals import Patch
-from lacuna_workflow.warm import WarmJobs
+from lacuna_workflow.warm import Used, WarmJobs
 
 import snakemake.script
-from snakemake.benchmark import benchmarked
+from snakemake.benchmark import BenchmarkRecord
 from snakemake.script import PythonScript
 
 # set, every job is treated as if it held a GPU: a rehearsal of the workers where there is none
@@ -49,32 +45,18 @@ def way_of(script: PythonScript) -> str | None:
     return "fork" if "fork" in _ON else None
 
 
-@contextlib.contextmanager
-def measured(record: Any, pid: int) -> Iterator[None]:
-    """Snakemake's benchmark of a process for a while: what it had spent before is no part of it.
+def measured(record: BenchmarkRecord, used: Used) -> None:
+    """Fill Snakemake's benchmark of a job with what the kernel has counted; memory is that of its own process.
 
-    Memory is that of the process, of a worker with all that it keeps (a CUDA context, torch).
+    Snakemake itself asks twice a second for the memory maps of a job and its children, at 10 to 15 ms a time, and
+    misses what is used after it asked last. Virtual memory, and what of the memory no other process shares, are not
+    counted: None, which Snakemake writes as "-".
     """
-    seconds, read, written = _spent(pid)
-    with benchmarked(pid, record):
-        yield
-    if record.data_collected:
-        record.cpu_time = max(0.0, record.cpu_time - seconds)
-        if record.io_in is not None:
-            record.io_in, record.io_out = max(0.0, record.io_in - read), max(0.0, record.io_out - written)
-
-
-def _spent(pid: int) -> tuple[float, float, float]:
-    """CPU seconds of a process so far, and megabytes that it read and wrote."""
-    process = Path("/proc", str(pid))
-    try:
-        # what follows the name, which may hold anything: utime and stime are fields 14 and 15
-        fields = (process / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        counts = dict(line.split(": ") for line in (process / "io").read_text(encoding="ascii").splitlines())
-    except OSError:  # it has ended
-        return 0.0, 0.0, 0.0
-    seconds = sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
-    return seconds, int(counts["read_bytes"]) / 2**20, int(counts["write_bytes"]) / 2**20
+    record.running_time, record.data_collected = used.seconds, True
+    record.max_rss, record.max_vms, record.max_uss, record.max_pss = used.peak_mb, None, None, None
+    record.io_in, record.io_out = used.read_mb, used.written_mb
+    # the load is told as this by the running time, in percent
+    record.cpu_time, record.cpu_usage = used.cpu_seconds, 100 * used.cpu_seconds
 
 
 def warm(kind: str) -> None:
