@@ -20,6 +20,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.5), (1, 1), (5, 1.5, 1, 1.5))
 # of what is neither method nor oracle: floors, correlations below 0 and above it, nothing
 FLOOR, NEGATIVE, POSITIVE, ABSENT = "#C2410C", "#B35806", "#2C5AA0", "#E0E0E0"
+# of a floor that is a band, and the width of its edge, without which it is too pale to be seen
+FLOOR_BAND, BAND_EDGE = "#F3D9C6", 0.8
 # of a metric with itself
 ITSELF = "#8C8C8C"
 # light to dark with sparsity; from matplotlib's viridis, without its lightest part

@@ -88,7 +88,9 @@ def _panel(
         floor = rows[f"gap_{row.oracle}_floor"]
         if floor.notna().any():
             label = f"noise floor of {row.oracle}: its second run"
-            ax.vlines(floor, y - row.bar / 2, y + row.bar / 2, color=FLOOR, linewidth=1.6, label=label)
+            ax.vlines(floor, y - row.bar / 2, y + row.bar / 2, color=FLOOR, linewidth=1.6)
+            # upright in the legend too
+            ax.plot([], [], color=FLOOR, linestyle="none", marker="|", markersize=8, markeredgewidth=1.6, label=label)
             tops.append(float(floor.max()))
             continue
         for other in oracles:
@@ -109,7 +111,9 @@ def _bars(ax: Axes, y: np.ndarray, rows: pd.DataFrame, shade: str, row: _Row) ->
         ax.barh([np.nan], [np.nan], color=shade, label=style.sparsity_label(rows["sparsity"].iloc[0]))
     if known.any():
         error = [mean[known] - np.maximum(low[known], 0), high[known] - mean[known]]
-        ax.errorbar(mean[known], y[known], xerr=error, fmt="none", ecolor="#333333", elinewidth=0.9)
+        # with a white edge, to be seen on dark bars
+        for colour, width in (("white", 2.1), ("#333333", 0.9)):
+            ax.errorbar(mean[known], y[known], xerr=error, fmt="none", ecolor=colour, elinewidth=width, capthick=width)
     ends = np.where(known, high, mean)
     for position, values in style.few_seeds(rows, row.cells):
         style.dots(ax, values, np.full(len(values), y[position]), "#333333")

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from lacuna.registry import register
 from lacuna.reporting import style
-from lacuna.reporting.palette import Palette
+from lacuna.reporting.palette import BAND_EDGE, FLOOR, FLOOR_BAND, Palette
 
 # counted first: the seconds of one method on a shared machine differ more than those of two methods
 COSTS = {"samples": "samples that the method read", "time_s": "time of the method (s of wall clock)"}
@@ -58,7 +58,8 @@ def time_vs_gap(summary: pd.DataFrame, palette: Palette) -> Figure:
                 )
                 ax.axvline(costs[oracle, ticks[-1]], color="#555555", linestyle=":", label=label)
             if floor > 0:
-                ax.axhspan(0, floor, color="#F0E0D8", zorder=0, label="within the noise floor")
+                band = {"facecolor": FLOOR_BAND, "edgecolor": FLOOR, "linewidth": BAND_EDGE}
+                ax.axhspan(0, floor, zorder=0, label="within the noise floor", **band)
             if drawn and min(drawn) > 0:
                 ax.set_xscale("log")
                 style.plain_logs(ax.xaxis)
@@ -67,7 +68,9 @@ def time_vs_gap(summary: pd.DataFrame, palette: Palette) -> Figure:
             if len(sizes) > 1 and row == column == 0:
                 for sparsity, size in sizes.items():
                     mark = {"marker": "o", "color": "#777777", "markersize": size}
-                    ax.plot([], [], linestyle="none", label=f"this large: {style.sparsity_label(sparsity)}", **mark)
+                    ax.plot(
+                        [], [], linestyle="none", label=f"size of a point: {style.sparsity_label(sparsity)}", **mark
+                    )
             if row == 0:
                 style.entitle(ax, title)
             if row == len(palette.oracles) - 1:

@@ -137,7 +137,9 @@ def extent(labels: Iterable[str]) -> int:
 def readable(value: float) -> str:
     """A number of three digits as people write it: 0.912, 4,790, 12.3M."""
     size = abs(value)
-    text = f"{value / 1e6:.3g}M" if size >= 1e6 else f"{value:,.0f}" if size >= 1000 else f"{value:.3g}"
+    # 50.0 next to 49.9; of a count no digits that it has not
+    few = f"{value:.3g}" if value % 1 == 0 else f"{value:#.3g}".removesuffix(".")
+    text = f"{value / 1e6:.3g}M" if size >= 1e6 else f"{value:,.0f}" if size >= 1000 else few
     return text.replace("-", "−")
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lacuna.reporting.palette import FLOOR, PATHS, Look, shades
+from lacuna.reporting.palette import BAND_EDGE, FLOOR, FLOOR_BAND, PATHS, Look, shades
 
 # shapes of sparsities, so that their colour alone says nothing
 _SHAPES = ("o", "D", "s", "^", "v", "P", "X")
-FLOOR_BAND, FRONT = "#F3D9C6", "#444444"
-# of a band, which is too pale to be seen without its edge
-_EDGE = 0.8
-BAND: dict[str, Any] = {"color": FLOOR_BAND, "stroke": FLOOR, "strokeWidth": _EDGE}
+FRONT = "#444444"
+BAND: dict[str, Any] = {"color": FLOOR_BAND, "stroke": FLOOR, "strokeWidth": BAND_EDGE}
 # pixels of a drawing in a legend
 _WIDTH, _HEIGHT = 26, 14
 
@@ -40,7 +38,7 @@ def swatch(look: Look, kind: str = "") -> str:
     """
     middle = _HEIGHT / 2
     if kind in ("bar", "band"):
-        edge = f' stroke="{FLOOR}" stroke-width="{_EDGE}"' if kind == "band" else ""
+        edge = f' stroke="{FLOOR}" stroke-width="{BAND_EDGE}"' if kind == "band" else ""
         inner = f'<path d="M2 2H{_WIDTH - 2}V{_HEIGHT - 2}H2Z" fill="{look.colour}"{edge}/>'
     elif kind == "tick":
         inner = f'<path d="M{_WIDTH / 2} 1V{_HEIGHT - 1}" stroke="{look.colour}" stroke-width="2.5"/>'

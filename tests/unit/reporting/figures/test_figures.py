@@ -5,6 +5,8 @@ import inspect
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from lacuna.experiment.catalogue import describe
@@ -12,7 +14,7 @@ from lacuna.reporting import FIGURES
 from lacuna.reporting.columns import COORDINATES
 from lacuna.reporting.figures import metric_vs_sparsity
 from lacuna.reporting.figures.metric_disagreement import _both_halves
-from lacuna.reporting.palette import Palette
+from lacuna.reporting.palette import FLOOR, Palette
 from lacuna.reporting.tables.backdoor import backdoor_table
 from lacuna.reporting.tables.contest import Contest
 from lacuna.reporting.tables.disagreement import disagreement_table
@@ -115,6 +117,17 @@ def test_the_band_of_costs_ends_at_the_nearest_floor():
     ax = drawn("time_vs_gap", made).axes[0]
     (band,) = [patch for patch in ax.patches if "floor" in str(patch.get_label())]
     assert band.get_height() == pytest.approx(of.min()) and of.min() < of.max()
+    # a thin band of its pale colour alone would not be seen
+    assert to_hex(band.get_edgecolor()) == FLOOR.lower() and band.get_linewidth() > 0
+
+
+def test_intervals_are_seen_on_dark_bars_and_floors_are_upright_in_the_legend():
+    figure = drawn("gap_dense_vs_sparse", tables(TWINS, seeds=3))
+    whiskers = [c for c in figure.axes[0].collections if isinstance(c, LineCollection) and len(c.get_segments())]
+    white, dark, *_ = [w for w in whiskers if to_hex(w.get_edgecolor()[0]) != FLOOR.lower()]
+    assert to_hex(white.get_edgecolor()[0]) == "#ffffff" and white.get_linewidth()[0] > dark.get_linewidth()[0]
+    handles = dict(zip(*figure.axes[0].get_legend_handles_labels()[::-1], strict=True))
+    assert handles["noise floor of retrain: its second run"].get_marker() == "|"
 
 
 @pytest.mark.parametrize(("seeds", "said"), [(1, "no interval"), (3, "95 % t intervals"), (10, "95 % t intervals")])

@@ -151,7 +151,8 @@ def test_an_axis_of_changes_shows_where_there_is_none() -> None:
 
 
 def test_numbers_and_names_as_people_write_them() -> None:
-    assert [readable(v) for v in (0.91234, -4.5, 4790.2, 12_300_000)] == ["0.912", "−4.5", "4,790", "12.3M"]
+    assert [readable(v) for v in (0.91234, -4.5, 4790.2, 12_300_000)] == ["0.912", "−4.50", "4,790", "12.3M"]
+    assert [readable(v) for v in (49.97, 0.17, 190.0, 0.0, 123.4)] == ["50.0", "0.170", "190", "0", "123"]
     assert [named(m) for m in ("MIA", "avg_gap/retrain", "samples", "klom/retrain", "mine")] == [
         *("MIA (%)", "avg_gap to retrain (points)", "samples", "klom to retrain (nats)", "mine"),
     ]

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from lacuna.reporting.answer import answer_of
-from lacuna.reporting.palette import FLOOR
+from lacuna.reporting.palette import FLOOR, FLOOR_BAND
 from lacuna.reporting.panels import with_dense
 from lacuna.reporting.report.chart import Chart
 from lacuna.reporting.report.charts import attacks, gap, pareto, topology
-from lacuna.reporting.report.looks import FLOOR_BAND, swatch
+from lacuna.reporting.report.looks import swatch
 from lacuna.reporting.report.sheets import main_sheet
 from lacuna.reporting.report.study import Study, named
 from tests.report.fabricated import experiment_of, fabricate

@@ -14,8 +14,6 @@ from lacuna.reporting.report.study import Study
 from lacuna.reporting.words import records
 
 _COLUMNS = (("a", "metric"), ("b", "other metric"), ("v", "Spearman's ρ"), ("n", "methods"), ("note", "note"))
-# parts of an axis that a map does without
-_BARE = ("ticks", "domain", "grid")
 # pixels of a field: a number of two digits fits in
 _FIELD = 25
 

@@ -89,6 +89,8 @@ class Dots:
             bar |= {"fillOpacity": {"condition": {"test": "datum.still", "value": 0.15}, "value": 1}}
             bar |= {"stroke": looking(look, "colour", "s"), "strokeOpacity": {"value": 1}}
             layers.append(_mark("bar", own, bar, strokeWidth=1))
+            # a white edge of the interval, to be seen on dark bars
+            layers.append(_mark("rule", known, {**place, **ends, "opacity": picked()}, color="#fff", strokeWidth=3.3))
         layers.append(_mark("rule", known, {**place, **ends, "opacity": picked()}, color="#222", strokeWidth=1.3))
         if not self.centred:
             floor = {**place, "x": self._value("f"), "opacity": picked()}

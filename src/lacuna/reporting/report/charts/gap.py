@@ -7,11 +7,10 @@ from collections.abc import Iterable
 import pandas as pd
 
 from lacuna.artifacts.coordinates import DENSE
-from lacuna.reporting.palette import FLOOR, Look
+from lacuna.reporting.palette import FLOOR, FLOOR_BAND, Look
 from lacuna.reporting.panels import panels, unchanged, with_dense
 from lacuna.reporting.report.chart import Chart, Key, Row, Variant
 from lacuna.reporting.report.charts.dots import Dots, legend_of, number, row_of
-from lacuna.reporting.report.looks import FLOOR_BAND
 from lacuna.reporting.report.study import Study, named
 from lacuna.reporting.words import records
 

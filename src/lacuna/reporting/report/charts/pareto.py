@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from lacuna.reporting.palette import Look
+from lacuna.reporting.palette import FLOOR_BAND, Look
 from lacuna.reporting.panels import panels, sparsity_label, unchanged, with_dense
 from lacuna.reporting.report.chart import (
     NUMBERS,
@@ -24,7 +24,7 @@ from lacuna.reporting.report.chart import (
     tips,
 )
 from lacuna.reporting.report.charts.dots import number
-from lacuna.reporting.report.looks import BAND, FLOOR_BAND, FRONT
+from lacuna.reporting.report.looks import BAND, FRONT
 from lacuna.reporting.report.study import Study, named
 from lacuna.reporting.words import records
 

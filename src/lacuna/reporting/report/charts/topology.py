@@ -30,6 +30,8 @@ from lacuna.reporting.report.charts.dots import Dots, legend_of, number
 from lacuna.reporting.report.charts.gap import draws_floors, gap_rows
 from lacuna.reporting.report.study import Study, named
 
+# pixels for the name of a layer, upright below its place
+_NAME = 190
 _OVERLAP = (("m", "method"), ("s", "sparsity"), ("v", "overlap"), ("low", "95 % from"), ("high", "to"), ("n", "seeds"))
 _LAYERS = (("layer", "layer"), ("m", "mask of"), ("s", "sparsity"), ("v", "sparsity of the layer (%)"))
 _UNPRUNED = (("m", "rounds"), ("p", "grown (%)"), ("v", "value"), ("low", "95 % from"), ("high", "to"), ("n", "seeds"))
@@ -127,7 +129,7 @@ def _layer_spec(looks: dict[str, Look]) -> Spec:
         "field": "layer",
         "type": "nominal",
         "sort": None,
-        "axis": {"title": None, "labelAngle": -90, "labelLimit": 110, "grid": False, "labelOverlap": False},
+        "axis": {"title": None, "labelAngle": -90, "labelLimit": _NAME, "grid": False, "labelOverlap": False},
     }
     y: Spec = {
         "field": "v",
