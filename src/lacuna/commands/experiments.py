@@ -56,4 +56,6 @@ def tables_folder(word: str) -> Path:
     if path.suffix not in _FILES and file != path:  # a file whose `name` is another
         return tables_folder(str(file))
     made = sorted(each.parent.name for each in folder.glob("*/summary.csv"))
+    if not made:
+        raise LacunaError(f"no tables of '{name}' in {folder}: nothing has been run there to its end; run it first")
     raise LacunaError(f"no tables of '{name}' in {folder}{unknown(name, made)}")

@@ -68,10 +68,14 @@ def meanings_of(name: str) -> list[dict[str, Any]]:
     for key in (key for key in keys if name in (key, key.rpartition(".")[2])):
         found.append({"name": key, "kind": "key of the config", **keys[key]})
     told = tables()
+    above: dict[str, str] = {}
     for table, (text, columns) in told.items():
         if name.removesuffix(".csv") == table:
-            options = {column: {"meaning": meaning} for column, meaning in columns.items()}
-            found.append({"name": f"{table}.csv", "kind": "table", "text": text, "columns": options})
+            # alone nothing stands above it, as it does on the page
+            options = {c: {"meaning": above.get(c, m) if m == "as above" else m} for c, m in columns.items()}
+            facts = {"more": f"docs/tables.md#{table}csv"}
+            found.append({"name": f"{table}.csv", "kind": "table", "text": text, "facts": facts, "columns": options})
+        above = columns | above
     of_column: dict[str, list[str]] = {}
     for table, (_, columns) in told.items():
         column = max((each for each in columns if each == name or _stands_for(each, name)), key=len, default="")

@@ -110,7 +110,7 @@ class Reruns:
                     "experiment"
                 )
         else:
-            direct, cause = self._of_key(changed), "is told by it"
+            direct, cause = self._of_key(changed), "uses it"
         again = self.following(direct)
         name = self.experiment.name
         if not again:

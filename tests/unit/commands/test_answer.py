@@ -71,6 +71,13 @@ def test_a_wrong_name_has_the_nearest_and_the_folder(project, capsys):
     assert "nameless.yaml: no name" in refused(capsys, "answer", "nameless.yaml")
 
 
+def test_without_any_tables_the_sentence_says_what_to_do(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert refused(capsys, "answer", "digits") == (
+        "lacuna: no tables of 'digits' in results/tables: nothing has been run there to its end; run it first\n"
+    )
+
+
 def test_a_folder_of_a_name_that_has_tables_is_not_meant(project, capsys):
     Path("digits").mkdir()
     assert told(capsys, "answer", "digits") == told(capsys, "answer", "results/tables/digits")

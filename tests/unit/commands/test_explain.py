@@ -145,6 +145,15 @@ def test_metrics_tables_columns_and_keys(name, kind, part):
     assert part in "\n".join(lines_of(found[0]))
 
 
+@pytest.mark.parametrize("table", ["layers", "summary", "recipes", "roc"])
+def test_columns_of_a_table_refer_to_no_other_that_is_not_shown(table):
+    (found,) = [meaning for meaning in meanings_of(f"{table}.csv") if meaning["kind"] == "table"]
+    assert "as above" not in [column["meaning"] for column in found["columns"].values()]
+    # of single cells, although sparsity.csv has one of its own
+    assert found["columns"]["pruner"]["meaning"] == "label, or `dense`"
+    assert found["facts"]["more"] == f"docs/tables.md#{table}csv"
+
+
 def test_a_name_that_means_nothing_gets_the_nearest(capsys):
     assert main(["explain", "salum"]) == 2
     assert capsys.readouterr().err.startswith(

@@ -77,7 +77,7 @@ def test_a_criterion(told):
 def test_a_key_and_a_file_in_one_call(told):
     lines = told("grid.unlearners.ga.strong.lr", str(ROOT / "src/lacuna/reporting/figures/time_vs_gap.py"))
     gap = lines.index("")
-    assert rows(lines[:gap])["unlearn"] == ("16 of 48", "is told by it", "unlearner ga.strong")
+    assert rows(lines[:gap])["unlearn"] == ("16 of 48", "uses it", "unlearner ga.strong")
     assert set(rows(lines[:gap])) == {"unlearn", "relearn", "evaluate", *TABLES, *SHOWN}
     assert rows(lines[gap:]) == {"figure": ("1 of 4", "runs it", "figure time_vs_gap")}
 
@@ -158,7 +158,7 @@ def test_an_entry_that_no_cell_has_is_told_to_the_tables(told, key):
     lines = told(key, grid=EXPERIMENT["grid"] | {"sparsities": ["dense"]})
     found = rows(lines)
     assert found.keys() == {*TABLES, *SHOWN}
-    assert found["aggregate"] == found["record"] == ("1 of 1", "is told by it", "")
+    assert found["aggregate"] == found["record"] == ("1 of 1", "uses it", "")
 
 
 def test_more_shadow_models_leave_those_that_are_there(told):
