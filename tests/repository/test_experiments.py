@@ -143,3 +143,8 @@ def test_experiments_share_only_what_is_the_same(plan):
                 if meant != what:
                     clashes.add((first, path.stem, "/".join(place), str(meant), str(what)))
     assert not clashes, "\n".join(map(str, sorted(clashes)))
+
+
+def test_every_file_stands_on_a_page_with_its_question():
+    pages = "".join((ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("experiments.md", "papers.md"))
+    assert not [file.name for file in FILES if f"config/experiments/{file.name})" not in pages]
