@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "measurement": METHODS,
     "procedures": METHODS | {"pruning", "unlearning"},
     # no room with torch
-    "evaluation": {"artifacts"},
+    "evaluation": set(),
     "reporting": {"artifacts", "evaluation"},
     "experiment": METHODS | {"pruning", "unlearning", "measurement", "procedures", "evaluation", "reporting"},
     # joins models and predictions for notebooks; no job imports it

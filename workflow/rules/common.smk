@@ -29,9 +29,9 @@ at, of_target = PATHS.at, PATHS.of_target
 log_of, benchmark_of = PATHS.log_of, PATHS.benchmark_of
 entry_of, code_of = PARAMS.entry_of, PARAMS.code_of
 
-# what the jobs that make a model share
-# those of all datasets: names of classes are told in figures and on the page
+# of all datasets: names of classes are told in figures and on the page
 METAS = [at("data", "meta.json").format(dataset=label) for label in EXPERIMENT.axes["datasets"]]
+# what the jobs that make a model share
 IMAGES = {"images": at("data", "images.safetensors"), "meta": at("data", "meta.json")}
 NETWORK = {"model": entry_of("models", "model"), "recipe": entry_of("recipes", "recipe")}
 

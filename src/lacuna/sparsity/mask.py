@@ -1,4 +1,5 @@
-"""Masks: which weights exist. They live beside the weights and are enforced here and nowhere else."""
+"""Masks: which weights exist. They live beside the weights; `training.sgd` holds them after each step, `Mask.check` at
+the end of each run."""
 
 from __future__ import annotations
 
@@ -140,8 +141,8 @@ class Mask:
         """The mask with the round(share·n) highest-scoring of its n removed weights kept again; what is kept stays.
 
         scores: one tensor per weight; tensors without a score stay as they are. share: in [0, 1]; a text is taken
-        exactly. scope: rank all removed weights
-        together or within each layer. Among equal scores at the threshold the last in order grow.
+        exactly. scope: rank all removed weights together or within each layer. Among equal scores at the threshold the
+        last in order grow.
         Raises LacunaError for a share out of range or a score that is NaN.
         """
         share = Fraction(str(share))

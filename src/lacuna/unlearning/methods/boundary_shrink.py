@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.fields import Count, NonNegative, Positive
-from lacuna.gradients.whole import evaluating
+from lacuna.models.modes import evaluating
 from lacuna.training.state import LoopState
 from lacuna.unlearning.base import LossUnlearner, register
 

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from lacuna.data.batches import Batch, UnlearningData
 from lacuna.fields import Count, Index, NonNegative, Positive
-from lacuna.gradients.whole import evaluating
+from lacuna.models.modes import evaluating
 from lacuna.randomness import derive
 from lacuna.training.state import LoopState
 from lacuna.unlearning.base import LossUnlearner, register
