@@ -75,10 +75,21 @@ def _numbers(row: Finding, path: Path) -> Finding:
         return dict.fromkeys(_NUMBERS, "") | {"state": "planned", "verdict": "no verdict: not run yet"}
     if not found or (len(found) > 1 and row["kind"] != "count"):
         raise LacunaError(f"{path}: {len(found)} rows with {row['row']}; allowed: one (or a kind 'count')")
-    numbers = _READERS[row["kind"]](found)
+    numbers = _READERS[row["kind"]](found) | _measured_hours(path.with_name("cost.csv"))
     if int(numbers["seeds"]) < int(row["seeds_needed"] or 0):
         numbers["verdict"] = f"no verdict: {numbers['seeds']} of {row['seeds_needed']} seeds"
     return numbers | {"state": "stands" if row["state"] == "planned" else row["state"]}
+
+
+def _measured_hours(path: Path) -> Finding:
+    """The CPU hours of a study that has them by seed, as at least so many where some jobs were not measured."""
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        seeds = list(csv.DictReader(file))
+    jobs, measured = (sum(int(seed[key]) for seed in seeds) for key in ("jobs", "measured"))
+    hours = sum(float(seed["cpu_hours"]) for seed in seeds)
+    return {"cpu_hours": f"{'≥ ' if measured < jobs else ''}{hours:.1f}"} if measured else {}
 
 
 def _fits(each: dict[str, str], wanted: str) -> bool:
