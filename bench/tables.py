@@ -1,11 +1,12 @@
 """How long the tables of a large experiment take to make, and how much memory: each job by itself, on fabricated cells.
 
-    python bench/tables.py [--cells 20000] [--in FOLDER]
+    python bench/tables.py [--cells 20000] [--few] [--in FOLDER]
 
 A grid of 10 seeds, 2 scenarios and 25 states, with as many methods as make that many cells, two oracles and their
 twins; every metric that is computed by default has a random value, some cells are missing, unchanged, or have a
 note. The jobs are the scripts of the workflow, each in a process of its own. Prints JSON: for each job CPU seconds and
-peak memory in MB, and the sum of the one and the largest of the other. --in: a folder for the files, which stay there.
+peak memory in MB, and the sum of the one and the largest of the other. --few: ten metrics, as a grid of very many cells
+asks for. --in: a folder for the files, which stay there.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ STATES = [("dense", "0.00"), *itertools.product(PRUNERS, SPARSITIES)]
 LAYERS = tuple(f"block{i}.weight" for i in range(8))
 ORACLES = ("retrain", "retrain_exact")
 TWINS = {f"{oracle}_b": oracle for oracle in ORACLES}
+# the ten of --few: four of them compare with each oracle
+FEW = ("UA", "RA", "TA", "MIA", "avg_gap", "ToW", "KL_forget", "mask_iou", "sparsity", "time_s")
 # tables that only special experiments have
 ABSENT = ("backdoor", "probes", "recipes", "roc", "transfer")
 
@@ -51,9 +54,9 @@ def methods_of(cells: int) -> list[str]:
     return [*ORACLES, *TWINS, "original", *(f"ft{i}" for i in range(max(3, cells // places - 5)))]
 
 
-def record(cells: int) -> dict[str, Any]:
+def record(cells: int, few: bool) -> dict[str, Any]:
     """What experiment.json says of the experiment."""
-    about = {name: METRICS[name].about for name in METRICS}  # type: ignore[attr-defined]
+    about = {name: METRICS[name].about for name in (FEW if few else METRICS)}  # type: ignore[attr-defined]
     better = {name: of.get("better", "none") for name, of in about.items() if of.get("default", True)}
     methods = {label: {"method": label.removesuffix("_b"), "lr": 0.1} for label in methods_of(cells)}
     axes = {"datasets": ["digits"], "models": ["resnet8"], "recipes": ["short"], "scenarios": SCENARIOS}
@@ -64,10 +67,10 @@ def record(cells: int) -> dict[str, Any]:
     return {"name": "scale", "grid": grid, "judging": judging}
 
 
-def results(cells: int) -> Iterator[dict[str, Any]]:
+def results(cells: int, few: bool) -> Iterator[dict[str, Any]]:
     """The results of `evaluate` for the cells, in the order of a grid."""
     rng = np.random.default_rng(0)
-    better = record(cells)["judging"]["better"]
+    better = record(cells, few)["judging"]["better"]
     names = []
     for name in better:
         with_oracle = METRICS[name].about.get("oracle")  # type: ignore[attr-defined]
@@ -95,15 +98,15 @@ def results(cells: int) -> Iterator[dict[str, Any]]:
             }
 
 
-def fabricate(folder: Path, cells: int) -> None:
+def fabricate(folder: Path, cells: int, few: bool) -> None:
     """The metrics files of all cells, and the list of them; not synced, which would take longer than all else."""
     os.fsync = lambda file: None
     files = []
-    for result in results(cells):
+    for result in results(cells, few):
         files.append(f"results/{cell_at(result['cell'])}/metrics/scale.json")
         (folder / files[-1]).parent.mkdir(parents=True, exist_ok=True)
         write_json(files[-1], result)
-    (folder / "cells.json").write_text(json.dumps({"files": files, "record": record(cells)}))
+    (folder / "cells.json").write_text(json.dumps({"files": files, "record": record(cells, few)}))
 
 
 def make(job: str) -> None:
@@ -155,6 +158,7 @@ def measured(folder: Path, job: str) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=20_000)
+    parser.add_argument("--few", action="store_true")
     parser.add_argument("--in", dest="folder", type=Path)
     parser.add_argument("--job", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -165,7 +169,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         os.chdir(folder)
         if not (folder / "cells.json").exists():
-            fabricate(folder, arguments.cells)
+            fabricate(folder, arguments.cells, arguments.few)
         single = [name for name in in_order() if name not in ABSENT and "metrics" not in reads_of(name)]
         jobs = {job: measured(folder, job) for job in ("aggregate", *single, "record")}
         kept = json.loads((folder / "cells.json").read_text())

@@ -189,7 +189,8 @@ def _as_much(by_seed: np.ndarray, spread: np.ndarray) -> np.ndarray:
 @functools.lru_cache(maxsize=2)
 def _shuffles(m: int, n: int) -> np.ndarray:
     """[draws, m, n]: so many orders of n, for each of m seeds."""
-    orders = np.broadcast_to(np.arange(n), (_DRAWS, m, n))
+    # of 200 methods and ten seeds 40 MB instead of 160; the same orders, whatever the type
+    orders = np.broadcast_to(np.arange(n, dtype=np.uint16 if n < 2**16 else np.int64), (_DRAWS, m, n))
     return numpy_generator("kendall", m, n).permuted(orders, axis=2)
 
 

@@ -19,6 +19,7 @@ from lacuna.evaluation.statistics import (
     spearman,
     t_interval,
 )
+from lacuna.randomness import numpy_generator
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=30), st.floats(0.5, 0.999))
@@ -278,6 +279,14 @@ def test_many_tables_agree_each_as_if_it_were_alone(shape):
     assert math.isnan(w[0]) and len({*p[1:].tolist()}) > 2
     for number in (0, 1, 19, 63, 64, 69):
         assert np.array_equal(kendall_w(scores[number]), (w[number], p[number]), equal_nan=True)
+
+
+def test_shuffled_orders_are_the_same_in_a_quarter_of_the_memory():
+    from lacuna.evaluation.statistics import _DRAWS, _shuffles
+
+    wide = np.broadcast_to(np.arange(5), (_DRAWS, 2, 5))
+    orders = _shuffles(2, 5)
+    assert np.array_equal(orders, numpy_generator("kendall", 2, 5).permuted(wide, axis=2)) and orders.itemsize == 2
 
 
 def test_p_of_agreement_counts_the_shuffles_one_by_one():
