@@ -230,7 +230,10 @@ def write_rows(
 
 
 def write_tensors(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], **about: str) -> None:
-    """Write named arrays as safetensors; `kind` ("model", "images", ...) is checked when read back."""
+    """Write named arrays as safetensors; `kind` ("model", "images", ...) is checked when read back.
+
+    Raises LacunaError if the file cannot be written.
+    """
     contiguous = {k: np.ascontiguousarray(v).reshape(np.shape(v)) for k, v in arrays.items()}
     facts = {"kind": kind, "sha256": _checksum(contiguous, about), **about}
     if place := _place_for(path, kind):

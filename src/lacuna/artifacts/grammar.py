@@ -18,6 +18,8 @@ _METRIC = re.compile(r"[^\s=+\-@'\"][^\r\n\t]*")
 
 
 def of_kind(kinds: type | tuple[type, ...], what: str) -> Form:
+    """The form of a value of these types; a bool is no number. what: their name in the error."""
+
     def check(value: Any, where: str) -> None:
         if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
             raise ValueError(f"{where} is no {what}")

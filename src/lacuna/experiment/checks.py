@@ -229,6 +229,7 @@ def keep_sizes(experiment: Experiment, path: Path) -> None:
 
 
 def kept_sizes(path: Path) -> dict[tuple[str, str], Answer]:
+    """Sizes of networks that earlier plans found, by dataset and model; none of a missing or unusable file."""
     sizes = read_cache(path, SIZES) or {}
     return {(key.partition("/")[0], key.partition("/")[2]): size for key, size in sizes.items()}
 

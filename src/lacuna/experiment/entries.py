@@ -152,6 +152,10 @@ def tuning_of(merged: Mapping[str, Any], scenarios: Mapping[str, Entry], catalog
 
 
 def states_of(sparsities: Sequence[str | float], pruners: Mapping[str, Entry]) -> tuple[str, ...]:
+    """The states of a grid in order, `dense` first: of each pruner one for each sparsity.
+
+    Raises LacunaError for a sparsity out of range, one that is there twice, or one without a pruner.
+    """
     levels: list[str] = []
     for position, sparsity in enumerate(sparsities):
         level = DENSE if sparsity == DENSE else canonical_sparsity(sparsity)
@@ -171,6 +175,10 @@ def states_of(sparsities: Sequence[str | float], pruners: Mapping[str, Entry]) -
 
 
 def chosen_of(axis: str, merged: Mapping[str, Any], catalogue: Catalogue) -> tuple[str, ...]:
+    """The metrics or figures that a config chooses; without a choice all that are not on request.
+
+    Raises LacunaError for a name that is not known.
+    """
     chosen = merged.get(axis, [name for name, facts in catalogue[axis].items() if facts.get("default", True)])
     for position, name in enumerate(chosen):
         if name not in catalogue[axis]:

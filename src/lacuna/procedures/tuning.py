@@ -222,6 +222,8 @@ def tune(
     `fingerprint` left there is not run again: a stopped one ends as if it had never been stopped (CPU), a finished one
     goes on when it is given more trials. A trial that diverges scores 0. Of equal scores the earliest wins, so the
     grid's values are kept unless something is better.
+
+    Raises LacunaError for a method of which nothing can be searched.
     """
     axes = space_of(UNLEARNERS[method], values, settings.span)
     if not axes:

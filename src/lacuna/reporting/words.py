@@ -12,6 +12,7 @@ LISTED = 4
 
 
 def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table, each by column."""
     return rows.to_dict("records")  # type: ignore[return-value]
 
 
@@ -22,6 +23,7 @@ def joined(words: Iterable[Any], last: str = "and") -> str:
 
 
 def capital(text: str) -> str:
+    """With a capital first letter, the others as they are."""
     return text[:1].upper() + text[1:]
 
 
@@ -39,9 +41,11 @@ def number(value: float, decimals: int = 2) -> str:
 
 
 def signed(value: float, decimals: int = 2) -> str:
+    """As `number`, with its sign; 0 has none."""
     text = number(value, decimals)
     return text if text.startswith("−") or text == "unknown" or not value else f"+{text}"
 
 
 def between(low: float, high: float, decimals: int = 2) -> str:
+    """An interval, [low, high]; nothing where an end is missing."""
     return "" if pd.isna(low) or pd.isna(high) else f"[{number(low, decimals)}, {number(high, decimals)}]"

@@ -85,6 +85,7 @@ def dependency_graph(model: nn.Module, shape: Sequence[int]) -> Any:
 
 
 def layers_of(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
+    """The convolutions and Linear layers of a model, by name."""
     return {name: m for name, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
 
 
@@ -112,6 +113,7 @@ def group_of(graph: Any, layer: nn.Conv2d | nn.Linear, indices: Sequence[int]) -
 
 
 def coupled_channels(model: nn.Module, graph: Any) -> list[Channels]:
+    """The channels of every layer, once for layers that share them because they write to one stream."""
     names = {module: name for name, module in model.named_modules()}
     coupled: list[Channels] = []
     seen: set[str] = set()

@@ -83,6 +83,7 @@ def save(
     work: LoopState,
     loss_sum: Tensor,
 ) -> None:
+    """Write all that a run needs to end with the same bits, in place of the last checkpoint; momentum and work too."""
     tensors = {f"model/{k}": v for k, v in state_of(model).items()}
     for name, parameter in model.named_parameters():
         if parameter in optimizer.momentum:

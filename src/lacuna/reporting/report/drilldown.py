@@ -180,6 +180,7 @@ def log_tail(path: Path) -> list[str] | None:
 
 
 def shortened(line: str) -> str:
+    """A line of a log, cut where it is long."""
     return line if len(line) <= _LINE else f"{line[: _LINE - 1]}…"
 
 

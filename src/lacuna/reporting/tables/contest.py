@@ -113,4 +113,5 @@ def mean_of(values: Iterable[float]) -> float:
 
 
 def listed(values: Iterable[Any]) -> str:
+    """a, b, c."""
     return ", ".join(map(str, values))
