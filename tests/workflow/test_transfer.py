@@ -70,9 +70,10 @@ def test_every_cell_is_probed_and_the_table_tells_of_it(run: Future) -> None:
 
 def test_only_probes_hang_on_the_target(run: Future) -> None:
     """The target makes no model; other strengths probe again, another target is ingested and probed, nothing else."""
-    _, done, same, stronger, added = run.result()
+    project, done, same, stronger, added = run.result()
     probes = {f"probe {label} on own: class, dense, digits, seed 0" for label in ("original", "retrain")}
     assert {job for job in done.jobs if "own" in job} == {"ingest own", "split own, seed 0"} | probes
+    assert json.loads((project / "results/data/own/meta.json").read_text())["classes"] == 3, "not the grid's dataset"
     assert same.nothing_to_do, same.output
     assert stronger.jobs == probes | TABLES
     new = {job.replace("own", "again") for job in probes | {"ingest own", "split own, seed 0"}}
