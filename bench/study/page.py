@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -16,10 +17,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from bench.study.places import Values
-from bench.study.seeds import UNIT
+from bench.study.seeds import UNIT, units_of
 from bench.study.tables import shown_of
+from lacuna.artifacts.coordinates import State
 from lacuna.commands.findings import splice
 from lacuna.experiment.overlay import SUFFIX
+from lacuna.reporting.columns import PLACE
 
 # of the further metrics, those that have a table of their own
 FURTHER = ("mask_iou/retrain_exact", "MIA_ratio_0.95", "MIA_ratio_1.00", "MIA_ratio_1.05", "MIA_sensitivity")
@@ -70,8 +73,15 @@ def filled(pages: Path, study: Study, figures: Mapping[str, str]) -> dict[Path, 
 def state(study: Study) -> list[str]:
     """Which seeds are finished, whether a verdict may be read, and what it took."""
     cells, cost = study.tables["cells"], study.tables["cost"]
-    whole = finished(cells, study.tables["missing"], study.expected)
-    rest = "" if len(whole) >= study.needed else ", so nothing is concluded yet"
+    made = seeds_made(cells, study.tables["missing"], study.expected)
+    whole = set.intersection(*made.values())
+    known = [
+        f"{scenario} at {sparsity}"
+        for (scenario, sparsity), seeds in made.items()
+        if sparsity != State().sparsity and len(seeds & made[scenario, State().sparsity]) >= study.needed
+    ]
+    rest = f"; {' and '.join(known)} have {study.needed}, so there are verdicts there alone" if known else ""
+    rest = "" if len(whole) >= study.needed else rest or ", so nothing is concluded yet"
     verb = "is" if len(whole) == 1 else "are"
     first = f"**{len(whole)} of {study.needed} seeds of {study.name} {verb} finished{rest}.**"
     told = seeds_told(cells, study.tables["missing"], study.expected)
@@ -104,19 +114,30 @@ def values(study: Study) -> list[str]:
     return [text]
 
 
-def finished(cells: pd.DataFrame, missing: pd.DataFrame, expected: Mapping[tuple[str, str], int]) -> list[int]:
-    """The seeds that have every cell; one that has no value because its method diverged is a finding, and counts."""
-    failed = missing[missing["reason"].str.contains(": diverged ", regex=False)].groupby("seed").size()
-    there = cells.drop_duplicates([*UNIT, "unlearner"]).groupby("seed").size()
-    made = there + failed.reindex(there.index, fill_value=0)
-    return [int(seed) for seed in made.index[made >= sum(expected.values())]]
+def seeds_made(
+    cells: pd.DataFrame, missing: pd.DataFrame, expected: Mapping[tuple[str, str], int]
+) -> dict[tuple[str, str], set[int]]:
+    """By scenario and sparsity, the seeds that have every cell there.
+
+    One that has no value because its method diverged is a finding, and counts.
+    """
+    failed = missing[missing["reason"].str.contains(": diverged ", regex=False)]
+    made = Counter(
+        (unit[PLACE.index("scenario")], unit[PLACE.index("sparsity")], int(unit[-1]))
+        for rows in (cells.drop_duplicates([*UNIT, "unlearner"]), failed)
+        for unit in units_of(rows)
+    )
+    return {
+        place: {seed for *where, seed in made if tuple(where) == place and made[*where, seed] >= number}
+        for place, number in expected.items()
+    }
 
 
 def seeds_told(cells: pd.DataFrame, missing: pd.DataFrame, expected: Mapping[tuple[str, str], int]) -> str:
     """Which seeds are finished, in one paragraph. expected: the cells of a seed at each scenario and sparsity."""
     failed = missing[missing["reason"].str.contains(": diverged ", regex=False)]
     there = cells.drop_duplicates([*UNIT, "unlearner"]).groupby("seed").size()
-    whole, done = sum(expected.values()), finished(cells, missing, expected)
+    whole, done = sum(expected.values()), sorted(set.intersection(*seeds_made(cells, missing, expected).values()))
     told = [f"Seeds: {', '.join(map(str, done)) or 'none'} ({whole} cells each)."]
     told += [
         f"Seed {seed} is **unfinished**: {there[seed]} of {whole} cells, which count in the means that they belong to."

@@ -145,11 +145,14 @@ def whole_study(needed=5):
     jobs = every.drop_duplicates(["seed", "scenario", "pruner", "unlearner"])
     made = {
         "cells": every,
-        "missing": pd.DataFrame({"seed": [], "reason": pd.Series([], dtype=str)}),
+        "missing": pd.DataFrame(
+            columns=["dataset", "model", "recipe", "seed", "scenario", "state", "reason"], dtype=str
+        ),
         "provenance": jobs,
     }
     made |= tables.followed(every, jobs, whole, needed)
-    return page.Study("study", made, needed, {("class", "0.00"): 28}), whole
+    expected = {(scenario, sparsity): len(labels) for scenario in ("class", "random") for _, sparsity in STATES}
+    return page.Study("study", made, needed, expected), whole
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +173,11 @@ def test_no_part_has_a_verdict_before_the_last_seed(study):
     ]
     assert page.state(few)[0].startswith("**5 of 6 seeds of study are finished, so nothing is concluded yet.**")
     assert page.state(made)[0].startswith("**5 of 5 seeds of study are finished.**")
+    # another sparsity that lacks a seed, or all of them, takes no verdict from the one that has five
+    more = made._replace(expected=made.expected | {("class", "0.90"): 7})
+    told = "**0 of 5 seeds of study are finished; class at 0.95 and random at 0.95 have 5, so there are verdicts there "
+    assert page.state(more)[0].startswith(told + "alone.**")
+    assert page.state(more._replace(needed=6))[0].startswith("**0 of 6 seeds of study are finished, so nothing")
     labels = [text.get_text() for ax in figures.drawn(few, whole, None)["gaps"].axes for text in ax.texts]
     assert labels and not any(mark in label for label in labels for mark in "↑↓")
 
