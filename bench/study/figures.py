@@ -164,14 +164,14 @@ def fit_figure(study: Study, base: Study, palette: Palette) -> Figure | None:
     """Whether the sparse network merely fits less: the gap of each method against the RA of the network it began from.
 
     study: dense networks trained for several recipes. base: the study that they are compared with, dense and sparse.
-    None where the methods of `study` have no rows in `base`.
+    None where the methods of `study` have no rows in `base`, or `study` no dense networks.
     """
     oracle = palette.oracles[0]
     summaries = [_by_name(each.tables["summary"]) for each in (study, base)]
     some = [set(summary["unlearner"]) for summary in summaries]
     methods = [label for label in palette.methods if label != "original" and all(label in of for of in some)]
     scenarios = [s for s in dict.fromkeys(summaries[0]["scenario"]) if s in set(summaries[1]["scenario"])]
-    if not methods or not scenarios:
+    if not methods or not scenarios or "0.00" not in set(summaries[0]["sparsity"]):
         return None
     figure, axes = style.grid_of_axes(len(scenarios), len(methods), 2.25, 1.75)
     states = style.sparsity_ticks(summaries[1])

@@ -246,7 +246,7 @@ def overlap(study: Study) -> list[str]:
             f"`{name_of(row.unlearner)}`, {row.scenario}",
             f"{row.overlap:.3f}",
             f"{row.of_base:.3f}",
-            f"{signed(row.more, 3)} {interval(row.more_low, row.more_high, 3)}".rstrip(),
+            f"{signed(row.change, 3)} {interval(row.change_low, row.change_high, 3)}".rstrip(),
             _floor(row.twin, 3),
             _verdict(row.n, row.verdict, study.needed),
         ]
@@ -333,8 +333,9 @@ def page_tables(summary: pd.DataFrame, sparsity: pd.DataFrame, needed: int) -> s
 
 
 def name_of(label: str) -> str:
-    """The label that the method was searched under, also in the name of an un-pruning."""
-    return ".".join(part.removesuffix(SUFFIX) for part in label.split("."))
+    """The label that the method was searched under; that of an un-pruning without the fine-tuning that all share."""
+    short = re.sub(r"\.finetune_[a-z_]+_\d+(?:\.\d+)?(?=\.|$)", "", label)
+    return ".".join(part.removesuffix(SUFFIX) for part in short.split("."))
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -176,9 +176,10 @@ def cost_table(provenance: pd.DataFrame) -> pd.DataFrame:
 def overlap_table(cells: pd.DataFrame, oracles: Sequence[str], twins: Mapping[str, str]) -> pd.DataFrame:
     """Does un-pruning bring a mask nearer to that of exact retraining than the fixed mask is? Overlaps with it (IoU).
 
-    A row for each un-pruning: its overlap, that of the method that it goes around, `more` = the difference, paired by
+    A row for each un-pruning: its overlap, that of the method that it goes around, change = the difference, paired by
     seed, with its 95 % t interval and the p value of its test, adjusted by Holm over the un-prunings of the place.
-    twin: the overlap of the exact oracle's own second run. verdict: closer or farther where p < 0.05, else not shown.
+    twin: the overlap of the exact oracle's own second run. verdict: closer or farther where p < 0.05, else not shown;
+    the same mask where no overlap differs, as with nothing grown.
     """
     exact = oracles[-1]
     rows = cells[cells["metric"] == f"mask_iou/{exact}"]
@@ -187,16 +188,19 @@ def overlap_table(cells: pd.DataFrame, oracles: Sequence[str], twins: Mapping[st
     made = []
     for *place, label in by_seed:
         base = label.split(".")[1] if label.startswith("unprune.") else ""
-        if (*place, base) not in by_seed:
+        pair = by_seed[[(*place, label), (*place, base)]].dropna() if (*place, base) in by_seed else by_seed[:0]
+        if pair.empty:
             continue
-        pair = by_seed[[(*place, label), (*place, base)]].dropna()
-        more = (pair[(*place, label)] - pair[(*place, base)]).to_numpy()
+        change = (pair[(*place, label)] - pair[(*place, base)]).to_numpy()
         of_twins = [by_seed[(*place, run)].loc[pair.index].mean() for run in second if (*place, run) in by_seed]
-        told = (*t_interval(more), float(paired_p(more)), float(np.mean(of_twins)) if of_twins else math.nan, len(more))
+        twin = float(np.mean(of_twins)) if of_twins else math.nan
+        told = (*t_interval(change), float(paired_p(change)), not change.any(), twin, len(change))
         made.append((*place, label, base, *pair.mean(), *told))
-    names = ["base", "overlap", "of_base", "more", "more_low", "more_high", "p_unadjusted", "twin", "n"]
+    names = ["base", "overlap", "of_base", "change", "change_low", "change_high", "p_unadjusted", "same", "twin", "n"]
     table = pd.DataFrame(made, columns=[*GROUP, *names])
     table["p"] = table.groupby(list(PLACE))["p_unadjusted"].transform(lambda p: holm(p.to_numpy()))
     # more overlap is closer
-    table["verdict"] = [verdict_of(-more, p) for more, p in zip(table["more"], table["p"], strict=True)]
-    return table
+    table["verdict"] = [
+        "the same mask" if row.same else verdict_of(-row.change, row.p) for row in table.itertuples(index=False)
+    ]
+    return table.drop(columns="same")

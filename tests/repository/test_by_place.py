@@ -494,7 +494,7 @@ def test_the_tables_of_a_page_are_those_of_its_csv(file):
             for state, field in zip(lines[0][1:], fields, strict=True):
                 sparsity = state.split(" ")[0].replace("dense", "0.00")
                 rows = changes if "-" in state else summary
-                method = rows["unlearner"].str.replace("_tuned", "") == label.strip("`")
+                method = rows["unlearner"].map(page.name_of) == label.strip("`")
                 rows = rows[method & (rows["scenario"] == scenario) & (rows["sparsity"] == sparsity)]
                 rows = rows[rows["recipe"] == recipe] if recipe else rows
                 rows = rows.set_index("metric").loc[[m for m in metrics if m in set(rows["metric"])]]

@@ -116,10 +116,18 @@ def test_an_un_pruned_mask_is_compared_with_the_fixed_one_it_went_around():
     (row,) = tables.overlap_table(nearer, ORACLES, TWINS).to_dict("records")
     assert (row["base"], row["n"], row["verdict"], row["twin"]) == ("ft_tuned", 5, "closer", pytest.approx(0.12))
     # by hand: deviations of the differences are NOISE / 100; t of four degrees of freedom is 2.776
-    assert row["more"] == pytest.approx(0.03)
-    assert row["more_high"] - row["more"] == pytest.approx(2.776 * np.std(NOISE / 100, ddof=1) / 5**0.5, abs=1e-6)
+    assert row["change"] == pytest.approx(0.03)
+    assert row["change_high"] - row["change"] == pytest.approx(2.776 * np.std(NOISE / 100, ddof=1) / 5**0.5, abs=1e-6)
     farther = nearer.assign(value=nearer["value"] - 0.06 * nearer["unlearner"].str.startswith("unprune"))
     assert tables.overlap_table(farther, ORACLES, TWINS)["verdict"].tolist() == ["farther"]
+    fixed = cells(of | {("unprune.ft_tuned.p0.r3", "omp", iou): 0.10 + NOISE / 100})
+    assert tables.overlap_table(fixed, ORACLES, TWINS)["verdict"].tolist() == ["the same mask"]
+
+
+def test_an_un_pruning_is_named_without_what_all_share():
+    shared = "finetune_batch_size_32.finetune_epochs_4.finetune_lr_0.05"
+    assert page.name_of(f"unprune.ft_tuned.p10.r3.{shared}.grow_random") == "unprune.ft.p10.r3.grow_random"
+    assert page.name_of(f"unprune.ft.p0.r3.{shared}") == "unprune.ft.p0.r3"
 
 
 def whole_study(needed=5):
