@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lacuna.registry import register
@@ -66,11 +69,7 @@ def time_vs_gap(summary: pd.DataFrame, palette: Palette) -> Figure:
             elif any(drawn):  # a method that reads no sample has a place too
                 ax.set_xscale("symlog", linthresh=min(value for value in drawn if value > 0))
             if len(sizes) > 1 and row == column == 0:
-                for sparsity, size in sizes.items():
-                    mark = {"marker": "o", "color": "#777777", "markersize": size}
-                    ax.plot(
-                        [], [], linestyle="none", label=f"size of a point: {style.sparsity_label(sparsity)}", **mark
-                    )
+                _tell_sizes(ax, sizes)
             if row == 0:
                 style.entitle(ax, title)
             if row == len(palette.oracles) - 1:
@@ -79,3 +78,10 @@ def time_vs_gap(summary: pd.DataFrame, palette: Palette) -> Figure:
                 ax.set_ylabel(f"avg gap to {oracle}\n(percentage points)")
     setting = ", ".join(filter(None, [style.setting_of(summary), style.seeds_of(summary)]))
     return style.finish(figure, f"{'Samples' if cost == 'samples' else 'Time'} against gap — {setting}", axes)
+
+
+def _tell_sizes(ax: Axes, sizes: Mapping[str, float]) -> None:
+    """A point of each sparsity's size for the legend alone."""
+    for sparsity, size in sizes.items():
+        mark = {"marker": "o", "color": "#777777", "markersize": size}
+        ax.plot([], [], linestyle="none", label=f"size of a point: {style.sparsity_label(sparsity)}", **mark)

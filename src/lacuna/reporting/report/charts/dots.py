@@ -99,17 +99,9 @@ class Dots:
             points = {**place, "x": value, "color": looking(look, "colour", "s"), "shape": looking(look, "marker", "s")}
             points |= {"opacity": picked(), "tooltip": told}
             layers.append(_mark("point", own, points, filled=True, size=48, stroke="#fff", strokeWidth=0.6))
-        layers.append(
-            _mark(
-                "text",
-                own,
-                # in a column of its own: no label lies upon a mark
-                {**place, "x": {"value": "width"}, "text": {"field": "text"}, "opacity": picked()},
-                align="right",
-                fontSize=9.5,
-                color="#333",
-            )
-        )
+        # in a column of its own: no label lies upon a mark
+        text = {**place, "x": {"value": "width"}, "text": {"field": "text"}, "opacity": picked()}
+        layers.append(_mark("text", own, text, align="right", fontSize=9.5, color="#333"))
         for label, of in (self.reference or {}).items():
             rule = _mark("rule", [{"filter": {"field": "ref", "equal": label}}], {"x": value}, color=of.colour)
             rule["mark"] |= {"strokeDash": list(of.dash), "strokeWidth": 1.8}
