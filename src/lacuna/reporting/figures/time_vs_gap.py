@@ -83,5 +83,5 @@ def time_vs_gap(summary: pd.DataFrame, palette: Palette) -> Figure:
 def _tell_sizes(ax: Axes, sizes: Mapping[str, float]) -> None:
     """A point of each sparsity's size for the legend alone."""
     for sparsity, size in sizes.items():
-        mark = {"marker": "o", "color": "#777777", "markersize": size}
-        ax.plot([], [], linestyle="none", label=f"size of a point: {style.sparsity_label(sparsity)}", **mark)
+        label = f"size of a point: {style.sparsity_label(sparsity)}"
+        ax.plot([], [], linestyle="none", marker="o", color="#777777", markersize=size, label=label)
