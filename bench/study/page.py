@@ -80,7 +80,7 @@ def state(study: Study) -> list[str]:
         for (scenario, sparsity), seeds in made.items()
         if sparsity != State().sparsity and len(seeds & made[scenario, State().sparsity]) >= study.needed
     ]
-    rest = f"; {' and '.join(known)} have {study.needed}, so there are verdicts there alone" if known else ""
+    rest = f"; {', '.join(known)} have {study.needed}, so there are verdicts there alone" if known else ""
     rest = "" if len(whole) >= study.needed else rest or ", so nothing is concluded yet"
     verb = "is" if len(whole) == 1 else "are"
     first = f"**{len(whole)} of {study.needed} seeds of {study.name} {verb} finished{rest}.**"

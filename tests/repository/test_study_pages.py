@@ -183,7 +183,7 @@ def test_no_part_has_a_verdict_before_the_last_seed(study):
     assert page.state(made)[0].startswith("**5 of 5 seeds of study are finished.**")
     # another sparsity that lacks a seed, or all of them, takes no verdict from the one that has five
     more = made._replace(expected=made.expected | {("class", "0.90"): 7})
-    told = "**0 of 5 seeds of study are finished; class at 0.95 and random at 0.95 have 5, so there are verdicts there "
+    told = "**0 of 5 seeds of study are finished; class at 0.95, random at 0.95 have 5, so there are verdicts there "
     assert page.state(more)[0].startswith(told + "alone.**")
     assert page.state(more._replace(needed=6))[0].startswith("**0 of 6 seeds of study are finished, so nothing")
     labels = [text.get_text() for ax in figures.drawn(few, whole, None)["gaps"].axes for text in ax.texts]
