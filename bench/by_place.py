@@ -12,7 +12,8 @@ model and the oracles alone. Each goes on after an interruption, and `run` needs
 `{"of": "memorising"}` in values.json means: those of that study. A FILE with neither is run with its own values.
 
 A study may be made seed by seed, each where no results of the others are left: `tables` adds the cells of results/ to
-those that docs/results/<name>/ has of other seeds, and computes everything else from all of them. It first compares
+those that docs/results/<name>/ has of other seeds, and computes everything else from all of them. It comes after each
+`run`, which leaves tables of its own seeds alone. It first compares
 both experiments (docs/results/<name>/experiment.json): images, recipe, values, metrics. Then it writes every part of a
 page that is of this study (`bench.study.page`), and the figures; without results/ it writes them anew from what
 docs/results/<name>/ has.
