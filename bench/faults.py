@@ -265,35 +265,26 @@ def fault(name: str, times: int, cluster: bool = False) -> Callable[[Fault], Fau
 # ---- one machine ----------------------------------------------------------------------------------------------------
 
 
-def signal_to_job(number: signal.Signals) -> Fault:
+def signal_to(number: int, process_of: Callable[[Trial], psutil.Process]) -> Fault:
     def inject(trial: Trial) -> None:
-        job = trial.in_a_job()
+        process = process_of(trial)
         with contextlib.suppress(psutil.NoSuchProcess):
-            job.send_signal(number)
+            process.send_signal(number)
         trial.end()
 
     return inject
 
 
-fault("kill -9 of a job", 6)(signal_to_job(signal.SIGKILL))
-fault("SIGTERM to a job", 2)(signal_to_job(signal.SIGTERM))
-fault("SIGUSR1 to a job", 1)(signal_to_job(signal.SIGUSR1))
+def parent_of_a_job(trial: Trial) -> psutil.Process:
+    """The warm parent under a job: the job ends with it, before the run does."""
+    return trial.under_a_job()[0]
 
 
-def signal_to_parent(number: int) -> Fault:
-    """The job ends with it, before the run does."""
-
-    def inject(trial: Trial) -> None:
-        parent, _ = trial.under_a_job()
-        with contextlib.suppress(psutil.NoSuchProcess):
-            parent.send_signal(number)
-        trial.end()
-
-    return inject
-
-
-fault("kill -9 of the warm parent under a job", 3)(signal_to_parent(signal.SIGKILL))
-fault("SIGTERM to the warm parent", 2)(signal_to_parent(signal.SIGTERM))
+fault("kill -9 of a job", 6)(signal_to(signal.SIGKILL, Trial.in_a_job))
+fault("SIGTERM to a job", 2)(signal_to(signal.SIGTERM, Trial.in_a_job))
+fault("SIGUSR1 to a job", 1)(signal_to(signal.SIGUSR1, Trial.in_a_job))
+fault("kill -9 of the warm parent under a job", 3)(signal_to(signal.SIGKILL, parent_of_a_job))
+fault("SIGTERM to the warm parent", 2)(signal_to(signal.SIGTERM, parent_of_a_job))
 
 
 def kill_without_a_job(had: bool) -> Fault:

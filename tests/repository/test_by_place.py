@@ -239,7 +239,8 @@ STUDY = {
     },
 }
 VALUES = {
-    f"study_class_{state}": {"ft": {"best": 0, "trials": [{"values": {"lr": 0.1}}]}} for state in ("dense", "0.90")
+    f"study_class_{state}": {"ft": {"best": 0, "trials": [{"values": {"lr": 0.1}, "seconds": 360.0}]}}
+    for state in ("dense", "0.90")
 }
 
 
