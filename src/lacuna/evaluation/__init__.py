@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import math
+import reprlib
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from lacuna.errors import LacunaError
+from lacuna.errors import LacunaError, one_line
 from lacuna.evaluation.cell import Absent as Absent
 from lacuna.evaluation.cell import Cell as Cell
 from lacuna.evaluation.cell import note_of
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 METRICS: Registry[Metric[Cell]] = Registry("lacuna.evaluation.metrics", "metric", __path__[0] + "/metrics")
 
+
+Of = TypeVar("Of")
 
 # why there is no value without what a metric needs beside predictions
 _LACKING = {
@@ -41,14 +45,31 @@ class Values(dict[str, float]):
         self.absent: dict[str, str] = {}
         self.notes: dict[str, str] = {}
 
-    def enter(self, name: str, value: float | Absent | None) -> None:
-        """Add what a metric returned. Raises LacunaError for a number that is not finite."""
-        if value is None or isinstance(value, Absent):
-            self.absent[name] = str(value or "the predictions do not hold what it is computed from")
+    def enter(self, name: str, metric: Metric[Of], *of: Of) -> None:
+        """Add what a metric says of a cell, or of a pool, and an oracle's.
+
+        Raises LacunaError for what is no finite number, RuntimeError with the metric's name for whatever it raises.
+        """
+        try:
+            value = metric(*of)
+        except LacunaError:
+            raise
+        except Exception as error:
+            raise RuntimeError(f"metric '{name}' fails: {one_line(error)}") from error
+        if isinstance(value, Absent):
+            self.absent[name] = str(value)
             return
-        if not abs(value) < float("inf"):
-            raise LacunaError(f"metric '{name}' is {value}; allowed: a finite number")
-        self[name] = float(value)
+        try:
+            number = float(value) if hasattr(value, "__float__") else None
+        except (TypeError, ValueError, OverflowError):  # several numbers, or one beyond all floats
+            number = None
+        if number is None:
+            raise LacunaError(
+                f"metric '{name}' is {reprlib.repr(value)}; allowed: a finite number, or Absent with the reason"
+            )
+        if not math.isfinite(number):
+            raise LacunaError(f"metric '{name}' is {number}; allowed: a finite number")
+        self[name] = number
         if note_of(value):
             self.notes[name] = note_of(value)
 
@@ -95,10 +116,10 @@ def evaluate(
         asked = {f"{name}/{label}": (oracle,) for label, oracle in chosen.items()} if about["oracle"] else {name: ()}
         for full, others in asked.items():
             lacking = [n for n in about.get("needs", ()) if any(n not in c.extra for c in (cell, *others))]
-            value = (
-                Absent(_LACKING.get(lacking[0], f"'{lacking[0]}' is not known")) if lacking else metric(cell, *others)
-            )
-            values.enter(full, value)
+            if lacking:
+                values.absent[full] = _LACKING.get(lacking[0], f"'{lacking[0]}' is not known")
+            else:
+                values.enter(full, metric, cell, *others)
     return values
 
 

@@ -15,11 +15,19 @@ ORIGIN = ("dataset", "split")
 PARTS = ("retain", "forget", "val", "test", "test_forgotten", "triggered")
 
 
+def read_only(array: np.ndarray) -> np.ndarray:
+    """A view of an array that refuses to be written; the array itself stays as it is."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 @dataclass(frozen=True)
 class Part:
     """Predictions on one set of samples.
 
     logits: float [n, classes]; labels: int [n] in 0..classes-1; index: int [n], the samples' place in the dataset.
+    All of them, and what is computed from them, are views that cannot be written: the next metric reads them too.
     Raises LacunaError if sizes disagree, labels are no whole numbers or out of range, or a logit is not finite.
     """
 
@@ -45,6 +53,9 @@ class Part:
         if not np.isfinite(self.logits).all():
             row = int((~np.isfinite(self.logits)).any(1).argmax())
             raise LacunaError(f"{self.name}: the logits of sample {row} are not finite")
+        for name in ("logits", "labels", "index"):
+            if (array := getattr(self, name)) is not None:
+                object.__setattr__(self, name, read_only(array))
 
     def __repr__(self) -> str:
         return f"Part({self.name}: {len(self.logits)} samples, {self.logits.shape[1]} classes)"
@@ -56,7 +67,7 @@ class Part:
         shifted -= shifted.max(1, keepdims=True)
         p = np.exp(shifted)
         total = p.sum(1, keepdims=True)
-        return p / total, shifted - np.log(total)
+        return read_only(p / total), read_only(shifted - np.log(total))
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -76,8 +87,7 @@ class Part:
         own = z[rows, self.labels]
         z[rows, self.labels] = -np.inf
         highest = z.max(1)
-        log_odds: np.ndarray = own - highest - np.log(np.exp(z - highest[:, None]).sum(1))
-        return log_odds
+        return read_only(own - highest - np.log(np.exp(z - highest[:, None]).sum(1)))
 
     @property
     def accuracy(self) -> float:
@@ -135,6 +145,8 @@ class Cell:
     cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.mask is not None:
+            object.__setattr__(self, "mask", {name: read_only(keep) for name, keep in self.mask.items()})
         classes = {name: part.logits.shape[1] for name, part in self.parts.items()}
         if len(set(classes.values())) > 1:
             counts = ", ".join(f"{name} {n}" for name, n in classes.items())

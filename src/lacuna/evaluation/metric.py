@@ -22,9 +22,9 @@ class MetricFacts(TypedDict, total=False):
 
 
 class Metric(Protocol[Of_contra]):
-    """A function of a cell (or a pool), and of an oracle's where `about` says so; None or `Absent`: it has no value."""
+    """A function of a cell (or a pool), and of an oracle's where `about` says so; `Absent`: it has no value."""
 
     name: str
     about: MetricFacts
 
-    def __call__(self, of: Of_contra, /, *oracle: Of_contra) -> float | Absent | None: ...
+    def __call__(self, of: Of_contra, /, *oracle: Of_contra) -> float | Absent: ...

@@ -525,10 +525,13 @@ def test_no_speedup_over_a_method_that_reads_nothing_however_long_it_took(sample
 
 def test_oracle_of_other_samples_is_refused():
     cell = a_cell(index=True)
-    other_labels = a_cell(index=True)
-    other_labels["test"].labels[3] ^= 1
-    other_index = a_cell(index=True)
-    other_index["forget"].index[0] += 1
+
+    def with_one_changed(part, name):
+        array = getattr(cell[part], name).copy()
+        array[3] ^= 1
+        return dataclasses.replace(cell, parts={**cell.parts, part: dataclasses.replace(cell[part], **{name: array})})
+
+    other_labels, other_index = with_one_changed("test", "labels"), with_one_changed("forget", "index")
     for oracle, part in ((other_labels, "test"), (other_index, "forget"), (a_cell(sizes=(60, 20, 21, 30)), "val")):
         with pytest.raises(LacunaError, match=f"^oracle 'exact' predicts different samples in '{part}'; allowed: the"):
             evaluate(cell, {"same": a_cell(1, index=True), "exact": oracle}, ["UA"])
@@ -578,6 +581,56 @@ def test_unknown_metric_and_non_finite_value_are_refused():
         evaluate(a_cell(seconds=math.inf), metrics=["time_s"])
     with pytest.raises(LacunaError, match=r"^metric 'time_s' is nan"):
         evaluate(a_cell(seconds=math.nan), metrics=["time_s"])
+
+
+@pytest.fixture
+def own(monkeypatch):
+    """Registers a function as the metric `own`."""
+
+    def registered(function):
+        facts = {"unit": "1", "low": None, "high": None, "better": "oracle", "oracle": False, "source": "none"}
+        function.name, function.about = "own", facts
+        monkeypatch.setattr(type(METRICS), "__getitem__", lambda registry, name: {"own": function}[name])
+
+    return registered
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "None"), ("7", "'7'"), (1j, "1j"), (np.arange(2.0), r"array\(\[0\., 1\.\]\)"), (10**400, r"1000+\.\.\.0+")],
+)
+def test_what_is_no_number_is_no_value(own, value, shown):
+    own(lambda cell: value)
+    with pytest.raises(LacunaError, match=rf"^metric 'own' is {shown}; allowed: a finite number, or Absent with"):
+        evaluate(a_cell(), metrics=["own"])
+
+
+@pytest.mark.parametrize("value", [True, np.True_, np.float32(1), np.int64(1), np.array(1.0)])
+def test_numbers_of_any_kind_are_values(own, value):
+    own(lambda cell: value)
+    assert evaluate(a_cell(), metrics=["own"]) == {"own": 1.0}
+
+
+def test_a_metric_that_fails_is_named(own):
+    own(lambda cell: {}["wage"])
+    with pytest.raises(RuntimeError, match=r"^metric 'own' fails: KeyError: 'wage'$") as caught:
+        evaluate(a_cell(), metrics=["own"])
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+@pytest.mark.parametrize("name", ["logits", "labels", "index", "probabilities", "log_probabilities", "log_odds"])
+def test_a_metric_cannot_change_what_the_next_one_reads(own, name):
+    own(lambda cell: getattr(cell["forget"], name).fill(0))
+    with pytest.raises(RuntimeError, match=r"^metric 'own' fails: ValueError: .*read-only"):
+        evaluate(a_cell(index=True), metrics=["own"])
+
+
+def test_arrays_of_the_caller_stay_writable():
+    logits, keep = X.copy(), np.ones(3, bool)
+    cell = Cell.of(retain=(logits, Y), forget=(X, Y), mask={"weight": keep})
+    with pytest.raises(ValueError, match="read-only"):
+        cell.mask["weight"][0] = False
+    logits[0], keep[0] = 0.0, False
 
 
 # ---- all metrics -----------------------------------------------------------------------------------------------------

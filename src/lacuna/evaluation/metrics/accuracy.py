@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lacuna.evaluation.cell import Cell, Noted
+from lacuna.evaluation.cell import Absent, Cell, Noted
 from lacuna.evaluation.notes import FEW_FORGOTTEN, ONE_CLASS
 from lacuna.registry import register
 
@@ -38,6 +38,8 @@ def test_accuracy(cell: Cell) -> float:
 
 
 @register("TA_forgotten", **_PERCENT, better="oracle", source="Jia et al., NeurIPS 2023")
-def forgotten_test_accuracy(cell: Cell) -> float | None:
+def forgotten_test_accuracy(cell: Cell) -> float | Absent:
     """Accuracy on the test samples of the forgotten class; only where a scenario forgets a part of the label space."""
-    return cell["test_forgotten"].accuracy if "test_forgotten" in cell.parts else None
+    if "test_forgotten" not in cell.parts:
+        return Absent("the predictions do not hold what it is computed from")
+    return cell["test_forgotten"].accuracy

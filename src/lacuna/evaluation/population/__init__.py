@@ -38,8 +38,8 @@ def evaluate_population(
     for name in POPULATION_METRICS if metrics is None else metrics:
         metric = POPULATION_METRICS[name]
         if not metric.about["oracle"]:
-            values.enter(name, metric(pool))
+            values.enter(name, metric, pool)
             continue
         for label, oracle in (oracles or {}).items():
-            values.enter(f"{name}/{label}", metric(pool, oracle))
+            values.enter(f"{name}/{label}", metric, pool, oracle)
     return values
