@@ -50,7 +50,7 @@ def check_meaning(experiment: Experiment, catalogue: Catalogue) -> None:
         if rewind >= epochs:
             raise LacunaError(
                 f"grid.recipes.{label}.rewind_epoch: {rewind} is not allowed; "
-                f"allowed: 0 to {epochs - 1} (training has {epochs} epochs)"
+                f"allowed: 0 to {epochs - 1} (training has {epochs} epoch{'s' if epochs != 1 else ''})"
             )
     for pruner, sparsity in _sparse(experiment):
         try:
@@ -144,21 +144,28 @@ def unselective(
                 )
 
 
-def small_forget_sets(axes: Mapping[str, Mapping[str, Entry]], metas: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """A warning for each scenario and dataset whose D_f will be so small that single samples decide on UA.
+def small_sets(axes: Mapping[str, Mapping[str, Entry]], metas: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """A warning for each scenario and dataset whose D_f or D_r is so small that single samples decide on UA or RA.
 
-    Of datasets that are not ingested yet nobody knows the size.
+    Of datasets that are not ingested yet nobody knows the size. Raises LacunaError where one of the two will be empty.
     """
     for (name, chosen), (dataset, meta) in itertools.product(axes["scenarios"].items(), metas.items()):
-        scenario = build(SCENARIOS[chosen.method], chosen.values)
-        share = _share(scenario, axes["datasets"][dataset], meta)
-        n = round((1 - VAL_FRACTION) * meta.get("train", 0) * (share or 0))
-        if 0 < n < FEW_SAMPLES:
-            few = f"about {n} sample{'s' if n > 1 else ''} of {dataset}"
-            yield (
-                f"grid.scenarios.{name}: D_f will have {few}, each of which is {100 / n:.3g} points of UA: "
-                "it can hardly tell methods apart"
-            )
+        share = _share(build(SCENARIOS[chosen.method], chosen.values), axes["datasets"][dataset], meta)
+        train = meta.get("train", 0)
+        if not train or share is None:
+            continue
+        for part, metric, of_it in (("D_f", "UA", share), ("D_r", "RA", 1 - share)):
+            n = round((1 - VAL_FRACTION) * train * of_it)
+            # validation takes a tenth of each class, rounded: with all training images it can only be more
+            if round(train * of_it) == 0:
+                raise LacunaError(
+                    f"grid.scenarios.{name}: {part} has no sample, {share:.6g} of the {train:,} training images of "
+                    f"{dataset} are forgotten; allowed: at least 1 sample in D_f and in D_r"
+                )
+            if n < FEW_SAMPLES:
+                few = f"about {n} sample{'s' if n != 1 else ''} of {dataset}"
+                each = f", each of which is {100 / n:.3g} points of {metric}" if n else ", if any"
+                yield f"grid.scenarios.{name}: {part} will have {few}{each}: it can hardly tell methods apart"
 
 
 def _share(scenario: Scenario, source: Entry, meta: Mapping[str, Any]) -> float | None:

@@ -21,7 +21,7 @@ from lacuna.experiment.checks import (
     kept_sizes,
     meta_of,
     named,
-    small_forget_sets,
+    small_sets,
     unselective,
 )
 from lacuna.experiment.class_names import numbered
@@ -149,7 +149,7 @@ def _check_data(experiment: Experiment, catalogue: Catalogue, folder: Path) -> d
     for label, meta in metas.items():
         check_dataset(label, meta, experiment.axes)
     experiment.warnings.extend(unselective(experiment.axes, metas, catalogue))
-    experiment.warnings.extend(small_forget_sets(experiment.axes, metas))
+    experiment.warnings.extend(small_sets(experiment.axes, metas))
     return metas
 
 

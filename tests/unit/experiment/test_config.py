@@ -621,22 +621,45 @@ def test_folder_is_looked_at_again_only_if_its_content_changed(resolve, tmp_path
         resolve(config, data_folder=tmp_path / "data")
 
 
-@pytest.mark.parametrize(
-    ("train", "fraction", "n"), [(100, 0.1, 9), (1000, 0.02, 18), (1000, 0.03, None), (0, 0.1, None)]
-)
-def test_a_forget_set_of_a_few_samples_is_told_once_the_data_are_known(resolve, tmp_path, train, fraction, n):
-    """Nine tenths of the training images are trained on, and D_f is drawn from these."""
+def of_size(resolve, folder, fraction, train):
+    """The digits with a random D_f, as a plan sees them once so many training images are ingested."""
     config = changed("grid/scenarios", {"some": {"method": "random", "fraction": fraction}})
     entry = {"method": "digits", **resolve(config).entry("datasets", "digits").values}
-    (tmp_path / "digits").mkdir()
+    (folder / "digits").mkdir()
     meta = {"classes": 10, "shape": [1, 8, 8], "entry": entry, "content": "", "train": train}
-    write_json(tmp_path / "digits/meta.json", meta)
-    warnings = [w for w in resolve(config, data_folder=tmp_path).warnings if "D_f" in w]
-    assert len(warnings) == (n is not None)
-    if n:
-        assert warnings[0].startswith(
-            f"grid.scenarios.some: D_f will have about {n} samples of digits, each of which is"
-        )
+    write_json(folder / "digits/meta.json", meta)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("train", "fraction", "part", "told"),
+    [
+        (100, 0.1, "D_f", "about 9 samples of digits, each of which is 11.1 points of UA"),
+        (1000, 0.02, "D_f", "about 18 samples of digits, each of which is 5.56 points of UA"),
+        (1000, 0.03, "D_f", None),
+        (0, 0.1, "D_f", None),
+        (1000, 0.99, "D_r", "about 9 samples of digits, each of which is 11.1 points of RA"),
+        (1000, 0.999, "D_r", "about 1 sample of digits, each of which is 100 points of RA"),
+        (1000, 0.00052, "D_f", "about 0 samples of digits, if any"),
+    ],
+)
+def test_a_set_of_a_few_samples_is_told_once_the_data_are_known(resolve, tmp_path, train, fraction, part, told):
+    """Nine tenths of the training images are trained on, and D_f is drawn from these."""
+    config = of_size(resolve, tmp_path, fraction, train)
+    warnings = [w for w in resolve(config, data_folder=tmp_path).warnings if "D_f" in w or "D_r" in w]
+    expected = f"grid.scenarios.some: {part} will have {told}: it can hardly tell methods apart"
+    assert warnings == ([expected] if told else [])
+
+
+@pytest.mark.parametrize(("fraction", "part"), [(0.0004, "D_f"), (0.9996, "D_r")])
+def test_a_set_without_a_sample_is_refused_before_any_job(resolve, tmp_path, fraction, part):
+    config = of_size(resolve, tmp_path, fraction, 1000)
+    with pytest.raises(LacunaError) as caught:
+        resolve(config, data_folder=tmp_path)
+    assert str(caught.value) == (
+        f"grid.scenarios.some: {part} has no sample, {fraction} of the 1,000 training images of digits are forgotten; "
+        "allowed: at least 1 sample in D_f and in D_r"
+    )
 
 
 def test_files_of_the_user_are_checked_before_any_job(resolve, tmp_path):
