@@ -125,6 +125,14 @@ def read_run(path: str | Path) -> Run | None:
     return run
 
 
+def config_of(path: str | Path) -> Mapping[str, Any]:
+    """The experiment whose run a journal is of, as its files had it; empty if there is none that can be read."""
+    try:
+        return _begun(next(_values(path), None)).config
+    except (LookupError, TypeError, ValueError):
+        return {}
+
+
 def _begun(head: Any) -> Run:
     began = float(head["began"])
     planned = tuple(map(str, head["jobs"]))

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lacuna.artifacts.coordinates import COORDINATES, State
+from lacuna.artifacts.coordinates import COORDINATES, DENSE, State
+from lacuna.artifacts.journal import config_of, journals_in
 from lacuna.commands.standing import STAGES, Estimate, stage_of
+from lacuna.errors import LacunaError
+from lacuna.experiment.entries import states_of
 from lacuna.experiment.jobs import RULES, Job
 
 # why a job would run, in the order of the columns: nothing of it is there; its values, code or inputs are others now; a
@@ -49,10 +52,29 @@ class Plan:
     results: Path
 
     @functools.cached_property
+    def _again(self) -> list[Planned]:
+        """The jobs that overwrite files which experiments share."""
+        return [p for p in self.planned if p.overwrites and _is_shared(p.job)]
+
+    @functools.cached_property
+    def unfinished(self) -> dict[str, set[Planned]]:
+        """The other experiments without tables, of a stopped or failed run, whose grid has files that the run would
+        overwrite, with the jobs."""
+        found: dict[str, set[Planned]] = {}
+        for path in journals_in(self.results) if self._again else ():
+            name = path.stem
+            if name == self.name or (self.results / "tables" / name / "provenance.csv").exists():
+                continue
+            grid = config_of(path).get("grid")
+            if theirs := {p for p in self._again if _in_grid(p.job, grid)}:
+                found[name] = theirs
+        return found
+
+    @functools.cached_property
     def users(self) -> dict[str, set[Planned]]:
         """The other experiments whose tables were made from files that the run would overwrite, with the jobs."""
         found: dict[str, set[Planned]] = {}
-        again = [p for p in self.planned if p.overwrites and _is_shared(p.job)]
+        again = self._again
         for name, rows in _other_tables(self.results, self.name) if again else ():
             projections: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
             for planned in again:
@@ -111,6 +133,26 @@ def _is_shared(job: Job) -> bool:
     """Whether what a job makes serves every experiment; metrics lie next to a cell, but are of one."""
     at = RULES[job.rule].at
     return at.folder in _SHARED and "{experiment}" not in at.made
+
+
+# the axis of a grid that has the labels of a wildcard
+_AXES = {"dataset": "datasets", "model": "models", "recipe": "recipes", "seed": "seeds", "scenario": "scenarios"}
+
+
+def _in_grid(job: Job, grid: Any) -> bool:
+    """Whether a grid, as a file has it, has the labels of a job; their values may be others."""
+    place = dict(job.wildcards)
+    try:
+        states = states_of(grid["sparsities"], grid.get("pruners") or {})
+        methods = map(str, grid["unlearners"])
+        return (
+            all(place[name] in map(str, grid[axis]) for name, axis in _AXES.items() if name in place)
+            and place.get("state", DENSE) in (DENSE, *states)
+            # those of un-pruning are named by their options
+            and (bool(grid.get("unprune")) if job.rule == "unprune" else place.get("unlearner", "") in {"", *methods})
+        )
+    except (LacunaError, LookupError, TypeError, ValueError, AttributeError):
+        return False  # of another version
 
 
 def _coordinates_of(job: Job) -> dict[str, str]:
@@ -191,7 +233,7 @@ def _changes(plan: Plan) -> Iterator[str]:
     for why, jobs in told[:_LISTED]:
         stages = collections.Counter(stage_of(planned.job.rule) for planned in jobs)
         line = f"changed: {why}: " + ", ".join(_counted(stages[stage], stage) for stage in STAGES if stages[stage])
-        users = [name for name, theirs in plan.users.items() if not theirs.isdisjoint(jobs)]
+        users = [name for name, theirs in (plan.users | plan.unfinished).items() if not theirs.isdisjoint(jobs)]
         yield line + (f", also used by {', '.join(users)}" if users else "")
     if len(told) > _LISTED:
         yield f"changed: {len(told) - _LISTED} more differences"
@@ -204,19 +246,21 @@ def _counted(number: int, stage: str) -> str:
 
 
 def warnings_of(plan: Plan) -> Iterator[str]:
-    """A line for each other experiment whose tables were made from files that the run overwrites."""
-    for name, theirs in plan.users.items():
-        them = "1 job overwrites" if len(theirs) == 1 else f"{len(theirs)} jobs overwrite"
-        yield (
-            f"warning: {them} files that the tables of '{name}' were made from; give the changed entries labels of "
-            "their own to keep both"
-        )
+    """A line for each other experiment whose tables were made from files that the run overwrites, or will be."""
+    of_tables, of_none = "the tables of '{}' were made from", "'{}' uses, which has no tables yet"
+    for users, whose in ((plan.users, of_tables), (plan.unfinished, of_none)):
+        for name, theirs in users.items():
+            them = "1 job overwrites" if len(theirs) == 1 else f"{len(theirs)} jobs overwrite"
+            yield (
+                f"warning: {them} files that {whose.format(name)}; give the changed entries labels of their own to "
+                "keep both"
+            )
 
 
 def as_json(plan: Plan) -> str:
     """All of it as JSON."""
     users: dict[Planned, list[str]] = {}
-    for name, theirs in plan.users.items():
+    for name, theirs in (plan.users | plan.unfinished).items():
         for planned in theirs:
             users.setdefault(planned, []).append(name)
     jobs = [

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lacuna.artifacts.coordinates import COORDINATES
+from lacuna.artifacts.journal import STOPPED, Journal, journal_at
 from lacuna.commands.planned import CHANGED, FOLLOWS, NEW, Plan, Planned, as_json, lines_of
 from lacuna.commands.standing import Estimate
 from lacuna.experiment.jobs import Job
@@ -111,6 +112,47 @@ def test_cells_of_another_experiments_tables_are_named(tmp_path: Path) -> None:
 
 def test_model_that_all_cells_start_from_is_used_by_their_tables(tmp_path: Path) -> None:
     tables(tmp_path / "results", "other", ROW)
+    assert "also used by other" in told(plan(tmp_path, JOBS, Planned(JOBS[0], CHANGED, ("code",), True)))
+    assert "also used by" not in told(plan(tmp_path, JOBS, Planned(JOBS[0], NEW)))
+
+
+GRID = {
+    **{"datasets": {"d": {}}, "models": {"m": {}}, "recipes": {"r": {}}, "seeds": [0, 1], "scenarios": {"s": {}}},
+    **{"pruners": {"omp": {}}, "sparsities": ["dense", 0.9], "unlearners": {"ft": {"lr": 1.0}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "used"),
+    [
+        ({}, True),
+        ({"seeds": [1]}, False),
+        ({"datasets": {"other": {}}}, False),
+        ({"sparsities": ["dense", 0.5]}, False),
+        ({"unlearners": {"ga": {}}}, False),
+        ({"sparsities": 0.9}, False),
+        ({"sparsities": None}, False),
+    ],
+)
+def test_files_that_a_stopped_run_made_are_somebodys(tmp_path: Path, more: dict[str, object], used: bool) -> None:
+    results = tmp_path / "results"
+    for name in ("other", "x"):
+        Journal(journal_at(results, name), [], {"name": name, "grid": GRID | more}).close(STOPPED)
+    journal_at(results, "broken").write_text("{")
+    changed = Planned(JOBS[1], CHANGED, ("ft.lr 0.3 → 0.2",), True)
+    text = told(plan(tmp_path, JOBS, changed))
+    line = "warning: 1 job overwrites files that 'other' uses, which has no tables yet; give the changed entries labels"
+    assert (line in text, "1 unlearn, also used by other\n" in text) == (used, used)
+    assert "'x'" not in text and "broken" not in text
+    (job,) = json.loads(as_json(plan(tmp_path, JOBS, changed)))["would_run"]
+    assert job["also_used_by"] == (["other"] if used else [])
+    # with tables these say which cells are theirs
+    tables(results, "other", {**ROW, "seed": "7"})
+    assert "other" not in told(plan(tmp_path, JOBS, changed))
+
+
+def test_a_dense_model_is_used_by_every_grid_that_trains_it(tmp_path: Path) -> None:
+    Journal(journal_at(tmp_path / "results", "other"), [], {"grid": GRID}).close(STOPPED)
     assert "also used by other" in told(plan(tmp_path, JOBS, Planned(JOBS[0], CHANGED, ("code",), True)))
     assert "also used by" not in told(plan(tmp_path, JOBS, Planned(JOBS[0], NEW)))
 

@@ -9,7 +9,7 @@ from typing import Any
 from lacuna_workflow.progress import at_once_of, with_files
 from lacuna_workflow.study import Study
 
-from lacuna.artifacts.journal import journal_at, read_run
+from lacuna.artifacts.journal import journal_at, journals_in, read_run
 from lacuna.artifacts.origin import record_in
 from lacuna.artifacts.records import differences
 from lacuna.commands.planned import CHANGED, FOLLOWS, FORCED, NEW, UNFINISHED, Plan, Planned, warnings_of
@@ -44,7 +44,8 @@ def later_jobs(grid: Grid) -> dict[Job, bool]:
 def overwritten_by(workflow: Any, grid: Grid) -> list[str]:
     """Warnings of the files of other experiments that a run, which is about to begin, overwrites."""
     own = grid.experiment.name
-    if not any(path.parent.name != own for path in (grid.results / "tables").glob("*/provenance.csv")):
+    tables = (grid.results / "tables").glob("*/provenance.csv")
+    if {path.parent.name for path in tables} | {path.stem for path in journals_in(grid.results)} <= {own}:
         return []  # as most often: nothing to look for
     jobs, planned = _jobs_of(workflow, grid, closely=False)
     return list(warnings_of(Plan(own, jobs, planned, Estimate(0.0, 0.0, 1, {}), grid.results)))
