@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lacuna.commands.base import Command
+from lacuna.commands.base import Command, columns
 from lacuna.commands.experiments import EXPERIMENT, tables_folder
 from lacuna.registry import register
 
@@ -50,7 +49,7 @@ class AnswerCommand(Command):
         elif options.markdown:
             print(answer_in_markdown(answer), end="")
         else:
-            print("\n".join(_in_terminal(answer, shutil.get_terminal_size().columns)))
+            print("\n".join(_in_terminal(answer, columns())))
         return 0
 
 

@@ -42,7 +42,7 @@ GROUPS = {
 STATUS = "Exit status: 0 in order, 1 something was found or failed, 2 the command or its input is wrong."
 _EXAMPLE = "Example:"
 # a terminal of ordinary width, and the last column free
-_WIDTH = 79
+_WIDTH, _NARROWEST = 79, 40
 
 
 class Command:
@@ -164,9 +164,14 @@ class _Parser(argparse.ArgumentParser):
         raise LacunaError(f"{self._command.name}: {message}; see: lacuna {self._command.name} --help")
 
 
+def columns() -> int:
+    """Columns of the terminal; at least 40, since no text fits into less and a terminal breaks longer lines itself."""
+    return max(_NARROWEST, shutil.get_terminal_size().columns)
+
+
 def width() -> int:
     """Columns for text: those of the terminal, at most 79."""
-    return min(_WIDTH, shutil.get_terminal_size().columns - 1)
+    return min(_WIDTH, columns() - 1)
 
 
 def _filled(text: str) -> list[str]:

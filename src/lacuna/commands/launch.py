@@ -214,17 +214,23 @@ def own_words(arguments: Sequence[str]) -> bool:
     return any(word in ("-p", "-q") or word.partition("=")[0] in _OWN_WORDS for word in arguments)
 
 
-def _check_cache() -> None:
-    """Raise LacunaError where Snakemake cannot keep its cache, which it meets with a traceback."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser(), "snakemake")
+def _check_folders(arguments: Sequence[str]) -> None:
+    """Raise LacunaError where Snakemake cannot keep its cache or its records, which it meets with a traceback."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser(), "snakemake")
+    _check_folder(cache, "cache", "a HOME that can be written, or XDG_CACHE_HOME for another folder")
+    # a run on somebody else's clone, or on one that is archived
+    records = Path(*words_of(["--directory", "-d"], arguments)[:1], ".snakemake")
+    _check_folder(records, "records", "a working directory that can be written, or --directory for another one")
+
+
+def _check_folder(folder: Path, what: str, allowed: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise LacunaError(
-            f"{folder}: Snakemake cannot keep its cache there ({error.strerror}); allowed: a HOME that can be written, "
-            "or XDG_CACHE_HOME for another folder"
+            f"{folder}: Snakemake cannot keep its {what} there ({error.strerror}); allowed: {allowed}"
         ) from None
 
 
@@ -232,7 +238,7 @@ def snakemake_command(arguments: Sequence[str]) -> list[str]:
     """The command that `lacuna run` becomes: with the profile of one machine, all cores and the Snakefile if not given.
 
     Raises LacunaError for a file behind --configfile that cannot be read as one, for other words behind --config than
-    values of keys, and where Snakemake's cache cannot be written.
+    values of keys, and where Snakemake's cache or records cannot be written.
     """
     for word in words_of(["--config", "-C"], arguments):
         if not re.fullmatch(r"[A-Za-z_]\w*=.*", word, re.DOTALL):
@@ -240,7 +246,6 @@ def snakemake_command(arguments: Sequence[str]) -> list[str]:
                 f"--config: '{word}' is not allowed; allowed: key=value with a key of the top level; "
                 "what is deeper goes into a file"
             )
-    _check_cache()
     arguments = with_configfile(arguments)
     for file in words_of(_CONFIGFILES, arguments):
         if not Path(file).exists() and Path(file).suffix not in _SUFFIXES:
@@ -252,6 +257,7 @@ def snakemake_command(arguments: Sequence[str]) -> list[str]:
             raise no_such_file(file)
         read_yaml(file)
     _check_targets(arguments)
+    _check_folders(arguments)
     given = {word.partition("=")[0] for word in arguments}
     added = []
     if not given & {"--profile", "--workflow-profile"}:

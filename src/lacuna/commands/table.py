@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
 from lacuna.commands.answer import add_filters, filters_of
-from lacuna.commands.base import Command
+from lacuna.commands.base import Command, columns
 from lacuna.commands.experiments import EXPERIMENT, tables_folder
 from lacuna.errors import LacunaError
 from lacuna.registry import register
@@ -56,7 +55,7 @@ class TableCommand(Command):
         if not tables:
             lack = "its tables have none of UA, RA, TA, MIA and avg_gap, and no distance from an oracle"
             raise LacunaError(f"{options.experiment}: {lack}; choose other columns with --metrics")
-        width = shutil.get_terminal_size().columns
+        width = columns()
         for position, table in enumerate(tables):
             print(end="\n" if position else "")
             if options.latex:

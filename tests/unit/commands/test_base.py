@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import re
 import shlex
@@ -51,6 +52,15 @@ def test_help_fits_a_terminal_and_is_for_users(name, capsys, monkeypatch):
     if name:
         assert out == ended([name, "--help"], capsys)[1]
         assert out.startswith(f"usage: lacuna {name}") and "example" in out
+
+
+@pytest.mark.parametrize("words", [["run", "--help"], ["explain", "ft"], ["list", "pruners"]])
+@pytest.mark.parametrize("given", ["1", "2", "12"])
+def test_a_terminal_without_room_for_a_word_gets_text(words, given, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", given)
+    with contextlib.suppress(SystemExit):
+        assert main(words) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) > 20
 
 
 @pytest.mark.parametrize("name", COMMANDS)

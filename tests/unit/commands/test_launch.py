@@ -20,6 +20,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
+    ("words", "records"), [("-n", ".snakemake"), ("-d away -n", "away/.snakemake"), ("--directory=away", "away/.snak")]
+)
+def test_a_working_directory_that_cannot_be_written_is_one_sentence(folder: Path, words: str, records: str) -> None:
+    """Snakemake keeps its records there, and says so with a traceback."""
+    (folder / "away").mkdir()
+    (folder / ("away" if "away" in words else "") / ".snakemake").touch()
+    with pytest.raises(
+        LacunaError, match=rf"^{records}\w*: Snakemake cannot keep its records there \(File exists\); all"
+    ):
+        snakemake_command(words.split())
+
+
+@pytest.mark.parametrize(
     ("words", "files"),
     [
         ("tables --configfile a.yaml b.yaml --cores 2 c", ["a.yaml", "b.yaml"]),
