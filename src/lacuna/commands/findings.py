@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -126,10 +127,12 @@ def _value(found: list[dict[str, str]]) -> Finding:
 
 
 def _count(found: list[dict[str, str]]) -> Finding:
-    """How many of the rows have a verdict that shows something."""
-    shown = sum(row["verdict"] in SHOWN for row in found)
+    """How many of the rows have a verdict that shows something, and how many of these which."""
+    words = Counter(row["verdict"] for row in found if row["verdict"] in SHOWN)
     seeds = min(int(row["n"]) for row in found)
-    return _rounded(str(seeds), str(shown), "", "", "", f"{shown} of {len(found)} shown")
+    each = ", ".join(f"{number} {word}" for word, number in sorted(words.items()))
+    verdict = f"{words.total()} of {len(found)} shown" + (f": {each}" if each else "")
+    return _rounded(str(seeds), str(words.total()), "", "", "", verdict)
 
 
 _READERS: dict[str, Callable[[list[dict[str, str]]], Finding]] = {

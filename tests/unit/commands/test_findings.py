@@ -56,8 +56,8 @@ def numbers_of(row):
     ("kind", "source", "row", "expected"),
     [
         ("change", "sparsity", "unlearner=ft", ["5", "-2.345", "-3", "-1.5", "0.5", "closer", "stands"]),
-        ("count", "sparsity", "metric=gap", ["3", "1", "", "", "", "1 of 2 shown", "stands"]),
-        ("count", "sparsity", "metric=UA", ["4", "1", "", "", "", "1 of 1 shown", "stands"]),
+        ("count", "sparsity", "metric=gap", ["3", "1", "", "", "", "1 of 2 shown: 1 closer", "stands"]),
+        ("count", "sparsity", "metric=UA", ["4", "1", "", "", "", "1 of 1 shown: 1 differs", "stands"]),
         ("gap", "summary", "metric=avg_gap/r", ["3", "4.2", "3", "5.4", "0.25", "farther", "stands"]),
         ("value", "measured", "unlearner=ft", ["1", "0.65", "0.63", "0.66", "", "measured", "stands"]),
         ("value", "summary", "unlearner=ft metric=UA|RA", ["3", "90", "88", "92", "", "measured", "stands"]),
