@@ -215,7 +215,7 @@ def _check_owner(results: Path, files: Sequence[Sequence[Path]]) -> None:
     if default.parent.parent == Path.cwd() and not own.exists():
         for these in files:
             with contextlib.suppress(LacunaError):
-                if Path(results_of(these, {}) or "results").expanduser().resolve() == results.resolve():
+                if Path(results_of(these, {}) or "results").resolve() == results.resolve():
                     return
     if own.exists():
         where = f"lacuna clean in {own.parent.parent}"

@@ -99,7 +99,7 @@ def experiment_of(
         read_yaml(file)
     known = catalogue.load(CACHE, write)
     try:
-        results = Path(results_of(files, {}) or "results").expanduser()
+        results = Path(results_of(files, {}) or "results")
         checked = {"data_folder": results / "data"} if data else {}
         return load(files, {}, SCHEMA, known, cache=CACHE, **checked), known, results
     except LacunaError as error:
@@ -129,7 +129,7 @@ def with_configfile(arguments: Sequence[str]) -> list[str]:
     behind = set(words_of(_CONFIGFILES, arguments))
     if behind or any(word.partition("=")[0] in _CONFIGFILES for word in arguments):
         return [str(_named(word) or word) if word in behind and not Path(word).exists() else word for word in arguments]
-    results = Path(results_of([default_config()], {}) or "results").expanduser().absolute()
+    results = Path(results_of([default_config()], {}) or "results").absolute()
     rest: list[str] = []
     files: list[str] = []
     for position, word in enumerate(arguments):
@@ -160,7 +160,7 @@ def _check_targets(arguments: Sequence[str]) -> None:
     """
     snakefile = Path("Snakefile") if Path("Snakefile").exists() else ROOT / "Snakefile"
     rules = _rules_of(snakefile)
-    results = Path(results_of([default_config()], {}) or "results").expanduser().absolute()
+    results = Path(results_of([default_config()], {}) or "results").absolute()
 
     def is_strange(word: str) -> bool:
         path = Path(word)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,13 +40,30 @@ def results_of(files: Sequence[str | Path], overrides: Mapping[str, Any]) -> str
     """The folder of results that the files of an experiment, or the command line, name; None if they name none.
 
     Where results lie is no part of an experiment: no model and no cell is made again because they moved, tables and
-    figures are. Raises LacunaError for a value that is no text.
+    figures are. Raises LacunaError for a value that is no text, and as `results_folder`.
     """
     folder: Any = None
     for held in (*(read_yaml(file) for file in files), overrides):
         folder = held.get("results", folder)
     if folder is not None and not (isinstance(folder, str) and folder):
         raise LacunaError(f"results: {folder!r} is not allowed; allowed: the path of a folder")
+    return None if folder is None else results_folder(folder)
+
+
+def results_folder(named: str) -> str:
+    """The folder of results that a value names: in its shortest form, with the home of a user in place of `~`.
+
+    Raises LacunaError for one that Snakemake could not tell from a pattern, for one that holds the working directory,
+    and so other things too, for the home of nobody, and for a file in its place.
+    """
+    folder = os.path.normpath(os.path.expanduser(named)) if named.strip() else ""
+    odd = not folder or folder.startswith("~") or re.search(r"[{}<>\x00-\x1f]", folder)
+    if odd or Path.cwd().is_relative_to(os.path.realpath(folder)):
+        raise LacunaError(
+            f"results: {folder!r} is not allowed; allowed: the path of a folder of its own, without {{ }} < >"
+        )
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise LacunaError(f"results: {folder!r} is not allowed, it is no folder; allowed: the path of a folder")
     return folder
 
 

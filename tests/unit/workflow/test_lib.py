@@ -83,12 +83,29 @@ def test_a_prefix_of_an_importing_workflow_is_where_files_lie_and_not_how_rules_
 
 
 ELSE = ["", " ", ".", "/", "..", "../..", "a/../..", os.getcwd(), f"{os.getcwd()}/", "a{b}", "<results>", "a\nb"]
+ELSE += ["~nobody.at.all/results", "~nobody.at.all"]
 
 
 @pytest.mark.parametrize("root", ELSE)
 def test_a_folder_that_snakemake_takes_for_something_else_is_refused(root):
     with pytest.raises(LacunaError, match=r"^results: .* is not allowed; allowed: the path of a folder"):
         Paths.below(root)
+    with pytest.raises(LacunaError, match=r"^results: .* is not allowed; allowed: the path of a folder"):
+        results_of([], {"results": root})
+
+
+@pytest.mark.parametrize("make", [lambda path: path.touch(), lambda path: path.symlink_to("gone")])
+def test_a_file_in_the_place_of_the_folder_of_results_is_refused(tmp_path, make):
+    make(tmp_path / "results")
+    with pytest.raises(LacunaError, match=r"^results: '.*/results' is not allowed, it is no folder; allowed: the path"):
+        Paths.below(str(tmp_path / "results"))
+    with pytest.raises(LacunaError, match=r"it is no folder"):
+        Paths.below("results", lambda path: str(tmp_path / path))
+
+
+def test_the_folder_of_results_may_lie_in_a_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert results_of([], {"results": "~/x/../results/"}) == Paths.below("~/x/../results/").root == "/home/me/results"
 
 
 def test_the_last_file_names_the_folder_of_results_and_the_command_line_before_it(tmp_path):

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lacuna.artifacts.layout import CELL_FILES, FOLDERS
-from lacuna.errors import LacunaError
+from lacuna.experiment.config import results_folder
 from lacuna.experiment.jobs import patterns_of
-
-
-def _holds_all(root: str) -> bool:
-    """Whether a folder is the working directory, or one that it lies in."""
-    return Path.cwd().is_relative_to(Path(root).resolve())
 
 
 @dataclass(frozen=True)
@@ -33,13 +27,10 @@ class Paths:
     def below(cls, root: str, prefixed: Callable[[str], str] = str) -> Paths:
         """The paths below a folder. prefixed: what the importing workflow makes of a path.
 
-        Raises LacunaError for a folder that Snakemake could not tell from a pattern, and for one of other things too.
+        Raises LacunaError as `results_folder`, for the one as for the other.
         """
-        root = os.path.normpath(os.path.expanduser(root)) if root and root.strip() else ""
-        if not root or re.search(r"[{}<>\x00-\x1f]", root) or any(map(_holds_all, (root, prefixed(root)))):
-            raise LacunaError(
-                f"results: {root!r} is not allowed; allowed: the path of a folder of its own, without {{ }} < >"
-            )
+        root = results_folder(root or "")
+        results_folder(prefixed(root))
         return cls(root, os.path.dirname(prefixed(f"{root}/data")))
 
     def at(self, folder: str, name: str) -> str:
