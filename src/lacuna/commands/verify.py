@@ -112,8 +112,13 @@ class Verify(Command):
         for line in report(findings, options.results):
             print(line)
         if options.set_aside:
-            for path in mend(findings):
+            moved = mend(findings)
+            for path in moved:
                 print(f"set aside: {path}")
+            kept = [path for path in _to_mend(findings) if path not in moved and os.path.lexists(path)]
+            if kept:
+                files = f"{len(kept)} file{'s' if kept[1:] else ''}"
+                print(f"not set aside: {files}, such as {kept[0]}, whose folder cannot be written", file=sys.stderr)
         print(f"{options.results}: {f'{len(findings)} findings' if findings else 'in order'}", file=sys.stderr)
         return int(bool(findings))
 
@@ -529,4 +534,8 @@ def _group(finding: Finding, results: Path) -> str:
 
 def mend(findings: Iterable[Finding]) -> list[Path]:
     """Set aside what is damaged or stale, so that the experiment's command makes it anew; what was renamed."""
-    return set_aside_with(dict.fromkeys(f.path for f in findings if f.kind in ("damaged", "stale")))
+    return set_aside_with(_to_mend(findings))
+
+
+def _to_mend(findings: Iterable[Finding]) -> dict[Path, None]:
+    return dict.fromkeys(finding.path for finding in findings if finding.kind in ("damaged", "stale"))
