@@ -8,13 +8,15 @@ its evaluation is a job too, and models, splits and tables come on top. An optio
 finished cells takes to say that there is nothing to do (their files are empty, only Snakemake takes them for whole).
 --large: the process that counts the jobs of so many cells and decides for batches, then each batch of `lacuna plan`, or
 those that --of-large names; the last one plans the tables, for which the files that they are made of are put there,
-empty. --share: of a plan of so many cells, the share of lacuna's own code, by samples of the CPU's time.
+empty. --share: of a plan of so many cells, the share of lacuna's own code, by samples of the CPU's time; the table that
+a dry run ends with by itself.
 Prints JSON: for each size cells, jobs, seconds of CPU and of wall-clock time, peak memory in MB of the largest process.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
 import collections
 import json
 import multiprocessing
@@ -234,15 +236,16 @@ def sampled(arguments: list[str]) -> None:
     """Run Snakemake in this process and print how many samples of its time, 5 ms each, are whose."""
     samples: collections.Counter[str] = collections.Counter()
     signal.signal(signal.SIGPROF, lambda _, frame: samples.update([whose(frame)]))
+
+    def tell() -> None:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        print(json.dumps(samples), flush=True)
+
+    atexit.register(tell)  # first, so it comes last: what a plan keeps for the next is kept before, and its table made
     from snakemake.cli import main as run
 
     signal.setitimer(signal.ITIMER_PROF, 0.005, 0.005)
-    try:
-        run(arguments)
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        print(json.dumps(samples), flush=True)
-        os._exit(0)
+    run(arguments)
 
 
 def whose(frame: FrameType | None) -> str:
@@ -252,9 +255,18 @@ def whose(frame: FrameType | None) -> str:
         if "/snakemake/" in file:
             return "snakemake"
         if file.startswith(str(ROOT)) and "site-packages" not in file and "bench" not in file:
-            return "lacuna"
+            return "table at the end" if closes(frame) else "lacuna"
         frame = frame.f_back
     return "other"
+
+
+def closes(frame: FrameType | None) -> bool:
+    """Whether a dry run has ended and makes its table."""
+    while frame is not None:
+        if frame.f_code.co_filename.endswith("run_messages.py") and frame.f_code.co_name == "plan":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def main() -> None:

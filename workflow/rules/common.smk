@@ -21,7 +21,7 @@ EXPERIMENT, KNOWN, PATHS = STUDY[:3]
 results_in(PATHS.there)
 PARAMS = JobParams(EXPERIMENT, KNOWN)
 INPUTS = JobInputs(PARAMS, PATHS)
-TARGETS = RunTargets(INPUTS, PATHS, STUDY.batch, begin=lambda: in_batches(workflow, STUDY))
+TARGETS = RunTargets(INPUTS, PATHS, STUDY.batch, begin=lambda: in_batches(workflow, STUDY, lambda: len(TARGETS.reads)))
 RESOURCES = JobResources(EXPERIMENT)
 
 ENVIRONMENT = "../envs/lacuna.yaml"

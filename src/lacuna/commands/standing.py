@@ -6,7 +6,9 @@ A file that vanishes while it is read, or is half written, is one that is not fi
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -80,13 +82,38 @@ def name_of(job: Job) -> str:
     return ": ".join(filter(None, (first if made else f"{job.rule} {first}".strip(), rest)))
 
 
+class Listing:
+    """Which files lie below a folder, by one look at each folder in it: a grid has a great many files in few folders.
+    What appears in a folder after it was looked at is not seen."""
+
+    def __init__(self, root: str | Path):
+        self._root = root
+        self._names: dict[str, frozenset[str]] = {}
+
+    def __contains__(self, path: str) -> bool:
+        """path: from the root, of a file or a folder."""
+        folder, _, name = path.rpartition("/")
+        names = self._names.get(folder)
+        return name in (self._look(folder) if names is None else names)
+
+    def _look(self, folder: str) -> frozenset[str]:
+        names: frozenset[str] = frozenset()
+        if not folder or folder in self:
+            with contextlib.suppress(OSError):
+                names = frozenset(os.listdir(os.path.join(self._root, folder)))
+        self._names[folder] = names
+        return names
+
+
 class Grid:
     """The jobs of an experiment with the files by which each is known, and how long they take."""
 
-    def __init__(self, experiment: Experiment, known: Catalogue, results: Path):
-        """results: the folder that its files lie in."""
+    def __init__(
+        self, experiment: Experiment, known: Catalogue, results: Path, reads: dict[Job, tuple[Job, ...]] | None = None
+    ):
+        """results: the folder that its files lie in. reads: of `Jobs`, where they are listed already."""
         self.experiment, self.results = experiment, results
-        self.reads = Jobs(experiment, known).reads
+        self.reads = Jobs(experiment, known).reads if reads is None else reads
         self.traces: dict[Job, Traces] = {job: traces_of(job, experiment.name) for job in self.reads}
         self.costs = Costs(experiment)
 
@@ -111,19 +138,23 @@ class Grid:
         """
         self.costs = Costs(self.experiment)
         own = self.experiment.name
-        runs = {own: run.seconds} if run is not None else {}
+        runs = {own: run.seconds} if run is not None and run.seconds else {}
         for path in journals_in(self.results):
             if path.stem != own and (other := read_run(path)) is not None:
                 runs[path.stem] = other.seconds
         asked: collections.Counter[Any] = collections.Counter()
+        there = Listing(self.results)
         for job, traces in self.traces.items():
+            noted, told = traces.benchmark in there, traces.log in there
+            if not (noted or told or runs):
+                continue
             kind = self.costs.nearest(job)
             if asked[kind] >= _ASKED:
                 continue
-            seconds = seconds_in(self.results / traces.benchmark)
+            seconds = seconds_in(self.results / traces.benchmark) if noted else None
             if seconds is None:
                 seconds = next((its[log] for its, log in self._told_of(job, traces.log, runs) if log in its), None)
-            if seconds is None:
+            if seconds is None and told:
                 seconds = seconds_said(self.results / traces.log)
             if seconds is not None:
                 asked[kind] += 1

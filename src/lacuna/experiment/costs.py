@@ -38,6 +38,8 @@ class Costs:
 
     def seconds(self, job: Job) -> float | None:
         """The expected seconds of a job: the mean of the nearest kind; None if no job tells."""
+        if not self._known:
+            return None
         for kind, effort in self._kinds(job):
             if kind in self._known:
                 total, number = self._known[kind]
@@ -103,6 +105,8 @@ def time_left(
     left: seconds that each still takes. reads: `Jobs.reads`, in its order. at_once: jobs that run at the same time;
     gpus: how many of `on_gpu` do.
     """
+    if not left:
+        return 0.0
     chains: dict[Job, float] = {}
     longest = 0.0
     for job, before in reads.items():

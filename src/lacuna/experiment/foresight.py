@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 
-from lacuna.evaluation.population.distance import FEW_MODELS
-from lacuna.evaluation.statistics import MIN_SEEDS, least_effect
+from lacuna.artifacts.cache import read_cache, write_cache
+from lacuna.experiment.code_digest import code_digest
 from lacuna.experiment.coordinates import DENSE
 from lacuna.experiment.grid import Experiment
 
 
-def limits_of(experiment: Experiment) -> list[str]:
-    """One sentence for each thing that the experiment's tables will lack or cannot tell, and what it takes."""
-    return [*_of_seeds_and_twins(experiment), *_of_the_grid(experiment)]
+def limits_of(experiment: Experiment, cache: str | Path | None = None) -> list[str]:
+    """One sentence for each thing that the experiment's tables will lack or cannot tell, and what it takes.
+
+    cache: a folder that keeps them for the next plan of the same values by the same code: to find them out loads scipy,
+    a tenth of a second.
+    """
+    if cache is None:
+        return [*_of_seeds_and_twins(experiment), *_of_the_grid(experiment)]
+    path = Path(cache) / "limits.json"
+    # neither what networks cost nor what the data is
+    asked = f"{dataclasses.replace(experiment, sizes={}, warnings=[])!r} {dict(experiment.config)!r}"
+    made_from = f"{code_digest(__file__)} {hashlib.sha256(asked.encode()).hexdigest()}"
+    kept = read_cache(path, made_from)
+    if kept is None:
+        kept = {"sentences": limits_of(experiment)}
+        with contextlib.suppress(OSError):  # a read-only working directory only costs the next start its time
+            write_cache(path, made_from, kept)
+    sentences: list[str] = kept["sentences"]
+    return sentences
 
 
 def _of_seeds_and_twins(experiment: Experiment) -> Iterator[str]:
+    from lacuna.evaluation.statistics import MIN_SEEDS, least_effect
+
     n, alone = len(experiment.seeds), [o for o in experiment.oracles if o not in experiment.twins.values()]
     lacking = [f"no second {oracle}" for oracle in alone]
     needs = [_twin(experiment, oracle) for oracle in alone]
@@ -37,6 +59,8 @@ def _of_seeds_and_twins(experiment: Experiment) -> Iterator[str]:
 
 
 def _of_the_grid(experiment: Experiment) -> Iterator[str]:
+    from lacuna.evaluation.population.distance import FEW_MODELS
+
     if DENSE not in experiment.states:
         yield f"no dense model: sparsity.csv will be empty; needs {DENSE} in sparsities"
     if experiment.left_out:

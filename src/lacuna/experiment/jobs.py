@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -113,6 +114,7 @@ class Code:
     def __init__(self, experiment: Experiment, known: Catalogue):
         self.experiment, self.known = experiment, known
         self._cache: dict[tuple[str, tuple[str, ...], tuple[str, ...]], tuple[str, ...]] = {}
+        self._compacts: dict[str, bool] = {}
 
     def labels(self, rule: str, place: Mapping[str, str]) -> dict[str, str]:
         """The label that a job's wildcards name of each axis that its rule finds entries of."""
@@ -155,8 +157,11 @@ class Code:
 
     def compacts(self, state: str) -> bool:
         """Whether the networks of a state run without their removed filters."""
-        at = State.parse(state)
-        return not at.dense and bool(self.experiment.entry("pruners", at.pruner).values.get("compact", False))
+        if state not in self._compacts:  # asked of every job of a plan
+            at = State.parse(state)
+            compact = not at.dense and self.experiment.entry("pruners", at.pruner).values.get("compact", False)
+            self._compacts[state] = bool(compact)
+        return self._compacts[state]
 
 
 class Job(NamedTuple):
@@ -191,10 +196,14 @@ def patterns_of(rule: str) -> Traces:
 def _kept(*names: str) -> Callable[[_Part], _Part]:
     """Let a method of `Jobs` answer once for the same values of these names of a place, and the same further words."""
 
+    values = operator.itemgetter(*names)
+
     def keep(method: _Part) -> _Part:
+        name = method.__name__
+
         @functools.wraps(method)
         def asked(jobs: Jobs, place: Mapping[str, str], *words: str) -> Any:
-            key = (method.__name__, *map(place.__getitem__, names), *words)
+            key = (name, values(place), words)
             if key not in jobs.kept:
                 jobs.kept[key] = method(jobs, place, *words)
             return jobs.kept[key]
@@ -211,19 +220,22 @@ class Jobs:
         self.experiment = experiment
         self.needs = {need for name in experiment.metrics for need in known["metrics"][name]["needs"]}
         self.reads: dict[Job, tuple[Job, ...]] = {}
-        self.kept: dict[tuple[str, ...], Any] = {}
-        evaluated, populations, probes = [], [], []
+        self.kept: dict[tuple[str, Any, tuple[str, ...]], Any] = {}
+        cells, evaluated, populations, probes = [], [], [], []
         for cell in experiment.cells():
-            evaluated.append(self._evaluate(cell))
+            made = self._cell(cell)
+            cells.append(made)
+            evaluated.append(self._evaluate(cell, made))
             if experiment.shadows is not None:
                 populations.append(self._population(cell))
             probes += [self._probe(cell, target) for target in experiment.targets(cell)]
-        self._tables(evaluated, populations, probes, known)
+        self._tables(cells, evaluated, populations, probes, known)
         if experiment.tuning is not None:
             self._tuning()
 
     def _job(self, rule: str, place: Mapping[str, str], names: str, reads: Iterable[Job]) -> Job:
-        job = Job(rule, tuple((name, place[name]) for name in names.split()))
+        own = names.split()
+        job = Job(rule, tuple(zip(own, map(place.__getitem__, own), strict=True)))
         if job not in self.reads:
             self.reads[job] = tuple(dict.fromkeys(reads))
         return job
@@ -286,19 +298,22 @@ class Jobs:
 
     # ---- what is measured -------------------------------------------------------------------------------------------
 
-    @_kept(*WILDCARDS)
     def _needed(self, place: Mapping[str, str]) -> list[Job]:
         """What the metrics need of a cell beside its own files."""
-        cell, model = self._cell(place), self._model(place, place["state"])
+        found = self._needed_of_state(place)
+        if "relearn" not in self.needs:
+            return found
+        names = "dataset model recipe seed scenario state unlearner"
+        reads = [*self._data(place)[:1], self._forget_set(place), self._model(place, place["state"]), self._cell(place)]
+        return [*found, self._job("relearn", place, names, reads)]
+
+    @_kept("dataset", "model", "recipe", "seed", "state")
+    def _needed_of_state(self, place: Mapping[str, str]) -> list[Job]:
+        """The same of all cells of a state."""
+        model, training = self._model(place, place["state"]), "dataset model recipe seed"
         found: list[Job] = []
-        training = "dataset model recipe seed"
         if "random_init" in self.needs:
             found.append(self._job("random_init", place, training, self._data(place)))
-        if "relearn" in self.needs:
-            names = f"{training} scenario state unlearner"
-            found.append(
-                self._job("relearn", place, names, [*self._data(place)[:1], self._forget_set(place), model, cell])
-            )
         if "meta" in self.needs:
             found += self._data(place)[:1]
         if "curvature" in self.needs:
@@ -306,9 +321,14 @@ class Jobs:
             found.append(self._job("curvature", place, f"{training} state", reads))
         return found
 
-    def _evaluate(self, place: Mapping[str, str]) -> Job:
-        compared = [place, *({**place, "unlearner": label} for label in self.experiment.oracles)]
-        reads = [job for each in compared for job in (self._cell(each), *self._needed(each))]
+    @_kept(*WILDCARDS[:-1])
+    def _oracles(self, place: Mapping[str, str]) -> list[Job]:
+        """What every cell of a place is compared with."""
+        compared = [{**place, "unlearner": label} for label in self.experiment.oracles]
+        return [job for each in compared for job in (self._cell(each), *self._needed(each))]
+
+    def _evaluate(self, place: Mapping[str, str], cell: Job) -> Job:
+        reads = [cell, *self._needed(place), *self._oracles(place)]
         return self._job("evaluate", place, "dataset model recipe seed scenario state unlearner", reads)
 
     def _probe(self, place: Mapping[str, str], target: str) -> Job:
@@ -352,10 +372,12 @@ class Jobs:
 
     # ---- what is told -----------------------------------------------------------------------------------------------
 
-    def _tables(self, evaluated: list[Job], populations: list[Job], probes: list[Job], known: Catalogue) -> None:
+    def _tables(
+        self, cells: list[Job], evaluated: list[Job], populations: list[Job], probes: list[Job], known: Catalogue
+    ) -> None:
         files = {"metrics": evaluated, "population": populations, "probe": probes}
-        cells = self._job("aggregate", {}, "", [*evaluated, *populations])
-        made = dict.fromkeys(collected(known), cells)
+        of_cells = self._job("aggregate", {}, "", [*evaluated, *populations])
+        made = dict.fromkeys(collected(known), of_cells)
 
         def of(name: str) -> Job:
             if name not in made:
@@ -372,8 +394,7 @@ class Jobs:
         for figure in self.experiment.figures:
             reads = [of(name) for name in known["figures"][figure]["reads"]]
             self._job("figure", {"figure": figure}, "figure", [*reads, *metas])
-        models = [self._cell(cell) for cell in self.experiment.cells()]
-        self._job("html_report", {}, "", [record, *map(of, self.experiment.tables), *models, *metas])
+        self._job("html_report", {}, "", [record, *map(of, self.experiment.tables), *cells, *metas])
 
     def _tuning(self) -> None:
         axes, tuning = self.experiment.axes, self.experiment.tuning or {}

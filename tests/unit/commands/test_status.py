@@ -20,6 +20,7 @@ from lacuna.commands.standing import (
     STAGES,
     Estimate,
     Grid,
+    Listing,
     Standing,
     at_once_in,
     name_of,
@@ -450,3 +451,14 @@ def test_a_log_from_before_a_job_began_says_nothing_of_it(grid: Grid) -> None:
         os.utime(log, (time.time() - age,) * 2)
         ((_, _, told),) = standing_of(grid, writer.run).running
         assert told == says
+
+
+def test_files_are_told_by_one_look_at_each_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/file").touch()
+    files, looked = Listing(tmp_path), []
+    monkeypatch.setattr(os, "listdir", lambda folder, own=os.listdir: looked.append(folder) or own(folder))
+    assert "a/b/file" in files and "a/b" in files and "a" in files
+    assert not any(path in files for path in ("a/b/other", "a/c/file", "a/c/d/file", "b", "a/b/file/inside"))
+    assert "a/b/file" in files and "a/c/other" not in files
+    assert len(looked) == len(set(looked)) == 4, "the root, a, a/b, and what is no folder"

@@ -1,9 +1,13 @@
 """What a plan says that its result cannot show: one line for each lack, with what it takes."""
 
+import subprocess
+import sys
+
 import pytest
 import yaml
 from places import ROOT
 
+from lacuna.experiment import foresight
 from lacuna.experiment.config import load
 from lacuna.experiment.foresight import limits_of
 
@@ -12,8 +16,8 @@ TWIN = {"retrain_b": {"method": "retrain"}}
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory, known):
-    """said(seeds, unlearners, **further keys of the grid) → the lines."""
+def planned(tmp_path_factory, known):
+    """planned(seeds, unlearners, **further keys of the grid) → the experiment."""
     path = tmp_path_factory.mktemp("experiment") / "config.yaml"
 
     def run(seeds, unlearners, **more):
@@ -30,9 +34,15 @@ def said(tmp_path_factory, known):
         path.write_text(
             yaml.safe_dump({"name": "mine", "device": "cpu", "figures": [], "grid": grid | more}, sort_keys=False)
         )
-        return limits_of(load([path], {}, SCHEMA, known))
+        return load([path], {}, SCHEMA, known)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def said(planned):
+    """said(seeds, unlearners, **further keys of the grid) → the lines."""
+    return lambda *about, **more: limits_of(planned(*about, **more))
 
 
 def test_few_seeds_and_no_twin_are_one_line_with_what_they_take(said):
@@ -78,3 +88,17 @@ def test_what_the_grid_lacks_is_told(said):
     few = said([0], {"retrain": {}, "ga": {}}, shadows={"models": 30, "per_job": 6})
     assert few[-1] == "30 shadow models, 15 a side: klom will be mostly bias; needs shadows: {models: 32}"
     assert len(few) == 1 + len(said([0], {"retrain": {}, "ga": {}}, shadows={"models": 32, "per_job": 8}))
+
+
+def test_sentences_are_kept_for_the_same_values_and_found_out_anew_for_others(planned, tmp_path, monkeypatch):
+    """A plan that has them does not load scipy."""
+    two, three = (planned(seeds, {"retrain": {}, "ga": {}}) for seeds in ([0, 1], [0, 1, 2]))
+    expected = {len(each.seeds): limits_of(each) for each in (two, three)}
+    assert limits_of(two, tmp_path) == expected[2] != expected[3] == limits_of(three, tmp_path)
+    monkeypatch.setattr(foresight, "_of_the_grid", lambda _: ["asked again"])
+    assert limits_of(three, tmp_path) == expected[3]
+    assert limits_of(two, tmp_path)[-1] == "asked again", "one experiment is kept"
+    monkeypatch.setattr(foresight, "code_digest", lambda _: "other code")
+    assert limits_of(two, tmp_path / "none") == limits_of(two, tmp_path)
+    look = "import sys; import lacuna.experiment.foresight; sys.exit('scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", look], check=False).returncode == 0

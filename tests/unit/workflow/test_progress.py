@@ -62,10 +62,14 @@ def experiment(known: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return load([], GIVEN, ROOT / "workflow/schemas/config.schema.yaml", known)
 
 
+def grid_of(experiment: Experiment, known: Catalogue) -> Grid:
+    return Grid(experiment, known, Path("results"))
+
+
 @pytest.fixture
 def workflow(experiment: Experiment, known: Catalogue) -> SimpleNamespace:
     """One of Snakemake's, with the jobs of the experiment, numbered by their places, and those of another workflow."""
-    grid = Grid(experiment, known, Path("results"))
+    grid = grid_of(experiment, known)
     jobs = [
         FakeJob(jobid=number, log=[f"results/{grid.traces[job].log}"], output=[f"results/{grid.traces[job].made}"])
         for number, job in enumerate(grid.reads)
@@ -78,7 +82,7 @@ def workflow(experiment: Experiment, known: Catalogue) -> SimpleNamespace:
 
 @pytest.fixture
 def progress(workflow: SimpleNamespace, experiment: Experiment, known: Catalogue) -> Iterator[Progress]:
-    followed = follow(workflow, experiment, known, "results")
+    followed = follow(workflow, grid_of(experiment, known), "results")
     assert followed is not None
     yield followed
     followed.end(DONE)
@@ -137,7 +141,7 @@ def test_failed_job_says_its_reason_and_what_waits_for_it_is_not_estimated(
 def test_a_batch_tells_the_time_of_all(workflow: SimpleNamespace, experiment: Experiment, known: Catalogue) -> None:
     part = dataclasses.replace(experiment, part=(0, 1))
     batch = Batch(1, 3, 0, 1, 4711, 0, "")
-    followed = follow(workflow, part, known, "results", batch)
+    followed = follow(workflow, grid_of(part, known), "results", batch)
     assert followed is not None and followed.journal.run.batch == (1, 3) and followed.journal.run.process == 4711
     assert followed._to_come == 1, "the second cell"
     assert followed.headline().startswith(f"batch 1 of 3: 0 of {len(followed._jobs)} jobs, 0 %, no estimate yet")
@@ -150,14 +154,14 @@ def test_a_batch_tells_the_time_of_all(workflow: SimpleNamespace, experiment: Ex
     made.parent.mkdir(parents=True)
     made.touch()
     followed.end(DONE)
-    again = follow(workflow, part, known, "results", batch)
+    again = follow(workflow, grid_of(part, known), "results", batch)
     assert again is not None and again._to_come == 0
     again.end(DONE)
 
 
 def evaluation_of(experiment: Experiment, known: Catalogue) -> Any:
     """The job that evaluates the last cell."""
-    return [job for job in Grid(experiment, known, Path("results")).reads if job.rule == "evaluate"][-1]
+    return [job for job in grid_of(experiment, known).reads if job.rule == "evaluate"][-1]
 
 
 def test_what_goes_wrong_does_not_end_the_run(progress: Progress, capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,7 +174,7 @@ def test_what_goes_wrong_does_not_end_the_run(progress: Progress, capsys: pytest
 def test_run_that_cannot_be_followed_goes_on(
     experiment: Experiment, known: Catalogue, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert follow(SimpleNamespace(), experiment, known, "results") is None
+    assert follow(SimpleNamespace(), grid_of(experiment, known), "results") is None
     assert capsys.readouterr().err.startswith("lacuna: how far the run is, is not told")
 
 
@@ -183,7 +187,7 @@ def test_without_lacuna_run_nothing_is_printed(
 ) -> None:
     """Snakemake's own output stays as it is; the journal is kept all the same."""
     monkeypatch.delenv(VIEW)
-    followed = follow(workflow, experiment, known, "results")
+    followed = follow(workflow, grid_of(experiment, known), "results")
     assert followed is not None
     event(followed, "job_started", jobs=[0])
     event(followed, "job_finished", job_id=0)
@@ -224,7 +228,7 @@ def test_of_snakemakes_words_warnings_and_errors_of_no_one_job_stay(
 def test_a_run_warns_once_of_tables_of_others_that_it_makes_stale(
     workflow: SimpleNamespace, experiment: Experiment, known: Catalogue, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    grid = Grid(experiment, known, Path("results"))
+    grid = grid_of(experiment, known)
     (train,) = (number for number, job in enumerate(grid.reads) if job.rule == "train")
     jobs = workflow.dag.needrun_jobs()
     made = Path(jobs[train].output[0])
@@ -240,7 +244,7 @@ def test_a_run_warns_once_of_tables_of_others_that_it_makes_stale(
     workflow.is_main_process, workflow.dryrun = True, False
     workflow.dag = SimpleNamespace(needrun_jobs=lambda **_: jobs, jobs=jobs, reason=lambda _: reason)
     study = Study(experiment, known, SimpleNamespace(there="results"))
-    messages = RunMessages(workflow, study, SimpleNamespace())
+    messages = RunMessages(workflow, study, SimpleNamespace(reads=grid.reads))
     messages.begin()
     assert messages._progress is not None
     messages._progress.end(DONE)

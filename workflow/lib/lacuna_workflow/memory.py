@@ -39,10 +39,16 @@ def _kept(persistence: Any, name: str) -> Any:
 
 def remembers(persistence: Any, job: Any) -> bool:
     """Whether Snakemake recorded the making of just these files."""
+    absent = None
     for path in job.output:
+        # asked of every job of a plan: most have their files in one folder
+        folder = os.path.dirname(path)
+        if folder == absent:
+            continue
         try:
             time = os.stat(path).st_mtime
         except FileNotFoundError:
+            absent = folder if job.output[1:] and not os.path.isdir(folder) else None
             continue  # to be made anyway
         record = persistence.metadata(path)
         if record is None or record.endtime is None or abs(time - record.endtime) > 0.01:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lacuna_workflow.progress import at_once_of, with_files
@@ -13,7 +12,7 @@ from lacuna.artifacts.journal import journal_at, journals_in, read_run
 from lacuna.artifacts.origin import record_in
 from lacuna.artifacts.records import differences
 from lacuna.commands.planned import CHANGED, FOLLOWS, FORCED, NEW, UNFINISHED, Plan, Planned, warnings_of
-from lacuna.commands.standing import Estimate, Grid, stage_of
+from lacuna.commands.standing import Estimate, Grid, Listing, stage_of
 from lacuna.experiment.jobs import Job
 
 # of more jobs only those are compared with their records of which Snakemake says that their values changed
@@ -60,13 +59,17 @@ def _jobs_of(workflow: Any, grid: Grid, closely: bool) -> tuple[list[Job], list[
         if job.log and (log := str(job.log[0]).removeprefix(root)) in grid.by_log
     }
     run = [job for job in with_files(dag.needrun_jobs(exclude_finished=False)) if job in ours]
-    closely = closely and len(run) <= _LOOKED_AT
-    return list(ours.values()), [_planned(ours[job], job, dag.reason(job), closely) for job in run]
+    closely, files = closely and len(run) <= _LOOKED_AT, Listing(grid.results)
+    planned = []
+    for job in run:
+        there = [path.removeprefix(root) in files for path in job.output]
+        planned.append(_planned(ours[job], job, dag.reason(job), there, closely))
+    return list(ours.values()), planned
 
 
-def _planned(job: Job, its: Any, reason: Any, closely: bool) -> Planned:
-    """closely: look at the values of a job too that runs anyway because what it reads is made anew."""
-    there = [Path(path).exists() for path in map(str, its.output)]
+def _planned(job: Job, its: Any, reason: Any, there: Sequence[bool], closely: bool) -> Planned:
+    """there: of each file that the job makes. closely: look at the values of a job too that runs anyway because what it
+    reads is made anew."""
     if reason.forced:
         return Planned(job, FORCED, overwrites=all(there))
     if reason._incomplete_output:

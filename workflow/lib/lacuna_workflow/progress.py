@@ -16,7 +16,6 @@ import re
 import sys
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from snakemake.common import NOTHING_TO_BE_DONE_MSG
@@ -29,8 +28,6 @@ from lacuna.commands.closing import duration, reason_in, told_to_stop
 from lacuna.commands.launch import VIEW
 from lacuna.commands.standing import Estimate, Grid, at_once_in, name_of, share_of
 from lacuna.commands.status import cut, percent
-from lacuna.experiment.catalogue import Catalogue
-from lacuna.experiment.grid import Experiment
 from lacuna.experiment.jobs import Job, patterns_of
 
 # seconds that a job takes at least to be worth a line when it begins
@@ -85,13 +82,12 @@ def speak_for_snakemake(batch: Batch | None = None) -> None:
 class Progress(logging.Handler):
     """Follows the jobs of a run."""
 
-    def __init__(
-        self, workflow: Any, experiment: Experiment, known: Catalogue, results: str, batch: Batch | None = None
-    ):
+    def __init__(self, workflow: Any, grid: Grid, results: str, batch: Batch | None = None):
         """results: the folder that files lie in. batch: of a run in batches the one that this is."""
         super().__init__()
+        experiment = grid.experiment
         path = journal_at(results, experiment.name)
-        self.grid, self._root = Grid(experiment, known, Path(results)), f"{results}/"
+        self.grid, self._root = grid, f"{results}/"
         self.grid.learn(read_run(path))
         self._jobs: dict[Any, Job] = {}
         for job in with_files(workflow.dag.needrun_jobs()):
@@ -206,12 +202,10 @@ class Progress(logging.Handler):
             self.journal.close(how)
 
 
-def follow(
-    workflow: Any, experiment: Experiment, known: Catalogue, results: str, batch: Batch | None = None
-) -> Progress | None:
+def follow(workflow: Any, grid: Grid, results: str, batch: Batch | None = None) -> Progress | None:
     """Begin the journal of a run, and its lines under `lacuna run`; None if there is no job to follow."""
     try:
-        progress = Progress(workflow, experiment, known, results, batch)
+        progress = Progress(workflow, grid, results, batch)
     except Exception as error:  # a run does not end for want of its journal
         print(f"lacuna: how far the run is, is not told ({error!r})", file=sys.stderr)
         return None

@@ -47,6 +47,7 @@ class JobResources:
 
     def __init__(self, experiment: Experiment):
         self.experiment, self.gpu = experiment, gpus_for(experiment.device)
+        self._minutes: dict[tuple[Any, ...], float] = {}
 
     @property
     def of_model(self) -> dict[str, Any]:
@@ -70,10 +71,16 @@ class JobResources:
 
     def model_runtime(self, wildcards: Wildcards, input: Any, attempt: int) -> int:
         """Minutes of a job that makes a model, or several: shadow models, folds."""
+        own = (wildcards.dataset, wildcards.model, wildcards.recipe, wildcards.get("shadows", "0-0"))
+        key = (*own, wildcards.get("folds", 1), megabytes_of(input.images))
+        if key not in self._minutes:  # asked of every job of a plan, and most have the same
+            self._minutes[key] = self._minutes_of(wildcards, *key[3:])
+        return limits.time_limit(self._minutes[key], attempt)
+
+    def _minutes_of(self, wildcards: Wildcards, shadows: str, folds: str | int, images_mb: float) -> float:
         epochs = self.experiment.entry("recipes", wildcards.recipe).values["epochs"]
-        models = len(models_of(wildcards.get("shadows", "0-0"))) * int(wildcards.get("folds", 1))
-        network, images = self.network_of(wildcards), megabytes_of(input.images)
-        return limits.time_limit(limits.minutes(network, images, epochs, bool(self.gpu), models), attempt)
+        models = len(models_of(shadows)) * int(folds)
+        return limits.minutes(self.network_of(wildcards), images_mb, epochs, bool(self.gpu), models)
 
     def runtime_of_search(self, wildcards: Wildcards, input: Any, attempt: int) -> int:
         """Minutes of a search: every trial unlearns every start, each for no more epochs than a training has."""

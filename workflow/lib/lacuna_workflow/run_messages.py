@@ -44,7 +44,7 @@ class RunMessages:
         study = self.study
         if study.batch is not None:
             study.batch.begin()
-        self._progress = follow(self.workflow, study.followed, study.known, study.paths.there, study.batch)
+        self._progress = follow(self.workflow, self._grid(), study.paths.there, study.batch)
         if self._progress is None:
             return
         try:
@@ -53,6 +53,12 @@ class RunMessages:
             warnings = [f"lacuna: whether the run overwrites files of others, is not told ({error!r})"]
         for line in warnings:
             print(line, file=sys.stderr, flush=True)
+
+    def _grid(self) -> Grid:
+        """The jobs of the run's cells; a batch of tables has none."""
+        study = self.study
+        reads = self.targets.reads if study.followed is study.experiment else None
+        return Grid(study.followed, study.known, Path(study.paths.there), reads)
 
     def succeed(self) -> None:
         """After a run of which no job failed."""
@@ -130,7 +136,7 @@ class RunMessages:
         """At the end of a dry run: the table of the grid, and what runs again and why."""
         try:
             study = self.study
-            grid = Grid(study.followed, study.known, Path(study.paths.there))
+            grid = self._grid()
             plan = plan_of(self.workflow, study, grid)
             if study.batch is not None:
                 study.batch.report({"plan": as_report(plan, later_jobs(grid))})

@@ -18,6 +18,7 @@ from lacuna.errors import LacunaError
 from lacuna.experiment import catalogue, code_digest
 from lacuna.experiment.catalogue import Catalogue
 from lacuna.experiment.config import load, results_of
+from lacuna.experiment.foresight import limits_of
 from lacuna.experiment.grid import Experiment
 from lacuna.experiment.yaml_files import located
 
@@ -102,8 +103,6 @@ def read_study(workflow: Any, config: Mapping[str, Any]) -> Study:
     if workflow.is_main_process and batch is None:
         for warning in experiment.warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        from lacuna.experiment.foresight import limits_of  # loads scipy, which no job's own process needs
-
-        for sentence in limits_of(experiment):
+        for sentence in limits_of(experiment, CACHE):
             print(f"note: {sentence}", file=sys.stderr)
     return Study(experiment, known, paths, batch, request)

@@ -14,6 +14,7 @@ from lacuna_workflow.paths import Paths
 
 from lacuna.artifacts.files import told_as
 from lacuna.commands.batches import Batch
+from lacuna.commands.standing import Listing
 from lacuna.experiment.jobs import Job, Jobs, collected
 from lacuna.reporting.tables.record import told_of
 
@@ -53,6 +54,11 @@ class RunTargets:
         """What the tables are made of; looked at once, for what is there must not change between the inputs and the
         params of a rule, and only where it is asked for, which a job's own process does not."""
         return self._split_cells()
+
+    @functools.cached_property
+    def reads(self) -> dict[Job, tuple[Job, ...]]:
+        """All jobs of the experiment, of a batch of cells those of its cells: `Jobs.reads`."""
+        return Jobs(self.experiment, self.params.known).reads
 
     @functools.cached_property
     def _told(self) -> dict[str, Any]:
@@ -153,6 +159,7 @@ class RunTargets:
     def _split_cells(self) -> _Parts:
         parts, allow = _Parts([], [], [], []), self.experiment.missing == "allow"
         folder, name = self.paths.at("cells", ""), self.experiment.name
+        patterns: dict[str, list[tuple[list[str], str]]] = {}
         for cell in self.experiment.cells():
             # the steps of all cells are looked at only where one may be missing
             steps = self.steps_of(cell) if allow else []
@@ -162,10 +169,11 @@ class RunTargets:
                 told = [(told_as(lying(file)), told_as(lying(log))) for file, log in steps]
                 parts.missing.append({**cell, "steps": told})
                 continue
-            values = {**cell, "experiment": name}
-            files = (parts.populations, parts.probes, parts.metrics)
-            for kind, names in zip(files, self._told_by(cell), strict=True):
-                kind += [f"{folder}{each}.json".format_map(values) for each in names]
+            if cell["dataset"] not in patterns:  # which alone the names hang on
+                kinds = zip((parts.populations, parts.probes, parts.metrics), self._told_by(cell), strict=True)
+                patterns[cell["dataset"]] = [(kind, f"{folder}{each}.json") for kind, names in kinds for each in names]
+            for kind, pattern in patterns[cell["dataset"]]:
+                kind.append(pattern.format(experiment=name, **cell))
         return parts
 
     # ---- what was deleted or set aside ------------------------------------------------------------------------------
@@ -182,29 +190,30 @@ class RunTargets:
             return []
         found: list[str] = []
         patterns: dict[str, list[str]] = {}
-        reads = Jobs(self.experiment, self.params.known).reads
+        files, root = Listing(self.paths.there), f"{self.paths.root}/"
         read_by_running: set[Job] = set()
         wanted: set[Job] = set()
-        for job, read in reversed(reads.items()):  # a job stands behind those that it reads from
+        for job, read in reversed(self.reads.items()):  # a job stands behind those that it reads from
             if job.rule not in _ASKED_FOR and job not in wanted:
                 continue
             wanted.update(read)
             if job.rule not in patterns:
-                patterns[job.rule] = [self.paths.written(str(pattern)) for pattern in outputs(job.rule)]
-            missing, whole = self._missing_of(job, patterns[job.rule])
+                written = (self.paths.written(str(pattern)) for pattern in outputs(job.rule))
+                patterns[job.rule] = [pattern.removeprefix(root) for pattern in written]
+            missing, whole = self._missing_of(job, patterns[job.rule], files)
             waited_for = job.rule in _ASKED_FOR or (job in read_by_running and whole)
             if missing and not waited_for:
-                found.append(missing)
+                found.append(root + missing)
             if missing:
                 read_by_running.update(read)
         return found[::-1]
 
-    def _missing_of(self, job: Job, patterns: list[str]) -> tuple[str, bool]:
+    def _missing_of(self, job: Job, patterns: list[str], there: Listing) -> tuple[str, bool]:
         """The first of a job's files that is not there, or nothing; and whether none of them is there."""
         values = {"experiment": self.experiment.name, **dict(job.wildcards)}
-        first = patterns[0].format(**values)
-        if not self._there(os.path.dirname(first)):
+        first = patterns[0].format_map(values)
+        if first.rpartition("/")[0] not in there:
             return first, True  # all that a rule makes lies in one folder
-        files = [first, *(pattern.format(**values) for pattern in patterns[1:])]
-        missing = [file for file in files if not self._there(file)]
+        files = [first, *(pattern.format_map(values) for pattern in patterns[1:])]
+        missing = [file for file in files if file not in there]
         return (missing[0] if missing else "", len(missing) == len(files))
