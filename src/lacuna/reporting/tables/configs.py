@@ -10,6 +10,7 @@ import pandas as pd
 
 from lacuna.artifacts.provenance import config_hash
 from lacuna.reporting.columns import GROUP
+from lacuna.reporting.tables.coding import Labels, codes_of, plain
 from lacuna.reporting.tables.groups import grouped
 
 
@@ -18,18 +19,22 @@ def with_config(table: pd.DataFrame, grid: Mapping[str, Mapping[str, Any]]) -> p
 
     grid: see `lacuna.artifacts.provenance.config_hash`.
     """
-    of = grouped(*(pd.factorize(table[column])[0] for column in GROUP))
+    of = grouped(*(codes_of(table[column]) for column in GROUP))
     names = table.iloc[of.first][list(GROUP)].itertuples(index=False, name=None)
-    # as objects: a row more is no text more
-    hashes = np.array([config_hash(grid, dict(zip(GROUP, name, strict=True))) for name in names], dtype="O")
+    hashes = Labels()
+    numbers = [hashes[config_hash(grid, dict(zip(GROUP, name, strict=True)))] for name in names]
+    column: Any = hashes.column(np.array(numbers, dtype=np.int32)[of.of])
+    if not any(isinstance(kind, pd.CategoricalDtype) for kind in table.dtypes):
+        column = np.asarray(column, dtype="O")
     table = table.copy(deep=False)
-    table.insert(list(table).index("unlearner") + 1, "config_hash", hashes[of.of])
+    table.insert(list(table).index("unlearner") + 1, "config_hash", column)
     return table
 
 
 def with_config_of(table: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """A table of cells over seeds, with the `config_hash` that cells.csv has of them."""
-    of = cells.drop_duplicates(list(GROUP)).set_index(list(GROUP))["config_hash"]
+    first = grouped(*(codes_of(cells[column]) for column in GROUP)).first
+    of = plain(cells.iloc[first][[*GROUP, "config_hash"]]).set_index(list(GROUP))["config_hash"]
     table = table.copy(deep=False)
     hashes = of.reindex(pd.MultiIndex.from_frame(table[list(GROUP)]))
     table.insert(list(table).index("unlearner") + 1, "config_hash", hashes.to_numpy())

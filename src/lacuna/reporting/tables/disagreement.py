@@ -13,11 +13,12 @@ import pandas as pd
 from lacuna.evaluation.statistics import correlation_of_ranks, ranks
 from lacuna.registry import register
 from lacuna.reporting.columns import PLACE
+from lacuna.reporting.tables.coding import plain
 from lacuna.reporting.tables.contest import Contest
 from lacuna.reporting.tables.groups import grouped
 
 
-@register("disagreement", reads=("cells",))
+@register("disagreement", reads=("cells",), coded=True)
 def table(
     cells: pd.DataFrame, oracles: Sequence[str], twins: Mapping[str, str], judged: Mapping[str, str | float]
 ) -> pd.DataFrame:
@@ -34,11 +35,15 @@ def disagreement_table(contest: Contest, better: Mapping[str, str | float]) -> p
     that need no oracle stand with each.
     """
     columns = [*PLACE, "oracle", "metric_a", "metric_b", "spearman", "methods", "note"]
-    scores = contest.scores(better)
+    rows, of_oracle, values = contest.scored(better)
     parts = []
-    for key, rows in scores.groupby(list(PLACE), sort=False):
-        for oracle in contest.oracles:
-            judged = rows[rows["oracle"].isin([oracle, ""])]
+    # one after the other: of all together the labels alone would take a gigabyte
+    for members in grouped(*(contest.codes[c][rows] for c in PLACE)).members():
+        cells = plain(contest.cells.iloc[rows[members]][[*PLACE, "metric", "unlearner"]])
+        scores = cells.assign(oracle=of_oracle[members], score=values[members])
+        key = cells.iloc[0][list(PLACE)]
+        for number, oracle in enumerate(contest.oracles, 1):
+            judged = scores[scores["oracle"].isin([number, 0])]
             orders = judged.groupby(["metric", "unlearner"], sort=False)["score"].mean().unstack("metric", sort=False)
             place: dict[str, Any] = dict(zip((*PLACE, "oracle"), (*key, oracle), strict=True))
             parts.append(_pairs(orders.to_numpy().T, [*map(str, orders)]).assign(**place))

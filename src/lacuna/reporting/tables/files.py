@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,18 +15,21 @@ from lacuna.reporting.columns import LABELS, REQUIRED
 _VERSION = tuple(int(part) for part in pd.__version__.split(".")[:2])
 # each number as it was written, to the last digit: what pandas does by itself from 3.1 on
 _EXACTLY: dict[str, Any] = {} if _VERSION >= (3, 1) else {"float_precision": "round_trip"}
+# how pandas reads a table
+HOW: dict[str, Any] = {"dtype": dict.fromkeys(LABELS, str), "keep_default_na": False, "na_values": [""], **_EXACTLY}
 # what a spreadsheet takes for the beginning of a formula
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
+def read_table(path: str | Path, parse: Callable[[BinaryIO], pd.DataFrame] | None = None) -> pd.DataFrame:
     """A table of results/tables as it was written: labels are texts, an empty field is a missing value.
 
-    "0.90" must not become 0.9, nor a label "NA" a missing value. Raises DamagedFile for what is no such table.
+    "0.90" must not become 0.9, nor a label "NA" a missing value. parse: makes the table of a file's content, by default
+    `from_file`. Raises DamagedFile for what is no such table.
     """
     try:
         with open(path, "rb") as file:
-            table = from_file(file)
+            table = (parse or from_file)(file)
         for column in REQUIRED.get(Path(path).stem, ()):
             if column not in table:
                 raise ValueError(f"it has no column '{column}'")
@@ -45,13 +49,17 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
 
 def from_file(file: BinaryIO) -> pd.DataFrame:
     """The table of a file's content. Raises ValueError for what is none."""
+    table: pd.DataFrame = pd.read_csv(without_nul(file), **HOW)
+    return table
+
+
+def without_nul(file: BinaryIO) -> BinaryIO:
+    """The file, once it is looked through. Raises ValueError for one that holds a NUL."""
     while block := file.read(2**20):
         if b"\0" in block:
             raise ValueError("it holds a NUL")
     file.seek(0)
-    how = {"dtype": dict.fromkeys(LABELS, str), "keep_default_na": False, "na_values": [""], **_EXACTLY}
-    table: pd.DataFrame = pd.read_csv(file, **how)
-    return table
+    return file
 
 
 def as_text(table: pd.DataFrame) -> str:

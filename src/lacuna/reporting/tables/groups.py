@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,9 @@ import pandas as pd
 from lacuna.evaluation.statistics import holm, least_effect
 from lacuna.reporting.columns import COORDINATES
 
+# rows that are worked on at once
+_ROWS = 250_000
+
 
 class Groups(NamedTuple):
     """Rows by group. of: the group of each row, numbered as they first appear; first: the first row of each group."""
@@ -19,13 +23,27 @@ class Groups(NamedTuple):
     first: np.ndarray
 
     def by_size(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The numbers [k] of the groups of one size n, and their rows [k, n] in order; for each size."""
+        """The numbers [k] of groups of one size n, and their rows [k, n] in order; for each size, of many rows in
+        several parts."""
         sizes = np.bincount(self.of, minlength=len(self.first))
         order = np.argsort(self.of, kind="stable")
         starts = np.cumsum(sizes) - sizes
-        for n in np.unique(sizes):
+        for n in np.unique(sizes).tolist():
             numbers = np.flatnonzero(sizes == n)
-            yield numbers, order[starts[numbers][:, None] + np.arange(n)]
+            for some in parts_of(len(numbers), n):
+                yield numbers[some], order[starts[numbers[some]][:, None] + np.arange(n)]
+
+    def members(self) -> Iterator[np.ndarray]:
+        """The rows of each group, in order; group by group."""
+        order = np.argsort(self.of, kind="stable")
+        ends = np.cumsum(np.bincount(self.of, minlength=len(self.first)))
+        yield from np.split(order, ends[:-1]) if len(order) else ()
+
+
+def parts_of(items: int, size: int = 1) -> Iterator[slice]:
+    """Slices of so many items, each of `size` rows: what is computed of a part takes little memory."""
+    step = max(1, _ROWS // max(size, 1))
+    return (slice(start, start + step) for start in range(0, items, step))
 
 
 def grouped(*keys: np.ndarray) -> Groups:
@@ -33,16 +51,19 @@ def grouped(*keys: np.ndarray) -> Groups:
     found = np.zeros(len(keys[0]), dtype=np.int64)
     for key in keys:
         # numbered again each time, so that no product is too large
-        found = pd.factorize(found * (int(key.max(initial=0)) + 1) + key)[0]
-    first = np.zeros(int(found.max(initial=-1)) + 1, dtype=np.int64)
-    first[found[::-1]] = np.arange(len(found))[::-1]
-    return Groups(found, first)
+        found *= int(key.max(initial=0)) + 1
+        found += key
+        found = pd.factorize(found)[0]
+    of = found.astype(np.int32)
+    del found
+    return Groups(of, np.flatnonzero(np.diff(np.maximum.accumulate(of), prepend=-1)))
 
 
 def rows_of(cells: Iterable[Mapping[str, Any]], of: np.ndarray) -> pd.DataFrame:
-    """The coordinates of the cell of each row. of: the number of its cell."""
+    """The coordinates of the cell of each row, as categories. of: the number of its cell."""
     table = pd.DataFrame([[cell[c] for c in COORDINATES] for cell in cells], columns=[*COORDINATES])
-    return table.iloc[of].reset_index(drop=True)
+    texts = [name for name in COORDINATES if table[name].dtype.kind not in "biuf"]
+    return table.astype(dict.fromkeys(texts, "category")).iloc[of].reset_index(drop=True)
 
 
 def known_parts(values: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -84,5 +105,5 @@ def least_effects(n: np.ndarray, p: np.ndarray, families: Groups) -> np.ndarray:
 
 
 def joined(notes: Sequence[Sequence[str]]) -> list[str | None]:
-    """The notes of each row as one text."""
-    return ["; ".join(each) or None for each in notes]
+    """The notes of each row as one text, each text once in memory."""
+    return [sys.intern("; ".join(each)) or None for each in notes]

@@ -11,11 +11,12 @@ import pandas as pd
 from lacuna.evaluation.statistics import kendall_w, ranks
 from lacuna.registry import register
 from lacuna.reporting.columns import PLACE
+from lacuna.reporting.tables.coding import codes_of, plain
 from lacuna.reporting.tables.contest import Contest
-from lacuna.reporting.tables.groups import grouped
+from lacuna.reporting.tables.groups import grouped, parts_of
 
 
-@register("ranks", reads=("cells",))
+@register("ranks", reads=("cells",), coded=True)
 def table(
     cells: pd.DataFrame, oracles: Sequence[str], twins: Mapping[str, str], better: Mapping[str, str | float]
 ) -> pd.DataFrame:
@@ -31,11 +32,10 @@ def ranks_table(contest: Contest, better: Mapping[str, str | float]) -> pd.DataF
 
     better: see `Contest.scores`. A method that lacks a seed is not ranked; `note` says so.
     """
-    scores = contest.scores(better)
-    keys = [*PLACE, "metric", "oracle"]
-    of = grouped(*(pd.factorize(scores[key])[0] for key in keys))
+    rows, oracles, values = contest.scored(better)
+    of = grouped(*(contest.codes[key][rows] for key in (*PLACE, "metric")), oracles)
     # of a place the seeds and the methods in their order: which shuffle meets which depends on it
-    seeds, methods = (pd.factorize(scores[column], sort=True)[0] for column in ("seed", "unlearner"))
+    seeds, methods = (codes_of(contest.cells[column], sort=True)[rows] for column in ("seed", "unlearner"))
     tables = len(of.first)
     counts = np.bincount(of.of[grouped(of.of, seeds).first], minlength=tables)
     own = grouped(of.of, methods)
@@ -46,17 +46,21 @@ def ranks_table(contest: Contest, better: Mapping[str, str | float]) -> pd.DataF
     mean_rank = np.full(len(own.first), math.nan)
     kept = np.flatnonzero(complete[own.of])
     kept = kept[np.lexsort((methods[kept], seeds[kept], of.of[kept]))]
-    values = scores["score"].to_numpy()
     # where no method has all seeds, nothing is kept
     for m, n in {*zip(counts[ranked > 0].tolist(), ranked[ranked > 0].tolist(), strict=True)}:
         alike = (counts == m) & (ranked == n)
-        rows = kept[alike[of.of[kept]]].reshape(-1, m, n)
-        numbers = of.of[rows[:, 0, 0]]
-        w[numbers], p[numbers] = kendall_w(values[rows])
-        mean_rank[own.of[rows[:, 0]]] = ranks(values[rows]).mean(1)
-    unchanged = np.bincount(own.of, weights=scores["unchanged"].to_numpy(), minlength=len(own.first)).astype(int)
+        every = kept[alike[of.of[kept]]].reshape(-1, m, n)
+        for part in parts_of(len(every), m * n):
+            some = every[part]
+            numbers = of.of[some[:, 0, 0]]
+            w[numbers], p[numbers] = kendall_w(values[some])
+            mean_rank[own.of[some[:, 0]]] = ranks(values[some]).mean(1)
+    did_nothing = contest.cells["unchanged"].to_numpy()[rows]
+    unchanged = np.bincount(own.of, weights=did_nothing, minlength=len(own.first)).astype(int)
     order = np.lexsort((own.first, table))
-    made = scores.iloc[own.first[order]][[*keys, "unlearner"]].reset_index(drop=True)
+    first = own.first[order]
+    made = plain(contest.cells.iloc[rows[first]][[*PLACE, "metric", "unlearner"]]).reset_index(drop=True)
+    made.insert(len(PLACE) + 1, "oracle", np.array(["", *contest.oracles], dtype=object)[oracles[first]])
     at = table[order]
     made = made.assign(mean_rank=mean_rank[order], methods=ranked[at], seeds=counts[at], W=w[at], W_p=p[at])
     notes = [

@@ -13,7 +13,8 @@ from lacuna.artifacts.coordinates import DENSE
 from lacuna.evaluation.statistics import MIN_SEEDS, paired_p, t_interval
 from lacuna.registry import register
 from lacuna.reporting.columns import GROUP, PLACE
-from lacuna.reporting.tables.contest import Contest
+from lacuna.reporting.tables.coding import plain
+from lacuna.reporting.tables.contest import Contest, in_order
 from lacuna.reporting.tables.groups import Groups, adjusted, grouped, known_parts, least_effects, means_of
 from lacuna.reporting.tables.verdicts import verdict_of
 
@@ -21,7 +22,7 @@ _TOLD = ["dense", "sparse", "change", "change_low", "change_high", "p_unadjusted
 _TOLD += ["floor_dense", "floor_sparse", "floor_of_mean", "excess_p", "verdict", "n", "unchanged", "note"]
 
 
-@register("sparsity", reads=("cells",))
+@register("sparsity", reads=("cells",), coded=True)
 def table(
     cells: pd.DataFrame, oracles: Sequence[str], twins: Mapping[str, str], judged: Mapping[str, str | float]
 ) -> pd.DataFrame:
@@ -49,20 +50,21 @@ def sparsity_table(contest: Contest, better: Mapping[str, str | float]) -> pd.Da
     shown. unchanged: seeds on which the method returned the sparse model. `note` says why a field is empty.
     """
     names = [*GROUP, "metric", "oracle"]
-    rows, codes, far = _distances(contest, better)
+    rows, oracles, far = _distances(contest, better)
     is_dense = (contest.cells["pruner"] == DENSE).to_numpy()[rows]
-    sparse, dense = np.flatnonzero(~is_dense), np.flatnonzero(is_dense)
+    sparse, dense = (np.flatnonzero(some).astype(np.int32) for some in (~is_dense, is_dense))
     # beside each sparse row the dense one of the same method, metric, oracle and seed
-    at = grouped(*(codes[c] for c in (*names, "seed") if c not in ("pruner", "sparsity")))
-    partner = np.full(len(at.first), -1)
+    alike = (*(c for c in names if c not in ("pruner", "sparsity", "oracle")), "seed")
+    at = grouped(*(contest.codes[name][rows] for name in alike), oracles)
+    partner = np.full(len(at.first), -1, dtype=np.int32)
     partner[at.of[dense]] = dense
     partner = partner[at.of[sparse]]
-    of = grouped(*(codes[name][sparse] for name in names))
-    paired = np.flatnonzero(partner >= 0)
+    of = grouped(*(contest.codes[name][rows[sparse]] for name in names[:-1]), oracles[sparse])
+    paired = np.flatnonzero(partner >= 0).astype(np.int32)
     kept = np.unique(of.of[paired])
     first = sparse[of.first[kept]]
-    made = contest.cells.iloc[rows[first]][[*GROUP, "metric"]].reset_index(drop=True)
-    made["oracle"] = [contest.oracles[code] for code in codes["oracle"][first]]
+    made = plain(contest.cells.iloc[rows[first]][[*GROUP, "metric"]]).reset_index(drop=True)
+    made["oracle"] = [contest.oracles[code] for code in oracles[first]]
     number = np.full(len(of.first), -1)
     number[kept] = np.arange(len(kept))
     pairs = _Pairs(far, sparse[paired], partner[paired], number[of.of[paired]])
@@ -78,8 +80,7 @@ class _Pairs:
     """Sparse rows and the dense ones of the same seed, by method: what is told of each, before tests are adjusted."""
 
     def __init__(self, far: Mapping[str, np.ndarray], sparse: np.ndarray, dense: np.ndarray, of: np.ndarray):
-        self.sparse = {name: values[sparse] for name, values in far.items()}
-        self.dense = {name: values[dense] for name, values in far.items()}
+        self.far, self.sparse, self.dense = far, sparse, dense
         self.of = Groups(of, np.zeros(int(of.max(initial=-1)) + 1, dtype=int))
 
     def compared(self, size: int) -> dict[str, np.ndarray]:
@@ -98,7 +99,9 @@ class _Pairs:
     def _of_size(self, rows: np.ndarray) -> dict[str, Any]:
         """The same of the rows [k, n] of groups of one size."""
         n = rows.shape[1]
-        dense, sparse = ({name: values[rows] for name, values in of.items()} for of in (self.dense, self.sparse))
+        dense, sparse = (
+            {name: values[members[rows]] for name, values in self.far.items()} for members in (self.dense, self.sparse)
+        )
         changes, of_twins = sparse["distance"] - dense["distance"], sparse["floor"] - dense["floor"]
         found: dict[str, Any] = {"dense": dense["distance"].mean(1), "sparse": sparse["distance"].mean(1), "n": n}
         found |= dict(zip(("change", "change_low", "change_high"), t_interval(changes), strict=True))
@@ -155,29 +158,24 @@ def _judged(table: pd.DataFrame) -> pd.DataFrame:
 
 def _distances(
     contest: Contest, better: Mapping[str, str | float]
-) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Of each distance of a method from an oracle: the row of `cells`, in their order; the codes of its labels and of
-    the oracle; and the `distance`, its twins' in `floor`, and whether the method did nothing in `unchanged`."""
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Of each distance of a method from an oracle: the row of `cells`, in their order; the number of the oracle; and
+    the `distance`, its twins' in `floor`, and whether the method did nothing in `unchanged`."""
     values, metrics, methods = contest.cells["value"].to_numpy(), contest.codes["metric"], contest.is_method()
-    floors = [contest.twin_distances(oracle) for oracle in contest.oracles]
-    parts = [(np.zeros(0, dtype=int), 0, np.zeros(0))]
+    parts: list[tuple[np.ndarray, int, np.ndarray]] = []
     for code, metric in enumerate(contest.cells["metric"].iloc[contest.groups("metric").first]):
         against, direction = contest.compares_with(metric), better.get(metric.partition("/")[0], "none")
         if direction == "none" or (not against and direction != "oracle"):
             continue
-        rows = np.flatnonzero(methods & (metrics == code))
+        rows = np.flatnonzero(methods & (metrics == code)).astype(np.int32)
         for number, oracle in enumerate(contest.oracles):
             if against in ("", oracle):
-                distance = np.abs(values[rows] - contest.beside(oracle)[rows])
+                distance = np.abs(values[rows] - contest.beside(oracle, rows))
                 known = ~np.isnan(distance)
                 parts.append((rows[known], number, distance[known]))
-    rows, distances = (np.concatenate([part[i] for part in parts]) for i in (0, 2))
-    oracles = np.repeat([number for _, number, _ in parts], [len(rows) for rows, _, _ in parts])
-    order = np.argsort(rows, kind="stable")
-    rows, oracles = rows[order], oracles[order]
+    rows, oracles, distances = in_order(parts)
     floor = np.full(len(rows), math.nan)
-    for number, of_oracle in enumerate(floors):
-        floor[oracles == number] = of_oracle[rows[oracles == number]]
-    codes = {column: codes[rows] for column, codes in contest.codes.items()} | {"oracle": oracles}
+    for number, oracle in enumerate(contest.oracles):
+        floor[oracles == number] = contest.twin_distances(oracle, rows[oracles == number])
     unchanged = contest.cells["unchanged"].to_numpy()[rows]
-    return rows, codes, {"distance": distances[order], "floor": floor, "unchanged": unchanged}
+    return rows, oracles, {"distance": distances, "floor": floor, "unchanged": unchanged}

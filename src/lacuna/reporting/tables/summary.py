@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 from lacuna.evaluation.statistics import MIN_SEEDS, paired_p, t_interval
 from lacuna.registry import register
 from lacuna.reporting.columns import GROUP, PLACE
+from lacuna.reporting.tables.coding import plain
 from lacuna.reporting.tables.configs import with_config_of
 from lacuna.reporting.tables.contest import Contest, listed
 from lacuna.reporting.tables.groups import Groups, adjusted, grouped, joined, known_parts, least_effects
@@ -24,7 +26,7 @@ _GAP = (
 )
 
 
-@register("summary", reads=("cells",))
+@register("summary", reads=("cells",), coded=True)
 def table(
     cells: pd.DataFrame,
     oracles: Sequence[str],
@@ -61,7 +63,7 @@ def summary_table(contest: Contest) -> pd.DataFrame:
     of the values.
     """
     of = contest.groups(*GROUP, "metric")
-    made = contest.cells.iloc[of.first][[*GROUP, "metric"]].reset_index(drop=True)
+    made = plain(contest.cells.iloc[of.first][[*GROUP, "metric"]]).reset_index(drop=True)
     numbers = {name: np.full(len(made), math.nan) for name in ("mean", "ci_low", "ci_high")}
     for groups, rows in of.by_size():
         spans = t_interval(contest.cells["value"].to_numpy()[rows])
@@ -72,17 +74,18 @@ def summary_table(contest: Contest) -> pd.DataFrame:
     against = made["metric"].map(contest.compares_with).to_numpy()
     notes = _notes_of_seeds(contest, made, of)
     for row in np.flatnonzero(against != "").tolist():
-        notes[row].append(f"compares with {against[row]}: no gap")
+        notes[row].append(sys.intern(f"compares with {against[row]}: no gap"))
     families = grouped(*(pd.factorize(made[column])[0] for column in (*PLACE, "metric")))
     for oracle in contest.oracles:
         gaps = _Gaps(contest, made, of, oracle).filled(families)
         of_oracle = np.isin(against, ("", oracle))
         for row in np.flatnonzero(of_oracle).tolist():
-            notes[row] += gaps.notes[row]
+            notes[row] += map(sys.intern, gaps.notes(row))
         gap = f"gap_{oracle}"
         made = made.assign(**{f"{gap}{end}": np.where(of_oracle, gaps.values[end], math.nan) for end in _GAP[:-1]})
         p, excess = made[f"{gap}_excess_p"], gaps.values["_excess"]
         made[f"{gap}_verdict"] = [verdict_of(e, p) for e, p in zip(excess.tolist(), p.tolist(), strict=True)]
+        del gaps  # as large as what is made of it
     _add_known(notes, contest, of, unchanged)
     doubts = doubts_of(contest)
     if doubts:
@@ -147,18 +150,19 @@ class _Gaps:
         names = (*_GAP[:-1], "_tested", "_spread", "_excess")
         self.values = {name: np.full(len(made), math.nan) for name in names}
         self.counts, self.excesses = np.zeros((2, len(made)), dtype=int)
-        values = contest.cells["value"].to_numpy()
-        self.gaps = values - contest.beside(oracle)
-        self.more = np.abs(self.gaps) - contest.twin_distances(oracle)
+        self.cell_values = contest.cells["value"].to_numpy()
+
+    def _gaps(self, rows: np.ndarray) -> np.ndarray:
+        """value − oracle's of rows of `cells`."""
+        gaps: np.ndarray = self.cell_values[rows] - self.contest.beside(self.oracle, rows)
+        return gaps
 
     def filled(self, families: Groups) -> _Gaps:
         self._fill_gaps()
         self._fill_floors()
         self._fill_excesses()
-        self.notes = [self._notes(row) for row in range(len(self.labels))]
-        floors = self.values["_floor"]
         values, known = self.values, self.counts > 0
-        values["_floor"] = np.where(known & ~self._own(), floors, math.nan)
+        values["_floor"] = np.where(known & ~self._own(), values["_floor"], math.nan)
         of_mean = values["_floor"] / np.sqrt(np.maximum(self.counts, 1))
         values["_floor_of_mean"] = np.where(self.compares, math.nan, of_mean)
         values["_p"] = adjusted(values["_p_unadjusted"], families)
@@ -175,12 +179,13 @@ class _Gaps:
     def _fill_gaps(self) -> None:
         """Distance, gap, its interval and its test."""
         for groups, rows in self.of.by_size():
-            for some, places in known_parts(self.gaps[rows]):
+            every = self._gaps(rows)
+            for some, places in known_parts(every):
                 numbers, n = groups[some], places.shape[1]
                 self.counts[numbers] = n
                 if not n:
                     continue
-                gaps = self.gaps[rows[some[:, None], places]]
+                gaps = every[some[:, None], places]
                 self.values["_distance"][numbers] = np.abs(gaps).mean(1)
                 judged = ~self.compares[numbers]
                 for end, span in zip(("", "_low", "_high"), t_interval(gaps), strict=True):
@@ -205,7 +210,7 @@ class _Gaps:
         by_place = np.full(len(places.first), math.nan)
         for _, rows in grouped(places.of[own]).by_size():
             members = own[rows]
-            theirs = np.stack([contest.beside(twin)[members] for twin in twins], 1)
+            theirs = np.stack([contest.beside(twin, members) for twin in twins], 1)
             compares = self.compares[self.of.of[members[:, 0]]]
             far = np.abs(theirs - contest.cells["value"].to_numpy()[members][:, None])
             far = np.where(compares[:, None, None], theirs, far).reshape(len(members), -1)
@@ -225,20 +230,22 @@ class _Gaps:
         tried = self.is_method & (self.counts >= MIN_SEEDS) & ~np.isnan(self.values["_floor"]) & ~self._own()
         for groups, rows in self.of.by_size():
             groups, rows = groups[tried[groups]], rows[tried[groups]]
-            for some, places in known_parts(self.more[rows]) if len(rows) else ():
-                numbers, at = groups[some], rows[some[:, None], places]
+            gaps = self._gaps(rows)
+            more = np.abs(gaps) - self.contest.twin_distances(self.oracle, rows)
+            for some, places in known_parts(more) if len(rows) else ():
+                numbers, at = groups[some], (some[:, None], places)
                 self.excesses[numbers] = places.shape[1]
                 if places.shape[1] < MIN_SEEDS:
                     continue
-                excess = self.more[at]
+                excess = more[at]
                 found, mean = paired_p(excess), excess.mean(1)
-                signed = np.where(mean > 0, paired_p(self.gaps[at]), math.nan)
+                signed = np.where(mean > 0, paired_p(gaps[at]), math.nan)
                 doubled = np.minimum(1.0, 2 * np.fmin(found, signed))
                 p = np.where(self.compares[numbers], found, doubled)
                 self.values["_excess_p"][numbers] = p
                 self.values["_excess"][numbers] = np.where(np.isnan(p), math.nan, mean)
 
-    def _notes(self, row: int) -> list[str]:
+    def notes(self, row: int) -> list[str]:
         """Why fields of a row stay empty."""
         n, oracle, label, method = self.counts[row], self.oracle, self.labels[row], self.is_method[row]
         if not n:

@@ -6,6 +6,7 @@ import math
 
 from lacuna.evaluation.statistics import LEVEL
 from lacuna.reporting.columns import GROUP, PLACE
+from lacuna.reporting.tables.coding import plain
 from lacuna.reporting.tables.contest import Contest
 
 # the verdict where no test shows anything: of an effect that may be there
@@ -30,7 +31,7 @@ def doubts_of(contest: Contest) -> dict[tuple[str, ...], list[str]]:
     forget. MIA: 0 for every model of the place, or 100 for every one.
     """
     found: dict[tuple[str, ...], list[str]] = {}
-    told = contest.cells[contest.cells["metric"].isin(["UA", "MIA"])]
+    told = plain(contest.cells[contest.cells["metric"].isin(["UA", "MIA"])])
     for key, rows in told.groupby([*PLACE, "metric"], sort=False):
         means = rows.groupby("unlearner", sort=False)["value"].mean()
         said = []
@@ -53,8 +54,8 @@ def doubts_in(note: str) -> list[str]:
 
 def still(contest: Contest) -> list[str]:
     """A sentence for each method and place where it returned the original model bit for bit, on some seeds or all."""
-    runs = contest.cells.drop_duplicates([*GROUP, "seed"]).groupby(list(GROUP), sort=False)["unchanged"]
-    counts = runs.agg(["sum", "size"])
+    runs = plain(contest.cells.iloc[contest.groups(*GROUP, "seed").first][[*GROUP, "unchanged"]])
+    counts = runs.groupby(list(GROUP), sort=False)["unchanged"].agg(["sum", "size"])
     return [
         f"{'/'.join(map(str, key))}: returned the model unchanged on {unchanged} of {n} seeds"
         for key, unchanged, n in counts[counts["sum"] > 0].itertuples(name=None)

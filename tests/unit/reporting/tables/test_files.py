@@ -7,11 +7,14 @@ import pytest
 from places import ROOT
 
 from lacuna.errors import DamagedFile
+from lacuna.reporting.tables import coding, files, groups
 from lacuna.reporting.tables.backdoor import backdoor_table
+from lacuna.reporting.tables.coding import plain, read_coded
 from lacuna.reporting.tables.configs import with_config
 from lacuna.reporting.tables.disagreement import disagreement_table
-from lacuna.reporting.tables.files import read_table, write_table
+from lacuna.reporting.tables.files import as_text, read_table, write_table
 from lacuna.reporting.tables.layers import layers_table
+from lacuna.reporting.tables.making import made
 from lacuna.reporting.tables.missing import missing_table
 from lacuna.reporting.tables.probes import probes_table
 from lacuna.reporting.tables.provenance import provenance_table
@@ -21,7 +24,7 @@ from lacuna.reporting.tables.roc import roc_table
 from lacuna.reporting.tables.sparsity import sparsity_table
 from lacuna.reporting.tables.summary import summary_table
 from lacuna.reporting.tables.transfer import transfer_table
-from unit.reporting.tables.contests import DIRECTIONS, TWINS, WITH_TWINS, contest, probes, summary
+from unit.reporting.tables.contests import DIRECTIONS, TWINS, VALUES, WITH_TWINS, contest, probes, summary
 
 
 def test_table_survives_a_csv(tmp_path):
@@ -89,3 +92,41 @@ def test_a_table_of_another_form_is_a_damaged_file(tmp_path, content, why):
     with pytest.raises(DamagedFile, match=why) as caught:
         read_table(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_labels_are_read_as_categories_where_that_is_asked_for(tmp_path, monkeypatch):
+    """The same texts: pandas by itself makes numbers of them, and of the parts of a file other kinds."""
+    text = (
+        "pruner,sparsity,seed,metric,value,unchanged,note\n"
+        "omp,0.90,0,UA,1.5,0,\nomp,0.50,1,UA,2,1,\nNA,0.50,300,RA,0.1,0,few\ndense,0.00,1,UA,,0,\n"
+    )
+    (tmp_path / "cells.csv").write_text(text)
+    monkeypatch.setattr(files, "REQUIRED", {})
+    monkeypatch.setattr(coding, "_ROWS", 2)
+    texts, coded = (read(tmp_path / "cells.csv") for read in (read_table, read_coded))
+    assert [*coded["sparsity"].cat.categories] == ["0.00", "0.50", "0.90"], "sorted, and no numbers"
+    assert coded["seed"].dtype == "int16" and coded["unchanged"].dtype == "int8"
+    pd.testing.assert_frame_equal(plain(coded), texts, check_dtype=False)
+    write_table(tmp_path / "again.csv", coded)
+    assert (tmp_path / "again.csv").read_text() == text.replace(",2,1,", ",2.0,1,")
+
+
+@pytest.mark.parametrize("rows", [1, 7, 10**6])
+def test_tables_of_categories_are_those_of_texts(tmp_path, monkeypatch, rows):
+    """And of groups that are worked on one after the other those of all at once."""
+    values = {"UA": WITH_TWINS | {"rl": [1.0, 2.0, None], "salun": [9.0, 15.0, 9.5]}, "KL": VALUES, "ToW": VALUES}
+    cells = pd.concat(
+        contest(own, metric=metric, pruner=pruner, sparsity=sparsity).cells.assign(config_hash=f"h{sparsity}")
+        for pruner, sparsity in (("dense", "0.00"), ("omp", "0.90"))
+        for metric, own in values.items()
+    )
+    cells.loc[cells["unlearner"] == "rl", ["note", "unchanged"]] = ("draws differ", 1)
+    write_table(tmp_path / "cells.csv", cells)
+    told = {"oracles": ["retrain", "retrain_exact"], "twins": TWINS, "original": "original", "log": lambda _: None}
+    told |= {"better": DIRECTIONS, "judged": DIRECTIONS}
+    names = ("summary", "ranks", "disagreement", "sparsity")
+    expected = [made(name, {**told, "cells": read_table(tmp_path / "cells.csv")}) for name in names]
+    monkeypatch.setattr(groups, "_ROWS", rows)
+    for name, table in zip(names, expected, strict=True):
+        coded = made(name, {**told, "cells": read_coded(tmp_path / "cells.csv")})
+        assert len(coded) and as_text(coded) == as_text(table), name

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from lacuna.artifacts.provenance import FACTS
-from lacuna.reporting.tables.making import listed_of, made
+from lacuna.reporting.tables.making import Listing, made
 
 GRID = {"unlearners": {"ga": {"method": "ga"}}}
 
@@ -16,7 +16,7 @@ def result(seed):
             zip(("dataset", "model", "recipe", "scenario", "pruner", "sparsity", "unlearner"), "dmrcos", strict=False)
         )
         | {"seed": seed, "unlearner": "ga"},
-        "metrics": {text: 1.5 + seed},
+        "metrics": {text: 1.5 + seed, "RA": 2.0},
         "layers": {"sparsity": {"b": 0.5, "a": 0.25}},
         "layer_order": ["b", "a"],
         "notes": {text: "few samples"},
@@ -30,14 +30,19 @@ def result(seed):
 
 def test_slim_results_make_the_same_tables():
     whole = [result(seed) for seed in range(3)]
-    slim = [listed_of(each) for each in whole]
+    listing = Listing()
+    slim = [listing.of(each) for each in whole]
     assert not {"inputs", "parameters"} & slim[0].keys()
-    (first,), (second,) = slim[0]["metrics"], slim[1]["metrics"]
+    (first, _), (second, _) = slim[0]["metrics"], slim[1]["metrics"]
     assert first is second, "one text in memory"
+    assert {**slim[0]} == {key: value for key, value in whole[0].items() if key in slim[0]} | {
+        "layer_order": ("b", "a")
+    }
     for name in ("cells", "layers", "provenance"):
         tables = [
             made(name, {"metrics": metrics, "population": [], "grid": GRID, "log": print, "unknown": 1})
             for metrics in (whole, slim)
         ]
         pd.testing.assert_frame_equal(*tables)
-        assert len(tables[0]) == (6 if name == "layers" else 3)
+        assert len(tables[0]) == (3 if name == "provenance" else 6)
+        assert tables[0]["unlearner"].tolist() == ["ga"] * len(tables[0])
