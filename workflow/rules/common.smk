@@ -18,7 +18,7 @@ STUDY = read_study(workflow, config)
 # another dict: a workflow that imports this one keeps its own
 config = STUDY.config_of_jobs(config)
 EXPERIMENT, KNOWN, PATHS = STUDY[:3]
-results_in(PATHS.there)
+results_in(PATHS.there, STUDY.batch)
 PARAMS = JobParams(EXPERIMENT, KNOWN)
 INPUTS = JobInputs(PARAMS, PATHS)
 TARGETS = RunTargets(INPUTS, PATHS, STUDY.batch, begin=lambda: in_batches(workflow, STUDY, lambda: len(TARGETS.reads)))

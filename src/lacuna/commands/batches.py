@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
@@ -38,8 +39,8 @@ _REQUEST, _BATCH = "LACUNA_BATCHES", "LACUNA_BATCH"
 # what makes tables, figures and the page, and the targets that ask for them
 _LAST = [rule for rule, runs in RULES.items() if runs.at.folder in ("tables", "figures", "report")]
 TARGETS = ("all", "tables", "report")
-# what a batch reports before its first job
-_BEGINS = "begins"
+# what a batch reports before its first job, and where it meets the lock of another run
+_BEGINS, _LOCKED = "begins", "locked"
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -109,6 +110,10 @@ class Batch:
     def begin(self) -> None:
         """Tell the run that the first job is about to begin: until then Snakemake has no word for being stopped."""
         self.report({_BEGINS: True})
+
+    def locked(self) -> None:
+        """Tell the run that another one works on the same files."""
+        self.report({_LOCKED: True})
 
     def _die_with_run(self) -> None:
         # as if it had been killed itself: its jobs make checkpoints, and the same command goes on
@@ -191,6 +196,8 @@ class Batches:
     # whether the tables' batch has begun, and whether a job of the present one may have
     _of_tables: bool = False
     _at_work: bool = False
+    # whether the present batch has met the lock of another run
+    _locked: bool = False
 
     @property
     def of(self) -> int:
@@ -219,7 +226,7 @@ class Batches:
         for number in range(1, self.of + 1):
             if number == self.of and self._without_tables():
                 break
-            reports, status = self.one(number)
+            reports, status = self._one_when_free(number)
             goes_on = self._take_in(number, reports, status)
             if self._told is not None or any(report.get("how") == STOPPED for report in reports):
                 self._say(self._stopped_in(number))
@@ -284,9 +291,31 @@ class Batches:
             return 128 - status
         return status or (1 if self.failed else 0)
 
+    def _one_when_free(self, number: int) -> tuple[list[dict[str, Any]], int]:
+        """`one`; a later batch waits for a run of another experiment that has begun between two, where it would have
+        ended the run of all."""
+        reports, status = self.one(number)
+        waited = True
+        while self._locked and number > 1 and waited and self._told is None:
+            # one that ends meanwhile is not waited for: once more
+            waited = self._wait_for_others(number)
+            if self._told is None:
+                reports, status = self.one(number)
+        return reports, status
+
+    def _wait_for_others(self, number: int) -> bool:
+        """Wait while another run lives in this folder; whether one did."""
+        lived = False
+        while self._told is None and _is_held(Path(CACHE, "alive")):
+            if not lived:
+                self._say(f"batch {number} of {self.of} waits for the end of another run in this folder")
+            lived = True
+            time.sleep(1)
+        return lived
+
     def one(self, number: int) -> tuple[list[dict[str, Any]], int]:
         """Run one batch; its reports, and Snakemake's exit status, that of a signal as a negative number."""
-        self._of_tables, self._at_work = number == self.of, False
+        self._of_tables, self._at_work, self._locked = number == self.of, False, False
         first = min((number - 1) * self.size, self.cells)
         command = self.command if number < self.of else _with(self.command, "--allowed-rules", *TARGETS, *_LAST)
         ours, theirs = socket.socketpair()
@@ -308,6 +337,8 @@ class Batches:
             for report in _values(ours):
                 if _BEGINS in report:
                     self._at_work = True
+                elif _LOCKED in report:
+                    self._locked = True
                 else:
                     reports.append(report)
             status = self._child.wait()
@@ -330,6 +361,18 @@ class Batches:
     def _say(self, text: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # whoever looked on has gone
             print(text, file=sys.stderr, flush=True)
+
+
+def _is_held(file: Path) -> bool:
+    """Whether a process holds the kernel's lock of a file; no of one that is not there or cannot be locked."""
+    try:
+        with open(file, encoding="utf-8") as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
 def _with(command: Sequence[str], *words: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lacuna.artifacts.processes import exclusive
+from lacuna.commands import batches as batches_module
 from lacuna.commands.batches import JOBS, Batch, Batches, Request, asked, batch_size, digest_of
 from lacuna.commands.launch import VIEW
 from lacuna.errors import LacunaError
@@ -22,11 +24,15 @@ from lacuna.commands.batches import asked
 batch = asked(True)[1]
 batch.check({"seeds": [0, 1]})
 assert not os.get_inheritable(batch.channel) and "LACUNA_BATCH" not in os.environ
+given = [batch.number, batch.of, batch.first, batch.last, sys.argv[1:]]
 with open("given.jsonl", "a") as file:
-    file.write(json.dumps([batch.number, batch.of, batch.first, batch.last, sys.argv[1:]]) + "\\n")
+    file.write(json.dumps(given) + "\\n")
 act = json.load(open("acts.json")).get(str(batch.number), {})
 if not act.get("only_plans"):
     batch.begin()
+if act.get("locked", 0) > [*map(json.loads, open("given.jsonl"))].count([*given]) - 1:
+    batch.locked()
+    sys.exit(1)
 for report in act.get("reports", []):
     batch.report(report)
 if "signal" in act and not act.get("of_run"):
@@ -192,6 +198,27 @@ def test_of_two_runs_of_an_experiment_the_second_ends_with_a_sentence(batches, t
         assert said.count("\n") == 1 and not Path("given.jsonl").exists()
         assert batches({1: {"reports": [{"plan": EMPTY}]}}, dry=True).run() == 0, "a plan is none"
     assert batches({1: {"reports": [ended(5)]}}).run() == 0
+
+
+def test_a_later_batch_waits_for_a_run_of_another_experiment(batches, monkeypatch, capfd):
+    """Which has begun between two batches; the first one ends the run as any other would."""
+    alive = Path(".snakemake/lacuna/alive")
+    alive.parent.mkdir(parents=True)
+    other, waited = open(alive, "w"), []  # noqa: SIM115 - closed below
+    fcntl.flock(other, fcntl.LOCK_SH)
+    monkeypatch.setattr(batches_module.time, "sleep", lambda s: waited.append(s) or (len(waited) > 2 and other.close()))
+    assert batches({2: {"locked": 1}, 4: {"reports": [ended(3)]}}).run() == 0
+    assert [each[0] for each in given()] == [1, 2, 2, 3, 4] and len(waited) == 3
+    assert capfd.readouterr().err.count("batch 2 of 4 waits for the end of another run in this folder\n") == 1
+    Path("given.jsonl").unlink()
+    assert batches({2: {"locked": 1}}).run() == 0, "it has ended by then"
+    Path("given.jsonl").unlink()
+    assert batches({3: {"locked": 9}}).run() == 1, "a lock that no living run holds"
+    assert [each[0] for each in given()] == [1, 2, 3, 3]
+    assert "stopped in batch 3 of 4" in capfd.readouterr().err
+    Path("given.jsonl").unlink()
+    assert batches({1: {"locked": 1}}).run() == 1
+    assert [each[0] for each in given()] == [1]
 
 
 def test_where_the_disk_refuses_the_lock_snakemake_has_the_word(batches, monkeypatch):

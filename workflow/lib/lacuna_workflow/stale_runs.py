@@ -16,13 +16,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import IO, Any
 
 from lacuna_workflow import is_own
 from lacuna_workflow.internals import Patch
 
+from snakemake.exceptions import LockException
 from snakemake.persistence import PersistenceBase
 from snakemake.persistence.file import FilePersistence
 
@@ -32,12 +33,16 @@ from lacuna.errors import LacunaError
 _lock, _lock_warn_only = PersistenceBase.lock, PersistenceBase.lock_warn_only
 # the folders of results of this run, and what it holds until its end
 _RESULTS: set[str] = set()
+# what is called where another run holds the lock
+_WHEN_LOCKED: list[Callable[[], None]] = []
 _HELD: list[IO[str]] = []
 
 
-def results_in(folder: str) -> None:
-    """Name a folder of results of this run."""
+def results_in(folder: str, when_locked: Callable[[], None] | None = None) -> None:
+    """Name a folder of results of this run. when_locked: called where another run works on the same files."""
     _RESULTS.add(folder)
+    if when_locked is not None:
+        _WHEN_LOCKED.append(when_locked)
 
 
 def take_away_stale_locks(folder: Path) -> tuple[IO[str] | None, bool]:
@@ -163,7 +168,13 @@ def lock(persistence: Any) -> Iterator[None]:
     if any(is_own(str(job.rule.snakefile)) for job in jobs):
         for folder in sorted(_RESULTS):
             hold_results(folder)
-    with _lock(persistence):
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(_lock(persistence))
+        except LockException:
+            for call in _WHEN_LOCKED:
+                call()
+            raise
         if jobs and alone:
             cancel_jobs_left_behind()
         date_back(read_by(jobs))

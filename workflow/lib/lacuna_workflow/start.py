@@ -13,6 +13,7 @@ from lacuna_workflow import ROOT, internals
 from lacuna_workflow.study import default_file
 
 from lacuna.artifacts.processes import announce_run
+from lacuna.commands.batches import Batch
 from lacuna.errors import LacunaError
 from lacuna.experiment.yaml_files import read_yaml
 
@@ -43,13 +44,14 @@ def patches_of(is_main_process: bool, on: Collection[str] = tuple(PATCHES)) -> l
     return patches
 
 
-def results_in(folder: str) -> None:
-    """Tell the patch that takes away what a killed run left where results lie, where Snakemake can be patched so."""
+def results_in(folder: str, batch: Batch | None = None) -> None:
+    """Tell the patch that takes away what a killed run left where results lie, and of which batch another run's lock
+    is no end, where Snakemake can be patched so."""
     try:
         from lacuna_workflow import stale_runs
     except ImportError:
         return  # `start` said so
-    stale_runs.results_in(folder)
+    stale_runs.results_in(folder, None if batch is None else batch.locked)
 
 
 def start(workflow: Any, config: Mapping[str, Any]) -> None:
