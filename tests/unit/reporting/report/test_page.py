@@ -86,6 +86,11 @@ def test_the_page_is_whole_and_names_no_other_file(text: str) -> None:
     assert "default-src 'none'" in text
 
 
+def test_no_heading_is_that_of_its_section_again(text: str) -> None:
+    headings = re.findall(r"<h[23][^>]*>(.*?)</h[23]>", text)
+    assert len(headings) == len(set(headings)) and "All attacks" in headings
+
+
 def test_the_same_files_give_the_same_bytes(study: Study, text: str) -> None:
     assert page(study) == text
 

@@ -66,7 +66,7 @@ def _numbers(study: Study) -> Chart | None:
         "is high or low. Means over seeds with 95 % t intervals; which metric is what stands in docs/metrics.md."
     )
     sparsities = study.states(study.sparsities)
-    return Chart("attacks", "Membership attacks", caption, _DOTS, variants, legend_of(sparsities))
+    return Chart("attacks", "All attacks", caption, _DOTS, variants, legend_of(sparsities))
 
 
 def _roc(study: Study) -> Chart | None:

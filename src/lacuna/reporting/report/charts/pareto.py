@@ -75,7 +75,7 @@ def charts_of(study: Study) -> list[Chart]:
         )
         keys.append(Key("within the noise floor", Look(FLOOR_BAND), "band"))
     caption += "Seconds depend on the machine and on what else it does, counted cost does not."
-    return [Chart("pareto", "Gap and cost", caption, _COLUMNS, variants, keys)]
+    return [Chart("pareto", "Pareto front of gap and cost", caption, _COLUMNS, variants, keys)]
 
 
 def _panels(study: Study, cost: str, oracle: str, methods: Sequence[str]) -> list[Panel]:
