@@ -43,13 +43,14 @@ def copy_of(model: nn.Module) -> nn.Module:
 def answers_finite(model: nn.Module, data: UnlearningData) -> bool:
     """Whether all logits of the first images of D_r and of D_f are finite, in evaluation mode.
 
-    Weights can be finite and so large that no answer is.
+    Weights can be finite and so large that no answer is. Those of all images are checked where they are predicted.
     """
+    images = min(256, prediction_batch(data))
     first = next(model.parameters())
     with evaluating(model), seeded(0, first.device):
         for part in ("retain", "forget"):
             if len(data.parts.get(part, ())):
-                x, _ = next(data.plain_batches(part, 256, first.dtype))
+                x, _ = next(data.plain_batches(part, images, first.dtype))
                 if not bool(torch.isfinite(model(x)).all()):
                     return False
     return True

@@ -9,7 +9,7 @@ from tiny import data, global_streams, network, same, state, trained_on
 from torch import nn
 
 from lacuna.data.batches import UnlearningData
-from lacuna.models.inference import accuracy, copy_of, logits, prediction_batch
+from lacuna.models.inference import accuracy, answers_finite, copy_of, logits, prediction_batch
 
 SOURCE = data()
 
@@ -69,6 +69,19 @@ def test_logits_do_not_depend_on_the_batches():
     model, x = network(), torch.rand(700, 1, 6, 6)
     many = UnlearningData.from_tensors(retain=(x, torch.arange(700) % 3))
     torch.testing.assert_close(logits(model, many, "retain"), logits(model, many, "retain", 700), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "images"), [(32, 16), (8, 40)])
+def test_the_check_for_finite_answers_predicts_one_batch_of_each_part(size, images):
+    """A training of few steps would spend more on it than on a step."""
+    model, x, seen = network(channels=4), torch.rand(40, 4, 4 * size, size), []
+    parts = {"retain": (x, torch.arange(40) % 3), "forget": (x[:5], torch.arange(5) % 3)}
+    model.register_forward_hook(lambda model, inputs, output: seen.append(len(output)))
+    assert answers_finite(model, UnlearningData.from_tensors(**parts))
+    assert seen == [images, 5]
+    with torch.no_grad():
+        model.fc.bias[0] = torch.inf
+    assert not answers_finite(model, UnlearningData.from_tensors(**parts))
 
 
 def test_copy_shares_nothing():
