@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lacuna.data.batches import UnlearningData
+from lacuna.models.kernels import folded
 from lacuna.models.modes import evaluating
 from lacuna.randomness import seeded
 
@@ -68,11 +69,12 @@ def logits(model: nn.Module, data: UnlearningData, part: str, batch_size: int | 
     """Logits in evaluation mode, float32 [n, classes] on the CPU, in the stored order of the part.
 
     The same at every call, also those of a network that draws in evaluation mode. They come from a GPU in one piece.
+    On a CPU those of lacuna's own networks differ by rounding from what the model itself answers; see `folded`.
     batch_size: None is `prediction_batch`.
     """
     first = next(model.parameters())
     batch_size = batch_size or prediction_batch(data)
-    with evaluating(model), seeded(0, first.device):
+    with evaluating(model), seeded(0, first.device), folded(model):
         return torch.cat([model(x).float() for x, _ in data.plain_batches(part, batch_size, first.dtype)]).cpu()
 
 

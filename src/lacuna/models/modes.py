@@ -50,10 +50,15 @@ def autocasts(precision: Precision, device: torch.device) -> bool:
 
 def could_autocast(precision: Precision, device: torch.device) -> bool:
     """Whether a CPU that trains in float32 has units for bfloat16: avx512_bf16 or AMX."""
-    units = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    # PyTorch's own words for them are private, and may go
-    has_it = any(getattr(torch.cpu, unit, bool)() for unit in units)
+    has_it = has_unit("avx512_bf16") or has_unit("amx_tile")
     return device.type == "cpu" and has_it and not autocasts(precision, device)
+
+
+def has_unit(unit: str) -> bool:
+    """Whether this CPU has a unit for bfloat16 that PyTorch uses; unit: avx512_bf16 or amx_tile."""
+    # PyTorch's own words for them are private, and may go
+    has: bool = getattr(torch.cpu, f"_is_{unit}_supported", bool)()
+    return has
 
 
 def arithmetic_told(precision: Precision, device: torch.device) -> str:
