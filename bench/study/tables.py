@@ -96,7 +96,9 @@ def leak_table(cells: pd.DataFrame, oracles: Sequence[str], twins: Mapping[str, 
     """How far the first oracle, whose mask saw D_f, is from the last one, which finds its own: as if it were a method.
 
     The columns of summary.csv for this one row of each place and metric; so `gap_<exact>_verdict` compares the distance
-    with that of the exact oracle's own second run. One method a place: nothing to adjust. Empty without two oracles.
+    with that of the exact oracle's own second run. One question asked at each sparse place: `gap_<exact>_excess_p` is
+    adjusted by Holm over these, metric by metric, and the verdict with it; a dense network has no mask that could leak.
+    Empty without two oracles.
     """
     kept, exact = oracles[0], oracles[-1]
     runs = [label for label, of in twins.items() if of == exact]
@@ -104,7 +106,16 @@ def leak_table(cells: pd.DataFrame, oracles: Sequence[str], twins: Mapping[str, 
     # a distance from the first oracle is its own
     some = some[~some["metric"].str.endswith(f"/{kept}")]
     table = summary_table(Contest(some, [exact], dict.fromkeys(runs, exact)))
-    return table[(table["unlearner"] == kept) & (kept != exact)]
+    table = table[(table["unlearner"] == kept) & (kept != exact)]
+    gap = f"gap_{exact}"
+    if f"{gap}_verdict" in table and len(table):
+        sparse = table["sparsity"] != State().sparsity
+        p = table[f"{gap}_excess_p"]
+        p = p.where(~sparse, p[sparse].groupby(table["metric"]).transform(lambda p: holm(p.to_numpy())))
+        excess = table[f"{gap}_distance"] - table[f"{gap}_floor"]
+        verdicts = [verdict_of(e, each) for e, each in zip(excess, p, strict=True)]
+        table = table.assign(**{f"{gap}_excess_p": p, f"{gap}_verdict": verdicts})
+    return table
 
 
 def claims_table(

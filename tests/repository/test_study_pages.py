@@ -48,6 +48,21 @@ def test_a_leak_is_what_lies_beyond_the_second_run_of_the_exact_oracle():
     assert tables.leak_table(made, ["retrain"], {}).empty
 
 
+def test_verdicts_of_a_leak_are_adjusted_over_the_sparse_places():
+    """Four places with the same evidence each: p of one test would show it, four of them do not."""
+    gap = "avg_gap/retrain_exact"
+    more = np.array([0.4, 1.4, 0.9, 2.2, 0.4])
+    of = {("retrain_exact", "omp", gap): [0.0] * 5, ("retrain_exact_b", "omp", gap): 1.0 + NOISE}
+    one = cells(of | {("retrain", "omp", gap): 1.0 + NOISE + more})
+    every = pd.concat([one.assign(sparsity=sparsity) for sparsity in ("0.00", "0.50", "0.75", "0.90", "0.95")])
+    table = tables.leak_table(every, ORACLES, TWINS).set_index("sparsity")
+    (alone,) = tables.leak_table(one, ORACLES, TWINS)["gap_retrain_exact_excess_p"]
+    assert 0.0125 < alone < 0.05
+    dense, *sparse = table["gap_retrain_exact_excess_p"]
+    assert (dense, sparse) == (pytest.approx(alone), [pytest.approx(4 * alone)] * 4)
+    assert list(table["gap_retrain_exact_verdict"]) == ["farther", *["not shown"] * 4]
+
+
 def test_a_published_change_is_confirmed_refuted_or_open():
     ours = {"change": -3.0, "change_low": -4.0, "change_high": -2.0, "floor_of_mean": 1.9, "verdict": "closer"}
     assert tables.word_of(-1.0, ours) == "confirmed"
