@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import os
+import platform
 import re
 import sys
 import threading
@@ -20,6 +21,7 @@ from lacuna_workflow.start import PATCHES, patches_of, start
 import pytest
 import yaml
 from places import ROOT
+from snakemake.exceptions import LockException
 
 from lacuna.errors import LacunaError
 
@@ -200,6 +202,28 @@ def test_the_lock_of_a_run_that_lives_stays(folder):
     assert list((folder / "locks").iterdir())
     first.close()
     second.close()
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_run_that_is_on_here_is_told_of_without_the_advice_to_unlock(folder, monkeypatch, here):
+    """What is told of a lock that another machine's run may hold is Snakemake's to say."""
+    first, _ = stale_runs.take_away_stale_locks(folder)
+    (folder / "locks/0.input.lock").write_text("results/a\n")
+    (folder / "lacuna/alive").write_text(platform.node() if here else "another machine")
+
+    def refused(persistence):
+        raise LockException
+
+    monkeypatch.setattr(stale_runs, "_lock", refused)
+    monkeypatch.setattr(stale_runs, "FilePersistence", SimpleNamespace)
+    monkeypatch.setattr(stale_runs, "_HELD", [])
+    persistence = SimpleNamespace(path=folder, dag=None)
+    with pytest.raises(SystemExit if here else LockException) as caught, stale_runs.lock(persistence):
+        pass
+    assert not here or f"lacuna: {folder} cannot be locked: a run that makes some of the same" in str(caught.value)
+    assert list((folder / "locks").iterdir())
+    for file in (first, *stale_runs._HELD):
+        file.close()
 
 
 def test_looking_whether_a_run_was_killed_changes_nothing(folder):

@@ -159,7 +159,7 @@ def read_by(jobs: Iterable[Any]) -> Iterator[str]:
 @contextlib.contextmanager
 def lock(persistence: Any) -> Iterator[None]:
     """Snakemake's lock, once nothing of a killed run is in its way."""
-    alone = False
+    alive, alone = None, False
     if isinstance(persistence, FilePersistence):
         alive, alone = take_away_stale_locks(Path(persistence.path))
         if alive is not None:
@@ -174,11 +174,28 @@ def lock(persistence: Any) -> Iterator[None]:
         except LockException:
             for call in _WHEN_LOCKED:
                 call()
+            if alive is not None and _is_here(alive):
+                # Snakemake's words advise to take its lock away, and two runs would make the same files
+                sys.exit(
+                    f"lacuna: {Path.cwd()} cannot be locked: a run that makes some of the same files is on here; "
+                    "wait for its end (lacuna status shows it), or stop it"
+                )
             raise
         if jobs and alone:
             cancel_jobs_left_behind()
         date_back(read_by(jobs))
         yield
+
+
+def _is_here(alive: IO[str]) -> bool:
+    """Whether a run that lives, other than this one, is of this machine. alive: as of `take_away_stale_locks`."""
+    alive.seek(0)
+    try:
+        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(alive, fcntl.LOCK_SH)
+    except OSError:
+        return alive.read() == platform.node()
+    return False
 
 
 def was_killed(folder: Path) -> bool:
