@@ -161,9 +161,10 @@ def leak_figure(study: Study, palette: Palette) -> Figure | None:
 
 
 def fit_figure(study: Study, base: Study, palette: Palette) -> Figure | None:
-    """Whether the sparse network merely fits less: the gap of each method against the RA of the network it began from.
+    """Whether the sparse network merely fits less: the gap of each method on each network, with the RA it began from.
 
     study: dense networks trained for several recipes. base: the study that they are compared with, dense and sparse.
+    They stand side by side, dense ones first: many know every image, and would lie on each other along an axis of RA.
     None where the methods of `study` have no rows in `base`, or `study` no dense networks.
     """
     oracle = palette.oracles[0]
@@ -174,30 +175,38 @@ def fit_figure(study: Study, base: Study, palette: Palette) -> Figure | None:
     if not methods or not scenarios or "0.00" not in set(summaries[0]["sparsity"]):
         return None
     figure, axes = style.grid_of_axes(len(scenarios), len(methods), 2.25, 1.75)
-    states = style.sparsity_ticks(summaries[1])
     for row, scenario in enumerate(scenarios):
+        here = [summary[summary["scenario"] == scenario] for summary in summaries]
         for column, method in enumerate(methods):
             ax: Axes = axes[row, column]
-            dense = pd.concat([s[(s["sparsity"] == "0.00") & (s["scenario"] == scenario)] for s in summaries])
-            curve = _against_fit(dense, method, oracle)
-            style.errorbar(
-                ax, curve["ra"], curve, color="#303030", marker="o", label="dense, trained for more and more epochs"
-            )
-            ax.plot(
-                curve["ra"], curve["floor"], linestyle="none", marker="_", color=FLOOR, label=f"second run of {oracle}"
-            )
-            for state, shade in list(zip(states, shades(len(states)), strict=True))[1:]:
-                of = summaries[1][(summaries[1]["sparsity"] == state) & (summaries[1]["scenario"] == scenario)]
-                point = _against_fit(of, method, oracle)
-                label = f"{style.sparsity_label(state)} sparse, trained to the end"
-                style.errorbar(ax, point["ra"], point, color=shade, marker="D", linestyle="none", label=label)
-            ax.set_ylim(bottom=0)
+            _fits_of(ax, here, method, oracle)
             style.entitle(ax, f"{scenario}: {method}")
             ax.set_ylabel(f"gap to {oracle} (points)" if column == 0 else "")
             ax.set_xlabel("RA of original (%)" if row == len(scenarios) - 1 else "")
     both = pd.concat(summaries)
-    heading = f"Gap against what the network knew of its training images — {style.seeds_of(both)}"
+    heading = f"Gap of dense networks of more and more epochs, and of sparse ones — {style.seeds_of(both)}"
     return style.finish(figure, heading + _intervals(both["ci_low"]), axes)
+
+
+def _fits_of(ax: Axes, here: Sequence[pd.DataFrame], method: str, oracle: str) -> None:
+    """The gaps of a method in one panel: dense networks of both studies, then the sparse ones of the second."""
+    dense = pd.concat([rows[rows["sparsity"] == "0.00"] for rows in here])
+    sparse = here[1][here[1]["sparsity"] != "0.00"]
+    states = style.sparsity_ticks(here[1])
+    known, removed = (_against_fit(rows, method, oracle) for rows in (dense, sparse))
+    label = "dense, trained for more and more epochs"
+    style.errorbar(ax, range(len(known)), known, color="#303030", marker="o", label=label)
+    for number, (state, of) in enumerate(removed.groupby("sparsity", sort=False), len(known)):
+        shade = shades(len(states))[states.index(str(state))]
+        label = f"{style.sparsity_label(str(state))} sparse, trained to the end"
+        style.errorbar(ax, [number], of, color=shade, marker="D", linestyle="none", label=label)
+    every = pd.concat([known, removed])
+    ax.plot(
+        range(len(every)), every["floor"], linestyle="none", marker="_", color=FLOOR, label=f"second run of {oracle}"
+    )
+    ax.set_xticks(range(len(every)), [f"{ra:.0f}" for ra in every["ra"]])
+    ax.set_xlim(-0.5, len(every) - 0.5)
+    ax.set_ylim(bottom=0)
 
 
 def _against_fit(rows: pd.DataFrame, method: str, oracle: str) -> pd.DataFrame:
