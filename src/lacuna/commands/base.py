@@ -193,4 +193,8 @@ def did_you_mean(word: str) -> LacunaError:
         return LacunaError(
             f"unknown option '{word}'{meant(word, options)}; allowed: {', '.join(options)}, or a command"
         )
+    from lacuna.commands.launch import TARGETS
+
+    if word in TARGETS:
+        return LacunaError(f"unknown command '{word}'; allowed: lacuna run {word}, since a run makes it")
     return LacunaError(f"unknown command '{word}'{unknown(word, COMMANDS)}")

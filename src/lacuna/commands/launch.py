@@ -38,7 +38,7 @@ _OWN_WORDS = ("--verbose", "--debug-dag", "--printshellcmds", "--quiet", "--logg
 FILE = "an experiment's file, or its name in config/experiments"
 _SUFFIXES = (".yaml", ".yml", ".json")
 # targets that are no files
-_TARGETS = ("all", "tables", "report", "tune")
+TARGETS = ("all", "tables", "report", "tune")
 # options without a value, behind which a word is one of its own
 _FLAGS = ("-n", "--dry-run", "--dryrun", "-k", "--keep-going", "-F", "--forceall", "-p", "--printshellcmds", "-q")
 
@@ -145,7 +145,7 @@ def _experiment_in(word: str, before: str, results: Path) -> Path | None:
     if word.startswith("-") or "=" in word or (before.startswith("-") and before not in _FLAGS and "=" not in before):
         return None
     if path.suffix not in _SUFFIXES:
-        return None if word in (*_TARGETS, *RULES) or path.exists() else _named(word)
+        return None if word in (*TARGETS, *RULES) or path.exists() else _named(word)
     if path.is_file():
         return None if path.absolute().is_relative_to(results) else path
     if path.absolute().parent == (default_config().parent / "experiments").absolute():
@@ -177,9 +177,9 @@ def _check_targets(arguments: Sequence[str]) -> None:
             raise no_such_file(word)
         if word in targets:
             experiments = [path.stem for path in sorted((default_config().parent / "experiments").glob("*.yaml"))]
-            near = meant(word, [*experiments, *_TARGETS, *rules])
+            near = meant(word, [*experiments, *TARGETS, *rules])
             raise LacunaError(
-                f"{word}: no such file, experiment or rule{near}; allowed: {FILE}; {', '.join(_TARGETS)}; another "
+                f"{word}: no such file, experiment or rule{near}; allowed: {FILE}; {', '.join(TARGETS)}; another "
                 "rule; a file of results"
             )
 
@@ -195,7 +195,7 @@ def _rules_of(snakefile: Path) -> set[str]:
         return set()
     found = re.findall(r"^\s*(?:(?:rule|checkpoint)\s+(\w+)\s*:|use rule \w+ as (\w+))", text, re.MULTILINE)
     rules = {name for names in found for name in names if name}
-    return rules if set(_TARGETS) <= rules else set()
+    return rules if set(TARGETS) <= rules else set()
 
 
 def _targets_of(arguments: Sequence[str]) -> list[str]:

@@ -84,6 +84,7 @@ def test_every_argument_is_explained(name):
     ("words", "said"),
     [
         (["verfy"], "unknown command 'verfy' (did you mean 'verify'?); allowed: "),
+        (["tune", "x.yaml"], "unknown command 'tune'; allowed: lacuna run tune, since a run makes it"),
         (["--versoin"], "unknown option '--versoin' (did you mean '--version'?); allowed: --help, --version, or a"),
         (["verify", "--setaside"], "verify: unknown option '--setaside' (did you mean '--set-aside'?); allowed: "),
         (["verify", "--set"], "verify: unknown option '--set'"),  # no abbreviations: a later option could change them
