@@ -78,7 +78,8 @@ def state(study: Study) -> list[str]:
     known = [
         f"{scenario} at {sparsity}"
         for (scenario, sparsity), seeds in made.items()
-        if sparsity != State().sparsity and len(seeds & made[scenario, State().sparsity]) >= study.needed
+        # a change is one from the dense network, where the study has it
+        if sparsity != State().sparsity and len(seeds & made.get((scenario, State().sparsity), seeds)) >= study.needed
     ]
     rest = f"; {', '.join(known)} have {study.needed}, so there are verdicts there alone" if known else ""
     rest = "" if len(whole) >= study.needed else rest or ", so nothing is concluded yet"

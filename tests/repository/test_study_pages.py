@@ -201,6 +201,10 @@ def test_no_part_has_a_verdict_before_the_last_seed(study):
     told = "**0 of 5 seeds of study are finished; class at 0.95, random at 0.95 have 5, so there are verdicts there "
     assert page.state(more)[0].startswith(told + "alone.**")
     assert page.state(more._replace(needed=6))[0].startswith("**0 of 6 seeds of study are finished, so nothing")
+    # a study of sparse networks alone, its second place unfinished
+    sparse = made._replace(expected={("class", "0.95"): 7, ("random", "0.95"): 99})
+    told = "**0 of 5 seeds of study are finished; class at 0.95 have 5, so there are verdicts there alone.**"
+    assert page.state(sparse)[0].startswith(told)
     labels = [text.get_text() for ax in figures.drawn(few, whole, None)["gaps"].axes for text in ax.texts]
     assert labels and not any(mark in label for label in labels for mark in "↑↓")
 
