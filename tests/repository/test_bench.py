@@ -7,6 +7,7 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from places import ROOT
@@ -14,7 +15,7 @@ from places import ROOT
 sys.path.insert(0, str(ROOT))
 
 from bench import __main__ as suite
-from bench import dag, measure, naive, speed
+from bench import dag, default_job, measure, naive, speed
 from lacuna.evaluation import Cell, evaluate
 from lacuna.models.inference import logits
 
@@ -93,3 +94,19 @@ def test_the_plan_of_a_large_grid_is_measured_batch_by_batch():
 def test_a_batch_whose_process_dies_ends_the_measurement():
     with pytest.raises(SystemExit, match="batch 1: its process ended before the batch had"):
         dag.apart(SimpleNamespace(one=lambda number: os._exit(1)), 1)
+
+
+def test_the_tables_of_two_commits_agree_but_for_what_is_named():
+    cells = pd.DataFrame([[*"dmrscpxu", metric, value] for metric, value in (("UA", "1.0"), ("RA", "2.0"), ("s", "3"))])
+    cells.columns = [*default_job.KEY, "value"]
+    other = cells.assign(value=["1.0", "2.0000001", "3"])
+    assert default_job.different(cells, cells.sample(frac=1, random_state=0)) == {}
+    assert default_job.different(cells, other) == {"RA": 1}
+    assert default_job.different(cells, cells[:2]) == {"s": 1}
+
+
+def test_a_commit_lies_in_a_folder_of_its_own_that_goes_away():
+    with default_job.checkout("HEAD") as place:
+        assert (place / "Snakefile").exists()
+        assert (place / ".git").exists()
+    assert not place.exists()

@@ -44,13 +44,13 @@ def commit_of(root: Path) -> str:
         return done.stdout.strip() if done.returncode == 0 else None
 
     # a folder inside somebody else's repository has no commit of that
-    top = git("rev-parse", "--show-toplevel")
-    head = git("rev-parse", "--verify", "HEAD")
-    if not top or not head or not Path(top).exists() or not os.path.samefile(top, root):
+    top, _, head = (git("rev-parse", "--show-toplevel", "HEAD") or "").rpartition("\n")
+    if not top or not Path(top).exists() or not os.path.samefile(top, root):
         return "unknown"
     changed = git("status", "--porcelain", "--untracked-files=no")
-    untracked = git("ls-files", "--others", "--exclude-standard", "--", *_SOURCES)
-    return f"{head}-dirty" if changed or untracked else head
+    if changed or git("ls-files", "--others", "--exclude-standard", "--", *_SOURCES):
+        return f"{head}-dirty"
+    return head
 
 
 def processor(description: str | Path = "/proc/cpuinfo") -> tuple[str, list[str]]:

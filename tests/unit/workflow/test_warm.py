@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import inspect
 import json
 import os
 import resource
@@ -308,6 +309,23 @@ def test_its_environment_is_that_of_snakemakes_shell(tmp_path, monkeypatch):
 
 def test_only_packages_of_others_are_imported_before():
     assert not [name for name in warm_parent.PACKAGES if name.startswith("lacuna")]
+
+
+def test_at_its_end_a_job_runs_its_own_finalizers_and_none_of_packages(jobs, tmp_path):
+    """Those of packages, 149 of torch alone, only take down what ends with the process, and that costs each job."""
+    text = f"""
+        import atexit, weakref
+        import torch
+        waiting = [f for f in list(weakref.finalize._registry) if f.atexit]
+        class Own: pass
+        own = Own()
+        weakref.finalize(own, open, {str(tmp_path / "finalized")!r}, "w")
+        atexit.register(open, {str(tmp_path / "called")!r}, "w")
+        raise SystemExit(len(waiting))
+        """
+    assert jobs.run(script(tmp_path, inspect.cleandoc(text)), 1, None, None) == 0
+    assert (tmp_path / "finalized").exists()
+    assert (tmp_path / "called").exists()
 
 
 @pytest.mark.parametrize("error", ["MemoryError", "ImportError('no such library')"])

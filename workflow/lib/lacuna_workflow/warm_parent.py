@@ -27,6 +27,7 @@ import sys
 import threading
 import traceback
 import types
+import weakref
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -39,12 +40,16 @@ PACKAGES = (
     "pandas",
     "matplotlib.figure",
     "matplotlib.backends.backend_pdf",
+    "matplotlib.backends.backend_svg",
+    "matplotlib.style",
     "scipy.linalg",
     "scipy.special",
     "jsonschema",
-    "safetensors",
+    "safetensors.numpy",
     "yaml",
     "tqdm",
+    "statistics",
+    "encodings.cp437",
     "snakemake.io",
     "snakemake.iocontainers",
     "snakemake.logging",
@@ -74,6 +79,9 @@ def import_packages() -> None:
             importlib.import_module(package)
         except Exception:
             os._exit(UNABLE)
+    # those of packages take down what ends with a job's process anyway: torch's alone touch 7,000 pages of memory
+    for finalizer in list(getattr(weakref.finalize, "_registry", ())):
+        finalizer.atexit = False
     # what was imported is not looked through again, nor copied by that into every job
     gc.collect()
     gc.freeze()

@@ -27,6 +27,11 @@ def escaped(text: object) -> str:
 
 def plain(value: Any) -> Any:
     """A value as JSON has it: what is no finite number is null, a fraction has `DIGITS` significant digits."""
+    # nearly all that a page holds; to ask whether it is a mapping takes many times longer
+    if value is None or type(value) in (str, bool):
+        return value
+    if type(value) is float:
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
@@ -35,9 +40,9 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, np.generic):
         return plain(value.item())
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
-    if value is None or isinstance(value, str | bool) or (isinstance(value, int) and abs(value) <= _EXACT):
+    if isinstance(value, float):  # of a class of its own
+        return plain(float(value))
+    if isinstance(value, str) or (isinstance(value, int) and abs(value) <= _EXACT):
         return value
     return str(value)
 

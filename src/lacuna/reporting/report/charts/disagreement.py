@@ -48,15 +48,16 @@ def _variant(label: str, part: pd.DataFrame) -> Variant | None:
     names = list(dict.fromkeys([*known["a"], *known["b"]]))
     if len(names) < 2:
         return None
-    square = pd.DataFrame(np.nan, index=names, columns=names)
+    place, square = {name: i for i, name in enumerate(names)}, np.full((len(names), len(names)), np.nan)
     rows: list[Row] = []
     for row in records(part):
-        if row["a"] not in square.index or row["b"] not in square.index:
+        if row["a"] not in place or row["b"] not in place:
             continue
-        square.loc[row["a"], row["b"]] = square.loc[row["b"], row["a"]] = row["spearman"]
+        i, j = place[row["a"]], place[row["b"]]
+        square[i, j] = square[j, i] = row["spearman"]
         for a, b in ((row["a"], row["b"]), (row["b"], row["a"])):
             rows.append({"a": a, "b": b, "v": row["spearman"], "n": row["methods"], "note": row["note"]})
-    order = clustered(square)
+    order = clustered(pd.DataFrame(square, index=names, columns=names))
     low = known.nsmallest(3, "spearman")
     apart = "; ".join(f"{r['a']} and {r['b']} {r['spearman']:.2f}" for r in records(low))
     alt = f"Rank correlations of {len(names)} metrics, {label}. Farthest apart: {apart}. All values are in the table."
