@@ -6,7 +6,7 @@ Each commit lies in a folder of its own, with the packages of this environment. 
 removed, and `snakemake --profile profiles/local --cores 2`, which is what `lacuna run` starts, makes them anew. Before
 the first turn the modules are compiled. Prints JSON: for each commit CPU seconds (Snakemake, its jobs and all that they
 start) and seconds by the clock; the ratios of the CPU seconds, second to first, turn by turn; and the metrics of
-cells.csv with values that differ (all but those of time and memory should be equal).
+cells.csv with values that differ: those of time and memory always do, the others where a commit between them says so.
 """
 
 from __future__ import annotations
