@@ -348,3 +348,19 @@ def test_no_name_of_the_rules_hides_one_that_snakemake_works_with():
         ours |= set(re.findall(r"^def (\w+)", text, re.MULTILINE))
     assert {"JobResources", "PATHS", "at", "benchmark_of"} <= ours
     assert not ours & its
+
+
+def test_a_batch_hears_that_another_run_works_on_its_files(monkeypatch):
+    """And not that a job of its own ended with the same error."""
+    heard = []
+    monkeypatch.setattr(stale_runs, "_RESULTS", set())
+    monkeypatch.setattr(stale_runs, "_WHEN_LOCKED", [])
+    stale_runs.results_in("results", lambda: heard.append("locked"))
+    with pytest.raises(LockException), stale_runs.lock(SimpleNamespace(locked=True, dag=None)):
+        pass
+    assert heard == ["locked"]
+    free = SimpleNamespace(locked=False, dag=None, all_inputfiles=tuple, all_outputfiles=tuple)
+    free._write_locks, free.unlock = lambda *_: None, lambda: heard.append("unlocked")
+    with pytest.raises(LockException), stale_runs.lock(free):
+        raise LockException
+    assert heard == ["locked", "unlocked"]
