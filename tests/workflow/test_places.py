@@ -13,7 +13,7 @@ import yaml
 from lacuna.artifacts.files import read_json
 from lacuna.commands.verify import verify
 
-from .project import EXPERIMENT, Done, Project
+from .project import EXPERIMENT, Done, Project, copy_tree
 
 # one cell and its oracle, an epoch each
 SMALL = copy.deepcopy(EXPERIMENT) | {"metrics": ["UA"], "figures": []}
@@ -23,15 +23,17 @@ PLACE = "cells/digits/resnet8/brief/seed0/class/dense"
 FILES = {"model.safetensors", "mask.npz", "predictions.npz", "history.csv", "job.json", "metrics/tiny.json"}
 
 
-def in_folder(fresh: Project, folder: Path) -> Project:
-    """Runs of nothing but Snakemake there."""
+def in_folder(fresh: Project, folder: Path, known: bool = True) -> Project:
+    """Runs of nothing but Snakemake there; known: as after a plan there, which lists the methods once."""
     folder.mkdir(exist_ok=True)
+    if known:
+        copy_tree(fresh / ".snakemake/lacuna", folder / ".snakemake/lacuna")
     return dataclasses.replace(fresh, folder=folder, how=("--cores", "1"))
 
 
-def importer(fresh: Project, folder: Path, statement: str, rules: str, target: str) -> Project:
+def importer(fresh: Project, folder: Path, statement: str, rules: str, target: str, known: bool = True) -> Project:
     """Another workflow that imports this one, and makes a file of its tables with a rule of its own."""
-    project = in_folder(fresh, folder)
+    project = in_folder(fresh, folder, known)
     text = f'module lacuna:\n    snakefile: "{fresh / "Snakefile"}"\n{statement}\n\nuse rule * from lacuna{rules}\n\n\n'
     text += f'rule mine:\n    default_target: True\n    input: "{target}"\n    output: "results/mine.csv"\n'
     text += '    shell: "cp {input} {output}"\n'
@@ -55,7 +57,8 @@ def runs(
     plain = importer(fresh, top / "plain", own, "", "results/tables/tiny/cells.csv")
     # and its results where the pathvar says
     more = '    pathvars:\n        results="pool"\n    prefix:\n        "of"'
-    prefixed = importer(fresh, top / "prefixed", f"{own}\n{more}", " as lac_*", "of/pool/tables/tiny/cells.csv")
+    made = "of/pool/tables/tiny/cells.csv"
+    prefixed = importer(fresh, top / "prefixed", f"{own}\n{more}", " as lac_*", made, known=False)
     mine = ("--configfile", str(top / "plain/mine.yaml"))
     elsewhere = in_folder(fresh, top)
     there = ("--snakefile", str(fresh / "Snakefile"), "--directory", str(top / "work"), "--config")

@@ -59,11 +59,9 @@ def test_between_them_they_have_every_rule(known: dict[str, Any], tmp_path: Path
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_jobs_are_those_of_a_plan(
-    name: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_jobs_are_those_of_a_plan(name: str, fresh: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many of every rule, of a grid of which nothing was made; each reads from those that it reads from there."""
-    project = Project.new(tmp_path_factory.mktemp("why") / "clone")
+    project = fresh.copy(tmp_path / "clone")
     project.choose(EXPERIMENTS[name])
     with open(project / "Snakefile", "a", encoding="utf-8") as file:
         file.write(LINKS)
