@@ -20,7 +20,7 @@ from lacuna.artifacts.journal import Run, journal_at, read_run
 from .project import EXPERIMENT, PATIENCE, Done, Project
 
 # A cell whose only job trains from scratch, long enough to be met in the middle.
-EPOCHS = 120
+EPOCHS = 60
 RECIPE = EXPERIMENT["grid"]["recipes"]["brief"] | {"epochs": EPOCHS}
 LONG = EXPERIMENT | {"grid": EXPERIMENT["grid"] | {"recipes": {"long": RECIPE}}}
 CELL = "results/cells/digits/resnet8/long/seed0/class/dense/retrain_exact"
