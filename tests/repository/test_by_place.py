@@ -13,7 +13,6 @@ import pytest
 from places import ROOT
 
 from lacuna.artifacts.files import write_json
-from lacuna.experiment import catalogue
 from lacuna.experiment.config import load
 from lacuna.reporting.tables.contest import Contest
 from lacuna.reporting.tables.files import read_table, write_table
@@ -51,10 +50,9 @@ def experiment():
     return by_place.read_yaml(FILE)
 
 
-def test_each_place_is_an_experiment_with_its_own_values(experiment, tmp_path):
-    names = list(by_place.places(experiment))
+def test_each_place_is_an_experiment_with_its_own_values(experiment, known, tmp_path):
+    names, files = list(by_place.places(experiment)), []
     study = {"best": 1, "trials": [{"values": {"lr": 0.05}}, {"values": {"lr": 0.2, "schedule": "constant"}}]}
-    known, files = json.loads(json.dumps(catalogue.describe())), []
     for name in names:
         made = by_place.at_place(experiment, name, [0, 1], {names[2]: {"ft": study}})
         files.append(tmp_path / f"{name}.yaml")
@@ -74,11 +72,10 @@ def test_each_place_is_an_experiment_with_its_own_values(experiment, tmp_path):
 
 
 @pytest.mark.parametrize("file", PAGES, ids=lambda file: file.stem)
-def test_every_place_of_a_study_is_in_order_and_has_the_cells_that_are_expected(file, tmp_path):
+def test_every_place_of_a_study_is_in_order_and_has_the_cells_that_are_expected(file, known, tmp_path):
     study = by_place.read_yaml(ROOT / f"config/experiments/{file.stem}.yaml")
     values = by_place.read_values(study)
     expected = by_place.expected_cells(study, values)
-    known = json.loads(json.dumps(catalogue.describe()))
     for name, place in by_place.places(study).items():
         made = tmp_path / f"{name}.yaml"
         made.write_text(by_place.as_yaml(by_place.at_place(study, name, [7], values), ""), encoding="utf-8")

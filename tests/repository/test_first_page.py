@@ -1,6 +1,5 @@
 """README.md: short, with a picture, and every command, experiment and line of Python in it works."""
 
-import json
 import re
 
 import pytest
@@ -9,7 +8,6 @@ from places import ROOT
 
 import lacuna
 from lacuna.commands import COMMANDS
-from lacuna.experiment import catalogue
 from lacuna.experiment.config import load
 from tests.repository.test_links import PAGES
 
@@ -28,12 +26,11 @@ def test_a_visitor_sees_picture_answer_and_commands_first():
     assert places == sorted(places)
 
 
-def test_its_experiment_plans_and_has_a_floor(tmp_path):
+def test_its_experiment_plans_and_has_a_floor(known, tmp_path):
     """Twelve lines of YAML, which a new user copies."""
     block = BLOCKS["yaml"]
     assert len(block.splitlines()) <= 12 and "method: retrain}" in block
     (tmp_path / "mine.yaml").write_text(block, encoding="utf-8")
-    known = json.loads(json.dumps(catalogue.describe()))
     files = [ROOT / "config/config.yaml", tmp_path / "mine.yaml"]
     experiment = load(files, {}, ROOT / "workflow/schemas/config.schema.yaml", known)
     assert experiment.name == "mine" and len(experiment.seeds) >= 3

@@ -14,7 +14,6 @@ sys.path.insert(0, str(ROOT))
 from bench.by_recipe import differences
 from lacuna.commands.findings import read_findings
 from lacuna.errors import LacunaError
-from lacuna.experiment import catalogue
 from lacuna.experiment.config import load
 from lacuna.experiment.foresight import limits_of
 from lacuna.reporting.tables.files import read_table
@@ -225,12 +224,11 @@ def test_the_tutorial_shows_the_numbers_of_the_default_experiment():
     assert read == 15
 
 
-def test_the_tutorials_experiment_is_in_order(tmp_path):
+def test_the_tutorials_experiment_is_in_order(known, tmp_path):
     """What `lacuna check` and the plan print of it, and of its mistake, is what the page shows."""
     page = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
     file = tmp_path / "mine.yaml"
     file.write_text(re.search(r"^```yaml\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)[1], encoding="utf-8")
-    known = json.loads(json.dumps(catalogue.describe()))
     ask = ([ROOT / "config/config.yaml", file], {}, ROOT / "workflow/schemas/config.schema.yaml", known)
     experiment = load(*ask)
     assert f"{experiment.name}: in order, {sum(1 for _ in experiment.cells())} cells" in page
