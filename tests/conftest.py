@@ -1,8 +1,10 @@
 """What all tests share: hypothesis profiles, one thread for torch, and which tests stay together in one process."""
 
+import gc
 import json
 import os
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,17 @@ def trained_model():
     from unit.gradients.networks import SOURCE
 
     return trained_on(SOURCE)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported and collected stays to the end: garbage is not searched for meanwhile, nor among it later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 # first: xdist reads the groups in the same hook

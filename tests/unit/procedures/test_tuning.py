@@ -116,11 +116,11 @@ def test_proposal_hangs_on_the_trials_before_and_the_seed_alone():
     assert proposed(axes, trials[:-1], seed=1) != first
 
 
-@pytest.mark.parametrize(("finished", "hangs"), [(7, False), (12, True)])
-def test_the_first_eight_values_hang_on_no_score(finished, hangs):
+@pytest.mark.parametrize(("trials", "hangs"), [(7, False), (12, True)])
+def test_the_first_eight_values_hang_on_no_score(trials, hangs):
     """So a search of at most eight trials that is scored anew needs no trial anew."""
     axes = {"lr": Axis(0.02, width=math.log(100))}
-    values = [{"lr": 0.02 * 1.3**k} for k in range(finished)]
+    values = [{"lr": 0.02 * 1.3**k} for k in range(trials)]
     rising, falling = (
         proposed(axes, [{"values": v, "score": sign * k} for k, v in enumerate(values)], seed=1) for sign in (1.0, -1.0)
     )
