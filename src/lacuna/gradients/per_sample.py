@@ -19,8 +19,8 @@ from torch.nn.functional import cross_entropy
 from lacuna.data.batches import UnlearningData
 from lacuna.gradients.by_layer import Given, Take, Unknown, by_layer, each_backward
 from lacuna.gradients.memory import memory_at_hand
-from lacuna.gradients.whole import Scores, evaluating, trained
-from lacuna.models.modes import plain_attention
+from lacuna.gradients.whole import Scores, trained
+from lacuna.models.modes import evaluating, plain_attention
 
 # logits [n, classes], labels [n], where these samples stand in the whole → losses [n], one backward pass for each
 Losses = Callable[[Tensor, Tensor, slice], Iterable[Tensor]]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lacuna.data.batches import UnlearningData
-from lacuna.models.modes import evaluating as evaluating
+from lacuna.models.modes import evaluating
 from lacuna.randomness import derive
 from lacuna.sparsity.mask import Mask
 

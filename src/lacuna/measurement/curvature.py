@@ -13,8 +13,8 @@ from torch.nn.functional import cross_entropy
 
 from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
-from lacuna.gradients.whole import evaluating, trained
-from lacuna.models.modes import plain_attention
+from lacuna.gradients.whole import trained
+from lacuna.models.modes import evaluating, plain_attention
 from lacuna.sparsity.mask import Mask
 from lacuna.sparsity.rounds import rounds_to
 

@@ -15,8 +15,9 @@ from lacuna.data.batches import UnlearningData
 from lacuna.errors import LacunaError
 from lacuna.fields import Positive
 from lacuna.gradients.per_sample import Log, mean_squares
-from lacuna.gradients.whole import Scores, evaluating, trained, unmasked
+from lacuna.gradients.whole import Scores, trained, unmasked
 from lacuna.models.anatomy import classifier
+from lacuna.models.modes import evaluating
 from lacuna.randomness import derive
 from lacuna.unlearning.base import EditUnlearner, RunOptions, register
 
