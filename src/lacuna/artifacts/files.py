@@ -13,10 +13,12 @@ import io
 import itertools
 import json
 import math
+import mmap
 import os
 import re
 import stat
 import struct
+import sys
 import tokenize
 import zipfile
 import zlib
@@ -44,6 +46,8 @@ _ROOTS: set[tuple[str, ...]] = {("results",)}
 _INFLATED, _RATIO, _MARK = 2**28, 20, 2**16
 # what a reader may find in the way of a file that says nothing about the file
 _NOT_DAMAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.EINTR, errno.ESTALE)
+# Python before 3.13 has no name for it: Linux's number, which means nothing on the few processors that have another
+_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 # how a JSON file of ours ends
 _TAIL = re.compile(rb',?\n "checksum": "([0-9a-f]{64})"\n\}\n\Z')
 # All that NumPy and zipfile raise for a damaged npz or for another file in its place.
@@ -257,7 +261,8 @@ def read_tensors(
 ) -> tuple[Arrays, dict[str, str]]:
     """Arrays and facts (`about`) of a file that `write_tensors` wrote as `kind`; the checksum takes 3 s per gigabyte.
 
-    mapped: the arrays are the file itself, for reading only and larger than memory if need be.
+    mapped: the arrays are the file itself, larger than memory if need be. They are for reading: what is written to them
+    stays in this process's memory, and the file as it is.
     place: see `check_place`. Raises DamagedFile for a missing, truncated, altered or foreign file.
     """
     with _reading(path, kind):
@@ -291,14 +296,24 @@ def _mapped(path: str | Path) -> Arrays:
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         fields = json.loads(file.read(length))
+        pages = _pages(file.fileno())
     types = {theirs: ours for ours, theirs in _TYPES.items()}
     return {
-        name: np.asarray(
-            np.memmap(path, types[field["dtype"]], "r", 8 + length + field["data_offsets"][0], tuple(field["shape"]))
-        )
+        name: np.ndarray(tuple(field["shape"]), types[field["dtype"]], pages, 8 + length + field["data_offsets"][0])
         for name, field in fields.items()
         if name != "__metadata__"
     }
+
+
+def _pages(file: int) -> mmap.mmap:
+    """A file in memory: torch does not know of memory for reading only, and a user's code that writes there would end
+    the process. So a page that is written to becomes a copy, which nobody else sees."""
+    try:
+        # no memory is set aside for copies that hardly ever come
+        flags = mmap.MAP_PRIVATE | (_NO_RESERVE if sys.platform == "linux" else 0)
+        return mmap.mmap(file, 0, flags, mmap.PROT_READ | mmap.PROT_WRITE)
+    except OSError:  # a machine that sets it aside all the same
+        return mmap.mmap(file, 0, access=mmap.ACCESS_READ)
 
 
 def write_npz(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], comment: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -224,6 +225,30 @@ class UnlearningData:
     def device(self) -> torch.device:
         return self.images.device
 
+    @contextlib.contextmanager
+    def read_only(self, reader: str) -> Iterator[None]:
+        """Raise LacunaError naming `reader` if, by the end, a tensor of this data was written to in place.
+
+        Costs nothing: torch counts the writes to a tensor and its views, but for those through NumPy or `.data`.
+        """
+        before = self._writes()
+        yield
+        after = self._writes()
+        if changed := [name for name in before if after[name] != before[name]]:
+            raise LacunaError(
+                f"{reader}: it wrote into data.{changed[0]}, which all that follows reads; allowed: writing into a "
+                f"copy (data.{changed[0]}.clone()); of this data nothing more can be made, so load or make it again"
+            )
+
+    def _writes(self) -> dict[str, int]:
+        """How often each tensor was written to in place."""
+        images = self.images.images if isinstance(self.images, StampedImages) else self.images
+        images = images.images if isinstance(images, HostImages) else images
+        tensors = {"images": images, "labels": self.labels}
+        tensors |= {f"parts['{name}']": index for name, index in self.parts.items()}
+        # those of inference mode have no count
+        return {name: tensor._version for name, tensor in tensors.items() if not tensor.is_inference()}
+
     def index(self, stream: str) -> Tensor:
         """The dataset indices of a part; `mixed` is forget and retain together."""
         if stream == "mixed":
@@ -434,7 +459,7 @@ def _check_scale(images: Mapping[str, Tensor]) -> None:
 
 
 def _on_array(array: np.ndarray) -> Tensor:
-    """A tensor on an array's own memory; nothing may write into one on a file that is mapped for reading."""
+    """A tensor on an array's own memory, a mapped file's too."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(array)

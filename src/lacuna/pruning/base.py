@@ -137,7 +137,8 @@ class Pruner:
         sparsity = sparsity_of(level, self.rate)
         self.check(model, sparsity)
         load_tensors(model, origin.initial if self.before_training else origin.final)
-        mask = self.find_mask(model, sparsity, data, seed=seed, mask=origin.mask)
+        with data.read_only(options["name"]):
+            mask = self.find_mask(model, sparsity, data, seed=seed, mask=origin.mask)
         if (log := options.get("log")) is not None:
             for layer in mask.collapsed():
                 log(f"warning: {options['name']}: layer collapse, no weight of '{layer}' is left at {level}")

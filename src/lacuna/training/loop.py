@@ -71,8 +71,8 @@ def fit(
     """
     check_options("fit", options)
     device = next(model.parameters()).device
-    noise = seeded(derive(seed, "noise"), device)
-    with PassCounter(model) as counter, noise, arithmetic(objective.precision, device), own_stream(device):
+    noise, unwritten = seeded(derive(seed, "noise"), device), data.read_only(options.get("name", "training"))
+    with unwritten, PassCounter(model) as counter, noise, arithmetic(objective.precision, device), own_stream(device):
         run = _Run(model, objective, data, LoopState(seed, device, data.classes, mask), counter, options)
         with run.bar, run.interruptible(), run.steps.forward():
             for epoch in run.epochs():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
+import reprlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -159,6 +161,10 @@ class EditUnlearner(Unlearner):
         done = TrainingResult(
             seconds=seconds, samples=passes.samples, forwards=passes.forwards, backwards=passes.backwards
         )
+        if not isinstance(facts, Mapping | None):
+            raise LacunaError(
+                f"{run.name}: `edit` returns a {type(facts).__name__}; allowed: {{name: number}}, or None"
+            )
         done.facts |= facts or {}
         return Unlearned(model, run.mask, done)
 
@@ -178,7 +184,9 @@ def run(method: type[Unlearner], model: nn.Module, data: UnlearningData, **optio
     unlearner.prepare(model, run)
     if run.mask is not None:
         run.mask.apply(model)
-    outcome = _compacted(unlearner, model, data, run) if run.compact else unlearner.run(model, data, run)
+    with data.read_only(run.name):
+        outcome = _compacted(unlearner, model, data, run) if run.compact else unlearner.run(model, data, run)
+    _check_facts(outcome.fit.facts, run.name)
     if outcome.mask is not None:
         outcome.mask.check(outcome.model)
     outcome.model.eval()
@@ -239,6 +247,16 @@ def check_answer(model: nn.Module, data: UnlearningData) -> None:
         raise LacunaError(
             f"data: label {highest} is out of range; allowed: 0 to {logits.shape[1] - 1}, the model's outputs"
         )
+
+
+def _check_facts(facts: Mapping[Any, Any], name: str) -> None:
+    """Refuse a method's fact that its record (`job.json`) and its line in the log cannot hold."""
+    for fact, value in facts.items():
+        if not isinstance(fact, str) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise LacunaError(
+                f"{name}: its fact {fact!r} is {reprlib.repr(value)}; allowed: a text for the name, a finite int or "
+                "float for the value"
+            )
 
 
 def _report(unlearner: Unlearner, before: nn.Module, outcome: Unlearned, run: RunOptions) -> None:

@@ -133,6 +133,18 @@ def test_truncated_file_is_refused_at_every_length(tmp_path, suffix):
         refused(path, lambda p: read_as(suffix, p))
 
 
+def test_write_into_a_mapped_file_ends_no_process_and_changes_no_file(tmp_path):
+    """Memory for reading only would end the process by a signal."""
+    path, arrays = tmp_path / "a", {"x": np.arange(6, dtype=np.uint8).reshape(2, 3), "y": np.arange(2)}
+    write_tensors(path, "images", arrays)
+    before = path.read_bytes()
+    mapped = read_tensors(path, "images", mapped=True)[0]
+    assert mapped["x"].flags.writeable
+    mapped["x"][:] = 0
+    assert path.read_bytes() == before
+    assert equal(read_tensors(path, "images", mapped=True)[0], arrays)
+
+
 def test_damaged_file_is_refused_before_it_is_mapped(tmp_path):
     """At every length and with any bit turned, as when it is read; a file of other types too."""
     path, arrays = tmp_path / "a", {"x": np.arange(6, dtype=np.uint8).reshape(2, 3), "y": np.arange(2)}

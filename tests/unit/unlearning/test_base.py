@@ -290,6 +290,86 @@ def test_edit_that_writes_behind_the_mask_fails(trained):
         base.run(Careless, trained, SOURCE, mask=half(trained))
 
 
+class Writing(base.EditUnlearner):
+    name: ClassVar[str] = "writing"
+
+    def edit(self, model, data, run):
+        WRITES[type(self).what](data)
+
+
+# how a method may write into what it was given: a view counts as the tensor that it shows
+WRITES = {
+    "images": lambda data: data.images[2:4].fill_(0),
+    "labels": lambda data: data.labels.clamp_(max=0),
+    "parts['forget']": lambda data: data.index("forget").fill_(0),
+}
+
+
+@pytest.mark.parametrize("what", WRITES)
+def test_method_that_writes_into_its_data_is_named(trained, what):
+    """All that follows would read other data: its own predictions, and in a notebook every later method."""
+    method = dataclass(frozen=True, kw_only=True)(type("Writing", (Writing,), {"what": what}))
+    source = dataclasses.replace(
+        SOURCE,
+        images=SOURCE.images.clone(),
+        labels=SOURCE.labels.clone(),
+        parts={name: index.clone() for name, index in SOURCE.parts.items()},
+    )
+    with pytest.raises(LacunaError, match=rf"^writing: it wrote into data\.{re.escape(what)}, .* a copy \(data\."):
+        base.run(method, trained, source)
+
+
+def test_loss_or_criterion_that_writes_into_the_images_is_named(trained):
+    source = dataclasses.replace(SOURCE, images=SOURCE.images.clone())
+
+    @dataclass(frozen=True, kw_only=True)
+    class Dark(Recipe):
+        def begin(self, model, data, work):
+            data.images.mul_(0)
+            return data
+
+    def dark(model, data):
+        data.images.mul_(0)
+        return magnitude(model)
+
+    @dataclass(frozen=True, kw_only=True)
+    class DarkPruner(MagnitudePruning):
+        criterion = staticmethod(dark)
+
+    start = state(trained)
+    with pytest.raises(LacunaError, match=r"^training: it wrote into data\.images, "):
+        fit(network(), Dark(epochs=1, batch_size=16, schedule="constant"), source, seed=0)
+    with pytest.raises(LacunaError, match=r"^mine: it wrote into data\.images, "):
+        DarkPruner().prune_once(
+            network(), StartingPoint(start, start, start), "0.5", Recipe(epochs=1), source, seed=0, name="mine"
+        )
+
+
+@pytest.mark.parametrize(
+    ("facts", "sentence"),
+    [
+        ({"norm": "large"}, "its fact 'norm' is 'large'; allowed: a text for the name, a finite int or float"),
+        ({"norm": float("nan")}, "its fact 'norm' is nan; allowed: "),
+        ({"norm": float("-inf")}, "its fact 'norm' is -inf; allowed: "),
+        ({"norm": None}, "its fact 'norm' is None; allowed: "),
+        ({"norm": torch.ones(())}, "its fact 'norm' is tensor(1.); allowed: "),
+        ({"norm": np.float32(1)}, "its fact 'norm' is "),
+        ({3: 1.0}, "its fact 3 is 1.0; allowed: a text for the name"),
+        ("large", "`edit` returns a str; allowed: {name: number}, or None"),
+    ],
+)
+def test_fact_that_no_record_can_hold_is_named(trained, facts, sentence):
+    @dataclass(frozen=True, kw_only=True)
+    class Telling(base.EditUnlearner):
+        name: ClassVar[str] = "telling"
+
+        def edit(self, model, data, run):
+            return facts
+
+    with pytest.raises(LacunaError, match=f"^telling: {re.escape(sentence)}"):
+        base.run(Telling, trained, SOURCE)
+
+
 # ---- one by one ------------------------------------------------------------------------------------------------------
 
 
