@@ -163,6 +163,10 @@ class Dataset:
         """The names of the classes in the order of their labels; empty where they have none. Known as `classes` is."""
         return ()
 
+    def class_sizes(self) -> tuple[int, ...]:
+        """The number of training images of each class, once `classes` is known; empty where it takes loading them."""
+        return ()
+
     def load(self) -> Images:
         """The images. Raises LacunaError if the user's files are not usable."""
         raise NotImplementedError

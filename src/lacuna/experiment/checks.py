@@ -45,13 +45,7 @@ def check_meaning(experiment: Experiment, catalogue: Catalogue) -> None:
             "grid.unprune: is not allowed with grid.shadows, because shadow models are not un-pruned; "
             "allowed: one of the two in an experiment"
         )
-    for label, entry in axes["recipes"].items():
-        rewind, epochs = entry.values["rewind_epoch"], entry.values["epochs"]
-        if rewind >= epochs:
-            raise LacunaError(
-                f"grid.recipes.{label}.rewind_epoch: {rewind} is not allowed; "
-                f"allowed: 0 to {epochs - 1} (training has {epochs} epoch{'s' if epochs != 1 else ''})"
-            )
+    _check_epochs(axes)
     for pruner, sparsity in _sparse(experiment):
         try:
             rounds_to(sparsity, axes["pruners"][pruner].values.get("rate"))
@@ -66,6 +60,25 @@ def check_meaning(experiment: Experiment, catalogue: Catalogue) -> None:
                 raise LacunaError(
                     f"grid.unlearners.{label}: {entry.method} cannot work on scenario '{name}' ({scenario.method}); "
                     f"allowed: {', '.join(suits)}"
+                )
+
+
+def _check_epochs(axes: Mapping[str, Mapping[str, Entry]]) -> None:
+    """Refuse a rewind epoch or a warm-up beyond the end of training."""
+    for label, entry in axes["recipes"].items():
+        rewind, epochs = entry.values["rewind_epoch"], entry.values["epochs"]
+        if rewind >= epochs:
+            raise LacunaError(
+                f"grid.recipes.{label}.rewind_epoch: {rewind} is not allowed; "
+                f"allowed: 0 to {epochs - 1} (training has {epochs} epoch{'s' if epochs != 1 else ''})"
+            )
+    for axis in ("recipes", "unlearners"):
+        for label, entry in axes[axis].items():
+            rise, epochs = entry.values.get("warmup_epochs", 0), entry.values.get("epochs", 0)
+            if rise and rise >= epochs:
+                raise LacunaError(
+                    f"grid.{axis}.{label}.warmup_epochs: {rise} is not allowed; "
+                    f"allowed: 0 to {epochs - 1} (training has {epochs} epoch{'s' if epochs != 1 else ''})"
                 )
 
 
@@ -109,9 +122,30 @@ def _check_needs(where: str, scenario: Entry, axes: Mapping[str, Mapping[str, En
             )
 
 
+def check_class_sizes(entry: Entry) -> None:
+    """Refuse a dataset with too few training images of a class to split them, where their number is known by now."""
+    dataset = build(DATASETS[entry.method], entry.values)
+    for label, size in enumerate(dataset.class_sizes()):
+        if size < 2:
+            name = f" ({names[label]})" if (names := dataset.class_names()) else ""
+            raise LacunaError(
+                f"class {label}{name} has {size} training image{'s' if size != 1 else ''}; "
+                "allowed: at least 2 (one is for validation)"
+            )
+
+
 def check_dataset(label: str, meta: Mapping[str, Any], axes: Mapping[str, Mapping[str, Entry]]) -> None:
-    """Refuse what does not suit a dataset: its backdoor, a scenario."""
+    """Refuse what does not suit a dataset: its backdoor, a recipe, a scenario."""
     entry = axes["datasets"][label]
+    side = min(meta["shape"][1:])
+    for name, recipe in axes["recipes"].items():
+        # at the side itself a crop may be nothing but padding
+        if (crop := recipe.values["crop"]) >= side:
+            height, width = meta["shape"][1:]
+            raise LacunaError(
+                f"grid.recipes.{name}.crop: {crop} is not allowed; allowed: 0 to {side - 1} "
+                f"(images of '{label}' are {height}×{width})"
+            )
     if backdoor := build(DATASETS[entry.method], entry.values).backdoor:
         backdoor.check(meta["classes"], meta["shape"], f"grid.datasets.{label}.backdoor")
     for name, chosen in axes["scenarios"].items():

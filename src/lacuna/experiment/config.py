@@ -14,6 +14,7 @@ from lacuna.experiment.catalogue import Catalogue
 from lacuna.experiment.checks import (
     SIZES,
     check_channels,
+    check_class_sizes,
     check_dataset,
     check_labels,
     check_meaning,
@@ -162,6 +163,7 @@ def _check_data(experiment: Experiment, catalogue: Catalogue, folder: Path) -> d
         where = f"{'grid.datasets' if label in experiment.axes['datasets'] else 'transfer.targets'}.{label}"
         with named(where, entry):
             facts[label] = meta_of(label, entry, folder)
+            check_class_sizes(entry)
     metas = {label: facts[label] for label in experiment.axes["datasets"]}
     check_channels(experiment, facts)
     for label, meta in metas.items():

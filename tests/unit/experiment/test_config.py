@@ -39,6 +39,7 @@ GRID = {
     "unlearners": {"retrain": {}, "ga": {}, "slow": {"method": "ga", "lr": 1e-5}},
 }
 TARGETS = {"targets": {"own": {"method": "npz", "path": "own.npz"}}}
+PHOTOS = {"method": "image_folder", "root": "photos"}
 BASE = {"name": "mine", "device": "cpu", "grid": GRID}
 
 
@@ -407,6 +408,9 @@ MISTAKES = [
     ("grid/models/resnet8", {"width": 0}, "grid.models.resnet8.width: 0 is", "a whole number >= 1"),
     ("grid/recipes/short/rewind_epoch", 5, "grid.recipes.short.rewind_epoch: 5 is", "0 to 4 (training has 5 epochs)"),
     ("grid/recipes/short/rewind_epoch", 9, "grid.recipes.short.rewind_epoch: 9 is", "0 to 4 (training has 5 epochs)"),
+    ("grid/recipes/short/warmup_epochs", 5, "grid.recipes.short.warmup_epochs: 5 is", "0 to 4 (training has 5 epochs)"),
+    ("grid/unlearners/ga", {"epochs": 1, "warmup_epochs": 9}, "grid.unlearners.ga.warmup_epochs: 9 is", "0 to 0 (tra"),
+    ("grid/datasets", {"a": PHOTOS | {"size": 1025}}, "grid.datasets.a.size: 1025 is", ">= 1 and <= 1024"),
     ("grid/recipes/short/schedule", "cos", 'grid.recipes.short.schedule: "cos" is', "constant, multistep, cosine"),
     ("grid/recipes/short/milestones", [3, -1], "grid.recipes.short.milestones[1]: -1 is", "a whole number >= 0"),
     ("grid/recipes/short/momentum", 1, "grid.recipes.short.momentum: 1 is", "a number >= 0 and < 1"),
@@ -662,11 +666,46 @@ def test_a_set_without_a_sample_is_refused_before_any_job(resolve, tmp_path, fra
     )
 
 
+def test_class_of_one_training_image_is_refused_before_any_job(resolve, tmp_path):
+    path, x, y = tmp_path / "my.npz", np.zeros((5, 8, 8), np.uint8), np.array([0, 1, 2, 0, 2])
+    config = changed("grid/datasets", {"mine": {"method": "npz", "path": str(path)}})
+    config["grid"]["scenarios"]["class"]["forget_class"] = 2
+    for names, name in (({}, ""), ({"classes": np.array(["cat", "dog", "owl"])}, " (dog)")):
+        np.savez(path, x_train=x, y_train=y, x_test=x, y_test=y, **names)
+        with pytest.raises(LacunaError) as caught:
+            resolve(config, data_folder=tmp_path)
+        assert str(caught.value) == (
+            f"grid.datasets.mine: class 1{name} has 1 training image; allowed: at least 2 (one is for validation)"
+        )
+
+
+def test_class_of_one_file_is_refused_before_any_job(resolve, tmp_path):
+    for file in ("train/cat/a.png", "train/cat/b.png", "train/dog/a.png", "test/cat/a.png"):
+        (tmp_path / "photos" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / file).touch()
+    mine = {"method": "image_folder", "root": str(tmp_path / "photos"), "size": 32}
+    with pytest.raises(LacunaError, match=r"^grid\.datasets\.mine: class 1 \(dog\) has 1 training image; allowed: at"):
+        resolve(changed("grid/datasets", {"mine": mine}), data_folder=tmp_path)
+
+
+@pytest.mark.parametrize(("crop", "refused"), [(7, False), (8, True), (20, True)])
+def test_crop_of_nothing_but_padding_is_refused_before_any_job(resolve, tmp_path, crop, refused):
+    config = changed("grid/recipes/short/crop", crop)
+    if not refused:
+        assert resolve(config, data_folder=tmp_path)
+        return
+    with pytest.raises(LacunaError) as caught:
+        resolve(config, data_folder=tmp_path)
+    assert str(caught.value) == (
+        f"grid.recipes.short.crop: {crop} is not allowed; allowed: 0 to 7 (images of 'digits' are 8×8)"
+    )
+
+
 def test_files_of_the_user_are_checked_before_any_job(resolve, tmp_path):
     config = changed("grid/datasets", {"mine": {"method": "npz", "path": str(tmp_path / "my.npz")}})
     with pytest.raises(LacunaError, match=r"my.npz: no such file; allowed: the path of an npz file"):
         resolve(config, data_folder=tmp_path)
-    images, labels = np.zeros((4, 8, 8), np.uint8), np.array([0, 1, 2, 0])
+    images, labels = np.zeros((6, 8, 8), np.uint8), np.array([0, 1, 2, 0, 1, 2])
     np.savez(tmp_path / "my.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
     with pytest.raises(LacunaError, match=r"forget_class: 3 is not allowed; allowed: 0 to 2"):
         resolve(config, data_folder=tmp_path)

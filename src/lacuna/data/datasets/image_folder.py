@@ -7,14 +7,19 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import numpy as np
 
 from lacuna.data.image_files import SUFFIXES, LeftOut, folders_in, from_files, images_below
 from lacuna.data.images import Dataset, Images
 from lacuna.errors import LacunaError
-from lacuna.fields import Count, Text
+from lacuna.fields import Bound, Text
 from lacuna.registry import register
 
 _TEST = ("test", "val")
+# beyond it one image takes more than 3 MB: a mistyped digit, where a smaller size would be meant
+Size = Annotated[int, Bound("minimum", 1), Bound("maximum", 1024)]
 
 
 @register("image_folder")
@@ -31,7 +36,7 @@ class ImageFolder(Dataset):
     """
 
     root: Text
-    size: Count
+    size: Size
 
     def content(self) -> str:
         try:
@@ -48,6 +53,12 @@ class ImageFolder(Dataset):
 
     def shape(self) -> tuple[int, ...]:
         return (3, self.size, self.size)
+
+    def class_sizes(self) -> tuple[int, ...]:
+        try:
+            return tuple(np.bincount(_listing(self.root).train[1]).tolist())
+        except LacunaError:  # the folder has gone since the images were ingested
+            return ()
 
     def load(self) -> Images:
         listing = _listing(self.root)

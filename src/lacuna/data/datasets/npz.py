@@ -66,6 +66,13 @@ class Npz(Dataset):
             )
         return names
 
+    def class_sizes(self) -> tuple[int, ...]:
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                return tuple(np.bincount(file["y_train"].astype(np.int64)).tolist())
+        except (FileNotFoundError, *NOT_AN_NPZ):  # of a file that is no longer what it was, whoever loads it says more
+            return ()
+
     def load(self) -> Images:
         arrays = self._arrays()
         x_train, x_test = (checked_images(arrays[k], f"{self.path}: {k}", self.layout) for k in ("x_train", "x_test"))
