@@ -77,6 +77,42 @@ def test_bad_input_is_one_sentence(snakemake):
     assert logged() == f"began\n{sentence.partition(' (log')[0]}\n"
 
 
+@pytest.mark.parametrize("how", [sys.exit, exit])
+@pytest.mark.parametrize("status", [0, None, 3, "enough"])
+def test_code_that_ends_the_job_is_named(snakemake, how, status):
+    """With status 0 the job would pass for one that is done, without its files."""
+
+    def forget():
+        how(status)
+
+    sentence = ended(snakemake, forget)
+    line = forget.__code__.co_firstlineno + 1
+    assert sentence == (
+        f"lacuna: unlearn state=dense unlearner=ga: 'forget' ({__file__}, line {line}) ended the job by "
+        f"sys.exit({status!r}); allowed: returning, or raising an exception (log: results/logs/ga.log)"
+    )
+    assert sentence.partition(" (log")[0] in logged()
+
+
+@pytest.mark.parametrize(("status", "seen"), [(0, 1), (3, 3)])
+def test_code_that_ends_the_process_at_once_is_no_success(snakemake, status, seen, capfd):
+    if not (child := os.fork()):
+        with job(snakemake):
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == seen
+    said = f") ended the job by os._exit({status}); allowed: returning, or raising an exception"
+    assert said in capfd.readouterr().err and said in logged()
+
+
+def test_children_of_a_job_end_as_ever(snakemake, capfd):
+    with job(snakemake):
+        if not (child := os.fork()):
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    assert not capfd.readouterr().err
+    assert os._exit.__module__ == "posix"
+
+
 def test_file_name_that_is_no_text_is_said_all_the_same(snakemake):
     """What the system gives for bytes that are not UTF-8 cannot be written as UTF-8 itself."""
     name = os.fsdecode(b"caf\xe9.png")

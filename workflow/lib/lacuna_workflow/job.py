@@ -63,7 +63,8 @@ def job(snakemake: Any, origins: bool = True) -> Iterator[Callable[[str], None]]
             for read in _of_results(snakemake.input) if origins else []:
                 check_beside(read)
                 check_origin(read)
-            yield log
+            with _without_exit(end):
+                yield log
         log_lines.end(snakemake, log)
     except DamagedFile as error:
         end(_set_aside(error, snakemake.input) or str(error))
@@ -84,6 +85,42 @@ def job(snakemake: Any, origins: bool = True) -> Iterator[Callable[[str], None]]
     finally:
         if file is not None:
             file.close()
+
+
+def _ended_by(function: str, file: str, line: int | None, how: str) -> str:
+    """The sentence about code of a user's that ends the whole process."""
+    return f"'{function}' ({file}, line {line}) ended the job by {how}; allowed: returning, or raising an exception"
+
+
+@contextlib.contextmanager
+def _without_exit(end: Callable[[str], NoReturn]) -> Iterator[None]:
+    """Let code of a user's that ends the process, with whichever status, be the failure of a job: no file is written.
+
+    end: logs a reason, and ends with the sentence for the terminal. A child of the job ends as ever.
+    """
+    exit_now, process = os._exit, os.getpid()
+
+    def exit_failed(status: int) -> NoReturn:
+        if os.getpid() != process:
+            exit_now(status)
+        caller = sys._getframe(1)
+        where = (caller.f_code.co_name, caller.f_code.co_filename, caller.f_lineno)
+        try:
+            end(_ended_by(*where, f"os._exit({status!r})"))
+        except SystemExit as ended:
+            print(ended.code, file=sys.stderr, flush=True)
+        exit_now(status or 1)
+
+    os._exit = exit_failed
+    try:
+        yield
+    except SystemExit as error:
+        # `exit()` is a function of Python's own, and no place to name
+        frames = traceback.extract_tb(error.__traceback__)
+        frame = next(frame for frame in reversed(frames) if "_sitebuiltins" not in frame.filename)
+        raise LacunaError(_ended_by(frame.name, frame.filename, frame.lineno, f"sys.exit({error.code!r})")) from None
+    finally:
+        os._exit = exit_now
 
 
 def _remove_linked_benchmark(log: Path) -> None:
