@@ -28,7 +28,7 @@ def files_of(options: argparse.Namespace) -> list[Path]:
 def _is_meant(folder: Path) -> bool:
     """Whether a folder is one of tables, or there are no tables of its name."""
     results = Path(results_of([default_config()], {}) or "results")
-    return (folder / "summary.csv").is_file() or not (results / "tables" / folder).is_dir()
+    return (folder / "summary.csv").exists() or not (results / "tables" / folder).is_dir()
 
 
 def tables_folder(word: str) -> Path:
@@ -47,8 +47,8 @@ def tables_folder(word: str) -> Path:
     else:
         name = word
     folder = Path(results_of(files, {}) or "results") / "tables"
-    if (folder / name / "summary.csv").is_file():
-        return folder / name
+    if (folder / name / "summary.csv").exists():
+        return folder / name  # whoever reads it says what it lacks
     try:
         file = experiment_file(word)
     except LacunaError:

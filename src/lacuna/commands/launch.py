@@ -258,6 +258,8 @@ def snakemake_command(arguments: Sequence[str]) -> list[str]:
         read_yaml(file)
     _check_targets(arguments)
     _check_folders(arguments)
+    # of the process that this one becomes; Snakemake ends in a KeyError without
+    os.environ.setdefault("PATH", os.defpath)
     given = {word.partition("=")[0] for word in arguments}
     added = []
     if not given & {"--profile", "--workflow-profile"}:

@@ -55,7 +55,7 @@ class Judged:
     def read(cls, folder: str | Path, only: Mapping[str, Collection[str]]) -> Judged:
         """Raises LacunaError, see `answer_of`."""
         folder = Path(folder)
-        if not (folder / "summary.csv").is_file():
+        if not (folder / "summary.csv").exists():
             raise LacunaError(f"{folder}: no summary.csv there; allowed: a folder of results/tables")
         summary, changes, missing = (
             _optional(folder / f"{name}.csv", columns)
@@ -199,7 +199,7 @@ class Judged:
 
 def _optional(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """A table, or an empty one of these columns where the folder has none or it has no row."""
-    table = read_table(path) if path.is_file() else pd.DataFrame(columns=list(columns))
+    table = read_table(path) if path.exists() else pd.DataFrame(columns=list(columns))
     return table.reindex(columns=[*table, *(c for c in columns if c not in table)])
 
 

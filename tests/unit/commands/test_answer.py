@@ -157,6 +157,16 @@ def test_one_seed_in_the_terminal(project, capsys):
     assert "One seed: no interval, no test, no verdict" in " ".join(out.split()) and "±" not in out
 
 
+@pytest.mark.parametrize("word", ["digits", "results/tables/digits"])
+@pytest.mark.parametrize("name", ["summary", "sparsity"])
+def test_a_folder_in_the_place_of_a_table_is_named(project, capsys, word, name):
+    path = project / f"results/tables/digits/{name}.csv"
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    said = refused(capsys, "answer", word)
+    assert f"results/tables/digits/{name}.csv: not a usable table (" in said and "Is a directory" in said
+
+
 def test_formulas_in_a_table_are_texts(project, capsys):
     """A label cannot be one; whatever a table holds, `--csv` neutralises it."""
     path = project / "results/tables/digits/summary.csv"

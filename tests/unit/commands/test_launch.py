@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ def test_a_working_directory_that_cannot_be_written_is_one_sentence(folder: Path
         LacunaError, match=rf"^{records}\w*: Snakemake cannot keep its records there \(File exists\); all"
     ):
         snakemake_command(words.split())
+
+
+def test_without_a_path_snakemake_gets_the_usual_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PATH")
+    snakemake_command(["-n"])
+    assert os.environ["PATH"] == os.defpath
+    monkeypatch.setenv("PATH", "/mine")
+    snakemake_command(["-n"])
+    assert os.environ["PATH"] == "/mine"
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ class Ours:
         """Raises LacunaError if the folder is no folder of tables."""
         folder = Path(tables)
         for name in ("summary.csv", "cells.csv", "experiment.json"):
-            if not (folder / name).is_file():
+            if not (folder / name).exists():
                 raise LacunaError(f"{folder}: no {name} there; allowed: a folder of results/tables")
         try:
             self.grid = read_json(folder / "experiment.json")["grid"]
