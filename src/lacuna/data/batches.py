@@ -237,7 +237,7 @@ class UnlearningData:
         if changed := [name for name in before if after[name] != before[name]]:
             raise LacunaError(
                 f"{reader}: it wrote into data.{changed[0]}, which all that follows reads; allowed: writing into a "
-                f"copy (data.{changed[0]}.clone()); of this data nothing more can be made, so load or make it again"
+                f"copy (data.{changed[0]}.clone()); in a notebook, make the data anew"
             )
 
     def _writes(self) -> dict[str, int]:

@@ -6,13 +6,14 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from lacuna.data.images import Images, LazyImages, exact, outside
 from lacuna.data.user_files import regular
 from lacuna.errors import LacunaError
+from lacuna.fields import Bound
 
 # Raster formats alone: Pillow would hand an EPS file to Ghostscript, whatever its name.
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "DIB", "TIFF", "WEBP", "GIF", "JPEG2000", "AVIF")
@@ -20,6 +21,8 @@ _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo")
 _PORTABLE = (".png", ".apng", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm")
 _JPEG_2000 = (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")
 SUFFIXES = (*_JPEG, *_PORTABLE, ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif", *_JPEG_2000, ".avif")
+# beyond it one image takes more than 3 MB: a mistyped digit, where a smaller size would be meant
+Size = Annotated[int, Bound("minimum", 1), Bound("maximum", 1024)]
 # what file managers, notebooks and archivers leave; names that begin with a dot are left out too
 _HIDDEN = {"__macosx", "__pycache__", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "lost+found"}
 # of the longer side to the shorter one: the resized image would be thousands of megabytes otherwise

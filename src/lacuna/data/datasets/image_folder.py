@@ -7,19 +7,16 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 
-from lacuna.data.image_files import SUFFIXES, LeftOut, folders_in, from_files, images_below
+from lacuna.data.image_files import SUFFIXES, LeftOut, Size, folders_in, from_files, images_below
 from lacuna.data.images import Dataset, Images
 from lacuna.errors import LacunaError
-from lacuna.fields import Bound, Text
+from lacuna.fields import Text
 from lacuna.registry import register
 
 _TEST = ("test", "val")
-# beyond it one image takes more than 3 MB: a mistyped digit, where a smaller size would be meant
-Size = Annotated[int, Bound("minimum", 1), Bound("maximum", 1024)]
 
 
 @register("image_folder")

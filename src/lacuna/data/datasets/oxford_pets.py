@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lacuna.data.image_files import from_files
+from lacuna.data.image_files import Size, from_files
 from lacuna.data.images import Images
 from lacuna.data.published import Published
-from lacuna.fields import Count
 from lacuna.registry import register
 
 
@@ -21,7 +20,7 @@ class OxfordPets(Published):
     Source: Parkhi et al., CVPR 2012.
     """
 
-    size: Count = 224
+    size: Size = 224
     archives = ("oxford-iiit-pet/images.tar.gz", "oxford-iiit-pet/annotations.tar.gz")
     unpacked = ("oxford-iiit-pet/images", "oxford-iiit-pet/annotations")
     sizes = (3_680, 3_669)

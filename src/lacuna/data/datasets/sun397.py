@@ -9,11 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from lacuna.data.image_files import from_files
+from lacuna.data.image_files import Size, from_files
 from lacuna.data.images import Images, fixed_test
 from lacuna.data.published import Published
 from lacuna.errors import LacunaError
-from lacuna.fields import Count
 from lacuna.registry import register
 
 
@@ -27,7 +26,7 @@ class Sun397(Published):
     Source: Xiao et al., CVPR 2010.
     """
 
-    size: Count = 224
+    size: Size = 224
     archives = ("SUN397.tar.gz",)
     unpacked = ("SUN397",)
     count = 397

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from lacuna.data.image_files import LeftOut, folders_in, from_files, images_below
+from lacuna.data.image_files import LeftOut, Size, folders_in, from_files, images_below
 from lacuna.data.images import Images
 from lacuna.data.published import Published
 from lacuna.errors import LacunaError, one_line
-from lacuna.fields import Count
 from lacuna.registry import register
 
 
@@ -27,7 +26,7 @@ class TinyImageNet(Published):
     Source: Le & Yang, Tiny ImageNet Visual Recognition Challenge, 2015.
     """
 
-    size: Count = 64
+    size: Size = 64
     archives = ("tiny-imagenet-200.zip",)
     unpacked = ("tiny-imagenet-200",)
     sizes = (100_000, 10_000)
