@@ -39,7 +39,8 @@ def clones(
 
     def run(name: str, *targets: str) -> tuple[Project, Done]:
         project = fresh.copy(tmp_path_factory.mktemp(name) / "clone")
-        return project, project.run(*targets)
+        # each in a process of its own from the start, with its own order of sets
+        return project, project.ended(project.start(*targets))
 
     first = workers.submit(run, "first")
     return [first, workers.submit(run, "second", "tables")] if compared else [first]

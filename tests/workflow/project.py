@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import os
 import re
 import shutil
@@ -15,6 +16,8 @@ from typing import Any
 
 import yaml
 from places import ROOT as ROOT
+
+from .loaded import Loaded
 
 PIPELINE = ("Snakefile", ".gitignore", "workflow", "src", "config", "profiles")
 # An overlay replaces the whole grid, so this is all there is.
@@ -61,6 +64,17 @@ def table_jobs(experiment: str) -> set[str]:
     further = ("summary", "ranks", "disagreement", "sparsity", "missing")
     made = {f"tables of all cells of {experiment}", f"record of {experiment}", f"answer of {experiment}"}
     return made | {f"table {table} of {experiment}" for table in further}
+
+
+def passed_on() -> dict[str, str]:
+    """The environment of every command."""
+    return {k: v for k, v in os.environ.items() if k not in NOT_PASSED_ON}
+
+
+@functools.cache
+def loaded() -> Loaded:
+    """Started by the first run of this process, and ends with it."""
+    return Loaded(passed_on())
 
 
 def copy_tree(source: Path, target: Path) -> None:
@@ -172,7 +186,7 @@ class Project:
         return subprocess.Popen(
             command,
             cwd=self.folder,
-            env={k: v for k, v in os.environ.items() if k not in NOT_PASSED_ON},
+            env=passed_on(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -181,8 +195,9 @@ class Project:
         )
 
     def run(self, *arguments: str) -> Done:
-        """Run to the end."""
-        return self.ended(self.start(*arguments))
+        """Run to the end, forked from a process that has imported Snakemake."""
+        _, _, _, *words = self.command(*arguments)
+        return Done(*loaded().run(words, self.folder, passed_on(), PATIENCE))
 
     @staticmethod
     def ended(process: subprocess.Popen[str]) -> Done:

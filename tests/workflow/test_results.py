@@ -432,6 +432,16 @@ def test_a_grid_needs_no_dense_and_no_sparse_state(fresh: Project, tmp_path: Pat
     assert plan.counts == planned | always
 
 
+def test_a_forked_run_is_one_of_its_own(fresh: Project, tmp_path: Path) -> None:
+    """It plans the same jobs and ends as a process from the start does, whether all is well or not."""
+    project = fresh.view(tmp_path / "clone")
+    for target, code in (("tables", 0), ("no/such/file", 1)):
+        forked, started = project.plan(target), project.ended(project.start("--dry-run", target))
+        assert forked.code == started.code == code, forked.output
+        assert (forked.jobs, forked.counts) == (started.jobs, started.counts)
+        assert bool(forked.jobs) == ("no/such/file" not in forked.output) == ("no/such/file" not in started.output)
+
+
 def test_lint_is_clean(fresh: Project) -> None:
     """snakemake --lint has nothing to say about the default experiment."""
     done = fresh.run("--lint", "--configfile", "config/config.yaml")
