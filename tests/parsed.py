@@ -15,8 +15,11 @@ from snakemake.settings.types import ConfigSettings, OutputSettings, ResourceSet
 
 @contextlib.contextmanager
 def parsed(folder: Path, *configfiles: Path, snakefile: Path = ROOT / "Snakefile", **config: Any) -> Iterator[Any]:
-    """Snakemake's Workflow of an experiment, read in a folder; that is the working directory meanwhile."""
-    before = os.getcwd()
+    """Snakemake's Workflow of an experiment, read in a folder; that is the working directory meanwhile.
+
+    The environment is put back: the workflow writes there which run its jobs belong to.
+    """
+    before, environment = os.getcwd(), dict(os.environ)
     try:
         with SnakemakeApi(OutputSettings(stdout=False)) as api:
             read = api.workflow(
@@ -28,3 +31,5 @@ def parsed(folder: Path, *configfiles: Path, snakefile: Path = ROOT / "Snakefile
             yield read._workflow
     finally:
         os.chdir(before)
+        os.environ.clear()
+        os.environ.update(environment)

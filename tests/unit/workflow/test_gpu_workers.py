@@ -157,7 +157,8 @@ LEFT = {
         " if name.endswith('script.py')]",
         False,
     ),
-    "a process": ("import subprocess; subprocess.Popen(['sleep', '0'])", "os.path.exists('/proc/self/fd/99')", False),
+    # one that nobody waits for: Popen would, where the process has ended first
+    "a process": ("import os; os.fork() or os._exit(0)", "os.path.exists('/proc/self/fd/99')", False),
     "collection": ("import gc; gc.disable()", "gc.isenabled()", False),
     "recursion": ("import sys; sys.setrecursionlimit(5000)", "sys.getrecursionlimit()", False),
     "streams": ("import io, sys; sys.stdout = io.StringIO()", "sys.stdout is sys.__stdout__", False),
