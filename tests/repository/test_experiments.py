@@ -51,7 +51,8 @@ def plan(known, tmp_path, monkeypatch):
         np.savez(tmp_path / f"data/{name}.npz", **images, y_train=np.arange(20) % 10, y_test=np.arange(20) % 10)
     for part, label in itertools.product(("train", "val"), range(12)):
         (tmp_path / f"imagenet/{part}/class{label:02}").mkdir(parents=True)
-        (tmp_path / f"imagenet/{part}/class{label:02}/a.jpeg").touch()
+        for name in ("a", "b"):  # one is for validation
+            (tmp_path / f"imagenet/{part}/class{label:02}/{name}.jpeg").touch()
     default, schema = ROOT / "config/config.yaml", ROOT / "workflow/schemas/config.schema.yaml"
     return lambda path: load([default, path], {}, schema, known, data_folder=tmp_path / "results/data")
 
