@@ -44,6 +44,7 @@ elif "signal" in act:
     job = subprocess.Popen(["sleep", "60"])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
+        time.sleep(2)  # for the run to hear that the batch has begun, also on a busy machine
         os.kill(batch.run, act["signal"])
         time.sleep(act.get("sleep", 60))
     finally:
