@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import pytest
 from lacuna.__main__ import main
 from lacuna.commands.explain import lines_of, meanings_of
 from lacuna.commands.kinds import KINDS, rows, tables
-from lacuna.experiment import catalogue
+from lacuna.experiment import catalogue, yaml_files
 from lacuna.reporting import TABLES
 from tests.places import ROOT
 
@@ -74,7 +76,10 @@ def every_name(known):
     return sorted({name for axes, *_ in KINDS.values() for axis in axes for name in known[axis]} | set(tables()))
 
 
-def test_every_name_is_explained_and_fits_a_terminal(known):
+def test_every_name_is_explained_and_fits_a_terminal(known, monkeypatch):
+    # each file of an experiment is read once, not for each name
+    parsed = functools.cache(yaml_files.read_yaml)
+    monkeypatch.setattr(yaml_files, "read_yaml", lambda path: copy.deepcopy(parsed(path)))
     for name in every_name(known):
         for meaning in meanings_of(name):
             lines = list(lines_of(meaning))
